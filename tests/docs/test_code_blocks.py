@@ -1,0 +1,150 @@
+"""Every code block of the README and of the manual does what the text around it says.
+
+What is done with a block depends on its language:
+
+- ``python`` with a ``def test_``: runs under pytest, and every test passes;
+- other ``python``: is executed;
+- ``console``: commands stand behind ``$``; ``tdpostback`` is run and has to print the lines below
+  it (``...`` stands for anything), any other command needs an entry in ``NOT_RUN``;
+- ``toml`` and ``json``: are parsed; ``text``, ``ini`` and ``html``: are only shown.
+
+A comment on the line above says more: ``<!-- fails: text -->`` wants a failure that shows the text;
+``<!-- file: name -->`` keeps the block under that name for the blocks after it on its page.
+"""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tomli
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+NOT_RUN = {
+    "pip install ": "what it installs is what is being tested",
+    "python3 -m venv ": "the tests of the wheel run the first such command, CI the second",
+}
+
+FENCE = re.compile(
+    r"(?P<notes>(?:^ *<!-- .*? -->\n)*)"
+    r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)(?P=ticks)$",
+    re.DOTALL | re.MULTILINE,
+)
+NOTE = re.compile(r"<!-- (fails|file|command): (.*?) -->")
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    line: int
+    language: str
+    text: str
+    notes: dict[str, str]
+    files: dict[str, str]
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """All blocks of a page in their order, each with the files that the page showed before."""
+    found: list[Block] = []
+    files: dict[str, str] = {}
+    collect(page.read_text(encoding="utf-8"), page.name, 1, files, found)
+    return found
+
+
+def collect(text: str, page: str, line: int, files: dict[str, str], found: list[Block]) -> None:
+    for match in FENCE.finditer(text):
+        start = line + text.count("\n", 0, match.start("ticks"))
+        info = match["info"].replace("{code-block}", "").strip()
+        body = textwrap.dedent(match["text"])
+        if info.startswith("{"):  # a directive: a note, a tab, a table of contents
+            collect(body, page, start + 1, files, found)
+            continue
+        notes = dict(NOTE.findall(match["notes"]))
+        if "file" in notes:
+            files[notes["file"]] = body
+        found.append(Block(page, start, info, body, notes, dict(files)))
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[f"{b.page}:{b.line}" for b in BLOCKS])
+def test_block(block, pytester):
+    for name, text in block.files.items():
+        pytester.path.joinpath(name).write_text(text, encoding="utf-8")
+    run = {
+        "python": run_python,
+        "console": run_console,
+        "toml": lambda block, _: tomli.loads(block.text),
+        "json": lambda block, _: json.loads(block.text),
+        "text": lambda *_: None,
+        "ini": lambda *_: None,
+        "html": lambda *_: None,
+    }
+    run[block.language](block, pytester)
+
+
+def run_python(block, pytester):
+    if "file" in block.notes:
+        compile(block.text, block.notes["file"], "exec")
+    elif "def test_" in block.text:
+        run_tests(block, pytester)
+    else:
+        run_script(block)
+
+
+def run_tests(block, pytester):
+    pytester.makepyfile(test_block=block.text)
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    if "fails" in block.notes:
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        assert block.notes["fails"] in result.stdout.str()
+    else:
+        assert result.ret == pytest.ExitCode.OK
+        assert set(result.parseoutcomes()) == {"passed"}
+
+
+def run_script(block):
+    code = compile(block.text, f"{block.page}:{block.line}", "exec")
+    if "fails" in block.notes:
+        with pytest.raises(Exception, match=re.escape(block.notes["fails"])):
+            exec(code, {"__name__": "__main__"})
+    else:
+        exec(code, {"__name__": "__main__"})
+
+
+def run_console(block, pytester):
+    for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE):
+        if command.startswith(tuple(NOT_RUN)):
+            continue
+        assert command.startswith("tdpostback "), f"NOT_RUN needs a reason for: {command}"
+        output = run_command(command, pytester.path)
+        checker = doctest.OutputChecker()
+        assert checker.check_output(expected, output, doctest.ELLIPSIS) or not expected, output
+
+
+def run_command(command, folder):
+    """Run it with the scripts of this environment on the path, and return what it prints."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

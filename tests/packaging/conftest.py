@@ -1,0 +1,51 @@
+"""The built distributions, and an environment with nothing but the wheel and what it needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tarfile
+
+import pytest
+
+from tests.packaging.checkout import ROOT, run
+
+
+@pytest.fixture(scope="session")
+def distributions(tmp_path_factory):
+    """The folder with the source distribution and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(distributions):
+    (path,) = distributions.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def sdist(distributions):
+    (path,) = distributions.glob("*.tar.gz")
+    return path
+
+
+@pytest.fixture(scope="session")
+def unpacked(sdist, tmp_path_factory):
+    """The source distribution, unpacked: a checkout without git."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder)
+    (checkout,) = folder.iterdir()
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def scripts(wheel, tmp_path_factory):
+    """The folder of programs of an environment into which only the wheel was installed."""
+    folder = tmp_path_factory.mktemp("fresh")
+    run(sys.executable, "-m", "venv", folder, cwd=folder)
+    scripts = folder / ("Scripts" if os.name == "nt" else "bin")
+    run(scripts / "python", "-m", "pip", "install", wheel, cwd=folder)
+    return scripts

@@ -1,0 +1,27 @@
+"""The README's commands do what it says, from a checkout that nobody has touched."""
+
+from __future__ import annotations
+
+import re
+
+from tests.packaging.checkout import ROOT, run
+
+
+def command_of(name):
+    """The command that the README names so; ``.ci/run`` finds its own in the same way."""
+    readme = ROOT.joinpath("README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(rf"<!-- command: {name} -->\n```console\n\$ (.*)\n```", readme)
+    return command
+
+
+def test_first_command_shows_the_example_and_the_mistakes_it_catches(unpacked):
+    output = run("sh", "-c", command_of("example"), cwd=unpacked)
+
+    assert re.search("3 passed, 2 xfailed", output)
+    assert "UnexpectedAuthFailure" in output
+
+
+def test_second_command_is_the_one_that_ci_runs():
+    script = ROOT.joinpath(".ci/run").read_text(encoding="utf-8")
+    assert "<!-- command: tests -->" in script
+    assert command_of("tests").endswith("tox")
