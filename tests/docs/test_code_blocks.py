@@ -18,7 +18,6 @@ import doctest
 import json
 import os
 import re
-import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -27,7 +26,8 @@ from pathlib import Path
 import pytest
 import tomli
 
-ROOT = Path(__file__).parents[2]
+from tests.checkout import ROOT, run
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_RUN = {
@@ -79,10 +79,12 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[f"{b.page}:{b.line}" for b in BLOCKS])
-def test_block(block, pytester):
+def test_block(block, pytester, monkeypatch):
+    scripts = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", os.pathsep.join([str(scripts), os.environ["PATH"]]))
     for name, text in block.files.items():
         pytester.path.joinpath(name).write_text(text, encoding="utf-8")
-    run = {
+    ways = {
         "python": run_python,
         "console": run_console,
         "toml": lambda block, _: tomli.loads(block.text),
@@ -91,7 +93,7 @@ def test_block(block, pytester):
         "ini": lambda *_: None,
         "html": lambda *_: None,
     }
-    run[block.language](block, pytester)
+    ways[block.language](block, pytester)
 
 
 def run_python(block, pytester):
@@ -128,23 +130,6 @@ def run_console(block, pytester):
         if command.startswith(tuple(NOT_RUN)):
             continue
         assert command.startswith("tdpostback "), f"NOT_RUN needs a reason for: {command}"
-        output = run_command(command, pytester.path)
-        checker = doctest.OutputChecker()
-        assert checker.check_output(expected, output, doctest.ELLIPSIS) or not expected, output
-
-
-def run_command(command, folder):
-    """Run it with the scripts of this environment on the path, and return what it prints."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        command,
-        shell=True,
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+        output = run("sh", "-c", command, cwd=pytester.path)
+        matches = doctest.OutputChecker().check_output(expected, output, doctest.ELLIPSIS)
+        assert matches or not expected, output

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from tests.packaging.checkout import ROOT, run
+from tests.checkout import ROOT, run
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.packaging.checkout import ROOT
+from tests.checkout import ROOT
 
 SKIPS = """
 import pytest

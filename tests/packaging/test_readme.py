@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.packaging.checkout import ROOT, run
+from tests.checkout import ROOT, run
 
 
 def command_of(name):

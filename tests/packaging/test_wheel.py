@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 import pytest_tdpostback
-from tests.packaging.checkout import ROOT, run
+from tests.checkout import ROOT, run
 
 PACKAGE = "pytest_tdpostback"
 DEPENDENCIES = {"httptools", "jsonschema", "pytest", "pytest-httpserver", "werkzeug"}
