@@ -13,7 +13,7 @@ import pytest_tdpostback
 from tests.checkout import ROOT, run
 
 PACKAGE = "pytest_tdpostback"
-DEPENDENCIES = {"httptools", "jsonschema", "pytest", "pytest-httpserver", "werkzeug"}
+DEPENDENCIES = {"httptools", "jsonschema", "pluggy", "pytest", "pytest-httpserver", "werkzeug"}
 
 
 @pytest.fixture(scope="module")
