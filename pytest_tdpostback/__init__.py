@@ -1,0 +1,75 @@
+"""A pytest plugin and test double of Treasure Data's Postback API.
+
+Importing this package costs nothing: each public name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .collector.log import EventState
+    from .errors import (
+        ConfigurationError,
+        PostbackError,
+        PostbackWarning,
+        SettleTimeout,
+        UnexpectedAuthFailure,
+    )
+    from .protocol.profiles import Profile, profiles
+    from .protocol.rules import Rule, rules
+    from .protocol.schemas import load_schema
+    from .testing.event import Event, Record
+    from .testing.postback import Postback
+    from .testing.server import PostbackServer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConfigurationError",
+    "Event",
+    "EventState",
+    "Postback",
+    "PostbackError",
+    "PostbackServer",
+    "PostbackWarning",
+    "Profile",
+    "Record",
+    "Rule",
+    "SettleTimeout",
+    "UnexpectedAuthFailure",
+    "load_schema",
+    "profiles",
+    "rules",
+]
+
+_HOMES = {
+    "ConfigurationError": "errors",
+    "Event": "testing.event",
+    "EventState": "collector.log",
+    "Postback": "testing.postback",
+    "PostbackError": "errors",
+    "PostbackServer": "testing.server",
+    "PostbackWarning": "errors",
+    "Profile": "protocol.profiles",
+    "Record": "testing.event",
+    "Rule": "protocol.rules",
+    "SettleTimeout": "errors",
+    "UnexpectedAuthFailure": "errors",
+    "load_schema": "protocol.schemas",
+    "profiles": "protocol.profiles",
+    "rules": "protocol.rules",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,140 @@
+"""What a JSON body has to be (rules B2, B3, B4, B7)."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from decimal import Decimal
+from typing import Any, NoReturn
+
+MAX_DEPTH = 512
+MAX_INTEGER_DIGITS = 4_300
+
+_WHITESPACE = " \t\n\r"
+_SHORT = 640
+"""Bytes below which no integer can be too long for any Python: `sys.set_int_max_str_digits` takes
+no smaller limit."""
+
+_LONE_SURROGATE = re.compile(
+    r"""\\(?:\\                                            # an escaped backslash is no escape
+        |u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}   # a pair is a character
+        |(u[dD][89a-fA-F][0-9a-fA-F]{2}))                  # half a pair is none""",
+    re.VERBOSE,
+)
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+
+
+class Unacceptable(ValueError):
+    """A body that the service refuses; `rule` says by which rule."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(reason)
+        self.rule = rule
+
+
+def _constant(name: str) -> NoReturn:
+    raise Unacceptable("B2", f"{name} is not JSON")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise Unacceptable("B2", f"the number {_cut(digits)} is out of the range of a double")
+    return value
+
+
+def _int(digits: str) -> int:
+    if len(digits.lstrip("-")) > MAX_INTEGER_DIGITS:
+        raise Unacceptable(
+            "B2",
+            f"an integer of {len(digits.lstrip('-'))} digits; {MAX_INTEGER_DIGITS} are the most",
+        )
+    return _unlimited(digits)
+
+
+def _unlimited(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # the user lowered the limit of this interpreter: sys.set_int_max_str_digits
+        return int(Decimal(digits))
+
+
+_decode_short = json.JSONDecoder(parse_constant=_constant, parse_float=_float).raw_decode
+_decode_long = json.JSONDecoder(
+    parse_constant=_constant, parse_float=_float, parse_int=_int
+).raw_decode
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The object that a POST body holds; of a duplicate key the last value (B5).
+
+    Raises `Unacceptable` naming B4 for an empty body, B2 for what is not strict JSON in UTF-8, B7
+    for more than 512 levels, B3 where the top level is no object.
+    """
+    value = parse_any(body)
+    if type(value) is not dict:
+        raise Unacceptable("B3", f"the top level is {_kind(value)}, not an object")
+    return value
+
+
+def parse_any(body: bytes) -> Any:
+    """The JSON value in `body`, whatever its type; raises `Unacceptable` (B2, B4, B7)."""
+    if not body:
+        raise Unacceptable("B4", "the body is empty")
+    try:
+        text = body.decode().strip(_WHITESPACE)
+        if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+            _refuse_deep(text)
+        value, end = (_decode_short if len(body) < _SHORT else _decode_long)(text)
+    except UnicodeDecodeError as error:
+        raise Unacceptable("B2", f"byte {error.start} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise Unacceptable("B2", f"not JSON: {error}") from None
+    if end != len(text):
+        raise Unacceptable("B2", f"not JSON: more text at character {end} after the value")
+    if "\\u" in text:
+        _refuse_lone_surrogates(text)
+    return value
+
+
+def _refuse_deep(text: str) -> None:
+    depth = 0
+    for token in _BRACKETS.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise Unacceptable("B7", f"more than {MAX_DEPTH} levels of nesting")
+        elif token[0] in "]}":
+            depth -= 1
+
+
+def _refuse_lone_surrogates(text: str) -> None:
+    for escape in _LONE_SURROGATE.finditer(text):
+        if escape[1]:
+            raise Unacceptable("B2", f"\\{escape[1]} is half a character (a lone surrogate)")
+
+
+def duplicate_keys(body: bytes) -> list[str]:
+    """The keys that stand more than once in one object of `body` (B5), in order of appearance."""
+    found: dict[str, None] = {}
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                found[key] = None
+            seen.add(key)
+        return dict(pairs)
+
+    json.loads(body, object_pairs_hook=note)
+    return list(found)
+
+
+def _kind(value: Any) -> str:
+    kinds = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _cut(digits: str, most: int = 20) -> str:
+    return digits if len(digits) <= most else digits[:most] + "…"

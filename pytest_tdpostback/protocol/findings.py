@@ -1,0 +1,119 @@
+"""What the service would silently change, ignore or lose in an event it accepts.
+
+Computed from the stored request when somebody asks, never on the way of a request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import body as json_body
+from .judge import Kind
+from .record import payload, record_time, record_time_value, url_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from .judge import Verdict
+    from .request import PostbackRequest
+    from .settings import Settings
+
+MAX_COLUMNS = 512
+"""C2: columns that one table can have."""
+_PLATFORM_NAME = re.compile(r"[a-z0-9_]{3,128}\Z")
+_COLUMN = re.compile(r"[a-z_][a-z0-9_]*\Z")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One silent change or loss: the `rule` behind it, a `message`, the `column` where one is meant."""
+
+    rule: str
+    message: str
+    column: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.message}"
+
+
+def findings(
+    request: PostbackRequest, verdict: Verdict, settings: Settings, received_at: float
+) -> Iterator[Finding]:
+    """The findings of an accepted request, in the order of the rules' ids by section."""
+    sent = payload(request, verdict)
+    yield from _route(request, verdict)
+    yield from _authentication(request, verdict)
+    if verdict.from_url:
+        yield from _url(request, verdict)
+    else:
+        yield from _body(request, settings)
+    yield from _time(request, verdict, sent, received_at)
+    yield from _columns(sent)
+
+
+def too_many_columns(database: str | None, table: str | None, count: int) -> Finding:
+    """C2: the finding of the event that brings a table above its limit of columns."""
+    message = f"{database}.{table} has seen {count} columns; a table takes {MAX_COLUMNS}"
+    return Finding("C2", message)
+
+
+def _route(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
+    if len(request.head.segments) > 6:
+        yield Finding("R3", "the trailing slash after the table is not documented")
+    for role, name in (("database", verdict.database), ("table", verdict.table)):
+        if name is not None and not _PLATFORM_NAME.match(name):
+            yield Finding(
+                "R8", f"{role} name {name!r}: the platform takes 3 to 128 of lower case, digits, _"
+            )
+
+
+def _authentication(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
+    names = ["X-TD-Write-Key"]
+    if verdict.profile.td1_authorization:
+        names.append("Authorization")
+    for name in names:
+        sent = request.headers.getlist(name)
+        if len(sent) > 1:
+            yield Finding("A4", f"{name} was sent {len(sent)} times; the first one counts")
+
+
+def _url(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
+    if verdict.kind is Kind.PARAMETERS:
+        yield Finding("B9", "an empty POST whose data are URL parameters is not documented")
+    if verdict.kind is Kind.DEPRECATED:
+        yield Finding("P6", "GET without td_format=pixel is deprecated and may lose data")
+    for name, times in Counter(name for name, _ in request.head.parameters).items():
+        if times > 1:
+            message = f"URL parameter {name} was sent {times} times; the last one counts"
+            yield Finding("P9", message, name)
+
+
+def _body(request: PostbackRequest, settings: Settings) -> Iterator[Finding]:
+    for key in json_body.duplicate_keys(request.body):
+        yield Finding("B5", f"key {key!r} stands more than once; the last value counts", key)
+    if settings.url_parameters == "ignore":
+        for name in url_columns(request):
+            message = f"URL parameter {name} beside a JSON body is not stored"
+            yield Finding("B10", message, name)
+
+
+def _time(
+    request: PostbackRequest, verdict: Verdict, sent: dict[str, Any], received_at: float
+) -> Iterator[Finding]:
+    when = record_time(record_time_value(request, verdict, sent), received_at)
+    if when.rule is not None:
+        message = f"td_record_time was ignored: {when.why}"
+        yield Finding(when.rule, message, "td_record_time")
+    if "time" in sent:
+        yield Finding("T6", "the column time is replaced by the time of the record", "time")
+
+
+def _columns(sent: dict[str, Any]) -> Iterator[Finding]:
+    for name in sent:
+        if not _COLUMN.match(name):
+            message = f"column {name!r} gets an alias: lower case, digits and _, no digit first"
+            yield Finding("C1", message, name)

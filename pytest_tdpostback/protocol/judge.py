@@ -1,0 +1,218 @@
+"""From a request to a verdict, in the service's order of judgement.
+
+Unknown path 404; OPTIONS; other method 405; names 400; authentication 403; size 413; content type
+or encoding 400; body 400: the first that applies answers. No clock, no state, no list of keys: a
+profile that refuses unknown keys at once has them looked up by the caller, between `judge_head`
+and `judge_body`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from . import body as json_body
+from .secrets import WriteKey, shortened
+
+if TYPE_CHECKING:
+    from .profiles import Profile
+    from .request import Head
+    from .settings import Settings
+
+ROUTE = ("", "postback", "v3", "event")
+NAME = re.compile(r"[A-Za-z0-9_]+\Z")
+"""R2: what a database or table name holds."""
+KEY_SHAPE = re.compile(r"[^/\s]+/[^/\s]+\Z")
+"""A7: the shape of a write key, `account/secret`."""
+CONSUMED = frozenset({"td_format", "td_write_key", "td_record_time", "td_redirect"})
+"""P2: URL parameters that are no columns of an event made from the URL."""
+
+
+class Kind(Enum):
+    """Where the record of an accepted request comes from."""
+
+    JSON = "the JSON body"
+    PIXEL = "the URL parameters of a tracking pixel (P1)"
+    DEPRECATED = "the URL parameters of a GET without td_format (P6)"
+    PARAMETERS = "the URL parameters of an empty POST (B9)"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A 4xx: its status, the rule that says so, and the reason in words."""
+
+    status: int
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of a request: refused, a preflight, or an event to accept.
+
+    `refusal` counts before the key is looked up, `unfit` (size, content type, encoding) after it.
+    """
+
+    profile: Profile
+    refusal: Refusal | None = None
+    preflight: bool = False
+    database: str | None = None
+    table: str | None = None
+    key: WriteKey | None = None
+    key_rule: str = "A5"
+    kind: Kind = Kind.JSON
+    unfit: Refusal | None = None
+
+    @property
+    def from_url(self) -> bool:
+        """Whether the URL parameters are the record."""
+        return self.kind is not Kind.JSON
+
+
+def judge_head(head: Head, settings: Settings) -> Verdict:
+    """What method, target and header fields decide; the answer is the same for equal heads."""
+    verdict = Verdict(profile=settings.judged_profile(head.host))
+    if head.segments[:4] != ROUTE:
+        return replace(verdict, refusal=Refusal(404, "R6", f"no such path: {_path(head)}"))
+    if head.method == "OPTIONS":
+        return replace(verdict, preflight=True)
+    if head.method not in verdict.profile.methods:
+        allowed = ", ".join(verdict.profile.methods)
+        return replace(
+            verdict, refusal=Refusal(405, "R4", f"{head.method} is not one of {allowed}")
+        )
+    verdict = _with_route(verdict, head)
+    if not verdict.refusal:
+        verdict = _with_key(verdict, head, settings)
+    if not verdict.refusal:
+        verdict = _with_kind(verdict, head)
+        verdict = replace(verdict, unfit=_unfit(verdict, head, settings))
+    return verdict
+
+
+def judge_body(
+    verdict: Verdict, head: Head, body: bytes, settings: Settings, *, size: int | None = None
+) -> Refusal | None:
+    """What the body decides of a request whose head was accepted; `None` accepts it.
+
+    `size` is the length of the body in bytes where `body` is not all of it.
+    """
+    size = len(body) if size is None else size
+    if size > size_limit(verdict.profile, settings):
+        return _too_large(size, verdict.profile, settings)
+    if verdict.kind is Kind.PARAMETERS and body:
+        return _not_json(head)
+    if verdict.unfit:
+        return verdict.unfit
+    if verdict.kind is Kind.PARAMETERS and not data_parameters(head):
+        return Refusal(400, "B4", "the body is empty and the URL holds no data parameter")
+    if verdict.from_url:
+        return None
+    try:
+        json_body.parse(body)
+    except json_body.Unacceptable as error:
+        return Refusal(400, error.rule, str(error))
+    return None
+
+
+def size_limit(profile: Profile, settings: Settings) -> int:
+    """B6: the largest body in bytes that is accepted."""
+    return min(profile.body_limit or settings.max_body, settings.max_body)
+
+
+def data_parameters(head: Head) -> dict[str, str]:
+    """P2: the URL parameters that are columns where the URL is the record."""
+    return {name: value for name, value in head.parameters if name not in CONSUMED}
+
+
+def _with_route(verdict: Verdict, head: Head) -> Verdict:
+    names = head.segments[4:]
+    if len(names) == 3 and not names[2]:
+        names = names[:2]
+    if len(names) != 2:
+        reason = f"{_path(head)} is not /postback/v3/event/{{database}}/{{table}}"
+        return replace(verdict, refusal=Refusal(400, "R2", reason))
+    for role, name in zip(("database", "table"), names):
+        if not NAME.match(name):
+            fault = f"{name!r} holds more than ASCII letters, digits and _" if name else "is empty"
+            return replace(verdict, refusal=Refusal(400, "R2", f"the {role} name {fault}"))
+    return replace(verdict, database=names[0], table=names[1])
+
+
+def _with_key(verdict: Verdict, head: Head, settings: Settings) -> Verdict:
+    key, rule = _sent_key(verdict.profile, head)
+    if not key:
+        place = "the X-TD-Write-Key header" if verdict.profile.url_interface else "a TD1 key"
+        return replace(verdict, refusal=Refusal(403, "A4", f"no write key: {place} is {rule}"))
+    if rule == "A5" and not KEY_SHAPE.match(key):
+        rule = "A7"
+        if settings.malformed_key == "refuse":
+            reason = f"the write key {shortened(key)} is not account/secret"
+            return replace(verdict, refusal=Refusal(403, "A7", reason))
+    return replace(verdict, key=WriteKey(key), key_rule=rule)
+
+
+def _sent_key(profile: Profile, head: Head) -> tuple[str, str]:
+    """The key that decides and the rule it fails by; without a key, what is the matter."""
+    headers = head.headers
+    if profile.td1_authorization and "Authorization" in headers:
+        scheme, _, credentials = headers["Authorization"].partition(" ")
+        if scheme.lower() == "td1":
+            return credentials.strip(), "A5" if credentials.strip() else "empty"
+        if "X-TD-Write-Key" in headers and scheme:
+            return headers["Authorization"], "A10"
+        return "", "missing beside an Authorization of another scheme" if scheme else "empty"
+    if "X-TD-Write-Key" in headers:
+        key = str(headers["X-TD-Write-Key"])
+        return key, "A5" if key else "empty"
+    key = head.last_parameters.get("td_write_key", "") if profile.url_interface else ""
+    return key, "A5" if key else "missing"
+
+
+def _with_kind(verdict: Verdict, head: Head) -> Verdict:
+    if not verdict.profile.url_interface:
+        return verdict
+    if head.last_parameters.get("td_format") == "pixel":
+        return replace(verdict, kind=Kind.PIXEL)
+    if head.method == "GET":
+        return replace(verdict, kind=Kind.DEPRECATED)
+    if media_type(head) in ("", "text/plain"):
+        return replace(verdict, kind=Kind.PARAMETERS)
+    return verdict
+
+
+def media_type(head: Head) -> str:
+    """The type of `Content-Type` in lower case, without its parameters; empty where there is none."""
+    return head.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _unfit(verdict: Verdict, head: Head, settings: Settings) -> Refusal | None:
+    length = head.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > size_limit(verdict.profile, settings):
+        return _too_large(int(length[:20]), verdict.profile, settings)
+    if verdict.kind in (Kind.PIXEL, Kind.DEPRECATED):
+        return None
+    if verdict.kind is Kind.JSON and media_type(head) != "application/json":
+        return _not_json(head)
+    encoding = head.headers.get("content-encoding", "")
+    if encoding:
+        return Refusal(400, "B8", f"Content-Encoding {encoding!r} is not documented")
+    return None
+
+
+def _not_json(head: Head) -> Refusal:
+    kind = media_type(head)
+    given = f"Content-Type is {kind!r}" if kind else "Content-Type is missing"
+    return Refusal(400, "B1", f"{given}, not application/json")
+
+
+def _too_large(size: int, profile: Profile, settings: Settings) -> Refusal:
+    limit = size_limit(profile, settings)
+    return Refusal(413, "B6", f"the body has {size} bytes; {limit} are the most")
+
+
+def _path(head: Head) -> str:
+    path = head.target.partition("?")[0]
+    return path if len(path) <= 200 else path[:200] + "…"

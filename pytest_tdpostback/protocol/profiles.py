@@ -1,0 +1,80 @@
+"""The profiles: which documents are imitated, as values.
+
+A profile differs from another in data alone; code asks a field, never a name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .rules import Catalogue
+
+V2_BODY_LIMIT = 1_048_064
+"""Largest body in bytes that the v2 documents accept (rule B6)."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One documented reading of the Postback API.
+
+    `name` is what settings call it; `hosts` speak it (a request to one of them chooses the profile
+    where no setting does). The flags are the differences that the rules name.
+    """
+
+    name: str
+    imitates: str
+    hosts: tuple[str, ...] = ()
+    refuses_unknown_keys: bool = False
+    """A6: an unknown key is answered 403 at once; otherwise 200, and rejected later (A5)."""
+    strict_transport_security: bool = True
+    """W1: the answer carries `Strict-Transport-Security`."""
+    td1_authorization: bool = False
+    """A9, A10: `Authorization: TD1 <key>` authenticates, and goes before the header."""
+    url_interface: bool = True
+    """Keys and data in the URL: A2, B9 and the tracking pixel (P1 to P9)."""
+    body_limit: int | None = None
+    """B6: documented limit of the body in bytes, `None` where no document names one."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods of the event route, for `Allow` (R4)."""
+        return ("GET", "POST", "OPTIONS") if self.url_interface else ("POST", "OPTIONS")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _hosts(suffix: str, regions: str) -> tuple[str, ...]:
+    return tuple(f"{region}.{suffix}" for region in regions.split())
+
+
+DEFAULT = Profile(
+    name="openapi-1.0.0",
+    imitates="S1",
+    hosts=("in.treasuredata.com", *_hosts("in.treasuredata.com", "tokyo eu01 ap02 ap03")),
+)
+ARTICLE = Profile(
+    name="article-2015",
+    imitates="S0",
+    refuses_unknown_keys=True,
+    strict_transport_security=False,
+)
+V2 = Profile(
+    name="v2-2.0.0",
+    imitates="V2",
+    hosts=_hosts("records.in.treasuredata.com", "us01 eu01 ap01 ap02 ap03"),
+    td1_authorization=True,
+    url_interface=False,
+    body_limit=V2_BODY_LIMIT,
+)
+
+profiles: Catalogue[Profile] = Catalogue((DEFAULT, ARTICLE, V2), key=lambda row: row.name)
+"""Every profile, by name: `profiles["article-2015"]`."""
+
+by_host: dict[str, Profile] = {host: row for row in profiles for host in row.hosts}
+"""The known hosts of the service and the profile each of them speaks."""
+
+
+def for_host(host: str) -> Profile:
+    """The profile that a request to `host` speaks: by the known hosts, else the default."""
+    return by_host.get(host.partition(":")[0].rstrip(".").lower(), DEFAULT)

@@ -1,0 +1,159 @@
+"""A request as the wire hands it over: one head, one body, one peer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from urllib.parse import unquote_to_bytes
+
+from .secrets import Redacted, WriteKey, shortened, without_keys
+
+_SECRET_HEADERS = frozenset({"x-td-write-key", "authorization"})
+
+
+class Headers(Mapping[str, str]):
+    """The header fields of a request in their order; names match in any letter case.
+
+    A name gives its first value; `getlist` gives all of them, `pairs` the fields as they were sent.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """`pairs` are names and values in the order of the wire."""
+        self.pairs = tuple((name, _guarded(name, value)) for name, value in pairs)
+        self._values: dict[str, list[str]] = {}
+        for name, value in self.pairs:
+            self._values.setdefault(name.lower(), []).append(value)
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()][0]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _ in self.pairs))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self.pairs)!r})"
+
+    def getlist(self, name: str) -> list[str]:
+        """Every value of the header `name`, in order; empty where it was not sent."""
+        return list(self._values.get(name.lower(), ()))
+
+
+def _guarded(name: str, value: str) -> str:
+    if name.lower() not in _SECRET_HEADERS:
+        return Redacted(value, without_keys(value)) if "write_key" in value else value
+    scheme, space, key = value.partition(" ")
+    return Redacted(value, f"{scheme} {shortened(key)}") if space else WriteKey(value)
+
+
+class Head:
+    """Method, target and header fields of a request.
+
+    `raw` is their one form in memory (`METHOD target`, then a line for each field, in Latin-1); two
+    requests with equal heads have equal `raw`, so what is found out about a head can be remembered.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        """`raw` is what `Head.of` makes: lines ended by CR LF, the parser's judgement behind them."""
+        self.raw = raw
+        first, *self._lines = raw.decode("latin-1").split("\r\n")
+        self.method, _, self._target = first.partition(" ")
+
+    @classmethod
+    def of(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Head:
+        """A head from its parts, as text that stands for bytes (Latin-1)."""
+        lines = [f"{method} {target}", *(f"{name}:{value.strip()}" for name, value in headers)]
+        return cls("\r\n".join(lines).encode("latin-1"))
+
+    @cached_property
+    def target(self) -> str:
+        """The request target as it was sent; write keys in it are shortened in its `repr`."""
+        shown = without_keys(self._target)
+        return self._target if shown == self._target else Redacted(self._target, shown)
+
+    @cached_property
+    def headers(self) -> Headers:
+        """The header fields."""
+        return Headers((name, value) for name, _, value in map(_field, self._lines))
+
+    @cached_property
+    def host(self) -> str:
+        """The host that was asked: of an absolute target, else of the `Host` header; may be empty."""
+        authority = _authority(self._target)
+        return self.headers.get("host", "") if authority is None else authority
+
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        """The path in pieces between its slashes, each percent-decoded on its own (R7)."""
+        path = self._target.partition("?")[0].partition("#")[0]
+        authority = _authority(path)
+        if authority is not None:
+            path = path.partition("://")[2][len(authority) :]
+        return tuple(decoded(piece) for piece in path.split("/"))
+
+    @cached_property
+    def parameters(self) -> tuple[tuple[str, str], ...]:
+        """The URL parameters in their order, decoded as form values (A2)."""
+        query = self._target.partition("#")[0].partition("?")[2]
+        pairs = (piece.partition("=") for piece in query.split("&") if piece)
+        return tuple((_form(name), _form(value)) for name, _, value in pairs)
+
+    @cached_property
+    def last_parameters(self) -> dict[str, str]:
+        """The URL parameters by name; of a repeated one the last (A2, P9)."""
+        return dict(self.parameters)
+
+
+def _field(line: str) -> tuple[str, str, str]:
+    return line.partition(":")
+
+
+def _authority(target: str) -> str | None:
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        return None
+    return rest.partition("/")[0].partition("?")[0]
+
+
+def decoded(piece: str) -> str:
+    """Percent-encoding undone; what is not UTF-8 becomes U+FFFD, which no rule accepts in a name."""
+    return unquote_to_bytes(piece.encode("latin-1")).decode("utf-8", "replace")
+
+
+def _form(piece: str) -> str:
+    return decoded(piece.replace("+", " "))
+
+
+class PostbackRequest:
+    """One request as it was received: `method`, `target`, `headers`, `body`, `peer`."""
+
+    __slots__ = ("body", "head", "peer")
+
+    def __init__(self, head: Head, body: bytes, peer: str) -> None:
+        """`body` is without transfer coding; `peer` is the address of the sender."""
+        self.head = head
+        self.body = body
+        self.peer = peer
+
+    @property
+    def method(self) -> str:
+        """The method, as it was sent."""
+        return self.head.method
+
+    @property
+    def target(self) -> str:
+        """The request target: path and query as they were sent."""
+        return self.head.target
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields; names match in any letter case."""
+        return self.head.headers
+
+    def __repr__(self) -> str:
+        return f"<PostbackRequest {self.method} {self.target!r} {len(self.body)} bytes>"

@@ -1,0 +1,56 @@
+"""Write keys as they may be shown: shortened wherever they end up in text."""
+
+from __future__ import annotations
+
+import re
+
+_SHOWN = 3
+_IN_TEXT = re.compile(r"(?i)((?:td_write_key|x-td-write-key)\s*[=:]\s*|\btd1\s+)([^\s&\"',;]+)")
+
+
+class Redacted(str):
+    """A string whose `repr` shows a shortened form: tracebacks and assertions print that."""
+
+    __slots__ = ("shown",)
+    shown: str
+
+    def __new__(cls, value: str, shown: str) -> Redacted:
+        """`value` is the string itself, `shown` what `repr` gives instead."""
+        self = super().__new__(cls, value)
+        self.shown = shown
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self.shown)
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return str(self), self.shown
+
+
+class WriteKey(Redacted):
+    """A write key, `account/secret`: the whole key as a string, shortened in its `repr`."""
+
+    __slots__ = ()
+
+    def __new__(cls, value: str, shown: str | None = None) -> WriteKey:  # type: ignore[override]
+        """`value` is the whole key; `shown` stays `None` except when a copy is made."""
+        self = super().__new__(cls, value, shortened(value) if shown is None else shown)
+        assert isinstance(self, WriteKey)
+        return self
+
+
+def shortened(key: str) -> str:
+    """`key` with all but the beginning of its secret left out, e.g. `12345/abc…`."""
+    account, slash, secret = str(key).partition("/")
+    if not slash:
+        return _head(account)
+    return f"{account if len(account) <= 20 else _head(account)}/{_head(secret)}"
+
+
+def without_keys(text: str) -> str:
+    """`text` (a target, a header line) with every write key in it shortened."""
+    return _IN_TEXT.sub(lambda found: found[1] + shortened(found[2].replace("%2F", "/")), text)
+
+
+def _head(secret: str) -> str:
+    return secret[: min(_SHOWN, len(secret) // 2)] + "…"

@@ -1,0 +1,175 @@
+"""The settings of a double: one field each, with everything that has to be known about it.
+
+Options, ini keys, marker arguments and factory arguments are made from these fields.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
+from .profiles import Profile, profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from dataclasses import Field
+
+MIB = 1024 * 1024
+
+
+def _choice(*choices: str, help: str, rule: str) -> Any:
+    return field(default=choices[0], metadata={"choices": choices, "help": help, "rule": rule})
+
+
+def _value(default: Any, convert: Any, *, help: str, rule: str) -> Any:
+    return field(default=default, metadata={"convert": convert, "help": help, "rule": rule})
+
+
+def _profile(value: Any) -> Profile | None:
+    if value is None or isinstance(value, Profile):
+        return value
+    try:
+        return profiles[value]
+    except (KeyError, TypeError):
+        raise ValueError(_one_of([row.name for row in profiles])) from None
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        raise ValueError("a number of seconds, 0 or more") from None
+    if isinstance(value, bool) or not 0 <= seconds < float("inf"):
+        raise ValueError("a number of seconds, 0 or more")
+    return seconds
+
+
+def _bytes(value: Any) -> int:
+    try:
+        size = int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("a whole number of bytes, 1 or more") from None
+    if isinstance(value, bool) or size != (value if isinstance(value, float) else size) or size < 1:
+        raise ValueError("a whole number of bytes, 1 or more")
+    return size
+
+
+def _flag(value: Any) -> bool:
+    known = {"true": True, "1": True, "yes": True, "on": True}
+    known |= {"false": False, "0": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in known:
+        return known[value.lower()]
+    raise ValueError("true or false")
+
+
+def _one_of(choices: list[str] | tuple[str, ...]) -> str:
+    return "one of " + ", ".join(choices)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a double behaves. Every field is a setting; its metadata says what it accepts.
+
+    Raises `ConfigurationError` where a value is not acceptable.
+    """
+
+    profile: Profile | None = _value(
+        None,
+        _profile,
+        rule="A6",
+        help="documents to imitate: openapi-1.0.0, article-2015 or v2-2.0.0 (default: the host of "
+        "the request decides, else openapi-1.0.0)",
+    )
+    value_types: str = _choice(
+        "json",
+        "string",
+        rule="V2",
+        help="json keeps the types of the values; string turns every value into text",
+    )
+    stale_time: str = _choice(
+        "receipt",
+        "drop",
+        rule="T3",
+        help="a td_record_time outside the window: receipt ignores the value, drop rejects the "
+        "event",
+    )
+    url_parameters: str = _choice(
+        "ignore",
+        "store",
+        rule="B10",
+        help="URL parameters beside a JSON body: ignore them, or store them as strings",
+    )
+    malformed_key: str = _choice(
+        "async",
+        "refuse",
+        rule="A7",
+        help="a write key that is not account/secret: async answers 200 and rejects later, refuse "
+        "answers 403",
+    )
+    validation_delay: float = _value(
+        0.0, _seconds, rule="Y5", help="seconds of real time between an answer and its validation"
+    )
+    on_auth_failure: str = _choice(
+        "fail",
+        "ignore",
+        rule="Y3",
+        help="a test with an unexpected authentication failure: fail it, or ignore the failure",
+    )
+    max_body: int = _value(
+        64 * MIB, _bytes, rule="B6", help="largest body in bytes before an answer of 413"
+    )
+    explain: bool = _value(
+        False, _flag, rule="W4", help="send the reason of a refusal in the answer, for debugging"
+    )
+
+    def __post_init__(self) -> None:
+        for row in fields(self):
+            object.__setattr__(self, row.name, checked(row, getattr(self, row.name), ""))
+
+    def changed(self, changes: Mapping[str, Any], where: str = "") -> Settings:
+        """These settings with `changes`; `where` names their origin in the text of an error.
+
+        Raises `ConfigurationError` for a name that is no setting and for a value it does not take.
+        """
+        known = {row.name: row for row in fields(self)}
+        return replace(
+            self,
+            **{name: checked(_known(known, name, where), changes[name], where) for name in changes},
+        )
+
+    def judged_profile(self, host: str) -> Profile:
+        """The profile of a request to `host`: the setting, else what the host speaks."""
+        from .profiles import for_host
+
+        return self.profile or for_host(host)
+
+
+def checked(row: Field[Any], value: Any, where: str) -> Any:
+    """`value` as the setting `row` keeps it; raises `ConfigurationError` naming what it accepts."""
+    choices = row.metadata.get("choices")
+    try:
+        if choices is None:
+            return row.metadata["convert"](value)
+        if value not in choices:
+            raise ValueError(_one_of(choices))
+    except ValueError as error:
+        origin = f"{where}: " if where else ""
+        raise ConfigurationError(
+            f"{origin}{row.name}={value!r} is not valid; give {error}"
+        ) from None
+    return value
+
+
+def _known(known: Mapping[str, Field[Any]], name: str, where: str) -> Field[Any]:
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    origin = f"{where}: " if where else ""
+    raise ConfigurationError(
+        f"{origin}{name!r} is no setting{hint}; valid settings: {', '.join(known)}"
+    )

@@ -1,0 +1,243 @@
+"""Events and records as a test looks at them: made from the log when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+from ..collector.log import NO_STATUS, EventLog, EventState
+from ..protocol import body as json_body
+from ..protocol import findings as rules_of_findings
+from ..protocol import record as rows
+
+if TYPE_CHECKING:
+    from array import array
+
+    from ..collector.collector import Collector
+    from ..protocol.findings import Finding
+    from ..protocol.judge import Verdict
+    from ..protocol.request import PostbackRequest
+
+
+class Event:
+    """One request that reached the double, and what became of it."""
+
+    def __init__(self, collector: Collector, log: EventLog, index: int) -> None:
+        """Made by `Postback.events`; a view of the entry at `index` of `log`."""
+        self._collector = collector
+        self._log = log
+        self._index = index
+
+    @property
+    def seq(self) -> int:
+        """Place in the order of arrival, from 1."""
+        return self._log.first + self._index
+
+    @property
+    def received_at(self) -> float:
+        """Moment of receipt in UNIX seconds, by the double's clock."""
+        return self._log.received[self._index]
+
+    @property
+    def status(self) -> int | None:
+        """HTTP status that was answered, `None` where a fault kept the answer back."""
+        status = self._log.statuses[self._index]
+        return None if status == NO_STATUS else status
+
+    @property
+    def state(self) -> EventState:
+        """What became of it so far."""
+        return self._log.state(self._index)
+
+    @property
+    def rule(self) -> str | None:
+        """The id of the rule that refused or rejected it, else `None`."""
+        return self._log.rules.get(self._index)
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was refused or rejected, in words, else `None`."""
+        return self._log.reasons.get(self._index)
+
+    @property
+    def fault(self) -> str | None:
+        """The fault that hit it, else `None`."""
+        return self._log.faults.get(self._index)
+
+    @property
+    def copies(self) -> int:
+        """Records stored of it: 1 unless a fault duplicated it, 0 where none was stored."""
+        return self._log.copies.get(self._index, 1) if self.state is EventState.INGESTED else 0
+
+    @cached_property
+    def request(self) -> PostbackRequest:
+        """The request: `method`, `target`, `headers`, `body`, `peer`."""
+        return self._collector.request(self._log, self._index)
+
+    @cached_property
+    def _verdict(self) -> Verdict:
+        return self._collector.verdict(self.request.head)
+
+    @property
+    def database(self) -> str | None:
+        """The database of the route, `None` where the route was not met."""
+        return self._verdict.database
+
+    @property
+    def table(self) -> str | None:
+        """The table of the route, `None` where the route was not met."""
+        return self._verdict.table
+
+    @property
+    def key(self) -> str | None:
+        """The write key that was sent, shortened in its `repr`; `None` where none counts."""
+        return self._verdict.key
+
+    @property
+    def payload(self) -> Any:
+        """What was sent, parsed: the JSON value, or the URL parameters where they are the record.
+
+        `None` where it cannot be parsed; `request.body` has the bytes.
+        """
+        if self._verdict.from_url:
+            return rows.payload(self.request, self._verdict)
+        try:
+            return json_body.parse_any(self.request.body)
+        except json_body.Unacceptable:
+            return None
+
+    @property
+    def record(self) -> Record | None:
+        """The record it became, `None` unless ingested."""
+        return Record(self) if self.state is EventState.INGESTED else None
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What the service would silently change, ignore or lose of it; empty for a refused event."""
+        if self.state is EventState.REFUSED or self._verdict.key is None:
+            return []
+        request, settings = self.request, self._collector.settings
+        found = rules_of_findings.findings(request, self._verdict, settings, self.received_at)
+        return [*found, *self._collector.column_findings(self._log, self._index)]
+
+    def columns(self) -> dict[str, Any]:
+        """The row it is stored as, whatever its state."""
+        request = self.request
+        visitor = self._collector.visitor(request.head, self.seq)
+        settings, at = self._collector.settings, self.received_at
+        return rows.columns(request, self._verdict, settings, received_at=at, visitor=visitor)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Event):
+            return NotImplemented
+        return self._log is other._log and self._index == other._index
+
+    def __hash__(self) -> int:
+        return hash((id(self._log), self._index))
+
+    def __repr__(self) -> str:
+        rule = f" {self.rule}" if self.rule else ""
+        answered = "unanswered" if self.status is None else self.status
+        shown = repr(self.request.target)[1:-1]
+        return f"<Event {self.seq} {self.request.method} {shown} {answered} {self.state}{rule}>"
+
+
+class Record(Mapping[str, Any]):
+    """A row that was ingested: a read-only mapping, column to value."""
+
+    def __init__(self, event: Event) -> None:
+        """Made by `Postback.records` and `Event.record`."""
+        self.event = event
+
+    @property
+    def database(self) -> str:
+        """The database it is in."""
+        return str(self.event.database)
+
+    @property
+    def table(self) -> str:
+        """The table it is in."""
+        return str(self.event.table)
+
+    @cached_property
+    def _columns(self) -> dict[str, Any]:
+        return self.event.columns()
+
+    def __getitem__(self, column: str) -> Any:
+        return self._columns[column]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        return f"Record({self.database}.{self.table}, {self._columns!r})"
+
+
+class Events(Sequence[Event]):
+    """Every event of a log, in order of arrival; counts and slices without making them all."""
+
+    def __init__(self, collector: Collector, indexes: Sequence[int] | None = None) -> None:
+        """`indexes` are places in the log; `None` is all of them, also those still to come."""
+        self._collector = collector
+        self._log = collector.log
+        self._indexes = indexes
+
+    def __len__(self) -> int:
+        return len(self._log if self._indexes is None else self._indexes)
+
+    @overload
+    def __getitem__(self, place: int) -> Event: ...
+    @overload
+    def __getitem__(self, place: slice) -> Events: ...
+    def __getitem__(self, place: int | slice) -> Event | Events:
+        chosen = range(len(self._log)) if self._indexes is None else self._indexes
+        if isinstance(place, slice):
+            return Events(self._collector, chosen[place])
+        return Event(self._collector, self._log, chosen[place])
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == other if isinstance(other, list) else self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+class Records(Sequence[Record]):
+    """Rows that were ingested, in order of arrival; counted without being made."""
+
+    def __init__(
+        self, collector: Collector, log: EventLog, indexes: Sequence[int] | array[int]
+    ) -> None:
+        """`indexes` are places in `log`, one for each record."""
+        self._collector = collector
+        self._log = log
+        self._indexes = indexes
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> Records: ...
+    def __getitem__(self, place: int | slice) -> Record | Records:
+        chosen = self._indexes[place]
+        if isinstance(chosen, int):
+            return Record(Event(self._collector, self._log, chosen))
+        return Records(self._collector, self._log, chosen)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, (list, Records)):
+            return list(self) == list(other)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))

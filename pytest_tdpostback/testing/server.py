@@ -1,0 +1,71 @@
+"""`PostbackServer`: the double without pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.settings import Settings
+from ..transport.server import CollectorServer
+from .postback import Postback
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from ..collector.collector import Collector
+    from ..protocol.profiles import Profile
+
+
+class PostbackServer(CollectorServer):
+    """A double of the Postback API on a port of its own, for programs and other test runners.
+
+    A `pytest_httpserver.HTTPServerBase`: start it, stop it, or use it as a context manager.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        profile: str | Profile | None = "openapi-1.0.0",
+        write_keys: Iterable[str] = (),
+        ssl_context: SSLContext | None = None,
+        expose: bool = False,
+        **settings: Any,
+    ) -> None:
+        """Nothing listens before `start`.
+
+        `host` and `port` are where to listen, port 0 takes a free one; `profile` says which
+        documents to imitate (`None`: the host of a request decides); `write_keys` are valid beside
+        `write_key`; `ssl_context` serves HTTPS; `expose` allows a host that is not loopback;
+        `settings` are those of the fixtures. Raises `ConfigurationError` for what is not valid.
+        """
+        chosen = Settings().changed({"profile": profile, **settings}, "PostbackServer")
+        super().__init__(host, port, settings=chosen, ssl_context=ssl_context, expose=expose)
+        self._postback = Postback(self.collector, lambda: self.url)
+        for key in write_keys:
+            self._postback.keys.add(key)
+
+    @property
+    def url(self) -> str:
+        """Base URL, no trailing slash."""
+        return self.url_for("/").rstrip("/")
+
+    @property
+    def write_key(self) -> str:
+        """A write key that is valid here, `account/secret`; its `repr` is shortened."""
+        return self._postback.write_key
+
+    @property
+    def postback(self) -> Postback:
+        """A `Postback` of everything that arrives: in a test run, of the test running now."""
+        return self._postback
+
+    def current_collector(self) -> Collector:
+        """Whose events arrive now."""
+        return self.postback._collector
+
+    def check(self) -> None:
+        """Raise what a test would have failed with, and errors of `dispatch`."""
+        super().check()
+        self.postback.check()

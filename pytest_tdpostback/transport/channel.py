@@ -1,0 +1,144 @@
+"""A plain TCP connection on the loop, without the cost of asyncio's own transports.
+
+It calls the same protocol methods, so a connection does not know which of the two carries it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+READ_SIZE = 256 * 1024
+
+
+class SocketChannel(asyncio.Transport):
+    """Carries one accepted, non-blocking socket for one protocol."""
+
+    __slots__ = ("_closing", "_ended", "_loop", "_out", "_protocol", "_reading", "_socket")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.Protocol
+    ) -> None:
+        """Starts reading at once: what the sender has already sent is served right away."""
+        self._loop = loop
+        self._socket = sock
+        self._protocol = protocol
+        self._out = bytearray()
+        self._closing = False
+        self._ended = False
+        self._reading = False
+        protocol.connection_made(self)
+        self.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """`"socket"` gives the socket, as in asyncio."""
+        return self._socket if name == "socket" else default
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send `data` now as far as the socket takes it, the rest when it can."""
+        if self._closing and not self._out:
+            return
+        if self._out:
+            self._out += data
+            return
+        try:
+            sent = self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._lose(error)
+            return
+        if sent < len(data):
+            self._out += data[sent:]
+            self._loop.add_writer(self._socket.fileno(), self._flush)
+            self._protocol.pause_writing()
+
+    def close(self) -> None:
+        """End the connection when everything written is sent."""
+        if not self._closing:
+            self._closing = True
+            self.pause_reading()
+            if not self._out:
+                self._lose(None)
+
+    def abort(self) -> None:
+        """End the connection now, whatever is still to be sent."""
+        self._out.clear()
+        self._lose(None)
+
+    def is_closing(self) -> bool:
+        """Whether the connection is ending or ended."""
+        return self._closing
+
+    def pause_reading(self) -> None:
+        """Read nothing until `resume_reading`."""
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._socket.fileno())
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if not self._reading and not self._closing and self._socket.fileno() >= 0:
+            self._reading = True
+            self._loop.add_reader(self._socket.fileno(), self._read)
+
+    def write_eof(self) -> None:
+        """Tell the peer that no more will be sent."""
+        self._ended = True
+        if not self._out:
+            self._shutdown()
+
+    def can_write_eof(self) -> bool:
+        """TCP can end one direction alone."""
+        return True
+
+    def _shutdown(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self._lose(error)
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(error)
+            return
+        if data:
+            self._protocol.data_received(data)
+        elif not self._protocol.eof_received():
+            self.close()
+        else:
+            self.pause_reading()
+
+    def _flush(self) -> None:
+        try:
+            sent = self._socket.send(self._out)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(error)
+            return
+        del self._out[:sent]
+        if not self._out:
+            self._loop.remove_writer(self._socket.fileno())
+            if self._closing:
+                self._lose(None)
+            elif self._ended:
+                self._shutdown()
+            else:
+                self._protocol.resume_writing()
+
+    def _lose(self, error: Exception | None) -> None:
+        if self._socket.fileno() < 0:
+            return
+        self._closing = True
+        self.pause_reading()
+        if self._out:
+            self._out.clear()
+        self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+        self._protocol.connection_lost(error)

@@ -1,0 +1,119 @@
+"""The collector as a WSGI application, and between werkzeug's objects and ours."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from werkzeug.datastructures import Headers as WerkzeugHeaders
+from werkzeug.wrappers import Request, Response
+
+from ..protocol.judge import size_limit
+from ..protocol.request import Head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from ..collector.collector import Collector
+    from ..protocol.answer import Answer
+
+_PATH_SAFE = "/:@!$&'()*+,;=-._~"
+
+
+def application(collector: Callable[[], Collector]) -> WSGIApplication:
+    """A WSGI application that serves whatever `collector()` returns for each request."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response = respond(collector(), Request(environ))
+        return response(environ, start_response)
+
+    return app
+
+
+def respond(collector: Collector, request: Request) -> Response:
+    """Hand `request` to `collector`; its event is validated when the response was sent (Y1)."""
+    head = head_of(request.environ)
+    limit = size_limit(collector.verdict(head).profile, collector.settings)
+    body = _read(request, limit)
+    receipt = collector.receive(head, body, _peer(request.environ), size=len(body))
+    response = response_of(receipt.answer)
+    if receipt.seq:
+        collector.handed_over(receipt.seq)
+        response.call_on_close(lambda: collector.answered(receipt.seq))
+    return response
+
+
+def head_of(environ: WSGIEnvironment) -> Head:
+    """The head of a WSGI request; of a repeated field the server in front decided what is left."""
+    fields = [
+        (name[5:].replace("_", "-").title(), value)
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    ]
+    for name, key in (("Content-Type", "CONTENT_TYPE"), ("Content-Length", "CONTENT_LENGTH")):
+        if environ.get(key):
+            fields.append((name, environ[key]))
+    return Head.of(environ["REQUEST_METHOD"], _target(environ), fields)
+
+
+def environ_of(head: Head, body: bytes, peer: str, *, secure: bool) -> WSGIEnvironment:
+    """What WSGI says of a request that came over our own wire."""
+    address, _, port = peer.rpartition(":")
+    target = str(head.target)
+    host, _, server_port = head.host.partition(":")
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": head.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/".join(head.segments).encode().decode("latin-1"),
+        "QUERY_STRING": target.partition("?")[2],
+        "REQUEST_URI": target,
+        "SERVER_NAME": host or "localhost",
+        "SERVER_PORT": server_port or ("443" if secure else "80"),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": address.strip("[]"),
+        "REMOTE_PORT": port,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "https" if secure else "http",
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": io.StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "CONTENT_LENGTH": str(len(body)),
+    }
+    for name, value in head.headers.pairs:
+        key = name.upper().replace("-", "_")
+        environ.setdefault(
+            key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}", value
+        )
+    return environ
+
+
+def response_of(answer: Answer) -> Response:
+    """`answer` as werkzeug sends it: hop-by-hop fields belong to the server in front."""
+    response = Response(answer.body, answer.status)
+    response.headers = WerkzeugHeaders(list(answer.headers))
+    return response
+
+
+def _target(environ: WSGIEnvironment) -> str:
+    sent = environ.get("REQUEST_URI") or environ.get("RAW_URI")
+    if sent:
+        return str(sent)
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    query = environ.get("QUERY_STRING", "")
+    return quote(path.encode("latin-1"), safe=_PATH_SAFE) + (f"?{query}" if query else "")
+
+
+def _peer(environ: WSGIEnvironment) -> str:
+    return f"{environ.get('REMOTE_ADDR', '')}:{environ.get('REMOTE_PORT', '')}"
+
+
+def _read(request: Request, limit: int) -> bytes:
+    if (request.content_length or 0) > limit:
+        return b""
+    return request.get_data()
