@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tarfile
 
 import pytest
 
@@ -35,8 +34,7 @@ def sdist(distributions):
 def unpacked(sdist, tmp_path_factory):
     """The source distribution, unpacked: a checkout without git."""
     folder = tmp_path_factory.mktemp("unpacked")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder)
+    run("tar", "xf", sdist, cwd=folder)
     (checkout,) = folder.iterdir()
     return checkout
 
