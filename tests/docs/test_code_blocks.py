@@ -127,7 +127,9 @@ def run_script(block):
 
 
 def run_console(block, pytester):
-    for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE):
+    commands = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE)
+    assert commands, "a command stands behind `$ `"
+    for command, expected in commands:
         if command.startswith(tuple(NOT_RUN)):
             continue
         assert command.startswith("tdpostback "), f"NOT_RUN needs a reason for: {command}"
