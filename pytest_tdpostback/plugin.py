@@ -20,9 +20,10 @@ _scope = pytest.StashKey["Scope"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """An option and an ini key for each setting."""
+    """An option and an ini key for each setting, and the options of the contract check."""
     from dataclasses import fields
 
+    from .conformance.options import add_options
     from .protocol.settings import Settings
 
     group = parser.getgroup("tdpostback", "test double of Treasure Data's Postback API")
@@ -32,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             f"--tdpostback-{row.name.replace('_', '-')}", default=None, metavar="VALUE", help=note
         )
         parser.addini(f"tdpostback_{row.name}", note, default=None)
+    add_options(group)
 
 
 def pytest_configure(config: pytest.Config) -> None:
