@@ -1,4 +1,4 @@
-"""The JSON Schemas that are shipped as files."""
+"""The JSON Schemas and OpenAPI documents that are shipped as files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from ..errors import ConfigurationError
+from .profiles import profiles
 
 NAMES = ("request", "body", "record", "response", "event")
 
@@ -18,6 +19,21 @@ def load_schema(name: str) -> dict[str, Any]:
     """
     if name not in NAMES:
         raise ConfigurationError(f"no schema {name!r}; schemas: {', '.join(NAMES)}")
-    text = files("pytest_tdpostback").joinpath("schemas", f"{name}.json").read_text("utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    return _shipped(f"{name}.json")
+
+
+def load_openapi(profile: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the profile called `profile`.
+
+    Raises `ConfigurationError` for another name.
+    """
+    names = [row.name for row in profiles]
+    if profile not in names:
+        raise ConfigurationError(f"no profile {profile!r}; profiles: {', '.join(names)}")
+    return _shipped(f"openapi-{profile}.json")
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    text = files("pytest_tdpostback").joinpath("schemas", name).read_text("utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document

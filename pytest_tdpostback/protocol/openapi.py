@@ -1,0 +1,225 @@
+"""OpenAPI 3.1 documents, one for each profile, made from the rules, the profiles and the schemas.
+
+Pure functions on values; what they give is shipped as files. One operation of OpenAPI cannot let
+its parameters and its body depend on each other, so the forms that B9 and P8 accept, and a key in
+the URL that an empty header overrules (A4), are told in full by the `request` schema alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .judge import ROUTE
+from .rules import rules, sources
+from .schema_rows import (
+    DATE,
+    DIALECT,
+    NAME_PATTERN,
+    STRICT_TRANSPORT_SECURITY,
+    body_schema,
+    cited,
+    explained_schema,
+    refusals,
+)
+
+if TYPE_CHECKING:
+    from .profiles import Profile
+
+Document = dict[str, Any]
+
+
+def openapi(profile: Profile) -> Document:
+    """The document of `profile`: its event route with every method, status and header."""
+    source = sources[profile.imitates]
+    document = {
+        "openapi": "3.1.0",
+        "jsonSchemaDialect": DIALECT,
+        "info": {
+            "title": f"Postback API as {profile.name} has it",
+            "version": profile.name.rpartition("-")[2],
+            "description": f"Imitates {source.title}, {source.url}.\n{cited('R2', 'R3', 'R6')}",
+        },
+        "servers": [{"url": f"https://{host}"} for host in profile.hosts],
+        "paths": {"/".join([*ROUTE, "{database}", "{table}"]): _route(profile)},
+        "components": {
+            "schemas": {"Body": body_schema(), "Refusal": explained_schema()},
+            "headers": _headers(profile),
+            "securitySchemes": _security_schemes(profile),
+        },
+    }
+    if not profile.hosts:
+        del document["servers"]
+    return document
+
+
+def _route(profile: Profile) -> Document:
+    security = [{name: []} for name in _security_schemes(profile)]
+    methods: dict[str, Document] = {
+        "POST": {
+            "operationId": "ingest",
+            "summary": "Ingest one record",
+            "description": cited("R1", "V1"),
+            "parameters": _names(),
+            "security": security,
+            "requestBody": {
+                "description": cited("B1", "B2", "B4", "B7", "B8"),
+                "required": True,
+                "content": {"application/json": {"schema": _schema("Body")}},
+            },
+            "responses": {"200": _json(profile, cited("W1", *_known(profile, "A5")), empty=True)}
+            | _refused(profile),
+        },
+        "GET": {
+            "operationId": "pixel",
+            "summary": "Ingest one record by a tracking pixel",
+            "description": cited("P1", "P6", "P9"),
+            "parameters": [*_names(), *_pixel_parameters()],
+            "security": security,
+            "responses": {"200": _pixel(profile), "302": _redirect(profile)} | _refused(profile),
+        },
+        "OPTIONS": {
+            "operationId": "preflight",
+            "summary": "Ask what a browser may send",
+            "description": cited("R5"),
+            # The names are not judged here.
+            "parameters": [_path_parameter("database", {}), _path_parameter("table", {})],
+            "security": [],
+            "responses": {"204": {"description": cited("R5"), "headers": _preflight_headers()}},
+        },
+    }
+    return {method.lower(): methods[method] for method in profile.methods}
+
+
+def _known(profile: Profile, *ids: str) -> list[str]:
+    return [name for name in ids if profile.name in rules[name].profiles]
+
+
+def _names() -> list[Document]:
+    pattern = {"pattern": f"^{NAME_PATTERN}$"}
+    return [_path_parameter("database", pattern), _path_parameter("table", pattern)]
+
+
+def _path_parameter(name: str, schema: Document) -> Document:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": cited("R2", "R7", "R8") if schema else "Not judged.",
+        "schema": {"type": "string", **schema},
+    }
+
+
+def _pixel_parameters() -> list[Document]:
+    told = {
+        "td_format": cited("P1", "P6"),
+        "td_record_time": cited("T2", "T5"),
+        "td_redirect": cited("P5"),
+        "td_global_id": cited("P3", "P7"),
+        "td_ip": cited("P3"),
+        "td_ua": cited("P3"),
+    }
+    examples: dict[str, Document] = {"td_format": {"example": "pixel"}}
+    named = [
+        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+        | examples.get(name, {})
+        for name, text in told.items()
+    ]
+    columns = {
+        "name": "columns",
+        "in": "query",
+        "description": cited("P2"),
+        "style": "form",
+        "explode": True,
+        "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    }
+    return [*named, columns]
+
+
+def _refused(profile: Profile) -> Document:
+    """Every refusal but that of R6, which is about other paths."""
+    told: dict[int, list[str]] = {}
+    for rule in rules:
+        if rule.status in refusals(profile) and profile.name in rule.profiles and rule.id != "R6":
+            told.setdefault(rule.status, []).append(rule.id)
+    return {str(status): _json(profile, cited(*told[status])) for status in sorted(told)}
+
+
+def _json(profile: Profile, description: str, *, empty: bool = False) -> Document:
+    schema = {"type": "object", "maxProperties": 0} if empty else _schema("Refusal")
+    content = {"application/json": {"schema": schema, "example": {}}}
+    headers = _common_headers(profile)
+    if "R4:" in description:
+        headers["Allow"] = _header("Allow")
+    return {"description": description, "headers": headers, "content": content}
+
+
+def _pixel(profile: Profile) -> Document:
+    answer = _json(profile, cited("P4", "P6"), empty=True)
+    answer["content"]["image/gif"] = {}
+    answer["headers"]["Set-Cookie"] = _header("Set-Cookie")
+    return answer
+
+
+def _redirect(profile: Profile) -> Document:
+    headers = _common_headers(profile) | {
+        name: _header(name) for name in ("Location", "Set-Cookie")
+    }
+    return {"description": cited("P5"), "headers": headers}
+
+
+def _common_headers(profile: Profile) -> Document:
+    names = ["Date", "Content-Length", "Connection", "Access-Control-Allow-Origin"]
+    if profile.strict_transport_security:
+        names.append("Strict-Transport-Security")
+    return {name: _header(name) for name in names}
+
+
+def _preflight_headers() -> Document:
+    kinds = ("Origin", "Methods", "Headers")
+    return {
+        f"Access-Control-Allow-{kind}": {"required": True, "schema": {"type": "string"}}
+        for kind in kinds
+    }
+
+
+def _headers(profile: Profile) -> Document:
+    text = {"type": "string"}
+    fields: dict[str, Document] = {
+        "Date": {"required": True, "schema": text | {"pattern": DATE}},
+        "Content-Length": {"required": True, "schema": {"type": "integer", "minimum": 0}},
+        "Connection": {
+            "description": cited("W3"),
+            "schema": text | {"enum": ["keep-alive", "close"]},
+        },
+        "Access-Control-Allow-Origin": {"description": cited("R5"), "schema": text},
+        "Allow": {"required": True, "schema": {"const": ", ".join(profile.methods)}},
+    }
+    if profile.strict_transport_security:
+        schema = {"const": STRICT_TRANSPORT_SECURITY}
+        fields["Strict-Transport-Security"] = {"required": True, "schema": schema}
+    if profile.url_interface:
+        fields["Location"] = {"required": True, "description": cited("P5"), "schema": text}
+        fields["Set-Cookie"] = {"description": cited("P7"), "schema": text}
+    return fields
+
+
+def _security_schemes(profile: Profile) -> Document:
+    header = {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-TD-Write-Key",
+        "description": cited("A1"),
+    }
+    if profile.td1_authorization:
+        td1 = {"type": "http", "scheme": "TD1", "description": cited("A9", "A10")}
+        return {"td1": td1, "header": header}
+    url = {"type": "apiKey", "in": "query", "name": "td_write_key"}
+    return {"header": header, "url": {**url, "description": cited("A2", "A3", "A4")}}
+
+
+def _schema(name: str) -> Document:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _header(name: str) -> Document:
+    return {"$ref": f"#/components/headers/{name}"}

@@ -1,0 +1,325 @@
+"""The JSON Schemas, made from the rules, the profiles and the values that the code itself judges by.
+
+Pure functions on values; what they give is shipped as files, and a test holds the two equal. What
+no schema can say (bytes, depth, duplicate keys, the digits of a number) stands in a description in
+words, and is left to the fake's own judgement.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .judge import CONSUMED, NAME, ROUTE
+from .profiles import DEFAULT, profiles
+from .rules import rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .profiles import Profile
+
+Schema = dict[str, Any]
+
+BASE = "https://pytest-tdpostback.readthedocs.io/schemas/"
+"""Where the `$id` of every schema begins; nothing is ever fetched from there."""
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+NAME_PATTERN = NAME.pattern.removesuffix(r"\Z")
+"""R2: what a database or table name holds, without anchors."""
+STATES = ("refused", "pending", "ingested", "rejected", "lost")
+"""Every state of an event; the floor above has them as `EventState`."""
+STRICT_TRANSPORT_SECURITY = "max-age=31536000"
+DATE = "^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$"
+
+_TEXT: Schema = {"type": "string"}
+_OPTIONAL_TEXT: Schema = {"type": ["string", "null"]}
+_PRESENT: Schema = {"type": "string", "minLength": 1}
+_NO_UPPER_CASE = "^[^A-Z]*$"
+
+
+def schemas() -> dict[str, Schema]:
+    """Every schema by its name, each with an `$id`, as it is written to its file."""
+    made = {
+        "request": _of_each_profile("A request that is accepted", request_schema),
+        "body": body_schema(),
+        "record": record_schema(),
+        "response": _of_each_profile("An answer on the event route", response_schema),
+        "event": event_schema(),
+    }
+    return {
+        name: {"$schema": DIALECT, "$id": f"{BASE}{name}.json", **schema}
+        for name, schema in made.items()
+    }
+
+
+def cited(*ids: str) -> str:
+    """The statements of rules as one text, each behind its id."""
+    return "\n".join(f"{name}: {rules[name].statement}" for name in ids)
+
+
+def body_schema() -> Schema:
+    """What may be sent as a body: an object with any values."""
+    return {
+        "title": "What may be sent as the body of a POST",
+        "description": "Any object. What a schema cannot say of it is in B2 (text, numbers), B5 "
+        f"(duplicate keys), B6 (bytes) and B7 (depth).\n{cited('B3', 'B2', 'B4', 'B5', 'B6', 'B7')}",
+        "type": "object",
+        "properties": {"td_record_time": {"description": cited("T2", "T3", "T5")}},
+        "examples": [{"param1": "value1", "param2": "value2"}],
+    }
+
+
+def record_schema() -> Schema:
+    """What is stored of an accepted event."""
+    return {
+        "title": "A record: one row as it is stored",
+        "description": cited("V1", "V2", "V3", "T1", "T2", "T7"),
+        "type": "object",
+        "required": ["time"],
+        "properties": {
+            "time": {"description": cited("T7"), "type": "string", "pattern": "^[0-9]+$"}
+        },
+        "examples": [{"time": "1440426473", "param1": "value1", "param2": 1234}],
+    }
+
+
+def request_schema(profile: Profile) -> Schema:
+    """A request that `profile` accepts, in the default of every other setting.
+
+    The names of its headers are in lower case, its path and URL parameters are decoded.
+    """
+    route = "/".join([*ROUTE, NAME_PATTERN, NAME_PATTERN])
+    return {
+        "title": f"A request that is accepted in {profile.name}",
+        "type": "object",
+        "required": ["method", "path", "headers", "query"],
+        "additionalProperties": False,
+        "properties": {
+            "method": {
+                "description": cited("R1", "R4"),
+                "enum": [method for method in profile.methods if method != "OPTIONS"],
+            },
+            "path": {
+                "description": "Percent-encoding is undone, except that of a slash.\n"
+                + cited("R2", "R3", "R7"),
+                "type": "string",
+                # Some engines let `$` match before a line feed, which belongs to no name.
+                "pattern": rf"^{route}/?$(?!\n)",
+            },
+            "headers": {
+                "description": "Values by names in lower case, without white space around them; of "
+                "a repeated header the first value (A4).",
+                "type": "object",
+                "propertyNames": {"pattern": _NO_UPPER_CASE},
+                "additionalProperties": _TEXT,
+            },
+            "query": {
+                "description": "The URL parameters, decoded as form values (A2); of a repeated one "
+                "the last value (P9).",
+                "type": "object",
+                "additionalProperties": _TEXT,
+            },
+            "body": {
+                "description": "The JSON value of the body; left out where the body is empty (B4)."
+            },
+        },
+        "allOf": [_key(profile), _kind(profile)],
+    }
+
+
+def _key(profile: Profile) -> Schema:
+    header = _headers({"x-td-write-key": _PRESENT})
+    if profile.td1_authorization:
+        td1 = "[Tt][Dd]1"
+        other = {"type": "string", "minLength": 1, "not": {"pattern": f"^{td1}( |$)"}}
+        ways = [
+            _headers({"authorization": {"type": "string", "pattern": f"^{td1} +[^ ]"}}),
+            _headers({"authorization": other, "x-td-write-key": _TEXT}),
+            {**header, "not": _headers({"authorization": True})},
+        ]
+        return {"description": cited("A9", "A10", "A4", "A5"), "anyOf": ways}
+    parameter = {
+        "not": _headers({"x-td-write-key": True}),
+        "properties": {"query": _having({"td_write_key": _PRESENT})},
+    }
+    decided = "A6" if profile.refuses_unknown_keys else "A5"
+    return {"description": cited("A1", "A2", "A3", "A4", decided), "anyOf": [header, parameter]}
+
+
+def _kind(profile: Profile) -> Schema:
+    """The forms an event may have; they differ in where the record comes from."""
+    plain = {"content-encoding": {"maxLength": 0}}
+    json = _headers({"content-type": {"pattern": _media_type("application/json")}}, plain)
+    json["description"] = cited("B1", "B3", "B8")
+    json["required"] = ["body"]
+    json["properties"] |= {"method": {"const": "POST"}, "body": {"$ref": f"{BASE}body.json"}}
+    if not profile.url_interface:
+        return json
+    pixel = {
+        "description": cited("P1", "P8"),
+        "properties": {"query": _having({"td_format": {"const": "pixel"}})},
+    }
+    deprecated = {"description": cited("P6"), "properties": {"method": {"const": "GET"}}}
+    data = {"not": {"propertyNames": {"enum": sorted(CONSUMED)}}}
+    untyped = {"content-type": {"pattern": f"^$|{_media_type('text/plain')}"}, **plain}
+    parameters = {
+        "description": cited("B9"),
+        "properties": {"method": {"const": "POST"}, "body": False, "query": data}
+        | {"headers": {"properties": untyped}},
+    }
+    return {"anyOf": [json, pixel, deprecated, parameters]}
+
+
+def response_schema(profile: Profile) -> Schema:
+    """An answer of `profile` on the event route, its header names in lower case."""
+    texts = {"success": {"type": "object", "maxProperties": 0}, "refusal": explained_schema()}
+    forms = [
+        _answer(profile, [200], {"content-type": "application/json"}, texts["success"]),
+        _answer(profile, refusals(profile), {"content-type": "application/json"}, texts["refusal"]),
+        {"properties": {"status": {"const": 204}, "body": {"const": ""}}},
+    ]
+    if profile.url_interface:
+        image = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/gif"}
+        forms += [
+            _answer(profile, [200], {"content-type": "image/gif"}, image),
+            _answer(profile, [302], {}, {"const": ""}),
+        ]
+    return {
+        "title": f"An answer of {profile.name} on the event route",
+        "type": "object",
+        "required": ["status", "headers", "body"],
+        "additionalProperties": False,
+        "properties": {
+            "status": {"type": "integer"},
+            "headers": {
+                "description": "Values by names in lower case.",
+                "type": "object",
+                "propertyNames": {"pattern": _NO_UPPER_CASE},
+                "properties": {
+                    "connection": {"description": cited("W3"), "enum": ["keep-alive", "close"]},
+                    "date": {"type": "string", "pattern": DATE},
+                },
+                "additionalProperties": _TEXT,
+            },
+            "body": {
+                "description": "The JSON value where the type is application/json, Base64 where it "
+                "is image/gif, else the empty string."
+            },
+        },
+        "anyOf": forms,
+    }
+
+
+def explained_schema() -> Schema:
+    """The body of a refusal: empty, or with its reason where the fake was asked for it."""
+    return {
+        "description": cited("W2", "W4"),
+        "type": "object",
+        "properties": {"rule": {"enum": [rule.id for rule in rules]}, "reason": _TEXT},
+        "dependentRequired": {"rule": ["reason"], "reason": ["rule"]},
+        "additionalProperties": False,
+    }
+
+
+def refusals(profile: Profile) -> list[int]:
+    """The statuses with which `profile` refuses requests, by its rules."""
+    mine = [rule for rule in rules if profile.name in rule.profiles]
+    return sorted({rule.status for rule in mine if rule.status and rule.status >= 400})
+
+
+def _answer(profile: Profile, statuses: list[int], headers: dict[str, str], body: Schema) -> Schema:
+    fixed = dict(headers)
+    if profile.strict_transport_security:
+        fixed["strict-transport-security"] = STRICT_TRANSPORT_SECURITY
+    fields: dict[str, Any] = {name: {"const": value} for name, value in fixed.items()}
+    fields |= {"date": True, "content-length": {"pattern": "^[0-9]+$"}}
+    form = _headers(fields)
+    form["properties"] |= {"status": {"enum": statuses}, "body": body}
+    return form
+
+
+def event_schema() -> Schema:
+    """An event as it is exported: JSON values only, with every write key shortened."""
+    fields: dict[str, Schema] = {
+        "seq": {"description": "Place in the order of arrival, from 1.", "type": "integer"},
+        "received_at": {"description": "UNIX seconds.", "type": "number"},
+        "database": {"description": "Null where the route was not met (R2).", **_OPTIONAL_TEXT},
+        "table": {"description": "Null where the route was not met (R2).", **_OPTIONAL_TEXT},
+        "key": {"description": "Shortened; null where none counted (A4).", **_OPTIONAL_TEXT},
+        "status": {
+            "description": "HTTP status, null where a fault kept the answer back.",
+            "type": ["integer", "null"],
+        },
+        "copies": {"description": "Records stored of it.", "type": "integer", "minimum": 0},
+        "fault": {"description": "The fault that hit it.", **_OPTIONAL_TEXT},
+        "state": {"description": cited("Y2", "Y3"), "enum": list(STATES)},
+        "rule": {
+            "description": "By which rule it was refused or rejected.",
+            "enum": [*(rule.id for rule in rules), None],
+        },
+        "reason": {"description": "Why it was refused or rejected.", **_OPTIONAL_TEXT},
+        "payload": {"description": "What was sent, parsed; null where it cannot be."},
+        "record": {
+            "description": "Null unless ingested.",
+            "anyOf": [{"$ref": f"{BASE}record.json"}, {"type": "null"}],
+        },
+        "findings": {"type": "array", "items": _finding()},
+        "request": _sent(),
+    }
+    return {
+        "title": "An event as it is exported, its write keys shortened",
+        **_closed(fields),
+    }
+
+
+def _finding() -> Schema:
+    return _closed(
+        {
+            "rule": {"enum": [rule.id for rule in rules]},
+            "message": _TEXT,
+            "column": _OPTIONAL_TEXT,
+        }
+    )
+
+
+def _sent() -> Schema:
+    pair = {"type": "array", "prefixItems": [_TEXT, _TEXT], "minItems": 2, "maxItems": 2}
+    return _closed(
+        {
+            "method": _TEXT,
+            "target": {"description": "Path and query as they were sent.", **_TEXT},
+            "headers": {"description": "As sent, in order.", "type": "array", "items": pair},
+            "body": {"description": "Text, or Base64 where it is not UTF-8.", **_TEXT},
+            "body_encoding": {"enum": ["utf-8", "base64"]},
+            "peer": {"description": "Address of the sender.", **_TEXT},
+        }
+    )
+
+
+def _of_each_profile(title: str, make: Callable[[Profile], Schema]) -> Schema:
+    return {
+        "title": title,
+        "description": f"In the default profile; each profile has its own under `$defs`, such as "
+        f"`#/$defs/{DEFAULT.name}`.",
+        "$ref": f"#/$defs/{DEFAULT.name}",
+        "$defs": {profile.name: make(profile) for profile in profiles},
+    }
+
+
+def _headers(required: dict[str, Any], optional: dict[str, Any] | None = None) -> Schema:
+    """Says of the member `headers` that it has `required`, and may have `optional`."""
+    fields = {**_having(required)["properties"], **(optional or {})}
+    return {"properties": {"headers": {"required": list(required), "properties": fields}}}
+
+
+def _having(fields: dict[str, Any]) -> Schema:
+    return {"required": list(fields), "properties": dict(fields)}
+
+
+def _closed(fields: dict[str, Any]) -> Schema:
+    return {"type": "object", **_having(fields), "additionalProperties": False}
+
+
+def _media_type(name: str) -> str:
+    """A pattern for a media type in any letter case, with or without parameters (B1)."""
+    letters = (f"[{c.upper()}{c}]" if c.isalpha() else c for c in name)
+    return f"^{''.join(letters)}[ \\t]*(;|$)"
