@@ -146,6 +146,13 @@ class Collector:
         """P7: the global id of the sender: of its cookie, else one made up for event `seq`."""
         return answers.sent_global_id(head) or str(uuid.uuid5(self._visitors, str(seq)))
 
+    def configure(self, settings: Settings) -> None:
+        """Judge by `settings` from now on; what arrived before is shown by them, too."""
+        with self._changed:
+            self.settings = settings
+            self._verdicts.clear()
+            self._accepted.clear()
+
     # validating
 
     def validate(self) -> None:

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol.settings import Settings
 from ..transport.server import CollectorServer
+from .inspection import PREFIX, Inspection
 from .postback import Postback
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from werkzeug.wrappers import Request, Response
+
     from ..collector.collector import Collector
     from ..protocol.profiles import Profile
+    from ..protocol.request import Head
 
 
 class PostbackServer(CollectorServer):
@@ -31,6 +35,7 @@ class PostbackServer(CollectorServer):
         write_keys: Iterable[str] = (),
         ssl_context: SSLContext | None = None,
         expose: bool = False,
+        inspection: bool = False,
         **settings: Any,
     ) -> None:
         """Nothing listens before `start`.
@@ -38,11 +43,13 @@ class PostbackServer(CollectorServer):
         `host` and `port` are where to listen, port 0 takes a free one; `profile` says which
         documents to imitate (`None`: the host of a request decides); `write_keys` are valid beside
         `write_key`; `ssl_context` serves HTTPS; `expose` allows a host that is not loopback;
+        `inspection` also answers questions about the double itself, below `/.tdpostback/`;
         `settings` are those of the fixtures. Raises `ConfigurationError` for what is not valid.
         """
         chosen = Settings().changed({"profile": profile, **settings}, "PostbackServer")
         super().__init__(host, port, settings=chosen, ssl_context=ssl_context, expose=expose)
         self._postback = Postback(self.collector, lambda: self.url)
+        self._inspection = Inspection(lambda: self.postback) if inspection else None
         for key in write_keys:
             self._postback.keys.add(key)
 
@@ -64,6 +71,16 @@ class PostbackServer(CollectorServer):
     def current_collector(self) -> Collector:
         """Whose events arrive now."""
         return self.postback._collector
+
+    def inspects(self, head: Head) -> bool:
+        """Whether `head` asks the double about itself, and it answers such questions."""
+        return self._inspection is not None and str(head.target).startswith(PREFIX)
+
+    def dispatch(self, request: Request) -> Response:
+        """Answer what is no event: a preflight (R5), or a question about the double itself."""
+        if self._inspection is not None and request.path.startswith(PREFIX):
+            return self._inspection.respond(request)
+        return super().dispatch(request)
 
     def check(self) -> None:
         """Raise what a test would have failed with, and errors of `dispatch`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
@@ -17,6 +18,8 @@ from ..protocol.judge import size_limit
 from .parser import Message, Parser
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..collector.collector import Collector
     from ..protocol.request import Head
 
@@ -39,6 +42,14 @@ class Service(Protocol):
 
     def dispatch_request(self, head: Head, body: bytes, peer: str) -> Answer:
         """The answer to a request that is no event."""
+
+    def answers_aside(self, head: Head) -> bool:
+        """Whether `head` goes to `dispatch` and may take its time there."""
+
+    def dispatch_aside(
+        self, head: Head, body: bytes, peer: str, done: Callable[[Answer], None]
+    ) -> None:
+        """Find the answer in a thread of its own; the loop then calls `done` with it."""
 
     def opened(self, transport: asyncio.BaseTransport) -> None:
         """A connection began."""
@@ -192,6 +203,11 @@ class Connection(asyncio.Protocol):
             answer = self.service.dispatch_request(head, body, self.peer)
             self.write(answer.wire(keep_alive=keep_alive), close=not keep_alive)
             return
+        if self.service.answers_aside(head):
+            self._busy = True
+            done = partial(self._answered_aside, keep_alive)
+            self.service.dispatch_aside(head, body, self.peer, done)
+            return
         collector = self.service.collector()
         receipt = collector.receive(head, body, self.peer, size=size)
         if receipt.intervention is not None and receipt.intervention.delivery is not None:
@@ -220,6 +236,10 @@ class Connection(asyncio.Protocol):
             done, self._answered = self._answered, []
             for collector, seq in done:
                 collector.answered(seq)
+
+    def _answered_aside(self, keep_alive: bool, answer: Answer) -> None:  # noqa: FBT001 - partial
+        self.write(answer.wire(keep_alive=keep_alive), close=not keep_alive)
+        self.delivered()
 
     def delivered(self) -> None:
         """A delivery that took its time is over: go on with what has arrived since."""

@@ -77,6 +77,25 @@ class Listener:
         response.close()
         return Answer(response.status_code, tuple(response.headers), body)
 
+    def answers_aside(self, head: Head) -> bool:
+        """Whether `head` asks the double about itself."""
+        return self.server.inspects(head)
+
+    def dispatch_aside(
+        self, head: Head, body: bytes, peer: str, done: Callable[[Answer], None]
+    ) -> None:
+        """The answer of `dispatch`, found in a thread: it may wait for events, the loop may not."""
+
+        def work() -> None:
+            try:
+                answer = self.dispatch_request(head, body, peer)
+            except Exception as error:  # noqa: BLE001 - shown by the test, and by `check`
+                self.failed(error)
+                answer = Answer(500, (("Content-Length", "0"),), b"")
+            self.server.loop.call_later(0.0, lambda: done(answer))
+
+        threading.Thread(target=work, name="tdpostback-aside", daemon=True).start()
+
     def failed(self, error: Exception) -> None:
         """Keep an error of our own for the test and for `check`."""
         self.collector().errors.append(error)
@@ -149,6 +168,10 @@ class CollectorServer(HTTPServerBase):
     def current_collector(self) -> Collector:
         """Whose events arrive at the server's own address now."""
         return self.collector
+
+    def inspects(self, head: Head) -> bool:  # noqa: ARG002 - for a subclass to say
+        """Whether `head` asks the double about itself instead of sending it an event."""
+        return False
 
     def start(self) -> None:
         """Listen, and serve in a daemon thread.
