@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol import answer as answers
 from ..protocol.judge import Refusal, Verdict, judge_body, judge_head
-from ..protocol.record import payload, record_time, record_time_value
+from ..protocol.record import sent_data, time_of
 from ..protocol.request import Head, PostbackRequest
 from ..protocol.secrets import shortened
 from .clock import Clock
@@ -96,7 +96,7 @@ class Collector:
         verdict = self.verdict(head)
         now = self.clock.now()
         if verdict.preflight:
-            return Receipt(answers.preflight(head, verdict.profile, self._dated(now)))
+            return Receipt(self._preflight(head, verdict, now))
         refusal = (
             verdict.refusal
             or (self._key_refusal(verdict) if verdict.profile.refuses_unknown_keys else None)
@@ -113,6 +113,7 @@ class Collector:
             elif intervention is None or intervention.stored:
                 self._unanswered[seq] = verdict
             answer = self._answer(head, verdict, refusal, seq, now)
+            log.statuses[index] = answer.status
             if intervention is not None:
                 return self._intervened(index, answer, refusal, intervention)
         return Receipt(answer, seq)
@@ -271,6 +272,11 @@ class Collector:
         known = self._accepted[head.raw] = answers.ok(verdict.profile, date, origin=origin)
         return known
 
+    def _preflight(self, head: Head, verdict: Verdict, now: float) -> Answer:
+        if verdict.refusal is None:
+            return answers.preflight(head, verdict.profile, self._dated(now))
+        return self._answer(head, verdict, verdict.refusal, 0, now)
+
     def _dated(self, now: float) -> str:
         if int(now) != self._second or len(self._accepted) >= REMEMBERED_HEADS:
             self._accepted.clear()
@@ -318,8 +324,8 @@ class Collector:
 
     def _stale(self, index: int, verdict: Verdict) -> str:
         request = self.request(self.log, index)
-        value = record_time_value(request, verdict, payload(request, verdict))
-        when = record_time(value, self.log.received[index])
+        data = sent_data(request, verdict, self.settings)
+        when = time_of(request, verdict, data, self.log.received[index])
         return f"td_record_time {when.why}" if when.rule == "T3" else ""
 
     def _announce(self, index: int) -> None:

@@ -4,49 +4,72 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..protocol import findings
-from ..protocol.body import Unacceptable
-from ..protocol.record import payload
+from ..protocol.findings import MAX_COLUMNS, Finding, too_many_columns
+from ..protocol.record import RECORD_TIME, sent_data
 from .log import EventState
 
 if TYPE_CHECKING:
-    from ..protocol.findings import Finding
+    from collections.abc import Sequence
+
     from .collector import Collector
     from .log import EventLog
 
 
 class SeenColumns:
-    """The columns that accepted events brought, table by table, in order of arrival."""
+    """The columns that records brought, table by table, in the order of their events' arrival."""
 
     def __init__(self) -> None:
         self._log: EventLog | None = None
-        self._next = 0
-        self._seen: dict[tuple[str, str], set[str]] = {}
-        self._crossing: dict[int, Finding] = {}
+        self._tables: dict[tuple[str, str], _Table] = {}
 
     def findings(self, collector: Collector, log: EventLog, index: int) -> list[Finding]:
-        """The finding of the event at `index` of `log` where it is the one that crosses the limit."""
-        if log is not self._log:
-            self._log, self._next = log, 0
-            self._seen.clear()
-            self._crossing.clear()
-        while self._next <= index:
-            self._count(collector, log, self._next)
-            self._next += 1
-        return [self._crossing[index]] if index in self._crossing else []
+        """The finding of the event at `index` of `log` where it brings its table over the limit.
 
-    def _count(self, collector: Collector, log: EventLog, index: int) -> None:
-        request = collector.request(log, index)
-        verdict = collector.verdict(request.head)
-        if log.state(index) is EventState.REFUSED or verdict.database is None:
-            return
+        Only what was ingested counts: no other event gives the table a column. The column `time`,
+        which every table has, does not.
+        """
+        if log is not self._log:
+            self._log = log
+            self._tables.clear()
+        verdict = collector.verdict(collector.request(log, index).head)
+        if log.state(index) is not EventState.INGESTED:
+            return []
+        assert verdict.database is not None
         assert verdict.table is not None
-        seen = self._seen.setdefault((verdict.database, verdict.table), set())
-        before = len(seen)
-        try:
-            seen.update(payload(request, verdict))
-        except Unacceptable:
-            return
-        if before <= findings.MAX_COLUMNS < len(seen):
-            finding = findings.too_many_columns(verdict.database, verdict.table, len(seen))
-            self._crossing[index] = finding
+        route = (verdict.database, verdict.table)
+        rows = log.ingested[route]
+        table = self._tables.get(route)
+        if table is None or not table.precedes(rows):
+            table = self._tables[route] = _Table()
+        table.count(collector, log, rows, index)
+        return [too_many_columns(*route, table.columns)] if table.crossed_at == index else []
+
+
+class _Table:
+    """What the first `rows` of one table brought, and the event that crossed the limit."""
+
+    def __init__(self) -> None:
+        self.columns = 0
+        self.crossed_at: int | None = None
+        self._seen: set[str] = {RECORD_TIME, "time"}
+        self._counted = 0
+        self._last = -1
+
+    def precedes(self, rows: Sequence[int]) -> bool:
+        """Whether `rows` still begins with what was counted: an event may come in late between."""
+        return not self._counted or rows[self._counted - 1] == self._last
+
+    def count(self, collector: Collector, log: EventLog, rows: Sequence[int], until: int) -> None:
+        """Go on counting up to the event at index `until`, or to the one that crosses."""
+        while self.crossed_at is None and self._counted < len(rows):
+            index = rows[self._counted]
+            if index > until:
+                return
+            request = collector.request(log, index)
+            data = sent_data(request, collector.verdict(request.head), collector.settings)
+            self._seen.update(data)
+            self._counted += 1
+            self._last = index
+            self.columns = len(self._seen) - 2
+            if self.columns > MAX_COLUMNS:
+                self.crossed_at = index

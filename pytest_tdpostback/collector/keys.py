@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
+from ..protocol.judge import KEY_SHAPE
 from ..protocol.secrets import WriteKey, shortened
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class WriteKeys:
     """The keys of one double: those that are valid, and what each may write to."""
 
     def __init__(self, before_change: Callable[[], None] = lambda: None) -> None:
-        """`before_change` runs before a key changes, so that what is due is judged by the old ones."""
+        """`before_change` runs before a key changes: what is due is judged by the old ones."""
         self._scopes: dict[str, Scope] = {}
         self._revoked: set[str] = set()
         self._any = False
@@ -51,8 +52,7 @@ class WriteKeys:
         """
         if key is None:
             key = f"{secrets.randbelow(90_000) + 10_000}/{secrets.token_hex(20)}"
-        account, slash, secret = key.partition("/") if isinstance(key, str) else ("", "", "")
-        if not (account and slash and secret) or "/" in secret or len(key.split()) != 1:
+        if not _well_formed(key):
             message = (
                 f"write key {_shown(key)} is not valid; give account/secret, like 12345/abcdef"
             )
@@ -77,7 +77,7 @@ class WriteKeys:
         self._revoked.add(key)
 
     def accept_any(self) -> None:
-        """Take every key as valid from now on, except revoked ones and keys with limits of their own."""
+        """Take every key as valid from now on, except revoked ones; limits of a key stay (Y4)."""
         self._before_change()
         self._any = True
 
@@ -97,14 +97,18 @@ class WriteKeys:
         return f"<WriteKeys {', '.join(map(shortened, self._scopes)) or 'none'}>"
 
 
+def _well_formed(key: object) -> bool:
+    return isinstance(key, str) and KEY_SHAPE.match(key) is not None
+
+
 def _names(what: str, names: Names) -> frozenset[str] | None:
     if names is None:
         return None
-    several = frozenset([names] if isinstance(names, str) else names)
+    several: frozenset[object] = frozenset([names] if isinstance(names, str) else names)
     wrong = [name for name in several if not isinstance(name, str) or not name]
     if wrong:
         raise ConfigurationError(f"{what}: {wrong[0]!r} is no name; give a string or several")
-    return several
+    return frozenset(map(str, several))
 
 
 def _shown(key: object) -> str:

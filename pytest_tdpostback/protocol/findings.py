@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import body as json_body
 from .judge import Kind
-from .record import payload, record_time, record_time_value, url_columns
+from .record import sent_data, time_of, url_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,11 @@ _COLUMN = re.compile(r"[a-z_][a-z0-9_]*\Z")
 
 @dataclass(frozen=True)
 class Finding:
-    """One silent change or loss: the `rule` behind it, a `message`, the `column` where one is meant."""
+    """One silent change or loss.
+
+    `rule` is the id of the rule behind it, `message` says it in words, `column` is the column,
+    parameter or JSON key that is meant, `None` where it is about none.
+    """
 
     rule: str
     message: str
@@ -43,16 +47,24 @@ class Finding:
 def findings(
     request: PostbackRequest, verdict: Verdict, settings: Settings, received_at: float
 ) -> Iterator[Finding]:
-    """The findings of an accepted request, in the order of the rules' ids by section."""
-    sent = payload(request, verdict)
+    """The findings of an accepted request received at `received_at` (UNIX seconds).
+
+    They come section by section: route, authentication, body or URL, time, columns. C2, which
+    depends on the events before, is not among them.
+    """
+    data = sent_data(request, verdict, settings)
     yield from _route(request, verdict)
     yield from _authentication(request, verdict)
-    if verdict.from_url:
-        yield from _url(request, verdict)
-    else:
+    yield from _kind(verdict)
+    if not verdict.from_url:
         yield from _body(request, settings)
-    yield from _time(request, verdict, sent, received_at)
-    yield from _columns(sent)
+    yield from _repeated(request, verdict, settings)
+    when = time_of(request, verdict, data, received_at)
+    if when.rule is not None:
+        yield Finding(when.rule, f"td_record_time was ignored: {when.why}", "td_record_time")
+    if "time" in data:
+        yield Finding("T6", "the column time is replaced by the time of the record", "time")
+    yield from _columns(data)
 
 
 def too_many_columns(database: str | None, table: str | None, count: int) -> Finding:
@@ -81,15 +93,11 @@ def _authentication(request: PostbackRequest, verdict: Verdict) -> Iterator[Find
             yield Finding("A4", f"{name} was sent {len(sent)} times; the first one counts")
 
 
-def _url(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
+def _kind(verdict: Verdict) -> Iterator[Finding]:
     if verdict.kind is Kind.PARAMETERS:
         yield Finding("B9", "an empty POST whose data are URL parameters is not documented")
     if verdict.kind is Kind.DEPRECATED:
         yield Finding("P6", "GET without td_format=pixel is deprecated and may lose data")
-    for name, times in Counter(name for name, _ in request.head.parameters).items():
-        if times > 1:
-            message = f"URL parameter {name} was sent {times} times; the last one counts"
-            yield Finding("P9", message, name)
 
 
 def _body(request: PostbackRequest, settings: Settings) -> Iterator[Finding]:
@@ -101,19 +109,18 @@ def _body(request: PostbackRequest, settings: Settings) -> Iterator[Finding]:
             yield Finding("B10", message, name)
 
 
-def _time(
-    request: PostbackRequest, verdict: Verdict, sent: dict[str, Any], received_at: float
-) -> Iterator[Finding]:
-    when = record_time(record_time_value(request, verdict, sent), received_at)
-    if when.rule is not None:
-        message = f"td_record_time was ignored: {when.why}"
-        yield Finding(when.rule, message, "td_record_time")
-    if "time" in sent:
-        yield Finding("T6", "the column time is replaced by the time of the record", "time")
+def _repeated(request: PostbackRequest, verdict: Verdict, settings: Settings) -> Iterator[Finding]:
+    if not verdict.profile.url_interface:
+        return
+    all_count = verdict.from_url or settings.url_parameters == "store"
+    for name, times in Counter(name for name, _ in request.head.parameters).items():
+        if times > 1 and (all_count or name == "td_write_key"):
+            message = f"URL parameter {name} was sent {times} times; the last one counts"
+            yield Finding("P9", message, name)
 
 
-def _columns(sent: dict[str, Any]) -> Iterator[Finding]:
-    for name in sent:
+def _columns(data: dict[str, Any]) -> Iterator[Finding]:
+    for name in data:
         if not _COLUMN.match(name):
             message = f"column {name!r} gets an alias: lower case, digits and _, no digit first"
             yield Finding("C1", message, name)

@@ -50,9 +50,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of a request: refused, a preflight, or an event to accept.
+    """What is known of a request: refused, `OPTIONS` and so no event (R5), or an event to accept.
 
     `refusal` counts before the key is looked up, `unfit` (size, content type, encoding) after it.
+    `database` and `table` are there where the path names them, whatever else is wrong.
     """
 
     profile: Profile
@@ -73,17 +74,16 @@ class Verdict:
 
 def judge_head(head: Head, settings: Settings) -> Verdict:
     """What method, target and header fields decide; the answer is the same for equal heads."""
-    verdict = Verdict(profile=settings.judged_profile(head.host))
+    profile = settings.judged_profile(head.host)
+    verdict = Verdict(profile, preflight=head.method == "OPTIONS")
     if head.segments[:4] != ROUTE:
         return replace(verdict, refusal=Refusal(404, "R6", f"no such path: {_path(head)}"))
-    if head.method == "OPTIONS":
-        return replace(verdict, preflight=True)
-    if head.method not in verdict.profile.methods:
-        allowed = ", ".join(verdict.profile.methods)
-        return replace(
-            verdict, refusal=Refusal(405, "R4", f"{head.method} is not one of {allowed}")
-        )
+    if verdict.preflight:
+        return verdict
     verdict = _with_route(verdict, head)
+    if head.method not in profile.methods:
+        reason = f"{head.method} is not one of {', '.join(profile.methods)}"
+        return replace(verdict, refusal=Refusal(405, "R4", reason))
     if not verdict.refusal:
         verdict = _with_key(verdict, head, settings)
     if not verdict.refusal:
@@ -134,7 +134,7 @@ def _with_route(verdict: Verdict, head: Head) -> Verdict:
     if len(names) != 2:
         reason = f"{_path(head)} is not /postback/v3/event/{{database}}/{{table}}"
         return replace(verdict, refusal=Refusal(400, "R2", reason))
-    for role, name in zip(("database", "table"), names):
+    for role, name in zip(("database", "table"), names, strict=True):
         if not NAME.match(name):
             fault = f"{name!r} holds more than ASCII letters, digits and _" if name else "is empty"
             return replace(verdict, refusal=Refusal(400, "R2", f"the {role} name {fault}"))
@@ -184,7 +184,7 @@ def _with_kind(verdict: Verdict, head: Head) -> Verdict:
 
 
 def media_type(head: Head) -> str:
-    """The type of `Content-Type` in lower case, without its parameters; empty where there is none."""
+    """The type of `Content-Type` in lower case, without its parameters (B1); empty without one."""
     return head.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

@@ -8,6 +8,8 @@ from urllib.parse import unquote_to_bytes
 
 from .secrets import Redacted, WriteKey, shortened, without_keys
 
+_BLANKS = " \t"
+"""What HTTP lets stand around the value of a field; other white space belongs to the value."""
 _SECRET_HEADERS = frozenset({"x-td-write-key", "authorization"})
 
 
@@ -59,15 +61,19 @@ class Head:
     """
 
     def __init__(self, raw: bytes) -> None:
-        """`raw` is what `Head.of` makes: lines ended by CR LF, the parser's judgement behind them."""
+        """`raw` is what `Head.of` makes."""
         self.raw = raw
         first, *self._lines = raw.decode("latin-1").split("\r\n")
         self.method, _, self._target = first.partition(" ")
 
     @classmethod
     def of(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Head:
-        """A head from its parts, as text that stands for bytes (Latin-1)."""
-        lines = [f"{method} {target}", *(f"{name}:{value.strip()}" for name, value in headers)]
+        """A head from its parts, as text that stands for bytes (Latin-1) and holds no line breaks.
+
+        Blanks and tabs around a value are no part of it.
+        """
+        lines = [f"{method} {target}"]
+        lines += [f"{name}:{value.strip(_BLANKS)}" for name, value in headers]
         return cls("\r\n".join(lines).encode("latin-1"))
 
     @cached_property
@@ -83,7 +89,7 @@ class Head:
 
     @cached_property
     def host(self) -> str:
-        """The host that was asked: of an absolute target, else of the `Host` header; may be empty."""
+        """The host that was asked: of an absolute target, else of `Host`; may be empty."""
         authority = _authority(self._target)
         return self.headers.get("host", "") if authority is None else authority
 
@@ -121,7 +127,7 @@ def _authority(target: str) -> str | None:
 
 
 def decoded(piece: str) -> str:
-    """Percent-encoding undone; what is not UTF-8 becomes U+FFFD, which no rule accepts in a name."""
+    """Percent-encoding undone (R7); what is not UTF-8 becomes U+FFFD, which no name may hold."""
     return unquote_to_bytes(piece.encode("latin-1")).decode("utf-8", "replace")
 
 

@@ -150,7 +150,7 @@ class Catalogue(Generic[_Row]):
         return f"<Catalogue: {', '.join(self._by_key)}>"
 
     def _unknown(self, key: str) -> str:
-        from difflib import SequenceMatcher  # noqa: PLC0415 - only a mistake needs it
+        from difflib import SequenceMatcher  # only a mistake needs it
 
         matcher = SequenceMatcher(b=key.casefold())
 

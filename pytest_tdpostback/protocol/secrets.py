@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _SHOWN = 3
 _IN_TEXT = re.compile(r"(?i)((?:td_write_key|x-td-write-key)\s*[=:]\s*|\btd1\s+)([^\s&\"',;]+)")
@@ -14,7 +18,7 @@ class Redacted(str):
     __slots__ = ("shown",)
     shown: str
 
-    def __new__(cls, value: str, shown: str) -> Redacted:
+    def __new__(cls, value: str, shown: str) -> Self:
         """`value` is the string itself, `shown` what `repr` gives instead."""
         self = super().__new__(cls, value)
         self.shown = shown
@@ -23,7 +27,7 @@ class Redacted(str):
     def __repr__(self) -> str:
         return repr(self.shown)
 
-    def __getnewargs__(self) -> tuple[str, str]:
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
         return str(self), self.shown
 
 
@@ -32,11 +36,9 @@ class WriteKey(Redacted):
 
     __slots__ = ()
 
-    def __new__(cls, value: str, shown: str | None = None) -> WriteKey:  # type: ignore[override]
+    def __new__(cls, value: str, shown: str | None = None) -> Self:
         """`value` is the whole key; `shown` stays `None` except when a copy is made."""
-        self = super().__new__(cls, value, shortened(value) if shown is None else shown)
-        assert isinstance(self, WriteKey)
-        return self
+        return super().__new__(cls, value, shortened(value) if shown is None else shown)
 
 
 def shortened(key: str) -> str:

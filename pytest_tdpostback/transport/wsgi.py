@@ -101,16 +101,19 @@ def response_of(answer: Answer) -> Response:
 
 
 def _target(environ: WSGIEnvironment) -> str:
+    """The target as it was sent, where the server says; below a prefix, what is left of it."""
     sent = environ.get("REQUEST_URI") or environ.get("RAW_URI")
-    if sent:
+    if sent and not environ.get("SCRIPT_NAME"):
         return str(sent)
-    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    path = environ.get("PATH_INFO", "")
     query = environ.get("QUERY_STRING", "")
     return quote(path.encode("latin-1"), safe=_PATH_SAFE) + (f"?{query}" if query else "")
 
 
 def _peer(environ: WSGIEnvironment) -> str:
-    return f"{environ.get('REMOTE_ADDR', '')}:{environ.get('REMOTE_PORT', '')}"
+    address = environ.get("REMOTE_ADDR", "")
+    port = environ.get("REMOTE_PORT", "")
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _read(request: Request, limit: int) -> bytes:
