@@ -28,7 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
     group = parser.getgroup("tdpostback", "test double of Treasure Data's Postback API")
     for row in fields(Settings):
-        note = f"{row.metadata['help']} (rule {row.metadata['rule']})"
+        rule = row.metadata["rule"]
+        note = row.metadata["help"] + (f" (rule {rule})" if rule else "")
         group.addoption(
             f"--tdpostback-{row.name.replace('_', '-')}", default=None, metavar="VALUE", help=note
         )

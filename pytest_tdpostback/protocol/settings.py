@@ -6,6 +6,7 @@ Options, ini keys, marker arguments and factory arguments are made from these fi
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     from dataclasses import Field
 
 MIB = 1024 * 1024
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
 
 
 def _choice(*choices: str, help: str, rule: str) -> Any:
     return field(default=choices[0], metadata={"choices": choices, "help": help, "rule": rule})
 
 
-def _value(default: Any, convert: Any, *, help: str, rule: str) -> Any:
+def _value(default: Any, convert: Any, *, help: str, rule: str = "") -> Any:
     return field(default=default, metadata={"convert": convert, "help": help, "rule": rule})
 
 
@@ -64,6 +66,17 @@ def _flag(value: Any) -> bool:
     if isinstance(value, str) and value.lower() in known:
         return known[value.lower()]
     raise ValueError("true or false")
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    names = value.replace(",", " ").split() if isinstance(value, str) else value
+    try:
+        hosts = tuple(name.rstrip(".").lower() for name in names)
+    except (AttributeError, TypeError):
+        hosts = ("",)
+    if not all(_HOST.match(host) for host in hosts):
+        raise ValueError("names of hosts, without scheme, port and path")
+    return hosts
 
 
 def _one_of(choices: list[str] | tuple[str, ...]) -> str:
@@ -125,6 +138,18 @@ class Settings:
     explain: bool = _value(
         False, _flag, rule="W4", help="send the reason of a refusal in the answer, for debugging"
     )
+    redirect: bool = _value(
+        False, _flag, help="lead connections to the service's hosts to the double, verified TLS too"
+    )
+    block_network: bool = _value(
+        False,
+        _flag,
+        help="redirect, and refuse every connection to another host that is not this machine",
+    )
+    extra_hosts: tuple[str, ...] = _value(
+        (), _hosts, help="further hosts to treat as the service's, beside those it is known by"
+    )
+    tls: bool = _value(False, _flag, help="serve the double's own URL over HTTPS")
 
     def __post_init__(self) -> None:
         for row in fields(self):

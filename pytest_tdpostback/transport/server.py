@@ -35,10 +35,15 @@ class Listener:
     """One listening socket of a server and the connections that came in by it."""
 
     def __init__(
-        self, server: CollectorServer, sock: socket.socket, collector: Callable[[], Collector]
+        self,
+        server: CollectorServer,
+        sock: socket.socket,
+        collector: Callable[[], Collector],
+        ssl_context: SSLContext | None = None,
     ) -> None:
         """`collector()` gives the collector of the request that arrives now."""
         self.server = server
+        self.ssl_context = ssl_context
         self.collector = collector
         self.heads = server.heads
         self.port: int = sock.getsockname()[1]
@@ -48,7 +53,7 @@ class Listener:
     @property
     def url(self) -> str:
         """Base URL, no trailing slash."""
-        scheme = "https" if self.server.ssl_context else "http"
+        scheme = "https" if self.ssl_context else "http"
         return f"{scheme}://{self.server.format_host(self.server.host)}:{self.port}"
 
     def open(self) -> None:
@@ -69,7 +74,7 @@ class Listener:
 
     def dispatch_request(self, head: Head, body: bytes, peer: str) -> Answer:
         """The answer of `dispatch`, through werkzeug."""
-        secure = self.server.ssl_context is not None
+        secure = self.ssl_context is not None
         environ = environ_of(head, body, peer, secure=secure)
         environ["tdpostback.collector"] = self.collector()
         response = self.server.application(Request(environ))
@@ -112,17 +117,23 @@ class Listener:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = f"[{address[0]}]:{address[1]}" if ":" in address[0] else "%s:%s" % address[:2]
-            self._carry(sock, Connection(self, peer))
+            self.carry(sock, peer)
 
-    def _carry(self, sock: socket.socket, connection: Connection) -> None:
+    def carry(self, sock: socket.socket, peer: str) -> None:
+        """Serve the sender `peer` at the other end of `sock`; runs in the loop."""
         loop = self.server.loop.loop
-        if self.server.ssl_context is None:
+        connection = self.connection(peer)
+        if self.ssl_context is None:
             SocketChannel(loop, sock, connection)
             return
         task = loop.create_task(
-            loop.connect_accepted_socket(lambda: connection, sock, ssl=self.server.ssl_context)
+            loop.connect_accepted_socket(lambda: connection, sock, ssl=self.ssl_context)
         )
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def connection(self, peer: str) -> Connection:
+        """What serves one sender."""
+        return Connection(self, peer)
 
     def opened(self, transport: asyncio.BaseTransport) -> None:
         """A connection began."""
@@ -180,11 +191,12 @@ class CollectorServer(HTTPServerBase):
         """
         if self.is_running():
             raise HTTPServerError("Server is already running")
-        sock = self._listen(self.port)
+        sock = self._listen(self.port, self.host)
         self.loop = LoopThread()
         self.server_thread = self.loop.thread
         self.server = self.loop  # type: ignore[assignment]
-        self.port = self._add(sock, self.current_collector).port
+        listener = Listener(self, sock, self.current_collector, self.ssl_context)
+        self.port = self._add(listener).port
 
     def stop(self) -> None:
         """Close every socket and end the thread; returns at once.
@@ -199,14 +211,24 @@ class CollectorServer(HTTPServerBase):
             self.loop.call(listener.close)
         self.loop.stop()
 
-    def open(self, collector: Callable[[], Collector]) -> Listener:
+    def open(
+        self,
+        collector: Callable[[], Collector],
+        *,
+        ssl_context: SSLContext | None = None,
+        host: str | None = None,
+        kind: Callable[..., Listener] = Listener,
+    ) -> Listener:
         """A further listening socket on a free port, for what `collector()` returns.
 
-        Raises `HTTPServerError` when the server is not running.
+        It serves HTTPS where there is an `ssl_context`; `host` is another address than the
+        server's, `kind` another class of listener. Raises `HTTPServerError` when the server is not
+        running.
         """
         if not self.is_running():
             raise HTTPServerError("Server is not running")
-        return self._add(self._listen(0), collector)
+        sock = self._listen(0, host or self.host)
+        return self._add(kind(self, sock, collector, ssl_context))
 
     def close(self, listener: Listener) -> None:
         """Close `listener` and its connections."""
@@ -227,20 +249,19 @@ class CollectorServer(HTTPServerBase):
             self.handler_errors.append(error)
             raise
 
-    def _add(self, sock: socket.socket, collector: Callable[[], Collector]) -> Listener:
-        listener = Listener(self, sock, collector)
+    def _add(self, listener: Listener) -> Listener:
         self._listeners.append(listener)
         self.loop.call(listener.open)
         return listener
 
-    def _listen(self, port: int) -> socket.socket:
+    def _listen(self, port: int, host: str) -> socket.socket:
         try:
             family, kind, proto, _, address = socket.getaddrinfo(
-                self.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             sock = socket.socket(family, kind, proto)
         except OSError as error:
-            raise ConfigurationError(f"cannot listen on {self.host!r}: {error}") from error
+            raise ConfigurationError(f"cannot listen on {host!r}: {error}") from error
         try:
             if port:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -249,7 +270,7 @@ class CollectorServer(HTTPServerBase):
             sock.setblocking(False)
         except (OSError, OverflowError) as error:
             sock.close()
-            where = f"{self.host}:{port}"
+            where = f"{host}:{port}"
             message = f"cannot listen on {where}: {error}; give port 0 for a free one"
             raise ConfigurationError(message) from error
         return sock

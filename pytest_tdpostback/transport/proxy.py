@@ -1,0 +1,106 @@
+"""The double as the proxy of another program: it reaches the service's hosts and nothing else."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.answer import Answer
+from .connection import Connection
+from .server import Listener
+from .tls import STORE_PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..protocol.request import Head
+    from .tls import TrustFiles
+
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+class ProxyListener(Listener):
+    """A listening socket where proxy requests arrive: `CONNECT` and absolute targets."""
+
+    def __init__(self, fronts: Mapping[int, Listener], hosts: frozenset[str], *listening: Any) -> None:
+        """`fronts` gives for a port of `hosts` the listener that answers for it."""
+        super().__init__(*listening)
+        self.fronts = fronts
+        self.hosts = hosts
+
+    def connection(self, peer: str) -> Connection:
+        """What serves one sender."""
+        return ProxyConnection(self, peer)
+
+
+class ProxyConnection(Connection):
+    """Serves a sender that takes the double for its proxy."""
+
+    service: ProxyListener
+
+    def _respond(
+        self, head: Head, body: bytes, *, keep_alive: bool, size: int | None = None
+    ) -> None:
+        connect = head.method == "CONNECT"
+        host, _, port = (head.target if connect else head.host).partition(":")
+        front = self.service.fronts.get(int(port) if port.isdecimal() else 80)
+        if host.rstrip(".").lower() not in self.service.hosts or (connect and front is None):
+            self._end(self._forbidden(host, port))
+        elif connect and front is not None:
+            self._tunnel(front)
+        else:
+            super()._respond(head, body, keep_alive=keep_alive, size=size)
+
+    def _tunnel(self, front: Listener) -> None:
+        """Say yes, and let `front` serve the rest: TLS, if any, ends there."""
+        if self.transport is None:
+            return
+        sock = self.transport.get_extra_info("socket").dup()
+        self.transport.write(ESTABLISHED)
+        self.transport.abort()  # the copy keeps the connection
+        front.carry(sock, self.peer)
+
+    def _forbidden(self, host: str, port: str) -> Answer:
+        where = f"{host}:{port}" if port else host
+        hosts = ", ".join(sorted(self.service.hosts))
+        text = f"tdpostback: this proxy does not lead to {where}, only to ports 80 and 443 of {hosts}\n"
+        body = text.encode("utf-8", "replace")
+        headers = (("Content-Type", "text/plain"), ("Content-Length", str(len(body))))
+        return Answer(403, headers, body)
+
+
+def environment(proxy: str, files: TrustFiles, preload: str) -> dict[str, str]:
+    """The environment of a program whose connections go by the proxy at the URL `proxy`.
+
+    It is this process's own with what programs read about proxies and authorities replaced;
+    `preload` is a module for Node.
+    """
+    changed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), proxy)
+    changed["no_proxy"] = ""
+    changed |= {name.upper(): value for name, value in changed.items()}
+    changed |= dict.fromkeys(
+        ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"), files.bundle
+    )
+    changed |= {"NODE_EXTRA_CA_CERTS": files.ca, "NODE_USE_ENV_PROXY": "1"}
+    changed["NODE_OPTIONS"] = _added("NODE_OPTIONS", f'--require "{preload}"')
+    changed["JAVA_TOOL_OPTIONS"] = _added("JAVA_TOOL_OPTIONS", _java_options(proxy, files))
+    return {**os.environ, **changed}
+
+
+def _added(name: str, options: str) -> str:
+    return " ".join(filter(None, [os.environ.get(name), options]))
+
+
+def _java_options(proxy: str, files: TrustFiles) -> str:
+    host, _, port = proxy.partition("://")[2].partition(":")
+    options = {
+        "http.proxyHost": host,
+        "http.proxyPort": port,
+        "https.proxyHost": host,
+        "https.proxyPort": port,
+        "http.nonProxyHosts": "",
+        "javax.net.ssl.trustStore": files.java,
+        "javax.net.ssl.trustStoreType": "JKS",
+        "javax.net.ssl.trustStorePassword": STORE_PASSWORD,
+    }
+    return " ".join(f'"-D{name}={value}"' for name, value in options.items())

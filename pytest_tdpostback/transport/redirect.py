@@ -1,0 +1,356 @@
+"""Connections that this process opens to the service's hosts end at a double instead.
+
+A known name resolves to an address of its own in 127.0.0.0/8, where nothing listens: a client that
+keeps only the address still says which host it means, and one that connects when the redirect is
+over is refused. The socket's `connect` turns that address into the double's. Where a TLS context
+wraps a connection to a known host, a context with the same demands does it that trusts the run's
+authority and nobody else, so a connection that went elsewhere by a way unknown here fails its
+verification before a request is sent.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import ipaddress
+import os
+import socket
+import ssl
+import threading
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from .tls import authority_pem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+LOOPBACK = "127.0.0.1"
+_MAPPED = "::ffff:"
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_NOT_THERE = object()
+
+_VERSIONS = ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
+
+Address = Any
+
+
+class Redirect:
+    """Where the service's hosts lead while this is in force."""
+
+    def __init__(
+        self,
+        hosts: Iterable[str],
+        ports: Mapping[int, int],
+        hang_up: Callable[[], None],
+        *,
+        block_network: bool = False,
+    ) -> None:
+        """`ports` gives for a port of the service the one that answers for it on loopback.
+
+        `hang_up()` ends the connections that are open there: those which clients keep would lead
+        what they send next to a double that is no longer meant.
+        """
+        self.hosts = frozenset(hosts)
+        self.ports = ports
+        self.hang_up = hang_up
+        self.block_network = block_network
+
+
+class _Sentinels:
+    """An address for each host that was ever redirected; the same one for the whole process.
+
+    A client may keep an address it resolved in an earlier redirect and use it in a later one.
+    """
+
+    def __init__(self) -> None:
+        self._addresses: dict[str, str] = {}
+        self._hosts: dict[str, str] = {}
+
+    def address(self, host: str) -> str:
+        if host not in self._addresses:
+            number = len(self._addresses)
+            address = f"127.84.{68 + number // 250}.{number % 250 + 1}"
+            self._addresses[host], self._hosts[address] = address, host
+        return self._addresses[host]
+
+    def host(self, address: object) -> str:
+        """The host that `address` stands for, else `address` itself as a name."""
+        name = _name(address)
+        return self._hosts.get(name.removeprefix(_MAPPED), name)
+
+
+class _Patches:
+    """Attributes that were replaced, and what they were."""
+
+    def __init__(self) -> None:
+        self._replaced: list[tuple[Any, str, Any]] = []
+
+    def replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        """Set `owner.name` to `make(what it was)`."""
+        self._replaced.append((owner, name, vars(owner).get(name, _NOT_THERE)))
+        setattr(owner, name, make(getattr(owner, name)))
+
+    def undo(self) -> None:
+        while self._replaced:
+            owner, name, value = self._replaced.pop()
+            if value is _NOT_THERE:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
+
+
+_lock = threading.Lock()
+_active: tuple[Redirect, ...] = ()
+_sentinels = _Sentinels()
+_patches = _Patches()
+_environment: dict[str, str | None] = {}
+_ended: list[Redirect] = []
+
+
+def begin(redirect: Redirect) -> None:
+    """Let `redirect` decide from now on; of several, the last that knows a host does."""
+    global _active  # noqa: PLW0603 - what is replaced belongs to the process, and so does this
+    with _lock:
+        outdated = [*_ended, *_active]
+        _ended.clear()
+        for host in sorted(redirect.hosts):
+            _sentinels.address(host)
+        _active = (*_active, redirect)
+        if len(_active) == 1:
+            _install()
+        _go_past_proxies()
+    for each in outdated:
+        each.hang_up()
+
+
+def end(redirect: Redirect) -> None:
+    """Take `redirect` out, in whatever order they began; after the last all is as it was.
+
+    Connections that are still open go on, so that a late thread is heard; they end when the next
+    redirect takes over.
+    """
+    global _active  # noqa: PLW0603 - as in `begin`
+    with _lock:
+        _active = tuple(each for each in _active if each is not redirect)
+        if not _active:
+            _patches.undo()
+            _ended.append(redirect)
+        _go_past_proxies()
+    if _active:
+        redirect.hang_up()
+
+
+def _install() -> None:
+    _patches.replace(socket, "getaddrinfo", _getaddrinfo)
+    _patches.replace(socket, "gethostbyname", _gethostbyname)
+    _patches.replace(socket, "gethostbyname_ex", _gethostbyname_ex)
+    _patches.replace(socket.socket, "connect", _connect)
+    _patches.replace(socket.socket, "connect_ex", _connect)
+    _patches.replace(ssl.SSLContext, "wrap_socket", _wrap)
+    _patches.replace(ssl.SSLContext, "wrap_bio", _wrap)
+    if find_spec("uvloop"):
+        import uvloop
+
+        _patches.replace(uvloop.Loop, "getaddrinfo", _uvloop_getaddrinfo)
+        _patches.replace(uvloop.Loop, "create_connection", _uvloop_create_connection)
+    if find_spec("aiodns") and find_spec("aiohttp"):
+        from aiohttp.resolver import AsyncResolver
+
+        _patches.replace(AsyncResolver, "resolve", _aiohttp_resolve)
+
+
+def _go_past_proxies() -> None:
+    """Have no proxy of the environment between a client and the redirected hosts."""
+    for name, value in _environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    _environment.clear()
+    if not any(os.environ.get(name) or os.environ.get(name.upper()) for name in _PROXIES):
+        return
+    hosts = sorted({host for redirect in _active for host in redirect.hosts})
+    if hosts:
+        _environment.update((name, os.environ.get(name)) for name in ("no_proxy", "NO_PROXY"))
+    for name, value in _environment.items():
+        os.environ[name] = ",".join([*([value] if value else []), *hosts])
+
+
+# deciding
+
+
+def _name(host: object) -> str:
+    if isinstance(host, (bytes, bytearray)):
+        host = bytes(host).decode("latin-1")
+    return host.rstrip(".").lower() if isinstance(host, str) else ""
+
+
+def _redirect_of(host: str) -> Redirect | None:
+    return next((each for each in reversed(_active) if host in each.hosts), None)
+
+
+def _target(address: Address) -> Address:
+    """Where a connection to `address` has to go; raises where it may not go anywhere."""
+    host, port = address[0], address[1]
+    name = _sentinels.host(host)
+    redirect = _redirect_of(name)
+    if redirect is None:
+        _permit(name)
+        return address
+    if port not in redirect.ports:
+        raise _refusal(f"{name}:{port}: only the ports 80 and 443 of {name} are redirected")
+    prefix = _MAPPED if _name(host).startswith(_MAPPED) else ""
+    return (prefix + LOOPBACK, redirect.ports[port], *address[2:])
+
+
+def _permit(name: str) -> None:
+    if any(each.block_network for each in _active) and not _is_here(name):
+        raise _refusal(
+            f"{name}: connections to other hosts are refused while redirect(block_network=True) is "
+            "in force"
+        )
+
+
+def _refusal(message: str) -> OSError:
+    return ConnectionRefusedError(errno.ECONNREFUSED, f"tdpostback: {message}")
+
+
+def _is_here(name: str) -> bool:
+    if name in ("", "localhost") or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def _is_numeric(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _resolved(name: str, family: int = 0) -> str | None:
+    """The address that stands for `name`; `None` where the usual resolution may go on."""
+    if _redirect_of(name) is None:
+        if not _is_numeric(name):
+            _permit(name)
+        return None
+    prefix = _MAPPED if family == socket.AF_INET6 else ""
+    return prefix + _sentinels.address(name)
+
+
+# what stands in for the functions of `socket`
+
+
+def _getaddrinfo(original: Callable[..., Any]) -> Callable[..., Any]:
+    def getaddrinfo(
+        host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0  # noqa: A002
+    ) -> Any:
+        listening_or_numeric = flags & (socket.AI_PASSIVE | socket.AI_NUMERICHOST)
+        address = None if listening_or_numeric else _resolved(_name(host), family)
+        return original(host if address is None else address, port, family, type, proto, flags)
+
+    return getaddrinfo
+
+
+def _gethostbyname(original: Callable[..., Any]) -> Callable[..., Any]:
+    def gethostbyname(hostname: Any) -> Any:
+        return _resolved(_name(hostname)) or original(hostname)
+
+    return gethostbyname
+
+
+def _gethostbyname_ex(original: Callable[..., Any]) -> Callable[..., Any]:
+    def gethostbyname_ex(hostname: Any) -> Any:
+        address = _resolved(_name(hostname))
+        return original(hostname) if address is None else (hostname, [], [address])
+
+    return gethostbyname_ex
+
+
+def _connect(original: Callable[..., Any]) -> Callable[..., Any]:
+    def connect(self: socket.socket, address: Address, /) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+            address = _target(address)
+        return original(self, address)
+
+    return connect
+
+
+# what stands in for the methods of `ssl.SSLContext`
+
+
+def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(original)
+
+    def wrap(*arguments: Any, **options: Any) -> Any:
+        call = signature.bind(*arguments, **options)
+        if _redirect_of(_name(call.arguments.get("server_hostname"))) is not None:
+            call.arguments["self"] = _trusting(call.arguments["self"])
+            call.arguments["session"] = None  # it would have to come from the same context
+        return original(*call.args, **call.kwargs)
+
+    return wrap
+
+
+def _trusting(context: ssl.SSLContext) -> ssl.SSLContext:
+    """A context that checks what `context` checks, and trusts the run's authority alone."""
+    twin = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    twin.check_hostname = False  # else the mode could not be set
+    twin.verify_mode = context.verify_mode
+    twin.check_hostname = context.check_hostname
+    twin.verify_flags = context.verify_flags
+    twin.sslsocket_class = context.sslsocket_class
+    twin.sslobject_class = context.sslobject_class
+    # What chooses a version older than TLS 1.2 is deprecated: setting it would warn.
+    twin.options = context.options & ~_VERSIONS | twin.options
+    if context.minimum_version >= ssl.TLSVersion.TLSv1_2:
+        twin.minimum_version = context.minimum_version
+    twin.load_verify_locations(cadata=authority_pem())
+    return twin
+
+
+# what stands in for the ways that do not come by `socket`
+
+
+def _uvloop_getaddrinfo(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def getaddrinfo(self: Any, host: Any, port: Any, **options: int) -> Any:
+        address = _resolved(_name(host), options.get("family", 0))
+        return await original(self, host if address is None else address, port, **options)
+
+    return getaddrinfo
+
+
+def _uvloop_create_connection(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def create_connection(
+        self: Any, factory: Any, host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
+        if host is not None:
+            if options.get("ssl") and options.get("server_hostname") is None:
+                options["server_hostname"] = host
+            host, port = _target((host, port))
+        return await original(self, factory, host, port, **options)
+
+    return create_connection
+
+
+def _aiohttp_resolve(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def resolve(
+        self: Any, host: str, port: int = 0, family: int = socket.AF_INET
+    ) -> list[dict[str, Any]]:
+        address = _resolved(_name(host), family)
+        if address is None:
+            found: list[dict[str, Any]] = await original(self, host, port, family)
+            return found
+        kind = socket.AF_INET6 if ":" in address else socket.AF_INET
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        shared = {"hostname": host, "port": port, "proto": 0, "flags": numeric}
+        return [{**shared, "host": address, "family": kind}]
+
+    return resolve
