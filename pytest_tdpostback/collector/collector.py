@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..protocol.findings import Finding
     from ..protocol.settings import Settings
 
+    Intervene = Callable[[int, PostbackRequest, Verdict, Refusal | None], "Intervention | None"]
+
 REMEMBERED_HEADS = 1024
 """Verdicts kept for heads seen before; senders repeat their heads, so few are needed."""
 
@@ -70,7 +72,7 @@ class Collector:
         self.log = EventLog()
         self.errors: list[BaseException] = []
         self.on_outcome: list[Callable[[EventLog, int], None]] = []
-        self.intervene: Callable[[PostbackRequest, Verdict], Intervention | None] | None = None
+        self.intervene: Intervene | None = None
         self._call_later = call_later
         self._changed = threading.Condition(threading.RLock())
         self._watchers = 0
@@ -106,7 +108,10 @@ class Collector:
             log = self.log
             index = log.append(head.raw, body, peer, now, refusal.status if refusal else 200)
             seq = log.first + index
-            intervention = self._intervention(head, body, peer, verdict) if self.intervene else None
+            intervention = None
+            if self.intervene is not None:
+                request = PostbackRequest(head, body, peer)
+                intervention = self.intervene(seq, request, verdict, refusal)
             if refusal is not None and intervention is None:
                 log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
                 self._announce(index)
@@ -135,6 +140,19 @@ class Collector:
                 delay = self.settings.validation_delay
                 self._pending.append((real_time() + delay, seq, verdict))
                 self._schedule(delay)
+
+    def answered_late(self, seq: int, status: int, *, whole: bool = True) -> None:
+        """Of the answer to event `seq`, which a fault kept back, the status got out, or `whole`.
+
+        `status` is `NO_STATUS` where not even that did.
+        """
+        with self._changed:
+            index = seq - self.log.first
+            if index >= 0:
+                self.log.statuses[index] = status
+                (self.log.unheard.discard if whole else self.log.unheard.add)(index)
+                if self._watchers:
+                    self._changed.notify_all()
 
     def handed_over(self, seq: int) -> None:
         """The answer to event `seq` is with somebody who may never say that it was sent.
@@ -284,12 +302,6 @@ class Collector:
             self._date = answers.http_date(now)
         return self._date
 
-    def _intervention(
-        self, head: Head, body: bytes, peer: str, verdict: Verdict
-    ) -> Intervention | None:
-        assert self.intervene is not None
-        return self.intervene(PostbackRequest(head, body, peer), verdict)
-
     def _intervened(
         self, index: int, answer: Answer, refusal: Refusal | None, intervention: Intervention
     ) -> Receipt:
@@ -297,6 +309,8 @@ class Collector:
         answer = intervention.answer or answer
         log.faults[index] = intervention.fault
         log.statuses[index] = answer.status if intervention.answered else NO_STATUS
+        if not intervention.answered:
+            log.unheard.add(index)
         if intervention.copies != 1:
             log.copies[index] = intervention.copies
         if not intervention.stored:

@@ -50,6 +50,7 @@ class EventLog:
         self.copies: dict[int, int] = {}
         self.ingested: dict[tuple[str, str], array[int]] = {}
         self.expected: set[int] = set()
+        self.unheard: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.states)

@@ -88,7 +88,7 @@ class Postback(Assertions, Doors):
         """Faults on the wire and behind it."""
         from ..transport.faults import Faults
 
-        return Faults(self._collector)
+        return Faults(self._collector, lambda indexes: Events(self._collector, indexes))
 
     # what arrived
 

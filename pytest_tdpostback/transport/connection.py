@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The sender sends no more: an answer on its way is still sent."""
-        return self._busy
+        return self._busy and not self._ending
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, with whatever was not complete."""
@@ -212,7 +212,7 @@ class Connection(asyncio.Protocol):
         receipt = collector.receive(head, body, self.peer, size=size)
         if receipt.intervention is not None and receipt.intervention.delivery is not None:
             self._busy = True
-            receipt.intervention.delivery(self, collector, receipt, keep_alive)
+            receipt.intervention.delivery(self, collector, receipt, keep_alive=keep_alive)
             return
         if keep_alive and head.method != "HEAD":
             self._out.append(receipt.answer.kept_alive)
@@ -240,6 +240,14 @@ class Connection(asyncio.Protocol):
     def _answered_aside(self, keep_alive: bool, answer: Answer) -> None:  # noqa: FBT001 - partial
         self.write(answer.wire(keep_alive=keep_alive), close=not keep_alive)
         self.delivered()
+
+    def flush(self) -> None:
+        """Send what is to be sent."""
+        self._flush()
+
+    def ignore(self) -> None:
+        """Read on and take no notice of it, until the sender closes the connection."""
+        self._ending = True
 
     def delivered(self) -> None:
         """A delivery that took its time is over: go on with what has arrived since."""
