@@ -53,7 +53,7 @@ def openapi(profile: Profile) -> Document:
 
 
 def _route(profile: Profile) -> Document:
-    security = [{name: []} for name in _security_schemes(profile)]
+    security: list[Document] = [{name: []} for name in _security_schemes(profile)]
     methods: dict[str, Document] = {
         "POST": {
             "operationId": "ingest",
@@ -130,7 +130,8 @@ def _pixel_parameters() -> list[Document]:
         "description": cited("P2"),
         "style": "form",
         "explode": True,
-        "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+        # Any object: a constraint on its values would say nothing, as all of them arrive as text.
+        "schema": {},
     }
     return [*named, columns]
 

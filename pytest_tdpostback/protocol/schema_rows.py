@@ -1,4 +1,4 @@
-"""The JSON Schemas, made from the rules, the profiles and the values that the code itself judges by.
+"""The JSON Schemas, made from the rules, the profiles and the values that requests are judged by.
 
 Pure functions on values; what they give is shipped as files, and a test holds the two equal. What
 no schema can say (bytes, depth, duplicate keys, the digits of a number) stands in a description in
@@ -60,8 +60,9 @@ def body_schema() -> Schema:
     """What may be sent as a body: an object with any values."""
     return {
         "title": "What may be sent as the body of a POST",
-        "description": "Any object. What a schema cannot say of it is in B2 (text, numbers), B5 "
-        f"(duplicate keys), B6 (bytes) and B7 (depth).\n{cited('B3', 'B2', 'B4', 'B5', 'B6', 'B7')}",
+        "description": "Any object. No schema can say what is left to B2 (text, numbers), B5 "
+        "(duplicate keys), B6 (bytes) and B7 (depth).\n"
+        + cited("B3", "B2", "B4", "B5", "B6", "B7"),
         "type": "object",
         "properties": {"td_record_time": {"description": cited("T2", "T3", "T5")}},
         "examples": [{"param1": "value1", "param2": "value2"}],

@@ -34,6 +34,6 @@ def load_openapi(profile: str) -> dict[str, Any]:
 
 
 def _shipped(name: str) -> dict[str, Any]:
-    text = files("pytest_tdpostback").joinpath("schemas", name).read_text("utf-8")
+    text = (files("pytest_tdpostback") / "schemas" / name).read_text("utf-8")
     document: dict[str, Any] = json.loads(text)
     return document

@@ -163,7 +163,8 @@ class CollectorServer(HTTPServerBase):
         super().__init__(host, port, ssl_context)
         if not expose and host not in LOOPBACK and not host.startswith("127."):
             message = (
-                f"host {host!r} is reachable from outside this machine; pass expose=True if meant"
+                f"host {host!r} can be reached from outside this machine; "
+                "if meant, say so: expose=True, on the command line --expose"
             )
             raise ConfigurationError(message)
         self.settings = settings

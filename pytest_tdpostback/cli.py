@@ -1,0 +1,243 @@
+"""The command `tdpostback`: the rules, the schemas, a check of events in a file, and the double."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import json
+import os
+import shutil
+import sys
+import textwrap
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigurationError
+from .protocol.profiles import DEFAULT, profiles
+from .protocol.rules import rules, sources
+from .protocol.schemas import NAMES, load_openapi, load_schema
+from .protocol.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .protocol.rules import Rule
+    from .testing.event import Event
+
+ONLY_IN_TESTS = frozenset({"on_auth_failure"})
+"""Settings that follow a rule but say what a test does, so that they mean nothing here."""
+JUDGING = ("profile", "value_types", "stale_time")
+"""Settings that change what becomes of a body in a file."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with `argv` (`None`: that of the process) and return its exit status.
+
+    0 is success, 1 a problem that was found, 2 a mistake in what was asked for, told on stderr.
+    Raises `SystemExit` where `argv` asks for help or cannot be understood.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    arguments = vars(_parser().parse_args(argv))
+    command, run = arguments.pop("command"), arguments.pop("run")
+    try:
+        status: int = run(**arguments)
+        sys.stdout.flush()
+    except ConfigurationError as error:
+        print(f"tdpostback {command}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tdpostback",
+        description="What is known of the Postback API, and a double of it for programs in any "
+        "language. To check any endpoint against the rules: pytest --pyargs "
+        "pytest_tdpostback.conformance --tdpostback-target URL --tdpostback-key KEY",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        made.set_defaults(run=run)
+        return made
+
+    listing = command("rules", _rules, "print every rule: what it says, and how well it is founded")
+    listing.add_argument("--json", action="store_true", dest="as_json", help="print them as JSON")
+    schema = command("schema", _schema, "print a JSON Schema (draft 2020-12)")
+    schema.add_argument("name", metavar="NAME", choices=NAMES, help=f"one of {', '.join(NAMES)}")
+    names = [profile.name for profile in profiles]
+    document = command("openapi", _openapi, "print the OpenAPI 3.1 document of a profile")
+    document.add_argument(
+        "--profile",
+        metavar="NAME",
+        choices=names,
+        default=DEFAULT.name,
+        help=f"one of {', '.join(names)} (default: %(default)s)",
+    )
+    validate = command(
+        "validate",
+        _validate,
+        "judge the events in a file, one JSON body in each line, by the rules",
+    )
+    validate.add_argument("file", metavar="FILE.jsonl", help="the file, - for standard input")
+    _add_settings(validate, JUDGING)
+    _add_serve(command("serve", _serve, "run the double until Ctrl-C, and print what happens"))
+    return parser
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=0, help="port (default: a free one)")
+    parser.add_argument(
+        "--expose",
+        action="store_true",
+        help="allow a host that can be reached from outside this machine",
+    )
+    parser.add_argument(
+        "--write-key",
+        action="append",
+        default=[],
+        dest="write_keys",
+        metavar="ACCOUNT/SECRET",
+        help="a valid write key; may be repeated (default: one is made and shown)",
+    )
+    parser.add_argument(
+        "--inspection",
+        action="store_true",
+        help="answer questions about the double itself, below /.tdpostback/",
+    )
+    served = [row.name for row in fields(Settings) if row.metadata["rule"]]
+    _add_settings(parser, [name for name in served if name not in ONLY_IN_TESTS])
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and int(text[:9]) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 (a free one) to 65535")
+
+
+def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    """An option for each of the settings; one that is not given is not among the arguments."""
+    for row in fields(Settings):
+        if row.name not in names:
+            continue
+        default = f" (default: {row.default})" if row.default else ""
+        option: dict[str, Any] = {"help": row.metadata["help"] + default}
+        option["default"] = argparse.SUPPRESS
+        if row.default is False:
+            option["action"] = "store_true"
+        elif "choices" in row.metadata:
+            option["choices"] = row.metadata["choices"]
+        else:
+            option["metavar"] = row.name.rpartition("_")[2].upper()
+        parser.add_argument(f"--{row.name.replace('_', '-')}", **option)
+
+
+def _rules(*, as_json: bool) -> int:
+    print(_json([_row(rule) for rule in rules]) if as_json else "\n".join(_table()))
+    return 0
+
+
+def _row(rule: Rule) -> dict[str, Any]:
+    row = {**asdict(rule), "basis": str(rule.basis), "section": rule.section}
+    row["sources"] = [asdict(sources[name]) for name in rule.sources]
+    return row
+
+
+def _table() -> Iterator[str]:
+    """The rules in columns: id, statement and note, basis, sources."""
+    widths = (4, max(shutil.get_terminal_size().columns, 80) - 4 - 12 - 12 - 6, 12, 12)
+
+    def row(*cells: str) -> Iterator[str]:
+        wrapped = [
+            [
+                line
+                for part in cell.split("\n")
+                for line in textwrap.wrap(part, width, break_on_hyphens=False)
+            ]
+            for cell, width in zip(cells, widths, strict=True)
+        ]
+        for lines in itertools.zip_longest(*wrapped, fillvalue=""):
+            yield "  ".join(map(str.ljust, lines, widths)).rstrip()
+
+    yield from row("id", "statement", "basis", "sources")
+    for section, members in itertools.groupby(rules, lambda rule: rule.section):
+        yield f"\n{section}"
+        for rule in members:
+            text = f"{rule.statement}\n{rule.note}" if rule.note else rule.statement
+            yield from row(rule.id, text, str(rule.basis), ", ".join(rule.sources) or "none")
+    yield "\nSources"
+    yield from (f"{source.id}  {source.title}\n    {source.url}" for source in sources)
+
+
+def _schema(*, name: str) -> int:
+    print(_json(load_schema(name)))
+    return 0
+
+
+def _openapi(*, profile: str) -> int:
+    print(_json(load_openapi(profile)))
+    return 0
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2)
+
+
+def _validate(*, file: str, **settings: Any) -> int:
+    from .testing.lines import judged
+
+    lines = refused = noted = 0
+    for event in judged(_lines(file), Settings().changed(settings)):
+        lines += 1
+        refused += event.record is None
+        noted += event.record is not None and bool(event.findings)
+        for text in _problems(event):
+            print(f"{file}:{lines}: {text}")
+    accepted = lines - refused
+    print(f"{lines} lines: {accepted} accepted ({noted} with findings), {refused} not accepted")
+    return 1 if refused else 0
+
+
+def _problems(event: Event) -> Iterator[str]:
+    if event.record is None:
+        yield f"{event.state}, {event.rule}: {event.reason}"
+    yield from (f"finding, {found}" for found in event.findings)
+
+
+def _lines(file: str) -> Iterator[bytes]:
+    try:
+        if file == "-":
+            yield from sys.stdin.buffer
+        else:
+            with Path(file).open("rb") as stream:
+                yield from stream
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {file}: {error.strerror}; give a file with one JSON body in each line"
+        ) from error
+
+
+def _serve(
+    *,
+    host: str,
+    port: int,
+    write_keys: Sequence[str],
+    expose: bool,
+    inspection: bool,
+    **settings: Any,
+) -> int:
+    from .serve import serve
+
+    Settings().changed(settings)
+    return serve(
+        host, port, write_keys=write_keys, expose=expose, inspection=inspection, settings=settings
+    )
