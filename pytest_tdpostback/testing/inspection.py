@@ -109,9 +109,7 @@ def _clear(_: Request, postback: Postback) -> None:
 
 def _records(request: Request, postback: Postback) -> list[Any]:
     chosen = postback.records(request.args.get("database"), request.args.get("table"))
-    return [
-        {"database": row.database, "table": row.table, "columns": dict(row)} for row in chosen
-    ]
+    return [{"database": row.database, "table": row.table, "columns": dict(row)} for row in chosen]
 
 
 def _settle(request: Request, postback: Postback) -> dict[str, Any]:
@@ -152,7 +150,7 @@ def _number(request: Request, name: str, default: float) -> float:
 def _members(request: Request, *known: str) -> dict[str, Any]:
     members = json.loads(request.get_data() or b"{}")
     if not isinstance(members, dict):
-        raise ValueError("the body is to be a JSON object")
+        raise TypeError("the body is to be a JSON object")
     unknown = sorted(set(members) - set(known)) if known else []
     if unknown:
         raise ValueError(f"{unknown[0]!r} is unknown; known: {', '.join(known)}")

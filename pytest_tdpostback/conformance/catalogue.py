@@ -1,0 +1,101 @@
+"""Which check proves which rule.
+
+A check is a test function of this package under `@checks("A5")`: it proves that one rule. It asks
+for the fixture `target` (where to send), and for `inspection` where only the target itself can
+tell: what happens after a 200 cannot be seen from outside.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
+
+from ..protocol.profiles import profiles as all_profiles
+from ..protocol.rules import rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..protocol.profiles import Profile
+
+    Function = TypeVar("Function", bound=Callable[..., None])
+
+MODULES = (
+    "test_route",
+    "test_authentication",
+    "test_body",
+    "test_record",
+    "test_answer",
+    "test_after_the_answer",
+    "test_pixel",
+)
+CHECKED = "checked"
+INSPECTED = "checked with inspection"
+UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test function that proves a rule."""
+
+    rule: str
+    """The id of the rule."""
+    module: str
+    """The module of this package that holds it, such as `"test_route"`."""
+    name: str
+    """The name of the function."""
+    profiles: tuple[str, ...]
+    """Names of the profiles in which it runs."""
+    inspects: bool
+    """Whether it needs a target that offers the inspection interface."""
+
+    def runs_for(self, profile: Profile) -> bool:
+        """Whether it says anything about a target that speaks `profile`."""
+        return profile.name in self.profiles
+
+
+def checks(rule: str, *, profiles: tuple[str, ...] = ()) -> Callable[[Function], Function]:
+    """Mark a test function as a check of `rule`, in `profiles` (none given: where the rule holds).
+
+    Raises `KeyError` for an id or a profile that does not exist.
+    """
+    names = tuple(all_profiles[name].name for name in profiles) or rules[rule].profiles
+
+    def mark(function: Function) -> Function:
+        module = function.__module__.rpartition(".")[2]
+        inspects = "inspection" in inspect.signature(function).parameters
+        check = Check(rules[rule].id, module, function.__name__, names, inspects)
+        function.__dict__["tdpostback_check"] = check
+        return function
+
+    return mark
+
+
+def check_of(function: Any) -> Check | None:
+    """The check that `function` is, `None` where it is none."""
+    return getattr(function, "tdpostback_check", None)
+
+
+def checks_of(rule: str) -> tuple[Check, ...]:
+    """Every check of `rule`, in the order in which they run; raises `KeyError` for no rule's id."""
+    wanted = rules[rule].id
+    members = [
+        check_of(member)
+        for name in MODULES
+        for member in vars(import_module(f"{__package__}.{name}")).values()
+    ]
+    return tuple(check for check in members if check and check.rule == wanted)
+
+
+def status_of(rule: str) -> str:
+    """How far `rule` can be checked: `"checked"` from outside, `"checked with inspection"` alone.
+
+    `"unchecked"` where it has no check, which is an error of this package.
+    """
+    found = checks_of(rule)
+    if not found:
+        return UNCHECKED
+    return INSPECTED if all(check.inspects for check in found) else CHECKED

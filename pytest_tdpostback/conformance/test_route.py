@@ -1,0 +1,164 @@
+"""Checks of the rules of the route (R1 to R8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_tdpostback.conformance.catalogue import checks
+
+if TYPE_CHECKING:
+    from pytest_tdpostback.conformance.inspection import Inspection
+    from pytest_tdpostback.conformance.target import Target
+
+ORIGIN = ("Origin", "https://shop.example")
+
+
+@checks("R1")
+def test_post_is_answered_200(target: Target) -> None:
+    assert target.post({"rule": "R1"}).status == 200
+
+
+@checks("R1")
+def test_post_ingests_one_record(target: Target, inspection: Inspection) -> None:
+    target.post({"rule": "R1"})
+    event = inspection.event()
+    assert event["state"] == "ingested"
+    assert (event["database"], event["table"]) == (target.database, target.table)
+    assert event["record"]["rule"] == "R1"
+
+
+@checks("R2")
+@pytest.mark.parametrize(
+    "route",
+    [
+        "",
+        "/",
+        "/{}",
+        "/{}/",
+        "/{}/a-b",
+        "/a.b/{}",
+        "/{}/%C3%A9",
+        "/{}/a%20b",
+        "/{}/{}/more",
+        "//{}",
+    ],
+)
+def test_wrong_route_is_refused(target: Target, route: str) -> None:
+    path = "/postback/v3/event" + route.replace("{}", target.table)
+    assert target.post(path=path).status == 400
+
+
+@checks("R2")
+def test_letters_digits_and_underscore_make_a_name(target: Target, inspection: Inspection) -> None:
+    target.post(path=target.path("Ab_9", "0_Zz"))
+    assert inspection.event()["database"] == "Ab_9"
+
+
+@checks("R3")
+def test_slash_after_the_table_is_accepted(target: Target) -> None:
+    assert target.post(path=target.path(tail="/")).status == 200
+
+
+@checks("R3")
+def test_second_slash_is_refused(target: Target) -> None:
+    assert target.post(path=target.path(tail="//")).status == 400
+
+
+@checks("R3")
+def test_slash_after_the_table_is_a_finding(target: Target, inspection: Inspection) -> None:
+    target.post(path=target.path(tail="/"))
+    assert inspection.finding("R3")["table"] == target.table
+
+
+@checks("R4")
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD"])
+def test_other_method_is_refused(target: Target, method: str) -> None:
+    reply = target.send(method, headers=[("X-TD-Write-Key", target.key)])
+    assert reply.status == 405
+    assert set((reply.header("Allow") or "").split(", ")) == set(target.profile.methods)
+
+
+@checks("R4", profiles=("v2-2.0.0",))
+def test_get_is_refused(target: Target) -> None:
+    reply = target.send("GET", query="td_format=pixel", headers=[("X-TD-Write-Key", target.key)])
+    assert reply.status == 405
+    assert set((reply.header("Allow") or "").split(", ")) == {"POST", "OPTIONS"}
+
+
+@checks("R5")
+def test_preflight_allows_what_it_asks_for(target: Target) -> None:
+    asked = [
+        ORIGIN,
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "content-type,x-td-write-key"),
+    ]
+    reply = target.send("OPTIONS", headers=asked)
+    allowed = (reply.header("Access-Control-Allow-Headers") or "").replace(" ", "").lower()
+    assert reply.status == 204
+    assert reply.header("Access-Control-Allow-Origin") in ("*", ORIGIN[1])
+    assert "POST" in (reply.header("Access-Control-Allow-Methods") or "")
+    assert {"content-type", "x-td-write-key"} <= set(allowed.split(","))
+
+
+@checks("R5")
+def test_preflight_is_no_event(target: Target, inspection: Inspection) -> None:
+    target.send("OPTIONS", headers=[ORIGIN])
+    assert inspection.events() == []
+
+
+@checks("R5")
+@pytest.mark.parametrize(("key", "status"), [(True, 200), (False, 403)])
+def test_answer_to_a_page_is_readable_by_it(target: Target, *, key: bool, status: int) -> None:
+    fields = [ORIGIN, ("Content-Type", "application/json")]
+    fields += [("X-TD-Write-Key", target.key)] if key else []
+    reply = target.post(headers=fields)
+    assert reply.status == status
+    assert reply.header("Access-Control-Allow-Origin") in ("*", ORIGIN[1])
+
+
+@checks("R6")
+def test_unknown_path_is_not_found(target: Target) -> None:
+    assert target.send("GET", "/no-such-path").status == 404
+
+
+# With the right key, these could be events of another product on the real service.
+@checks("R6")
+@pytest.mark.parametrize("path", ["/", "/js/v3/event/{}/{}", "/{}/{}", "/postback/v3/events/{}/{}"])
+def test_other_products_are_not_found(target: Target, inspection: Inspection, path: str) -> None:
+    assert target.post(path=path.replace("{}", target.table)).status == 404
+    assert inspection.event()["state"] == "refused"
+
+
+@checks("R7")
+def test_encoded_letter_is_the_letter(target: Target) -> None:
+    assert target.post(path=target.path(table=_encoded(target.table))).status == 200
+
+
+@checks("R7")
+def test_encoded_letter_is_stored_as_the_letter(target: Target, inspection: Inspection) -> None:
+    target.post(path=target.path(table=_encoded(target.table)))
+    assert inspection.event()["table"] == target.table
+
+
+@checks("R8")
+@pytest.mark.parametrize("table", ["Upper", "ab", "x" * 129])
+def test_name_against_the_platform_is_a_finding(
+    target: Target, inspection: Inspection, table: str
+) -> None:
+    assert target.post(path=target.path(table=table)).status == 200
+    assert inspection.finding("R8")["table"] == table
+
+
+@checks("R8")
+@pytest.mark.parametrize("table", ["abc", "a_9" + "x" * 125])
+def test_name_as_the_platform_wants_it_is_none(
+    target: Target, inspection: Inspection, table: str
+) -> None:
+    target.post(path=target.path("abc", table))
+    assert "R8" not in [found["rule"] for found in inspection.event()["findings"]]
+
+
+def _encoded(name: str) -> str:
+    return f"%{ord(name[0]):02X}{name[1:]}"
