@@ -107,8 +107,9 @@ def run_python(block, pytester):
 
 def run_tests(block, pytester):
     pytester.makepyfile(test_block=block.text)
-    # A process of its own, as at the reader's; Hypothesis would take a second to load each time.
-    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
+    # A process of its own, as at the reader's, without the two plugins that take seconds to load.
+    heavy = ("-p", "no:hypothesispytest", "-p", "no:schemathesis")
+    result = pytester.runpytest_subprocess(*heavy, timeout=60)
     if "fails" in block.notes:
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         assert block.notes["fails"] in result.stdout.str()
