@@ -112,11 +112,15 @@ def _report(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def tdpostback_server(request: pytest.FixtureRequest) -> Iterator[PostbackServer]:
+def tdpostback_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PostbackServer]:
     """The running `PostbackServer` of this process; its `url` and `write_key` never change."""
     from .testing.run import RunServer
+    from .transport.tls import TrustFiles
 
     with RunServer(_settings(request.config)) as server:
+        server.trust = TrustFiles(lambda: tmp_path_factory.mktemp("tdpostback"))
         request.config.stash[_server] = server
         yield server
         del request.config.stash[_server]

@@ -1,23 +1,148 @@
-"""The other ways in: the same collector behind WSGI, another server, other clients."""
+"""The ways in: the double's own URL, the service's hosts, a proxy, WSGI and clients in process."""
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING
+import threading
+from contextlib import contextmanager
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.profiles import by_host
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from ssl import SSLContext
+
+    import httpx
     from _typeshed.wsgi import WSGIApplication
     from pytest_httpserver import HTTPServer
+    from requests.adapters import BaseAdapter
     from werkzeug.wrappers import Request, Response
 
     from ..collector.collector import Collector
+    from ..transport.server import Listener
+    from .server import PostbackServer
+
+LOOPBACK = "127.0.0.1"
 
 
 class Doors:
-    """The half of `Postback` that lets requests in by other ways than its URL."""
+    """The half of `Postback` that lets requests in."""
 
-    if TYPE_CHECKING:
-        _collector: Collector
+    def __init__(self, collector: Collector, server: PostbackServer) -> None:
+        """`server` listens for `collector`."""
+        self._collector = collector
+        self._server = server
+        self._listener: Listener | None = None
+        self._fronts: dict[tuple[str, ...], dict[int, Listener]] = {}
+        self._proxies: dict[tuple[str, ...], Listener] = {}
+        self.listeners: list[Listener] = []
+
+    # its own URL
+
+    def listen(self) -> None:
+        """Have a port of its own from now on; HTTPS where the setting `tls` says so."""
+        context = None
+        if self._collector.settings.tls:
+            from ..transport.tls import own_names, server_context
+
+            context = server_context(own_names(self._server.host))
+        self._listener = self._open(ssl_context=context)
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has a port of its own."""
+        return self._listener is not None
+
+    @property
+    def ca_file(self) -> str:
+        """The path of a PEM file with the certificate of the run's authority, for clients.
+
+        Raises `ConfigurationError` where the extra `tls` is not installed.
+        """
+        return self._server.trust.ca
+
+    def ssl_context(self) -> SSLContext:
+        """A new context for a client that trusts the run's authority and checks as usual.
+
+        Raises `ConfigurationError` where the extra `tls` is not installed.
+        """
+        from ..transport.tls import client_context
+
+        return client_context()
+
+    # the service's hosts
+
+    @contextmanager
+    def redirect(
+        self, *, hosts: Iterable[str] = (), block_network: bool = False
+    ) -> Iterator[None]:
+        """Let connections of this process to the service's hosts end here, while it lasts.
+
+        The ports 80 and 443 of every known host, of the setting `extra_hosts` and of `hosts` lead to
+        this double, over real sockets; TLS is verified by the client, against the run's authority.
+        `block_network` refuses every connection to another host that is not this machine. Of
+        several redirects the last one decides; when all have ended, everything is as it was.
+        Raises `ConfigurationError` where the extra `tls` is not installed.
+        """
+        from ..transport import redirect
+
+        names = self._hosts(hosts)
+        fronts = self._front(names)
+        chosen = redirect.Redirect(
+            names,
+            {port: listener.port for port, listener in fronts.items()},
+            partial(self._hang_up, list(fronts.values())),
+            block_network=block_network or self._collector.settings.block_network,
+        )
+        redirect.begin(chosen)
+        try:
+            yield
+        finally:
+            redirect.end(chosen)
+
+    def proxy_environ(self, *, hosts: Iterable[str] = ()) -> dict[str, str]:
+        """The environment of a program in any language whose connections shall end here.
+
+        It is this process's own, with a proxy that leads to the service's hosts (the known ones, the
+        setting `extra_hosts` and `hosts`) and to nowhere else, and with the run's authority beside
+        the usual ones. Raises `ConfigurationError` where the extra `tls` is not installed.
+        """
+        from ..transport.proxy import environment
+
+        names = self._hosts(hosts)
+        ports = {port: listener.port for port, listener in self._front(names).items()}
+        proxy = f"http://{LOOPBACK}:{self._proxy(names).port}"
+        return environment(proxy, ports, names, self._server.trust)
+
+    # without sockets
+
+    def httpx_transport(self) -> httpx.BaseTransport:
+        """A transport for `httpx.Client` that leads to this double without a socket.
+
+        Raises `ConfigurationError` where httpx is not installed.
+        """
+        from ..transport.clients import httpx_transport
+
+        return httpx_transport(self._collector)
+
+    def async_httpx_transport(self) -> httpx.AsyncBaseTransport:
+        """A transport for `httpx.AsyncClient` that leads to this double without a socket.
+
+        Raises `ConfigurationError` where httpx is not installed.
+        """
+        from ..transport.clients import async_httpx_transport
+
+        return async_httpx_transport(self._collector)
+
+    def requests_adapter(self) -> BaseAdapter:
+        """An adapter to mount on a `requests.Session`; it leads to this double without a socket.
+
+        Raises `ConfigurationError` where requests is not installed.
+        """
+        from ..transport.clients import requests_adapter
+
+        return requests_adapter(self._collector)
 
     @cached_property
     def wsgi_app(self) -> WSGIApplication:
@@ -38,3 +163,43 @@ class Doors:
             return response
 
         httpserver.expect_request(re.compile("")).respond_with_handler(handle)
+
+    # within
+
+    def _hosts(self, further: Iterable[str]) -> tuple[str, ...]:
+        settings = self._collector.settings.changed({"extra_hosts": further}, "hosts")
+        return tuple(sorted({*by_host, *self._collector.settings.extra_hosts, *settings.extra_hosts}))
+
+    def _front(self, hosts: tuple[str, ...]) -> dict[int, Listener]:
+        """What answers for each port of `hosts`."""
+        from ..transport.tls import server_context
+
+        if hosts not in self._fronts:
+            context = server_context(hosts)
+            self._fronts[hosts] = {
+                80: self._open(host=LOOPBACK),
+                443: self._open(host=LOOPBACK, ssl_context=context),
+            }
+        return self._fronts[hosts]
+
+    def _proxy(self, hosts: tuple[str, ...]) -> Listener:
+        from ..transport.proxy import ProxyListener
+
+        if hosts not in self._proxies:
+            kind = partial(ProxyListener, self._front(hosts), frozenset(hosts))
+            self._proxies[hosts] = self._open(host=LOOPBACK, kind=kind)
+        return self._proxies[hosts]
+
+    def _open(self, **options: Any) -> Listener:
+        listener = self._server.open(lambda: self._collector, **options)
+        self.listeners.append(listener)
+        return listener
+
+    def _hang_up(self, listeners: list[Listener]) -> None:
+        if not self._server.is_running():
+            return
+        done = threading.Event()
+        for listener in listeners:
+            self._server.loop.call(listener.hang_up)
+        self._server.loop.call(done.set)
+        done.wait(1.0)

@@ -14,15 +14,15 @@ from .doors import Doors
 from .event import Events, Records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ..collector.clock import Clock
     from ..collector.collector import Collector
     from ..collector.keys import WriteKeys
     from ..protocol.settings import Settings
     from ..transport.faults import Faults
-    from ..transport.server import Listener
     from .event import Event, Record
+    from .server import PostbackServer
 
 CHECK_SECONDS = 5.0
 """How long the check at the end of a test waits for outcomes."""
@@ -32,16 +32,11 @@ class Postback(Assertions, Doors):
     """A double of the Postback API: where to send, what arrived, and what became of it."""
 
     def __init__(
-        self, collector: Collector, url: Callable[[], str], *, write_key: str | None = None
+        self, collector: Collector, server: PostbackServer, *, write_key: str | None = None
     ) -> None:
-        """Made by the fixtures and by `PostbackServer`; `url()` gives its base URL."""
-        self._collector = collector
-        self._url = url
+        """Made by the fixtures and by `PostbackServer`, whose URL it has until it listens itself."""
+        super().__init__(collector, server)
         self._write_key = collector.keys.add(write_key)
-
-    def listen(self, listener: Listener) -> None:
-        """Be reached at `listener` from now on."""
-        self._url = lambda: listener.url
 
     def renew_key(self) -> None:
         """Have a write key of its own; the one before stays valid."""
@@ -52,7 +47,7 @@ class Postback(Assertions, Doors):
     @property
     def url(self) -> str:
         """Base URL of this double, no trailing slash."""
-        return self._url()
+        return self._server.url if self._listener is None else self._listener.url
 
     @property
     def write_key(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from .postback import Postback
@@ -27,12 +28,12 @@ class Scope:
         self.settings = settings
         self.postback = server.new_postback(settings, key=server.write_key)
         self.postbacks = [self.postback]
-        self.listeners: list[Listener] = []
         self._server = server
+        self._redirects = ExitStack()
 
     def open(self) -> Postback:
         """The test's own double on a port of its own."""
-        if not self.listeners:
+        if not self.postback.listens:
             self._listen(self.postback)
             self.postback.renew_key()
         return self.postback
@@ -52,17 +53,22 @@ class Scope:
         for postback in self.postbacks:
             postback.check()
 
+    def close(self) -> list[Listener]:
+        """End what the doubles did to this process; returns what they listen with."""
+        self._redirects.close()
+        return [listener for postback in self.postbacks for listener in postback.listeners]
+
     def _listen(self, postback: Postback) -> None:
-        listener = self._server.open(lambda: postback._collector)
-        self.listeners.append(listener)
-        postback.listen(listener)
+        postback.listen()
+        if postback.settings.redirect or postback.settings.block_network:
+            self._redirects.enter_context(postback.redirect())
 
 
 class RunServer(PostbackServer):
     """The shared server of a test run: its own address belongs to the test running now."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(tls=settings.tls)
         self.settings = settings
         self.scope: Scope | None = None
         self._finished: deque[Listener] = deque()
@@ -74,7 +80,7 @@ class RunServer(PostbackServer):
 
     def new_postback(self, settings: Settings, key: str | None = None) -> Postback:
         """A double whose address is this server's until it listens on its own."""
-        return Postback(self.make_collector(settings), lambda: self.url, write_key=key)
+        return Postback(self.make_collector(settings), self, write_key=key)
 
     def begin(self, name: str, settings: Settings) -> Scope:
         """The test `name` owns from now on what arrives here."""
@@ -82,10 +88,12 @@ class RunServer(PostbackServer):
         return self.scope
 
     def end(self, scope: Scope) -> None:
-        """The test of `scope` is over; its ports stay open for a while."""
+        """The test of `scope` is over, and so are its faults; its ports stay open for a while."""
+        for postback in scope.postbacks:
+            postback.faults.clear()
         if self.scope is scope:
             self.scope = None
-        self._finished.extend(scope.listeners)
+        self._finished.extend(scope.close())
         while len(self._finished) > KEPT_PORTS:
             self.close(self._finished.popleft())
 

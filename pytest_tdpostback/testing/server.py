@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol.settings import Settings
 from ..transport.server import CollectorServer
+from ..transport.tls import TrustFiles, own_names, server_context
 from .inspection import PREFIX, Inspection
 from .postback import Postback
 
@@ -47,8 +48,11 @@ class PostbackServer(CollectorServer):
         `settings` are those of the fixtures. Raises `ConfigurationError` for what is not valid.
         """
         chosen = Settings().changed({"profile": profile, **settings}, "PostbackServer")
+        if chosen.tls and ssl_context is None:
+            ssl_context = server_context(own_names(host))
         super().__init__(host, port, settings=chosen, ssl_context=ssl_context, expose=expose)
-        self._postback = Postback(self.collector, lambda: self.url)
+        self.trust = TrustFiles()
+        self._postback = Postback(self.collector, self)
         self._inspection = Inspection(lambda: self.postback) if inspection else None
         for key in write_keys:
             self._postback.keys.add(key)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.answer import Answer
@@ -11,11 +13,12 @@ from .server import Listener
 from .tls import STORE_PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ..protocol.request import Head
     from .tls import TrustFiles
 
+PRELOAD = Path(__file__).with_name("preload.cjs")
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -69,11 +72,11 @@ class ProxyConnection(Connection):
         return Answer(403, headers, body)
 
 
-def environment(proxy: str, files: TrustFiles, preload: str) -> dict[str, str]:
+def environment(proxy: str, ports: Mapping[int, int], hosts: Iterable[str], files: TrustFiles) -> dict[str, str]:
     """The environment of a program whose connections go by the proxy at the URL `proxy`.
 
-    It is this process's own with what programs read about proxies and authorities replaced;
-    `preload` is a module for Node.
+    It is this process's own with what programs read about proxies and authorities replaced.
+    `ports` gives for a port of `hosts` the one that answers for it, to a Node that reads no proxy.
     """
     changed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), proxy)
     changed["no_proxy"] = ""
@@ -82,7 +85,8 @@ def environment(proxy: str, files: TrustFiles, preload: str) -> dict[str, str]:
         ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"), files.bundle
     )
     changed |= {"NODE_EXTRA_CA_CERTS": files.ca, "NODE_USE_ENV_PROXY": "1"}
-    changed["NODE_OPTIONS"] = _added("NODE_OPTIONS", f'--require "{preload}"')
+    changed["NODE_OPTIONS"] = _added("NODE_OPTIONS", f'--require "{PRELOAD}"')
+    changed["TDPOSTBACK_REDIRECT"] = json.dumps({"hosts": [*hosts], "ports": ports})
     changed["JAVA_TOOL_OPTIONS"] = _added("JAVA_TOOL_OPTIONS", _java_options(proxy, files))
     return {**os.environ, **changed}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
 from werkzeug.wrappers import Request
@@ -67,6 +67,11 @@ class Listener:
             self._socket.close()
         for connection in list(self._connections):
             connection.close()
+
+    def hang_up(self) -> None:
+        """End every connection now and go on accepting; runs in the loop."""
+        for connection in list(self._connections):
+            cast("asyncio.Transport", connection).abort()
 
     def answers_itself(self, head: Head) -> bool:
         """Whether `head` is no event."""

@@ -58,6 +58,11 @@ def server_context(hosts: tuple[str, ...]) -> ssl.SSLContext:
     return context
 
 
+def own_names(host: str) -> tuple[str, ...]:
+    """The names of a server that listens at `host` of this machine."""
+    return tuple(sorted({"127.0.0.1", "::1", "localhost", host}))
+
+
 def client_context() -> ssl.SSLContext:
     """A new context for a client, with the usual checks, that trusts this authority alone."""
     return ssl.create_default_context(cadata=authority_pem())
