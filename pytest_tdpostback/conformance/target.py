@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..protocol.profiles import Profile
     from .wire import Reply
 
-MOST_REQUESTS = 400
+MOST_REQUESTS = 300
 """Requests that one run sends at the most; asked for more, it stops."""
 MARK = "td_conformance"
 """The column by which the events of a run can be found again; its value is the run's own."""

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Request, Response
 
 from ..errors import ConfigurationError
+from .export import exported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from .event import Event
     from .postback import Postback
 
 PREFIX = "/.tdpostback/"
@@ -161,18 +161,3 @@ def _members(request: Request, *known: str) -> dict[str, Any]:
 
 def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
     return Response(json.dumps(value, ensure_ascii=False), status, mimetype="application/json")
-
-
-def exported(event: Event) -> dict[str, Any]:
-    return {
-        "seq": event.seq,
-        "received_at": event.received_at,
-        "database": event.database,
-        "table": event.table,
-        "status": event.status,
-        "state": str(event.state),
-        "rule": event.rule,
-        "reason": event.reason,
-        "record": None if event.record is None else dict(event.record),
-        "findings": [asdict(finding) for finding in event.findings],
-    }
