@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .protocol.rules import Rule, rules
     from .protocol.schemas import load_schema
     from .testing.event import Event, Record
+    from .testing.fault_matrix import FaultCase, fault_matrix
     from .testing.postback import Postback
     from .testing.server import PostbackServer
 
@@ -30,6 +31,7 @@ __all__ = [
     "ConfigurationError",
     "Event",
     "EventState",
+    "FaultCase",
     "Postback",
     "PostbackError",
     "PostbackServer",
@@ -39,6 +41,7 @@ __all__ = [
     "Rule",
     "SettleTimeout",
     "UnexpectedAuthFailure",
+    "fault_matrix",
     "load_schema",
     "profiles",
     "rules",
@@ -48,6 +51,7 @@ _HOMES = {
     "ConfigurationError": "errors",
     "Event": "testing.event",
     "EventState": "collector.log",
+    "FaultCase": "testing.fault_matrix",
     "Postback": "testing.postback",
     "PostbackError": "errors",
     "PostbackServer": "testing.server",
@@ -57,6 +61,7 @@ _HOMES = {
     "Rule": "protocol.rules",
     "SettleTimeout": "errors",
     "UnexpectedAuthFailure": "errors",
+    "fault_matrix": "testing.fault_matrix",
     "load_schema": "protocol.schemas",
     "profiles": "protocol.profiles",
     "rules": "protocol.rules",

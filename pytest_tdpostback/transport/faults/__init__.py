@@ -41,6 +41,7 @@ class Faults:
         """`see` makes events of places in the log."""
         self._collector = collector
         self._see = see
+        self._made: list[FaultHandle] = []
         self._active: list[FaultHandle] = []
 
     # in front of the service: nothing is stored
@@ -137,8 +138,9 @@ class Faults:
         return self._add("sequence", kinds.Series(found), limits)
 
     def clear(self) -> None:
-        """Remove every fault that is active."""
-        for handle in tuple(self._active):
+        """Remove every fault, and close the connections that hang by one."""
+        made, self._made = self._made, []
+        for handle in made:
             handle.remove()
 
     # within
@@ -147,6 +149,7 @@ class Faults:
         chosen = Limits.of(method, limits)
         handle = FaultHandle(fault, chosen, self._collector, self._see, self._retire)
         with self._collector.changed:
+            self._made.append(handle)
             self._active.insert(0, handle)
             self._collector.intervene = self._intervene
         return handle

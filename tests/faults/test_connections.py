@@ -1,0 +1,293 @@
+"""What a fault on one event does to its connection, to the others, and to who waits."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+
+import pytest
+
+from pytest_tdpostback import PostbackServer
+from tests.faults.senders import DEADLINE, ERROR, Sender, read_answer
+
+
+def ids(events):
+    return [event.payload["id"] for event in events]
+
+
+def saw(number):
+    return lambda event: event.payload["id"] == number
+
+
+def rest_of(sock):
+    """Everything until the peer closes or resets."""
+    data = b""
+    while True:
+        try:
+            more = sock.recv(4096)
+        except ConnectionError:
+            return data
+        if not more:
+            return data
+        data += more
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda f, n: f.delay(0.02, where={"id": n}), lambda f, n: f.drip(20_000, where={"id": n})],
+    ids=["delay", "drip"],
+)
+@pytest.mark.parametrize("late", [0, 1, 2])
+def test_pipelined_answers_stay_in_order(tdpostback, make, late):
+    sender = Sender(tdpostback)
+    make(tdpostback.faults, late)
+    tdpostback.faults.status(503, where={"id": 1}) if late != 1 else None
+
+    with sender.connect() as sock:
+        sock.sendall(b"".join(sender.request({"id": number}) for number in range(3)))
+        seen = [read_answer(sock)[0] for _ in range(3)]
+
+    assert seen == ([200, 200, 200] if late == 1 else [200, 503, 200])
+    assert ids(tdpostback.events) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["new head", "known head"])
+def test_what_is_pipelined_behind_a_late_answer_by_another_head(tdpostback, first):
+    sender = Sender(tdpostback)
+    if not first:
+        assert sender.by_socket({"id": 9}) == 200
+    tdpostback.faults.delay(0.02, where={"id": 0})
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 0}))
+        sock.sendall(sender.request({"id": 1}, table="visits"))
+        sock.sendall(sender.request({"id": 2222}))
+        assert [read_answer(sock)[0] for _ in range(3)] == [200, 200, 200]
+
+
+def test_answers_before_a_broken_one_are_counted_as_sent(tdpostback):
+    sender = Sender(tdpostback)
+    tdpostback.faults.truncate(after=0, where={"id": 2})
+
+    with sender.connect() as sock:
+        sock.sendall(b"".join(sender.request({"id": number}) for number in range(5)))
+        data = rest_of(sock)
+
+    assert data.count(b"HTTP/1.1 200 OK") == 2
+    tdpostback.settle()
+    assert [event.status for event in tdpostback.events] == [200, 200, None]
+    assert len(tdpostback.records()) == 3
+
+
+def test_reset_comes_after_the_answers_before_it_were_sent(tdpostback):
+    sender = Sender(tdpostback)
+    tdpostback.faults.reset(where={"id": 1})
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 0}) + sender.request({"id": 1}))
+        rest_of(sock)
+
+    tdpostback.settle()
+    assert [str(event.state) for event in tdpostback.events] == ["ingested", "lost"]
+
+
+def test_the_connection_goes_on_after_a_late_answer(tdpostback):
+    sender = Sender(tdpostback)
+    tdpostback.faults.delay(0.01)
+    connection = sender.connection()
+    for _ in range(3):
+        connection.request("POST", sender.target("orders"), b'{"id": 1}', sender.headers())
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, b"{}")
+        assert not response.will_close
+    connection.close()
+
+    assert len({event.request.peer for event in tdpostback.events}) == 1
+
+
+def test_a_late_answer_to_who_asked_to_close_is_the_last(tdpostback):
+    sender = Sender(tdpostback)
+    tdpostback.faults.delay(0.01)
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 1}).replace(b"Host", b"Connection: close\r\nHost"))
+        assert rest_of(sock).endswith(b"Connection: close\r\n\r\n{}")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda f: f.delay(0.02), lambda f: f.drip(20_000)], ids=["delay", "drip"]
+)
+def test_who_closed_its_own_direction_still_gets_its_answer(tdpostback, make):
+    sender = Sender(tdpostback)
+    make(tdpostback.faults)
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 1}))
+        sock.shutdown(socket.SHUT_WR)
+        assert read_answer(sock)[0] == 200
+
+    assert tdpostback.assert_ingested("shop", "orders").event.status == 200
+
+
+@pytest.mark.parametrize("way", ["close", "reset"])
+def test_an_answer_for_who_is_gone_is_none(tdpostback, way):
+    sender = Sender(tdpostback)
+    late = tdpostback.faults.delay(0.02, where={"id": 1})
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 1}))
+        tdpostback.wait_for(lambda event: event.payload["id"] == 1)
+        if way == "reset":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with tdpostback.faults.delay(0.1, where={"id": 2}):  # answered after the one that nobody takes
+        assert sender.by_socket({"id": 2}) == 200
+
+    assert tdpostback.assert_ingested("shop", "orders", id=1).event.status is None
+    assert late.events[0].status is None
+
+
+def test_other_connections_do_not_wait(tdpostback):
+    sender = Sender(tdpostback)
+    hung = tdpostback.faults.hang(where={"id": 0})
+    late = tdpostback.faults.delay(600, where={"id": 1})
+    slow = tdpostback.faults.drip(0.001, where={"id": 2})
+
+    with sender.connect() as one, sender.connect() as two, sender.connect() as three:
+        for number, sock in enumerate((one, two, three)):
+            sock.sendall(sender.request({"id": number}))
+        assert [sender.by_socket({"id": number}) for number in range(3, 10)] == [200] * 7
+        tdpostback.assert_ingested("shop", "orders", count=9)
+        tdpostback.settle()
+
+    assert [len(handle.events) for handle in (hung, late, slow)] == [1, 1, 1]
+
+
+def test_hang_is_no_pending_event(tdpostback):
+    sender = Sender(tdpostback)
+    tdpostback.faults.hang()
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 1}))
+        tdpostback.wait_for(lambda event: event.fault == "hang")
+        tdpostback.settle(timeout=0)
+        tdpostback.check()
+
+
+@pytest.mark.parametrize("end", ["remove", "clear", "block"])
+def test_hanging_connections_end_with_their_fault(tdpostback, end):
+    sender = Sender(tdpostback)
+    faults = tdpostback.faults
+
+    with sender.connect() as sock:
+        with faults.hang(times=1) as handle:
+            sock.sendall(sender.request({"id": 1}))
+            tdpostback.wait_for(lambda event: event.fault == "hang")
+            if end == "remove":
+                handle.remove()
+            elif end == "clear":
+                faults.clear()
+        assert rest_of(sock) == b""
+
+    assert sender.by_socket({"id": 2}) == 200
+
+
+def test_hanging_connections_end_with_a_sequence(tdpostback):
+    sender = Sender(tdpostback)
+    with sender.connect() as sock:
+        with tdpostback.faults.sequence(["hang"]):
+            sock.sendall(sender.request({"id": 1}))
+            tdpostback.wait_for(lambda event: event.fault == "hang")
+        assert rest_of(sock) == b""
+
+
+def test_what_follows_on_a_hanging_connection_is_ignored(tdpostback):
+    sender = Sender(tdpostback)
+    handle = tdpostback.faults.hang()
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 1}) + sender.request({"id": 2}))
+        tdpostback.wait_for(lambda event: event.fault == "hang")
+        sock.sendall(sender.request({"id": 3}) * 1000)
+        handle.remove()
+        rest_of(sock)
+
+    assert ids(tdpostback.events) == [1]
+
+
+def test_the_server_lets_go_of_a_hanging_connection_that_its_sender_closed():
+    with PostbackServer() as server:
+        sender = Sender(server.postback)
+        server.postback.faults.hang(times=20)
+        for number in range(20):
+            with sender.connect() as sock:
+                sock.sendall(sender.request({"id": number}))
+                server.postback.wait_for(saw(number))
+        assert sender.by_socket({"id": 20}) == 200
+
+        listener = server._listeners[0]
+        gone = threading.Event()
+
+        def look():
+            if listener._connections:
+                server.loop.call_later(0.001, look)
+            else:
+                gone.set()
+
+        server.loop.call(look)
+        assert gone.wait(DEADLINE)
+
+
+def test_stop_does_not_wait_for_what_a_fault_holds():
+    server = PostbackServer()
+    server.start()
+    sender = Sender(server.postback)
+    faults = server.postback.faults
+    late, hung = faults.delay(600), faults.hang(times=1)
+    with sender.connect() as one, sender.connect() as two:
+        one.sendall(sender.request({"id": 1}))
+        server.postback.wait_for(lambda event: event.payload["id"] == 1)
+        two.sendall(sender.request({"id": 2}))
+        server.postback.wait_for(lambda event: event.payload["id"] == 2)
+        stopping = threading.Thread(target=server.stop, daemon=True)
+        stopping.start()
+        stopping.join(DEADLINE)
+        assert not stopping.is_alive()
+        assert (rest_of(one), rest_of(two)) == (b"", b"")
+    hung.remove()
+    late.remove()
+    assert len(server.postback.records()) == 1
+
+
+def test_a_fault_outlives_a_restart_of_the_server():
+    server = PostbackServer()
+    handle = server.postback.faults.status(503)
+    seen = []
+    for number in range(2):
+        with server:
+            seen.append(Sender(server.postback).by_socket({"id": number}))
+
+    assert seen == [503, 503]
+    assert len(handle.events) == 2
+
+
+def test_held_validation_holds_what_a_fault_let_through(tdpostback):
+    tdpostback.faults.reset(before="answer")
+    with tdpostback.hold_validation():
+        assert Sender(tdpostback).by_socket({"id": 1}) == ERROR
+        assert str(tdpostback.events[0].state) == "pending"
+    tdpostback.assert_ingested("shop", "orders", id=1)
+
+
+def test_head_request_under_a_delay_has_no_body(tdpostback):
+    sender = Sender(tdpostback)
+    tdpostback.faults.delay(0.01)
+
+    with sender.connect() as sock:
+        sock.sendall(
+            b"HEAD /postback/v3/event/a/b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        data = rest_of(sock)
+
+    assert data.startswith(b"HTTP/1.1 405 ")
+    assert data.endswith(b"\r\n\r\n")

@@ -1,0 +1,256 @@
+"""Which events a fault hits: route, columns, counts, a coin; and for how long it is there."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_tdpostback import ConfigurationError, PostbackServer
+from tests.faults.senders import ERROR, Sender
+
+
+def hit(handle):
+    return [event.payload["id"] for event in handle.events]
+
+
+def send(postback, count, **kwargs):
+    return [Sender(postback).by_socket({"id": number}, **kwargs) for number in range(count)]
+
+
+def test_table_and_database(tdpostback):
+    faults = tdpostback.faults
+    orders = faults.status(503, table="orders", database="shop")
+    other = faults.status(500, database="elsewhere")
+
+    assert send(tdpostback, 1, table="orders") == [503]
+    assert send(tdpostback, 1, table="visits") == [200]
+
+    assert (len(orders.events), len(other.events)) == (1, 0)
+
+
+def test_times_and_after(tdpostback):
+    handle = tdpostback.faults.status(503, after=2, times=2)
+
+    assert send(tdpostback, 6) == [200, 200, 503, 503, 200, 200]
+
+    assert hit(handle) == [2, 3]
+
+
+def test_after_counts_only_what_matches(tdpostback):
+    tdpostback.faults.status(503, table="orders", after=1)
+
+    assert send(tdpostback, 2, table="visits") == [200, 200]
+    assert send(tdpostback, 2, table="orders") == [200, 503]
+
+
+def test_columns_of_the_record(tdpostback):
+    handle = tdpostback.faults.drop(where={"id": 2})
+
+    send(tdpostback, 4)
+
+    assert hit(handle) == [2]
+    assert [record["id"] for record in tdpostback.records()] == [0, 1, 3]
+
+
+def test_predicate_on_what_arrives(tdpostback):
+    seen = []
+
+    def odd(arrival):
+        seen.append(
+            (arrival.database, arrival.table, dict(arrival.payload), arrival.request.method)
+        )
+        return arrival["id"] % 2
+
+    handle = tdpostback.faults.drop(where=odd)
+    send(tdpostback, 4)
+
+    assert hit(handle) == [1, 3]
+    assert seen[0] == ("shop", "orders", {"id": 0}, "POST")
+    assert set(tdpostback.assert_ingested("shop", "orders", id=0)) == {"time", "id"}
+
+
+def test_where_sees_the_columns_as_they_are_stored(make_tdpostback):
+    postback = make_tdpostback(value_types="string")
+    handle = postback.faults.drop(where={"id": "1"})
+
+    send(postback, 2)
+
+    assert hit(handle) == [1]
+
+
+def test_where_never_meets_what_is_refused(tdpostback):
+    handle = tdpostback.faults.status(503, where=lambda _: True)
+
+    assert Sender(tdpostback).by_socket(["no object"]) == 400
+
+    assert not handle.events
+
+
+def test_an_error_of_a_predicate_fails_the_test(tdpostback):
+    tdpostback.faults.status(503, where=lambda arrival: arrival["missing"])
+
+    assert send(tdpostback, 1) == [200]
+
+    with pytest.raises(KeyError, match="missing"):
+        tdpostback.check()
+
+
+def test_probability_repeats_itself(make_tdpostback):
+    def hits(**limits):
+        postback = make_tdpostback()
+        handle = postback.faults.drop(probability=0.5, **limits)
+        send(postback, 40)
+        return hit(handle)
+
+    assert hits(seed=1) == hits(seed=1) != hits(seed=2)
+    assert hits() == hits(seed=0)
+    assert 5 < len(hits()) < 35
+
+
+@pytest.mark.parametrize(("probability", "hits"), [(0, []), (1, [0, 1, 2])])
+def test_probability_at_its_ends(tdpostback, probability, hits):
+    handle = tdpostback.faults.drop(probability=probability)
+
+    send(tdpostback, 3)
+
+    assert hit(handle) == hits
+
+
+def test_fault_ends_with_its_block(tdpostback):
+    with tdpostback.faults.status(503) as handle:
+        assert send(tdpostback, 1) == [503]
+
+    assert send(tdpostback, 1) == [200]
+    assert len(handle.events) == 1
+
+
+def test_remove_and_clear(tdpostback):
+    faults = tdpostback.faults
+    first, second = faults.status(503), faults.status(500)
+    assert send(tdpostback, 1) == [500]
+    second.remove()
+    second.remove()
+    assert send(tdpostback, 1) == [503]
+    faults.clear()
+    assert send(tdpostback, 1) == [200]
+    assert (len(first.events), len(second.events)) == (1, 1)
+
+
+def test_the_one_added_last_is_asked_first(tdpostback):
+    tdpostback.faults.status(503)
+    tdpostback.faults.status(500, times=1)
+
+    assert send(tdpostback, 2) == [500, 503]
+
+
+def test_a_handle_in_a_sequence_acts_there_alone(tdpostback):
+    faults = tdpostback.faults
+
+    faults.sequence(["ok", faults.status(502)])
+
+    assert send(tdpostback, 3) == [200, 502, 200]
+
+
+def test_without_a_fault_left_the_collector_asks_nobody(tdpostback):
+    collector = tdpostback._collector
+    tdpostback.faults.status(503, times=1)
+    tdpostback.faults.sequence(["ok"])
+    tdpostback.clock.freeze()
+    tdpostback.faults.outage(1)
+    assert collector.intervene
+    tdpostback.clock.advance(1)
+
+    send(tdpostback, 2)
+
+    assert collector.intervene is None
+
+
+def test_clear_forgets_the_events_and_keeps_the_faults(tdpostback):
+    handle = tdpostback.faults.status(503)
+    send(tdpostback, 2)
+
+    tdpostback.clear()
+
+    assert not handle.events
+    assert send(tdpostback, 1) == [503]
+    assert [event.seq for event in handle.events] == [3]
+
+
+def test_handle_tells_of_itself(tdpostback):
+    handle = tdpostback.faults.truncate(after=3)
+    send(tdpostback, 1)
+
+    assert repr(handle) == "<fault truncate(3): 1 events hit>"
+
+
+def test_a_fault_dies_with_its_test(pytester):
+    pytester.makepyfile(
+        """
+        from pathlib import Path
+        import pytest
+        from tests.faults.senders import Sender
+
+        @pytest.fixture
+        def flush_at_the_end(tdpostback):
+            yield
+            assert Sender(tdpostback).by_socket({"id": 2}) == 503
+
+        def test_one(tdpostback, flush_at_the_end, request):
+            tdpostback.faults.status(503)
+            tdpostback.faults.status(500, times=1)
+            assert Sender(tdpostback).by_socket({"id": 1}) == 500
+            request.config.first = tdpostback
+
+        def test_two(tdpostback, request):
+            assert Sender(tdpostback).by_socket({"id": 1}) == 200
+            assert Sender(request.config.first).by_socket({"id": 3}) == 200
+        """
+    )
+
+    pytester.runpytest_inprocess().assert_outcomes(passed=2)
+
+
+def test_faults_without_pytest():
+    with PostbackServer() as server:
+        handle = server.postback.faults.reset(times=1)
+        sender = Sender(server.postback)
+        assert (sender.by_socket({"id": 1}), sender.by_socket({"id": 2})) == (ERROR, 200)
+        assert len(handle.events) == 1
+        server.check()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda f: f.status(99), "faults.status(code=99): give an HTTP status from 200 to 599"),
+        (lambda f: f.status("503"), "faults.status(code='503'): give an HTTP status"),
+        (lambda f: f.status(True), "faults.status(code=True)"),
+        (lambda f: f.delay(-1), "faults.delay(seconds=-1): give a number of seconds, 0 or more"),
+        (lambda f: f.delay(float("nan")), "faults.delay(seconds=nan)"),
+        (lambda f: f.delay(None), "faults.delay(seconds=None)"),
+        (lambda f: f.outage(float("inf")), "faults.outage(seconds=inf)"),
+        (lambda f: f.drip(0), "faults.drip(bytes_per_second=0): give a number above 0"),
+        (lambda f: f.truncate(after=-1), "faults.truncate(after=-1): give a whole number from 0"),
+        (lambda f: f.truncate(after=1.5), "faults.truncate(after=1.5)"),
+        (lambda f: f.throttle(-1, 1), "faults.throttle(limit=-1): give a whole number from 0 on"),
+        (lambda f: f.throttle(1, 0), "faults.throttle(per=0): give a number above 0"),
+        (
+            lambda f: f.reset(before="x"),
+            "faults.reset(before='x'): give one of 'storing', 'answer'",
+        ),
+        (lambda f: f.drop(times=0), "faults.drop(times=0): give a whole number from 1 on"),
+        (lambda f: f.drop(after=-1), "faults.drop(after=-1): give a whole number from 0 on"),
+        (lambda f: f.drop(probability=2), "faults.drop(probability=2): give a number from 0 to 1"),
+        (lambda f: f.drop(seed=1), "faults.drop(seed=...): it needs a probability= as well"),
+        (lambda f: f.drop(where=3), "faults.drop(where=3): give a mapping of columns"),
+        (lambda f: f.drop(tabel="t"), "faults.drop(tabel=...): give one of database, table, where"),
+        (lambda f: f.sequence([]), "faults.sequence([]): give at least one entry"),
+        (lambda f: f.sequence(["no"]), "faults.sequence(entry='no'): give one of 'drop'"),
+        (lambda f: f.sequence([700]), "faults.sequence(code=700): give an HTTP status"),
+    ],
+)
+def test_wrong_arguments(tdpostback, call, message):
+    with pytest.raises(ConfigurationError) as caught:
+        call(tdpostback.faults)
+
+    assert str(caught.value).startswith(message)
+    assert tdpostback._collector.intervene is None
