@@ -37,18 +37,26 @@ _NO_UPPER_CASE = "^[^A-Z]*$"
 
 
 def schemas() -> dict[str, Schema]:
-    """Every schema by its name, each with an `$id`, as it is written to its file."""
-    made = {
-        "request": _of_each_profile("A request that is accepted", request_schema),
-        "body": body_schema(),
-        "record": record_schema(),
-        "response": _of_each_profile("An answer on the event route", response_schema),
-        "event": event_schema(),
-    }
+    """Every schema by its name, each with an `$id`, as it is written to its file.
+
+    Each is complete in itself: what one needs of another stands under its `$defs`.
+    """
+    body, record = _named("body", body_schema()), _named("record", record_schema())
+    event = {**event_schema(), "$defs": {"record": record}}
+    request = _of_each_profile("A request that is accepted", request_schema)
+    request["$defs"]["body"] = body
+    response = _of_each_profile("An answer on the event route", response_schema)
     return {
-        name: {"$schema": DIALECT, "$id": f"{BASE}{name}.json", **schema}
-        for name, schema in made.items()
+        "request": _named("request", request),
+        "body": body,
+        "record": record,
+        "response": _named("response", response),
+        "event": _named("event", event),
     }
+
+
+def _named(name: str, schema: Schema) -> Schema:
+    return {"$schema": DIALECT, "$id": f"{BASE}{name}.json", **schema}
 
 
 def cited(*ids: str) -> str:
@@ -202,8 +210,8 @@ def response_schema(profile: Profile) -> Schema:
                 "additionalProperties": _TEXT,
             },
             "body": {
-                "description": "The JSON value where the type is application/json, Base64 where it "
-                "is image/gif, else the empty string."
+                "description": "The empty string where there is none, the JSON value where the "
+                "type is application/json, Base64 where it is image/gif."
             },
         },
         "anyOf": forms,

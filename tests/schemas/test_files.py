@@ -1,0 +1,62 @@
+"""The files that are shipped: complete, valid, and what the rules imply."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from pytest_tdpostback import ConfigurationError, EventState, load_schema, profiles, rules
+from pytest_tdpostback.protocol.schema_rows import STATES
+from pytest_tdpostback.protocol.schemas import NAMES, load_openapi
+from tests.schemas.regenerate import FOLDER, texts
+
+
+def test_files_are_what_the_rules_imply():
+    shipped = {path.name: path.read_text("utf-8") for path in FOLDER.iterdir()}
+    assert shipped == texts(), "run: python -m tests.schemas.regenerate"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_schema_is_valid_names_itself_and_cites_rules(name):
+    schema = load_schema(name)
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["$id"].endswith(f"/schemas/{name}.json")
+    assert schema["title"]
+    cited = re.findall(r"\b([RABVTCWYP]\d+):", json.dumps(schema))
+    assert cited
+    assert set(cited) <= {rule.id for rule in rules}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_schema_is_complete_in_itself(name):
+    schema = json.dumps(load_schema(name))
+    known = set(re.findall(r'"\$id": "([^"]+)"', schema))
+    wanted = {ref for ref in re.findall(r'"\$ref": "([^"]+)"', schema) if not ref.startswith("#")}
+    assert wanted <= known
+
+
+@pytest.mark.parametrize("profile", [row.name for row in profiles])
+def test_openapi_document_belongs_to_its_profile(profile):
+    document = load_openapi(profile)
+    assert document["openapi"] == "3.1.0"
+    assert profile in document["info"]["title"]
+    (route,) = document["paths"].values()
+    assert {name.upper() for name in route} == set(profiles[profile].methods)
+
+
+def test_states_are_those_of_events():
+    assert list(STATES) == [str(state) for state in EventState]
+
+
+def test_unknown_schema_is_an_error_that_lists_the_known():
+    with pytest.raises(ConfigurationError, match="'bdy'; schemas: request, body, record, response"):
+        load_schema("bdy")
+
+
+def test_unknown_profile_is_an_error_that_lists_the_known():
+    with pytest.raises(ConfigurationError, match=r"'v3'; profiles: openapi-1\.0\.0, article-2015"):
+        load_openapi("v3")
