@@ -1,0 +1,181 @@
+"""The answers to the letter: status line, header names, values and their order, and the body."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+
+import pytest
+
+from tests.wire.carriers import connected
+from tests.wire.cases import ARTICLE, KEY, OPENAPI, PATH, V2, get, post, shape
+
+DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
+HSTS = "Strict-Transport-Security: max-age=31536000"
+
+
+def exchange(postback, raw):
+    """Everything that comes back until the double closes or the sender has said its last."""
+    with closing(connected(postback.url)) as sock:
+        sock.sendall(raw)
+        sock.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: sock.recv(65536), b"")).decode("latin-1")
+
+
+def wire(status, *fields, body="{}"):
+    return "\r\n".join([f"HTTP/1.1 {status}", *fields, "", body])
+
+
+def usual(profile, *extra, length=2, connection="keep-alive", content_type="application/json"):
+    hsts = () if profile == ARTICLE else (HSTS,)
+    first = (f"Content-Type: {content_type}", f"Date: {DATE}", *hsts)
+    return (*first, f"Content-Length: {length}", *extra, f"Connection: {connection}")
+
+
+@pytest.mark.parametrize("profile", [OPENAPI, ARTICLE, V2])
+class TestEveryProfile:
+    def test_success(self, profile, doubles):
+        """[W1] the example of the article, and that of the OpenAPI description."""
+        assert exchange(doubles(profile), post()) == wire("200 OK", *usual(profile))
+
+    @pytest.mark.parametrize(
+        ("raw", "status"),
+        [
+            pytest.param(post("[]"), "400 Bad Request", id="W2-400"),
+            pytest.param(post(key=None), "403 Forbidden", id="W2-403"),
+            pytest.param(post(target="/"), "404 Not Found", id="W2-404"),
+            pytest.param(post(b"1" * 2_000_000), "413 Content Too Large", id="W2-413"),
+        ],
+    )
+    def test_refusal(self, profile, doubles, raw, status):
+        """[W2] a refusal has the headers and the body of a success."""
+        answer = exchange(doubles(profile, max_body=1_900_000), raw)
+        assert answer == wire(status, *usual(profile))
+
+    def test_other_method(self, profile, doubles):
+        """[R4] with the methods there are."""
+        allow = "Allow: POST, OPTIONS" if profile == V2 else "Allow: GET, POST, OPTIONS"
+        answer = exchange(doubles(profile), post(method="DELETE"))
+        assert answer == wire("405 Method Not Allowed", *usual(profile, allow))
+
+    def test_head(self, profile, doubles):
+        """[R4] the answer to ``HEAD`` has no body."""
+        answer = exchange(doubles(profile), shape(f"HEAD {PATH} HTTP/1.1\nHost: h"))
+        assert answer.startswith("HTTP/1.1 405 ")
+        assert answer.endswith("\r\nConnection: keep-alive\r\n\r\n")
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            pytest.param(post(b'{"a":1}', "Connection: close"), id="W3-close"),
+            pytest.param(post(b'{"a":1}').replace(b"HTTP/1.1", b"HTTP/1.0"), id="W3-1.0"),
+        ],
+    )
+    def test_close(self, profile, doubles, raw):
+        answer = exchange(doubles(profile), raw)
+        assert answer == wire("200 OK", *usual(profile, connection="close"))
+
+    def test_preflight(self, profile, doubles):
+        """[R5] what a browser asks for is allowed."""
+        methods = "POST, OPTIONS" if profile == V2 else "GET, POST, OPTIONS"
+        request = f"""
+            OPTIONS {PATH} HTTP/1.1
+            Host: in.treasuredata.com
+            Origin: https://shop.example
+            Access-Control-Request-Method: POST
+            Access-Control-Request-Headers: content-type,x-td-write-key
+            """
+        assert exchange(doubles(profile), shape(request)) == wire(
+            "204 No Content",
+            f"Date: {DATE}",
+            "Access-Control-Allow-Origin: https://shop.example",
+            f"Access-Control-Allow-Methods: {methods}",
+            "Access-Control-Allow-Headers: content-type,x-td-write-key",
+            "Access-Control-Max-Age: 600",
+            "Vary: Origin",
+            "Connection: keep-alive",
+            body="",
+        )
+
+
+def test_for_a_browser(doubles):
+    """[R5] a real answer names the origin."""
+    extra = ("Access-Control-Allow-Origin: https://a.example", "Vary: Origin")
+    answer = exchange(doubles(OPENAPI), post(b'{"a":1}', "Origin: https://a.example"))
+    assert answer == wire("200 OK", *usual(OPENAPI, *extra))
+
+
+def test_pixel(doubles):
+    """[P4] a GIF of one pixel."""
+    cookie = "Cookie: _td_global=me"
+    answer = exchange(doubles(OPENAPI), get(f"{PATH}?td_format=pixel&td_write_key={KEY}", cookie))
+    head, _, body = answer.partition("\r\n\r\n")
+    fields = usual(OPENAPI, length=len(body), content_type="image/gif")
+    assert head == "\r\n".join(["HTTP/1.1 200 OK", *fields])
+    assert body[:10] == "GIF89a\x01\0\x01\0"
+    assert body[-1] == ";"
+
+
+def test_redirect(doubles):
+    """[P5] the redirect of a pixel."""
+    target = f"{PATH}?td_format=pixel&td_write_key={KEY}&td_redirect=http%3A%2F%2Fx%2F"
+    answer = exchange(doubles(OPENAPI), get(target, "Cookie: _td_global=me"))
+    fields = usual(OPENAPI, "Location: http://x/", length=0)
+    assert answer == wire("302 Found", *fields, body="")
+
+
+def test_reason_stays_inside(doubles):
+    """[W4] a refusal says nothing of its reason; the event does."""
+    postback = doubles(OPENAPI)
+    assert "object" not in exchange(postback, post("[]"))
+    assert "not an object" in postback.events[0].reason
+
+
+def test_explained(doubles):
+    """[W4] unless the setting asks for it."""
+    answer = exchange(doubles(OPENAPI, explain=True), post("[]"))
+    body = '{"rule": "B3", "reason": "the top level is an array, not an object"}'
+    assert answer == wire("400 Bad Request", *usual(OPENAPI, length=len(body)), body=body)
+
+
+def test_continue(doubles):
+    """[B11] the body is asked for before it is sent, and the answer follows."""
+    postback = doubles(OPENAPI)
+    head, _, body = post(b'{"a":1}', "Expect: 100-continue").partition(b"\r\n\r\n")
+    with closing(connected(postback.url)) as sock:
+        sock.sendall(head + b"\r\n\r\n")
+        assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(body)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_too_large_is_not_asked_for(doubles):
+    """[B6] ``Content-Length`` decides before a 100 is sent."""
+    raw = post(b'{"a":"' + b"1" * 200 + b'"}', "Expect: 100-continue").partition(b"\r\n\r\n")[0]
+    assert exchange(doubles(OPENAPI, max_body=100), raw + b"\r\n\r\n").startswith("HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    ("host", "profile"),
+    [
+        ("in.treasuredata.com", OPENAPI),
+        ("TOKYO.in.treasuredata.com:443", OPENAPI),
+        ("eu01.in.treasuredata.com", OPENAPI),
+        ("ap02.in.treasuredata.com", OPENAPI),
+        ("ap03.in.treasuredata.com.", OPENAPI),
+        ("us01.records.in.treasuredata.com", V2),
+        ("eu01.records.in.treasuredata.com", V2),
+        ("ap01.records.in.treasuredata.com", V2),
+        ("ap02.records.in.treasuredata.com:8443", V2),
+        ("ap03.records.in.treasuredata.com", V2),
+        ("us01.in.treasuredata.com", OPENAPI),
+        ("elsewhere.example", OPENAPI),
+    ],
+)
+def test_host_decides_where_no_profile_is_set(doubles, host, profile):
+    """[A9] only v2 takes ``Authorization: TD1``; an absolute target goes before ``Host``."""
+    status = "200" if profile == V2 else "403"
+    raw = post(key=f"Authorization: TD1 {KEY}").replace(b"in.treasuredata.com", host.encode())
+    absolute = post(key=f"Authorization: TD1 {KEY}", target=f"http://{host}{PATH}")
+    for request in (raw, absolute):
+        assert exchange(doubles(None), request).startswith(f"HTTP/1.1 {status} ")

@@ -1,0 +1,74 @@
+"""One table of cases over every carrier and every profile: the same request, the same end."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import pytest
+
+from tests.wire.carriers import bytewise, whole
+from tests.wire.cases import ARTICLE, NOW, OPENAPI, V2
+from tests.wire.rows import ROWS
+from tests.wire.senders import SENDERS
+
+CASES = [*SENDERS, *ROWS]
+
+
+def test_every_case_has_a_name_of_its_own():
+    assert len({case.id for case in CASES}) == len(CASES)
+
+
+def carried(carriers):
+    """Each case with each carrier that can carry it; ``not_on`` says why another cannot."""
+    return [
+        pytest.param(carrier, case, id=f"{carrier}-{case.id}")
+        for carrier in carriers
+        for case in CASES
+        if carrier not in case.not_on
+    ]
+
+
+@pytest.mark.parametrize("profile", [OPENAPI, ARTICLE, V2])
+@pytest.mark.parametrize(
+    ("carry", "case"), carried(["whole", "bytewise", "wsgi", "mounted"]), indirect=["carry"]
+)
+def test_case(case, profile, carry, doubles):
+    postback = doubles(profile, **case.settings)
+    outcomes = case.expected(profile)
+
+    replies = carry(postback, case.raw, len(outcomes))
+    postback.settle()
+
+    for reply, outcome in zip(replies, outcomes, strict=True):
+        answered_as_expected(reply, outcome, profile)
+    if outcomes[0].status == case.outcomes[0].status:
+        for field, value in case.answer.items():
+            if field != "Connection" or carry in (whole, bytewise):
+                assert replies[0].header(field) == value
+    left = [outcome for outcome in outcomes if outcome.event]
+    for event, outcome in zip_longest(postback.events, left):
+        ended_as_expected(event, outcome)
+
+
+def answered_as_expected(reply, outcome, profile):
+    assert reply.status == outcome.status
+    if reply.status == 204:
+        return
+    assert reply.header("Content-Length") == str(len(reply.body))
+    assert (reply.header("Strict-Transport-Security") is None) == (profile == ARTICLE)
+    if reply.header("Content-Type") == "image/gif":
+        assert reply.body.startswith(b"GIF89a")
+    else:
+        assert reply.header("Content-Type") == "application/json"
+        assert reply.body == (b"" if reply.status == 302 else b"{}")
+
+
+def ended_as_expected(event, outcome):
+    assert event is not None, "an event is missing"
+    assert outcome is not None, f"{event} was not expected"
+    assert (event.status, event.rule, event.state) == (outcome.status, outcome.rule, outcome.state)
+    assert [finding.rule for finding in event.findings] == list(outcome.findings)
+    if outcome.record is None:
+        assert event.record is None
+    else:
+        assert dict(event.record) == {"time": str(NOW), **outcome.record}
