@@ -39,5 +39,12 @@ class SettleTimeout(PostbackError):
         self.events = tuple(events)
 
 
+class BlockedConnection(PostbackError):
+    """Code tried to connect to where a redirect does not let it; the message names the host.
+
+    It is no `OSError`, so that no sender takes it for a failure of the network and tries again.
+    """
+
+
 class PostbackWarning(UserWarning):
     """A finding: something the service would silently change, ignore or lose."""

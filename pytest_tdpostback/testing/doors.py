@@ -74,16 +74,14 @@ class Doors:
     # the service's hosts
 
     @contextmanager
-    def redirect(
-        self, *, hosts: Iterable[str] = (), block_network: bool = False
-    ) -> Iterator[None]:
+    def redirect(self, *, hosts: Iterable[str] = (), block_network: bool = False) -> Iterator[None]:
         """Let connections of this process to the service's hosts end here, while it lasts.
 
-        The ports 80 and 443 of every known host, of the setting `extra_hosts` and of `hosts` lead to
-        this double, over real sockets; TLS is verified by the client, against the run's authority.
-        `block_network` refuses every connection to another host that is not this machine. Of
-        several redirects the last one decides; when all have ended, everything is as it was.
-        Raises `ConfigurationError` where the extra `tls` is not installed.
+        The ports 80 and 443 of every known host, of the setting `extra_hosts` and of `hosts` lead
+        to this double, over real sockets; TLS is verified by the client, against the run's authority.
+        `block_network` refuses every connection to another host that is not this machine, with a
+        `BlockedConnection` that names it. Of several redirects the last one decides; when all have
+        ended, everything is as it was. Raises `ConfigurationError` where the extra `tls` is not installed.
         """
         from ..transport import redirect
 
@@ -104,9 +102,9 @@ class Doors:
     def proxy_environ(self, *, hosts: Iterable[str] = ()) -> dict[str, str]:
         """The environment of a program in any language whose connections shall end here.
 
-        It is this process's own, with a proxy that leads to the service's hosts (the known ones, the
-        setting `extra_hosts` and `hosts`) and to nowhere else, and with the run's authority beside
-        the usual ones. Raises `ConfigurationError` where the extra `tls` is not installed.
+        It is this process's own, with a proxy that leads to the service's hosts (the known ones,
+        the setting `extra_hosts` and `hosts`) and to nowhere else, and with the run's authority
+        beside the usual ones. Raises `ConfigurationError` where the extra `tls` is not installed.
         """
         from ..transport.proxy import environment
 
@@ -168,7 +166,9 @@ class Doors:
 
     def _hosts(self, further: Iterable[str]) -> tuple[str, ...]:
         settings = self._collector.settings.changed({"extra_hosts": further}, "hosts")
-        return tuple(sorted({*by_host, *self._collector.settings.extra_hosts, *settings.extra_hosts}))
+        return tuple(
+            sorted({*by_host, *self._collector.settings.extra_hosts, *settings.extra_hosts})
+        )
 
     def _front(self, hosts: tuple[str, ...]) -> dict[int, Listener]:
         """What answers for each port of `hosts`."""

@@ -112,7 +112,10 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
         ) -> requests.Response:
             """The answer of the collector."""
             exchange = Exchange(
-                collector, _requests_head(request), _bytes(request.body), timeout=_read_timeout(timeout)
+                collector,
+                _requests_head(request),
+                _bytes(request.body),
+                timeout=_read_timeout(timeout),
             )
             time.sleep(exchange.seconds)
             try:

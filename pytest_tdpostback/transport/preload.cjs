@@ -14,17 +14,15 @@ function redirected(options) {
   const port = hosts.includes(host) && ports[options.port];
   if (port) return { ...options, host: "127.0.0.1", port };
   const names = hosts.join(", ");
-  throw new Error(`tdpostback: ${host}:${options.port} is not port 80 or 443 of one of ${names}`);
+  const error = new Error(`tdpostback: ${host}:${options.port} is not port 80 or 443 of ${names}`);
+  const lookup = (_name, _options, done) => process.nextTick(done, error);
+  return { ...options, host: "refused.invalid", lookup };
 }
 
 net.Socket.prototype.connect = function (...args) {
   const [first, second, ...rest] = args;
-  try {
-    if (Array.isArray(first)) first[0] = redirected(first[0]);
-    else if (typeof first === "object") args[0] = redirected(first);
-    else if (typeof second === "string") args = [redirected({ port: first, host: second }), ...rest];
-  } catch (error) {
-    return this.destroy(error);
-  }
+  if (Array.isArray(first)) first[0] = redirected(first[0]);
+  else if (typeof first === "object") args[0] = redirected(first);
+  else if (typeof second === "string") args = [redirected({ port: first, host: second }), ...rest];
   return connect.apply(this, args);
 };

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.answer import Answer
 from .connection import Connection
 from .server import Listener
 from .tls import STORE_PASSWORD
@@ -25,7 +24,9 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 class ProxyListener(Listener):
     """A listening socket where proxy requests arrive: `CONNECT` and absolute targets."""
 
-    def __init__(self, fronts: Mapping[int, Listener], hosts: frozenset[str], *listening: Any) -> None:
+    def __init__(
+        self, fronts: Mapping[int, Listener], hosts: frozenset[str], *listening: Any
+    ) -> None:
         """`fronts` gives for a port of `hosts` the listener that answers for it."""
         super().__init__(*listening)
         self.fronts = fronts
@@ -45,10 +46,10 @@ class ProxyConnection(Connection):
         self, head: Head, body: bytes, *, keep_alive: bool, size: int | None = None
     ) -> None:
         connect = head.method == "CONNECT"
-        host, _, port = (head.target if connect else head.host).partition(":")
+        host, _, port = (str(head.target) if connect else head.host).partition(":")
         front = self.service.fronts.get(int(port) if port.isdecimal() else 80)
         if host.rstrip(".").lower() not in self.service.hosts or (connect and front is None):
-            self._end(self._forbidden(host, port))
+            self._forbid(f"{host}:{port}" if port else host)
         elif connect and front is not None:
             self._tunnel(front)
         else:
@@ -63,16 +64,20 @@ class ProxyConnection(Connection):
         self.transport.abort()  # the copy keeps the connection
         front.carry(sock, self.peer)
 
-    def _forbidden(self, host: str, port: str) -> Answer:
-        where = f"{host}:{port}" if port else host
+    def _forbid(self, where: str) -> None:
+        """Say no, in the reason phrase too: many clients show nothing else of a proxy."""
         hosts = ", ".join(sorted(self.service.hosts))
-        text = f"tdpostback: this proxy does not lead to {where}, only to ports 80 and 443 of {hosts}\n"
-        body = text.encode("utf-8", "replace")
-        headers = (("Content-Type", "text/plain"), ("Content-Length", str(len(body))))
-        return Answer(403, headers, body)
+        body = f"tdpostback: no way to {where}, only to ports 80 and 443 of {hosts}\n"
+        head = (
+            f"HTTP/1.1 403 tdpostback: no way to {where}\r\nContent-Type: text/plain\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self.write((head + body).encode("latin-1"), close=True)
 
 
-def environment(proxy: str, ports: Mapping[int, int], hosts: Iterable[str], files: TrustFiles) -> dict[str, str]:
+def environment(
+    proxy: str, ports: Mapping[int, int], hosts: Iterable[str], files: TrustFiles
+) -> dict[str, str]:
     """The environment of a program whose connections go by the proxy at the URL `proxy`.
 
     It is this process's own with what programs read about proxies and authorities replaced.

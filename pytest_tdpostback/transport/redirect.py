@@ -10,7 +10,6 @@ verification before a request is sent.
 
 from __future__ import annotations
 
-import errno
 import inspect
 import ipaddress
 import os
@@ -20,6 +19,7 @@ import threading
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from ..errors import BlockedConnection
 from .tls import authority_pem
 
 if TYPE_CHECKING:
@@ -199,21 +199,16 @@ def _target(address: Address) -> Address:
         _permit(name)
         return address
     if port not in redirect.ports:
-        raise _refusal(f"{name}:{port}: only the ports 80 and 443 of {name} are redirected")
+        message = f"{name}:{port}: only the ports 80 and 443 of {name} are redirected"
+        raise BlockedConnection(message)
     prefix = _MAPPED if _name(host).startswith(_MAPPED) else ""
     return (prefix + LOOPBACK, redirect.ports[port], *address[2:])
 
 
 def _permit(name: str) -> None:
     if any(each.block_network for each in _active) and not _is_here(name):
-        raise _refusal(
-            f"{name}: connections to other hosts are refused while redirect(block_network=True) is "
-            "in force"
-        )
-
-
-def _refusal(message: str) -> OSError:
-    return ConnectionRefusedError(errno.ECONNREFUSED, f"tdpostback: {message}")
+        message = f"{name}: no connections to other hosts while block_network is in force"
+        raise BlockedConnection(message)
 
 
 def _is_here(name: str) -> bool:
@@ -249,12 +244,13 @@ def _resolved(name: str, family: int = 0) -> str | None:
 
 
 def _getaddrinfo(original: Callable[..., Any]) -> Callable[..., Any]:
-    def getaddrinfo(
-        host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0  # noqa: A002
-    ) -> Any:
-        listening_or_numeric = flags & (socket.AI_PASSIVE | socket.AI_NUMERICHOST)
-        address = None if listening_or_numeric else _resolved(_name(host), family)
-        return original(host if address is None else address, port, family, type, proto, flags)
+    signature = inspect.signature(original)
+
+    def getaddrinfo(*arguments: Any, **options: Any) -> Any:
+        call = signature.bind(*arguments, **options).arguments
+        if not call.get("flags", 0) & (socket.AI_PASSIVE | socket.AI_NUMERICHOST):
+            call["host"] = _resolved(_name(call["host"]), call.get("family", 0)) or call["host"]
+        return original(**call)
 
     return getaddrinfo
 
@@ -277,7 +273,11 @@ def _gethostbyname_ex(original: Callable[..., Any]) -> Callable[..., Any]:
 def _connect(original: Callable[..., Any]) -> Callable[..., Any]:
     def connect(self: socket.socket, address: Address, /) -> Any:
         if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
-            address = _target(address)
+            try:
+                address = _target(address)
+            except BlockedConnection:
+                self.close()  # callers do so after an `OSError` alone
+                raise
         return original(self, address)
 
     return connect

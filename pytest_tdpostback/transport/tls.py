@@ -164,7 +164,9 @@ def _java_store(certificates: list[str]) -> bytes:
     store = struct.pack(">III", 0xFEEDFEED, 2, len(certificates))
     for number, pem in enumerate(certificates):
         alias, der = str(number).encode(), ssl.PEM_cert_to_DER_cert(pem)
-        store += struct.pack(f">IH{len(alias)}sQH5sI", 2, len(alias), alias, 0, 5, b"X.509", len(der))
+        store += struct.pack(
+            f">IH{len(alias)}sQH5sI", 2, len(alias), alias, 0, 5, b"X.509", len(der)
+        )
         store += der
     secret = STORE_PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite"
     return store + hashlib.sha1(secret + store, usedforsecurity=False).digest()

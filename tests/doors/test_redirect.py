@@ -1,0 +1,376 @@
+"""Hard-coded hosts: senders whose source does not change, over verified TLS."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import ssl
+import sys
+import threading
+from contextlib import ExitStack
+from urllib.error import HTTPError
+
+import pytest
+import requests
+
+from pytest_tdpostback import ConfigurationError
+from pytest_tdpostback.errors import BlockedConnection
+from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT
+from tests.doors import senders
+from tests.doors.senders import HOST, PATH, SENDERS, URL
+
+RECORDS = "eu01.records.in.treasuredata.com"
+
+
+@pytest.fixture(params=SENDERS, ids=str)
+def send(request):
+    if request.param.endswith("uvloop"):
+        pytest.importorskip("uvloop")
+    return SENDERS[request.param]
+
+
+def replaceable():
+    """Every attribute of what a redirect touches, and the environment."""
+    owners = [socket, socket.socket, ssl, ssl.SSLContext, ssl.SSLSocket]
+    for module, name in (("uvloop", "Loop"), ("aiohttp.resolver", "AsyncResolver")):
+        if module in sys.modules:
+            owners.append(getattr(sys.modules[module], name))
+    environment = {name: os.environ[name] for name in os.environ if name != "PYTEST_CURRENT_TEST"}
+    return [dict(vars(owner)) for owner in owners], environment
+
+
+@pytest.fixture(autouse=True)
+def all_is_as_it_was():
+    pytest.importorskip("uvloop")
+    before = replaceable()
+    yield
+    assert replaceable() == before
+
+
+# every client
+
+
+def test_stores_what_an_unchanged_sender_sends(tdpostback, send):
+    with tdpostback.redirect():
+        assert send(tdpostback.write_key, n=1) == 200
+    record = tdpostback.assert_ingested("shop", "orders", n=1)
+    assert record.event.request.headers["host"] == HOST
+
+
+def test_lets_the_host_choose_the_profile(tdpostback, send):
+    """Only v2 has a limit that the documents name: of one byte more than this."""
+    large = "x" * (V2_BODY_LIMIT - len('{"n":""}') + 1)
+    with tdpostback.redirect():
+        assert status_of(send, tdpostback.write_key, f"https://{RECORDS}{PATH}", n=large) == 413
+        assert send(tdpostback.write_key, URL, n=large) == 200
+    v2, v1 = tdpostback.events
+    assert (v2.request.headers["host"], v1.request.headers["host"]) == (RECORDS, HOST)
+
+
+def test_shows_a_key_failure(tdpostback, send):
+    with tdpostback.redirect(), tdpostback.expect_auth_failure(count=1):
+        assert send("1/wrong", n=1) == 200
+    tdpostback.assert_nothing_ingested()
+
+
+def test_leads_port_80_too(tdpostback, send):
+    with tdpostback.redirect():
+        assert send(tdpostback.write_key, f"http://{HOST}{PATH}", n=1) == 200
+    tdpostback.assert_ingested("shop", "orders", n=1)
+
+
+def test_refuses_other_hosts_when_the_network_is_blocked(tdpostback, send):
+    with tdpostback.redirect(block_network=True):
+        for url in ("https://example.org/x", "http://example.org/x", "https://192.0.2.7/x"):
+            host = url.split("/")[2]
+            with pytest.raises(BlockedConnection, match=f"^{re.escape(host)}: no connections to"):
+                send(tdpostback.write_key, url)
+        assert send(tdpostback.write_key, n=1) == 200
+    tdpostback.assert_ingested("shop", "orders", n=1)
+
+
+def test_refuses_other_ports_of_a_known_host(tdpostback):
+    with tdpostback.redirect(), pytest.raises(BlockedConnection, match=f"{HOST}:8443"):
+        socket.create_connection((HOST, 8443))
+
+
+def status_of(send, *args, **event):
+    try:
+        return send(*args, **event)
+    except HTTPError as error:
+        return error.code
+
+
+# hosts
+
+
+def test_knows_the_hosts_a_test_adds(tdpostback):
+    with tdpostback.redirect(hosts=["Collect.Example.org"]):
+        assert requests.post(f"https://collect.example.org{PATH}", timeout=20).status_code == 403
+    assert tdpostback.refused[0].rule == "A4"
+
+
+def test_says_what_is_no_host(tdpostback):
+    with pytest.raises(ConfigurationError, match="without scheme"):
+        with tdpostback.redirect(hosts=["https://collect.example.org"]):
+            pass
+
+
+@pytest.mark.parametrize("host", [HOST.upper(), f"{HOST}."])
+def test_knows_a_host_in_any_spelling(tdpostback, host):
+    with tdpostback.redirect():
+        address = socket.getaddrinfo(host, 443)[0][4]
+        with socket.create_connection(address) as sock:
+            assert sock.getpeername()[0] == "127.0.0.1"
+
+
+def test_leaves_other_hosts_alone(tdpostback, make_tdpostback):
+    other = make_tdpostback()
+    port = int(other.url.rpartition(":")[2])
+    with tdpostback.redirect(block_network=True):
+        status = requests.post(f"http://localhost:{port}{PATH}", timeout=20).status_code
+    assert status == 403
+    assert len(other.events) == 1
+    assert not tdpostback.events
+
+
+@pytest.mark.parametrize(
+    "connect",
+    [
+        lambda: socket.create_connection((HOST, 443)),
+        lambda: _connected(socket.AF_INET, (HOST, 443)),
+        lambda: _connected(socket.AF_INET, (socket.gethostbyname(HOST), 443)),
+        lambda: _connected(socket.AF_INET, (socket.gethostbyname_ex(HOST)[2][0], 443)),
+        lambda: _connected(
+            socket.AF_INET6, socket.getaddrinfo(HOST, 443, socket.AF_INET6)[0][4]
+        ),
+        lambda: _connected(socket.AF_INET, (HOST, 443), "connect_ex"),
+    ],
+)
+def test_every_way_to_connect_is_led(tdpostback, connect):
+    with tdpostback.redirect(), connect() as sock:
+        assert sock.getpeername()[0].removeprefix("::ffff:") == "127.0.0.1"
+
+
+def _connected(family, address, method="connect"):
+    sock = socket.socket(family)
+    assert not getattr(sock, method)(address)
+    return sock
+
+
+# verified
+
+
+def test_a_client_checks_the_name(tdpostback):
+    context = ssl.create_default_context()
+    with tdpostback.redirect(), socket.create_connection((HOST, 443)) as sock:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            context.wrap_socket(sock, server_hostname="example.org")
+
+
+def test_the_certificate_names_the_service_alone(tdpostback):
+    context = ssl.create_default_context()
+    with tdpostback.redirect(), socket.create_connection((HOST, 443)) as sock:
+        with context.wrap_socket(sock, server_hostname=HOST) as tls:
+            names = {name for _, name in tls.getpeercert()["subjectAltName"]}
+    assert HOST in names
+    assert all(name.endswith("in.treasuredata.com") for name in names)
+
+
+def test_the_clients_context_learns_nothing(tdpostback):
+    context = ssl.create_default_context()
+    known = context.cert_store_stats()
+    with tdpostback.redirect(), socket.create_connection((HOST, 443)) as sock:
+        context.wrap_socket(sock, server_hostname=HOST).close()
+    assert context.cert_store_stats() == known
+
+
+def test_a_client_that_does_not_check_still_does_not(tdpostback):
+    with tdpostback.redirect():
+        with pytest.warns(Warning, match="Unverified"):
+            assert requests.post(URL, verify=False, timeout=20).status_code == 403
+
+
+def test_what_went_elsewhere_is_not_trusted(tdpostback, make_tdpostback):
+    """By a way unknown to the redirect: here a socket that is connected already."""
+    elsewhere = make_tdpostback(tls=True)
+    port = int(elsewhere.url.rpartition(":")[2])
+    context = elsewhere.ssl_context()
+    context.check_hostname = False
+    with socket.create_connection(("127.0.0.1", port)) as sock, tdpostback.redirect():
+        with pytest.raises(ssl.SSLCertVerificationError):
+            ssl.create_default_context().wrap_socket(sock, server_hostname=HOST)
+
+
+# proxies
+
+
+def test_goes_past_a_proxy_of_the_environment(tdpostback, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    before = dict(os.environ)
+    with tdpostback.redirect():
+        assert requests.post(URL, timeout=20).status_code == 403
+        assert os.environ["NO_PROXY"].startswith("intranet.example,")
+    assert dict(os.environ) == before
+
+
+# more than one, and the end
+
+
+def test_the_last_redirect_decides_and_the_first_comes_back(tdpostback, make_tdpostback):
+    inner = make_tdpostback()
+    inner.keys.add(tdpostback.write_key)
+    with tdpostback.redirect():
+        for double in (inner, tdpostback):
+            with ExitStack() as stack:
+                if double is inner:
+                    stack.enter_context(inner.redirect())
+                for send in (senders.with_requests, senders.with_httpx, senders.with_urllib3):
+                    assert send(tdpostback.write_key, n=1) == 200
+            assert len(double.events) == 3
+
+
+def test_redirects_may_end_in_any_order(tdpostback, make_tdpostback):
+    later = make_tdpostback()
+    first, second = tdpostback.redirect(), later.redirect()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert senders.with_requests(later.write_key, n=1) == 200
+    second.__exit__(None, None, None)
+    assert not tdpostback.events
+    later.assert_ingested("shop", "orders", n=1)
+
+
+def test_a_kept_connection_does_not_lead_to_the_double_before(make_tdpostback):
+    for n in range(3):
+        double = make_tdpostback()
+        with double.redirect():
+            for send in (senders.with_requests, senders.with_httpx, senders.with_urllib3):
+                assert send(double.write_key, n=n) == 200
+        double.assert_ingested("shop", "orders", count=3, n=n)
+
+
+def test_ends_with_an_exception(tdpostback):
+    before = replaceable()
+    with pytest.raises(ZeroDivisionError), tdpostback.redirect(block_network=True):
+        assert replaceable() != before
+        raise ZeroDivisionError
+    assert replaceable() == before
+
+
+def test_a_kept_connection_of_a_late_thread_is_heard(tdpostback):
+    connection = http.client.HTTPSConnection(HOST, context=senders.context, timeout=20)
+    over, seen = threading.Event(), []
+
+    def work():
+        connection.connect()
+        ready.set()
+        assert over.wait(20)
+        connection.request("POST", PATH, "{}", senders.headers(tdpostback.write_key))
+        seen.append(connection.getresponse().status)
+
+    ready = threading.Event()
+    thread = threading.Thread(target=work)
+    with tdpostback.redirect():
+        thread.start()
+        assert ready.wait(20)
+    over.set()
+    thread.join(20)
+    connection.close()
+    assert seen == [200]
+    tdpostback.assert_ingested("shop", "orders")
+
+
+def test_an_address_that_is_kept_leads_nowhere_afterwards(tdpostback):
+    with tdpostback.redirect():
+        address = socket.getaddrinfo(HOST, 443, type=socket.SOCK_STREAM)[0][4]
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(address, timeout=20)
+    with tdpostback.redirect(), socket.create_connection(address, timeout=20) as sock:
+        assert sock.getpeername()[0] == "127.0.0.1"
+
+
+# the setting
+
+
+def test_the_marker_redirects_the_test(pytester):
+    pytester.makepyfile(
+        sender=f"""
+        import requests
+        session = requests.Session()
+
+        def send(key, **event):
+            return session.post("{URL}", headers={{"X-TD-Write-Key": str(key)}}, json=event)
+        """,
+        test_it="""
+        import socket
+        import pytest, sender
+        from pytest_tdpostback.errors import BlockedConnection
+
+        GETADDRINFO = socket.getaddrinfo
+
+        @pytest.mark.tdpostback(redirect=True)
+        @pytest.mark.parametrize("n", [1, 2])
+        def test_redirected(tdpostback, n):
+            assert sender.send(tdpostback.write_key, n=n).status_code == 200
+            tdpostback.assert_ingested("shop", "orders", n=n)
+
+        @pytest.mark.tdpostback(block_network=True, extra_hosts=["collect.example.org"])
+        def test_blocked(tdpostback):
+            assert sender.send(tdpostback.write_key, n=1).status_code == 200
+            assert socket.create_connection(("collect.example.org", 80))
+            with pytest.raises(BlockedConnection, match="example.com: no connections"):
+                socket.create_connection(("example.com", 80))
+
+        @pytest.fixture
+        def flushes_late(tdpostback):
+            yield
+            sender.send("1/late")
+
+        @pytest.mark.tdpostback(redirect=True, on_auth_failure="ignore")
+        def test_covers_the_teardown_of_other_fixtures(tdpostback, flushes_late):
+            pass
+
+        def test_restored(tdpostback):
+            assert socket.getaddrinfo is GETADDRINFO
+            assert not tdpostback.events
+        """,
+    )
+    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-W", "ignore", timeout=60)
+    result.assert_outcomes(passed=5)
+
+
+@pytest.mark.parametrize(
+    "setting", [["--tdpostback-redirect=true"], ["-o", "tdpostback_redirect=true"]]
+)
+def test_the_run_can_be_redirected(pytester, setting):
+    pytester.makepyfile(
+        f"""
+        import urllib.request
+
+        def send(key):
+            headers = {{"X-TD-Write-Key": str(key), "Content-Type": "application/json"}}
+            urllib.request.urlopen(urllib.request.Request("{URL}", b"{{}}", headers)).close()
+
+        def test_it(tdpostback):
+            send(tdpostback.write_key)
+            tdpostback.assert_ingested("shop", "orders")
+
+        def test_another_double(make_tdpostback):
+            double = make_tdpostback()
+            send(double.write_key)
+            double.assert_ingested("shop", "orders")
+
+        def test_not_this_double(make_tdpostback):
+            double = make_tdpostback()
+            make_tdpostback(redirect=False)
+            send(double.write_key)
+            double.assert_ingested("shop", "orders")
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", *setting, timeout=60)
+    result.assert_outcomes(passed=3)
