@@ -241,3 +241,7 @@ def _serve(
     return serve(
         host, port, write_keys=write_keys, expose=expose, inspection=inspection, settings=settings
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

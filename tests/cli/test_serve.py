@@ -1,0 +1,169 @@
+"""The double outside pytest, as a process: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from pytest_tdpostback.cli import main
+
+KEY = "12345/abcdefgh"
+ROUTE = "/postback/v3/event/database/table"
+
+
+class Served:
+    """A running `tdpostback serve`: where it is, and what it prints."""
+
+    def __init__(self, process):
+        self.process = process
+        self.first = process.stdout.readline()
+        self.url = self.first.split()[-1]
+
+    def post(self, body=b'{"a": 1}', *, key=KEY, query=""):
+        fields = {"X-TD-Write-Key": key, "Content-Type": "application/json"}
+        try:
+            with urlopen(Request(self.url + ROUTE + query, body, fields), timeout=10) as answer:
+                return answer.status
+        except HTTPError as error:
+            with error:
+                return error.code
+
+    def line(self):
+        return self.process.stdout.readline().rstrip("\n")
+
+    def end(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@contextmanager
+def served(*options):
+    command = [sys.executable, "-m", "pytest_tdpostback.cli", "serve", *options]
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**environment, "PYTHONIOENCODING": "utf-8"},
+    ) as process:
+        # A line that never comes must not hang the run.
+        deadline = threading.Timer(60, process.kill)
+        deadline.start()
+        try:
+            yield Served(process)
+        finally:
+            deadline.cancel()
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_events_and_outcomes_are_told_line_by_line(number):
+    with served("--write-key", KEY) as double:
+        assert re.fullmatch(r"tdpostback serves http://127\.0\.0\.1:\d+\n", double.first)
+        assert double.line() == ("profile: that of the host that is asked, else openapi-1.0.0")
+        assert double.line() == "write key: 12345/abc… (as given)"
+        assert double.line() == "Ctrl-C ends it"
+        assert double.post() == 200
+        assert double.line() == f"#1 POST {ROUTE} -> 200, pending"
+        assert double.line() == "#1 ingested into database.table"
+        assert double.post(key="12345/wrongkey") == 200
+        assert double.line() == f"#2 POST {ROUTE} -> 200, pending"
+        assert double.line() == "#2 rejected (A5: write key 12345/wro… is unknown)"
+        assert double.post(b"[]") == 400
+        assert double.line() == (
+            f"#3 POST {ROUTE} -> 400, refused (B3: the top level is an array, not an object)"
+        )
+        assert double.post(b'{"time": 1}') == 200
+        assert double.line().startswith("#4 POST")
+        assert double.line() == (
+            "#4 ingested into database.table; "
+            "T6: the column time is replaced by the time of the record"
+        )
+        assert double.end(number) == 0
+        assert double.line() == "4 events = 1 refused + 0 pending + 2 ingested + 1 rejected"
+        assert double.process.stderr.read() == ""
+
+
+def test_without_a_key_one_is_made_and_shown_in_full():
+    with served("--profile", "v2-2.0.0") as double:
+        assert double.line() == "profile: v2-2.0.0"
+        made = re.fullmatch(r"write key: (\d+/\w+) \(made for this run; .*\)", double.line())
+        assert made
+        double.line()
+        assert double.post(key=made[1]) == 200
+        double.line()
+        assert double.line() == "#1 ingested into database.table"
+        assert double.end() == 0
+
+
+def test_what_is_pending_at_the_end_is_in_the_account():
+    with served("--validation-delay=3600", f"--write-key={KEY}") as double:
+        assert double.post() == 200
+        assert double.end() == 0
+        lines = double.process.stdout.read().splitlines()
+    assert lines[-2:] == [
+        f"#1 POST {ROUTE} -> 200, pending",
+        "1 events = 0 refused + 1 pending + 0 ingested + 0 rejected",
+    ]
+
+
+def test_no_line_but_that_of_the_key_made_shows_a_whole_key():
+    with served(f"--write-key={KEY}") as double:
+        double.post(query=f"?td_write_key={KEY}")
+        assert double.end() == 0
+        assert "abcdefgh" not in double.process.stdout.read()
+
+
+def test_settings_are_options_and_the_double_can_be_asked_about_itself():
+    options = ["--explain", "--max-body=10", "--value-types=string", "--inspection"]
+    with served(*options, f"--write-key={KEY}") as double:
+        assert double.post(b'{"a": 12345}') == 413
+        assert double.post(b'{"a": 12}') == 200
+        with urlopen(f"{double.url}/.tdpostback/records", timeout=10) as answer:
+            (record,) = json.load(answer)
+        assert record["columns"]["a"] == "12"
+        assert double.end() == 0
+
+
+def test_events_that_are_forgotten_meanwhile_do_no_harm():
+    with served("--inspection", f"--write-key={KEY}", "--validation-delay=3600") as double:
+        assert double.post() == 200
+        urlopen(Request(f"{double.url}/.tdpostback/events", method="DELETE"), timeout=10).close()
+        assert double.post() == 200
+        assert double.end() == 0
+        lines = double.process.stdout.read().splitlines()
+    assert lines[-3:] == [
+        f"#1 POST {ROUTE} -> 200, pending",
+        f"#2 POST {ROUTE} -> 200, pending",
+        "1 events = 0 refused + 1 pending + 0 ingested + 0 rejected",
+    ]
+
+
+def test_taken_port_is_a_clear_error(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", f"--port={port}"]) == 2
+    out, err = capsys.readouterr()
+    assert f"tdpostback serve: cannot listen on 127.0.0.1:{port}: " in err
+    assert "give port 0 for a free one" in err
+    assert not out
+
+
+def test_signals_are_as_they_were_after_a_start_that_failed():
+    before = signal.getsignal(signal.SIGINT)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        main(["serve", f"--port={taken.getsockname()[1]}"])
+    assert signal.getsignal(signal.SIGINT) is before
