@@ -16,11 +16,7 @@ OPENAPI, ARTICLE, V2 = "openapi-1.0.0", "article-2015", "v2-2.0.0"
 NO_DUPLICATES = dict.fromkeys(
     ("wsgi", "mounted"), "WSGI has one value for a name: the server in front joins repeated fields"
 )
-    ("wsgi", "mounted"), "WSGI has one value for a name: the server in front joins repeated fields"
-)
 NO_EXPECT = dict.fromkeys(
-    ("wsgi", "mounted"), "the server in front sends the 100 before the application is asked"
-)
     ("wsgi", "mounted"), "the server in front sends the 100 before the application is asked"
 )
 NO_PIPELINE = {
