@@ -1,1 +1,1 @@
-"""Floor 3: what happened. Events and their states, write keys, the event log, waiting, the clock."""
+"""Floor 3: what happened: events and their states, write keys, the log, waiting, the clock."""

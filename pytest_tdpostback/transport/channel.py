@@ -15,7 +15,16 @@ READ_SIZE = 256 * 1024
 class SocketChannel(asyncio.Transport):
     """Carries one accepted, non-blocking socket for one protocol."""
 
-    __slots__ = ("_closing", "_ended", "_loop", "_out", "_protocol", "_reading", "_socket")
+    __slots__ = (
+        "_closing",
+        "_descriptor",
+        "_ended",
+        "_loop",
+        "_out",
+        "_protocol",
+        "_reading",
+        "_socket",
+    )
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.Protocol
@@ -23,6 +32,7 @@ class SocketChannel(asyncio.Transport):
         """Starts reading at once: what the sender has already sent is served right away."""
         self._loop = loop
         self._socket = sock
+        self._descriptor = sock.fileno()
         self._protocol = protocol
         self._out = bytearray()
         self._closing = False
@@ -37,7 +47,7 @@ class SocketChannel(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send `data` now as far as the socket takes it, the rest when it can."""
-        if self._closing and not self._out:
+        if self._closing:
             return
         if self._out:
             self._out += data
@@ -51,7 +61,7 @@ class SocketChannel(asyncio.Transport):
             return
         if sent < len(data):
             self._out += data[sent:]
-            self._loop.add_writer(self._socket.fileno(), self._flush)
+            self._loop.add_writer(self._descriptor, self._flush)
             self._protocol.pause_writing()
 
     def close(self) -> None:
@@ -64,7 +74,6 @@ class SocketChannel(asyncio.Transport):
 
     def abort(self) -> None:
         """End the connection now, whatever is still to be sent."""
-        self._out.clear()
         self._lose(None)
 
     def is_closing(self) -> bool:
@@ -75,18 +84,18 @@ class SocketChannel(asyncio.Transport):
         """Read nothing until `resume_reading`."""
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_reader(self._descriptor)
 
     def resume_reading(self) -> None:
         """Read again."""
-        if not self._reading and not self._closing and self._socket.fileno() >= 0:
+        if not self._reading and not self._closing:
             self._reading = True
-            self._loop.add_reader(self._socket.fileno(), self._read)
+            self._loop.add_reader(self._descriptor, self._read)
 
     def write_eof(self) -> None:
-        """Tell the peer that no more will be sent."""
+        """Tell the peer that no more will be sent, once everything written is."""
         self._ended = True
-        if not self._out:
+        if not self._out and not self._closing:
             self._shutdown()
 
     def can_write_eof(self) -> bool:
@@ -109,10 +118,10 @@ class SocketChannel(asyncio.Transport):
             return
         if data:
             self._protocol.data_received(data)
-        elif not self._protocol.eof_received():
-            self.close()
-        else:
+        elif self._protocol.eof_received():
             self.pause_reading()
+        else:
+            self.close()
 
     def _flush(self) -> None:
         try:
@@ -123,14 +132,15 @@ class SocketChannel(asyncio.Transport):
             self._lose(error)
             return
         del self._out[:sent]
-        if not self._out:
-            self._loop.remove_writer(self._socket.fileno())
-            if self._closing:
-                self._lose(None)
-            elif self._ended:
-                self._shutdown()
-            else:
-                self._protocol.resume_writing()
+        if self._out:
+            return
+        self._loop.remove_writer(self._descriptor)
+        if self._closing:
+            self._lose(None)
+            return
+        if self._ended:
+            self._shutdown()
+        self._protocol.resume_writing()
 
     def _lose(self, error: Exception | None) -> None:
         if self._socket.fileno() < 0:
@@ -139,6 +149,6 @@ class SocketChannel(asyncio.Transport):
         self.pause_reading()
         if self._out:
             self._out.clear()
-        self._loop.remove_writer(self._socket.fileno())
+            self._loop.remove_writer(self._descriptor)
         self._socket.close()
         self._protocol.connection_lost(error)

@@ -9,56 +9,26 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
 from ..protocol.answer import Answer
-from ..protocol.judge import size_limit
-from .parser import Message, Parser
+from .parser import END_OF_HEAD, MAX_DRAIN, BadRequest, Message, Parser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..collector.collector import Collector
     from ..protocol.request import Head
+    from .service import Service
 
+HEAD_SECONDS = 10.0
+"""From the first byte of a head to its last."""
+BODY_SECONDS = 30.0
+"""From one piece of a body to the next."""
 LINGER_SECONDS = 2.0
+"""From the last answer to the end of a connection whose sender does not close it."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_END = b"\r\n\r\n"
-
-
-class Service(Protocol):
-    """What a connection needs of the server that accepted it."""
-
-    heads: dict[bytes, tuple[Head, int]]
-
-    def collector(self) -> Collector:
-        """The collector of the request that arrives now."""
-
-    def answers_itself(self, head: Head) -> bool:
-        """Whether `head` is no event and goes to `dispatch`."""
-
-    def dispatch_request(self, head: Head, body: bytes, peer: str) -> Answer:
-        """The answer to a request that is no event."""
-
-    def answers_aside(self, head: Head) -> bool:
-        """Whether `head` goes to `dispatch` and may take its time there."""
-
-    def dispatch_aside(
-        self, head: Head, body: bytes, peer: str, done: Callable[[Answer], None]
-    ) -> None:
-        """Find the answer in a thread of its own; the loop then calls `done` with it."""
-
-    def opened(self, transport: asyncio.BaseTransport) -> None:
-        """A connection began."""
-
-    def closed(self, transport: asyncio.BaseTransport) -> None:
-        """A connection ended."""
-
-    def failed(self, error: Exception) -> None:
-        """An error of our own while serving: the test has to see it."""
 
 
 class Connection(asyncio.Protocol):
@@ -70,13 +40,20 @@ class Connection(asyncio.Protocol):
         self.peer = peer
         self.transport: asyncio.Transport | None = None
         self._parser: Parser | None = None
-        self._waiting: deque[Message] = deque()
+        self._partial = bytearray()
+        """A request whose head is known and whose body is not all there."""
+        self._needed = 0
+        self._waiting: deque[Message | Answer] = deque()
+        """What came after a request whose answer takes its time."""
         self._unread = bytearray()
+        self._event_head: Head | None = None
+        self._collector: Collector | None = None
         self._out: list[bytes] = []
-        self._answered: list[tuple[Collector, int]] = []
+        self._answered: list[int] = []
         self._busy = False
-        self._ending = False
         self._blocked = False
+        self._ending = False
+        self._owing = False
 
     # what the transport calls
 
@@ -95,24 +72,28 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._serve(data)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the test fails with it
             self.service.failed(error)
-            self._end(Answer(500, (("Content-Length", "0"),), b""))
+            self._end(_refusal(500))
         finally:
-            self._flush()
+            self.flush()
 
     def eof_received(self) -> bool:
         """The sender sends no more: an answer on its way is still sent."""
         return self._busy and not self._ending
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The connection is gone, with whatever was not complete."""
         if self.transport:
             self.service.closed(self.transport)
+        self.service.deadlines.drop(self)
         self.transport = self._parser = None
         self._ending = True
+        self._blocked = False
         self._waiting.clear()
         self._unread.clear()
+        self._partial.clear()
+        self.flush()
 
     def pause_writing(self) -> None:
         """The sender does not read: stop reading from it."""
@@ -122,70 +103,116 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The sender reads again."""
         self._blocked = False
+        self.flush()
         if not self._busy:
             self._go_on()
+
+    def expired(self) -> None:
+        """The rest of a request did not come in time, or the sender did not close."""
+        self._owing = False
+        if self._ending:
+            if self.transport:
+                self.transport.abort()
+        elif self._busy or self._blocked:
+            self._watch()
+        else:
+            self._refuse(408)
 
     # from bytes to requests
 
     def _serve(self, data: bytes) -> None:
-        if self._parser is None:
+        if self._partial:
+            self._partial += data
+            if len(self._partial) < self._needed:
+                self._watch()
+                return
+            data = bytes(self._partial)
+            self._partial.clear()
+        if self._parser is None or self._parser.message is None:
             data = self._serve_known(data)
         if data and not self._ending:
             self._parse(data)
+        if self._owing or self._partial or (self._parser and self._parser.message):
+            self._watch()
 
     def _serve_known(self, data: bytes) -> bytes:
-        start = 0
+        """Serve requests as long as their heads are known; what is left is to be parsed."""
+        start, size = 0, len(data)
         heads = self.service.heads
-        while start < len(data) and not self._busy:
-            end = data.find(_END, start) + 4
-            known = heads.get(data[start:end]) if end > 3 else None
-            if known is None or end + known[1] > len(data):
-                break
-            start = end + known[1]
-            self._respond(known[0], data[end:start], keep_alive=True)
-        if self._busy and start < len(data):
-            self._unread += data[start:]
-            return b""
-        return data[start:] if start else data
+        while start < size and not self._ending:
+            if self._busy:
+                self._unread += data[start:]
+                return b""
+            end = data.find(END_OF_HEAD, start) + len(END_OF_HEAD)
+            known = heads.get(data[start:end]) if end >= len(END_OF_HEAD) else None
+            if known is None:
+                return data[start:]
+            stop = end + known.length
+            if stop > size:
+                self._partial += data[start:]
+                self._needed = stop - start
+                return b""
+            start = stop
+            self._respond(known.head, data[end:stop], keep_alive=known.keep_alive)
+        return b""
 
     def _parse(self, data: bytes) -> None:
-        while data:
-            if self._parser is None:
-                self._parser = Parser(self, data)
-            try:
-                data = self._parser.feed(data)
-            except httptools.HttpParserError:
-                if not self._ending:
-                    self._end(_refusal_of_bytes(self._parser.oversized()))
-                return
-            if self._parser is not None and (self._parser.message is None or data):
-                self._parser = None
+        if self._parser is None:
+            self._parser = Parser(self)
+        try:
+            self._parser.feed(data)
+        except BadRequest as error:
+            self._refuse(error.status)
+        except httptools.HttpParserError:
+            self._refuse(400)
+
+    def _watch(self) -> None:
+        """Keep account of how long the sender may leave its request incomplete."""
+        message = self._parser and self._parser.message
+        if self._ending:
+            return
+        if not message and not self._partial:
+            self._owing = False
+            self.service.deadlines.drop(self)
+        elif self._parser and message and self._parser.in_head:
+            if not self._owing:
+                self._owing = True
+                self.service.deadlines.set(self, HEAD_SECONDS)
+        else:
+            self._owing = True
+            self.service.deadlines.set(self, BODY_SECONDS)
 
     def begun(self, message: Message) -> None:
-        """The head of `message` is complete: what can be answered before its body is."""
-        verdict = self.service.collector().verdict(message.head)
-        message.limit = size_limit(verdict.profile, self.service.collector().settings)
-        if self._busy or self._waiting:
-            return
+        """The head of `message` is complete."""
+        message.limit = self.service.collector().limit(message.head)
+        if not self._busy and not self._waiting:
+            self._admit(message)
+
+    def _admit(self, message: Message) -> None:
+        """Answer what can be answered before the body is there (B6, B11)."""
         if message.length > message.limit:
             self.overflowed(message)
-        elif message.expects_continue:
+        elif message.expects_continue and not message.size and not self._ending:
             self._out.append(CONTINUE)
-            self._flush()
+            self.flush()
 
     def overflowed(self, message: Message) -> None:
         """The body of `message` is too large: answer now, and read on for the sender's sake."""
-        if not message.answered and not self._busy and not self._waiting:
-            message.answered = True
-            keep_alive = message.keep_alive and not message.expects_continue
-            self._respond(message.head, b"", keep_alive=keep_alive, size=message.limit + 1)
-            self._flush()
+        if message.answered or self._busy or self._waiting:
+            return
+        message.answered = True
+        size = max(message.length, message.size)
+        bearable = size <= message.limit + MAX_DRAIN and not message.expects_continue
+        self._respond(message.head, b"", keep_alive=message.keep_alive and bearable, size=size)
+        self.flush()
 
     def completed(self, message: Message) -> None:
         """`message` is complete: answer it, or let it wait for those before it."""
-        if self._busy:
+        if message.answered:
+            return
+        if self._busy or self._waiting:
             self._waiting.append(message)
-        elif not message.answered:
+        else:
             self._respond_to(message)
 
     # from requests to answers
@@ -199,51 +226,60 @@ class Connection(asyncio.Protocol):
     ) -> None:
         if self._ending:
             return
-        if self.service.answers_itself(head):
-            answer = self.service.dispatch_request(head, body, self.peer)
-            self.write(answer.wire(keep_alive=keep_alive), close=not keep_alive)
-            return
-        if self.service.answers_aside(head):
-            self._busy = True
-            done = partial(self._answered_aside, keep_alive)
-            self.service.dispatch_aside(head, body, self.peer, done)
-            return
+        if head is not self._event_head:
+            if self._answers_otherwise(head, body, keep_alive=keep_alive):
+                return
+            self._event_head = head
         collector = self.service.collector()
+        if collector is not self._collector:
+            self.flush()
+            self._collector = collector
         receipt = collector.receive(head, body, self.peer, size=size)
         if receipt.intervention is not None and receipt.intervention.delivery is not None:
             self._busy = True
             receipt.intervention.delivery(self, collector, receipt, keep_alive=keep_alive)
             return
+        self._answered.append(receipt.seq)
         if keep_alive and head.method != "HEAD":
             self._out.append(receipt.answer.kept_alive)
         else:
             wire = receipt.answer.wire(keep_alive=keep_alive, head_only=head.method == "HEAD")
             self.write(wire, close=not keep_alive)
-        self._answered.append((collector, receipt.seq))
 
-    def write(self, data: bytes, *, close: bool = False) -> None:
-        """Send `data` after what is to be sent already; `close` ends the connection with it."""
-        self._out.append(data)
-        if close:
-            self._flush()
-            self._linger()
-
-    def _flush(self) -> None:
-        if self._out and self.transport:
-            self.transport.write(b"".join(self._out))
-        self._out.clear()
-        if self._answered:
-            done, self._answered = self._answered, []
-            for collector, seq in done:
-                collector.answered(seq)
+    def _answers_otherwise(self, head: Head, body: bytes, *, keep_alive: bool) -> bool:
+        """Answer what is no event; false where it is one."""
+        if self.service.answers_itself(head):
+            answer = self.service.dispatch_request(head, body, self.peer)
+            self.write(answer.wire(keep_alive=keep_alive), close=not keep_alive)
+            return True
+        if self.service.answers_aside(head):
+            self._busy = True
+            done = partial(self._answered_aside, keep_alive)
+            self.service.dispatch_aside(head, body, self.peer, done)
+            return True
+        return False
 
     def _answered_aside(self, keep_alive: bool, answer: Answer) -> None:  # noqa: FBT001 - partial
         self.write(answer.wire(keep_alive=keep_alive), close=not keep_alive)
         self.delivered()
 
+    def write(self, data: bytes, *, close: bool = False) -> None:
+        """Send `data` after what is to be sent already; `close` ends the connection with it."""
+        self._out.append(data)
+        if close:
+            self.flush()
+            self._linger()
+
     def flush(self) -> None:
-        """Send what is to be sent."""
-        self._flush()
+        """Send what is to be sent; once it is out, the events it answers are validated (Y1)."""
+        if self._out:
+            if self.transport:
+                self.transport.write(b"".join(self._out))
+            self._out.clear()
+        if self._answered and not self._blocked:
+            assert self._collector is not None
+            seqs, self._answered = self._answered, []
+            self._collector.answered(*seqs)
 
     def ignore(self) -> None:
         """Read on and take no notice of it, until the sender closes the connection."""
@@ -256,39 +292,50 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         while self._waiting and not self._busy and not self._ending:
-            message = self._waiting.popleft()
-            self._respond_to(message)
-        self._flush()
-        if self._busy or self._blocked or self._ending:
+            next_one = self._waiting.popleft()
+            if isinstance(next_one, Answer):
+                self._end(next_one)
+            else:
+                self._respond_to(next_one)
+        self.flush()
+        if self._busy or self._blocked or self.transport is None:
             return
-        unread, self._unread = bytes(self._unread), bytearray()
-        if self.transport:
-            self.transport.resume_reading()
-        if unread:
+        self.transport.resume_reading()
+        if self._parser and self._parser.message and not self._parser.in_head:
+            self._admit(self._parser.message)
+        if self._unread:
+            unread, self._unread = bytes(self._unread), bytearray()
             self.data_received(unread)
 
     def _pause(self) -> None:
         if self.transport:
             self.transport.pause_reading()
 
+    # to the end
+
+    def _refuse(self, status: int) -> None:
+        """Answer what is no request, once those before it are answered, and end."""
+        if self._busy or self._waiting:
+            self._waiting.append(_refusal(status))
+        elif self._parser and self._parser.message and self._parser.message.answered:
+            self._linger()
+        elif not self._ending:
+            self._end(_refusal(status))
+
     def _end(self, answer: Answer) -> None:
         self.write(answer.wire(keep_alive=False), close=True)
 
     def _linger(self) -> None:
-        """Read and ignore for a moment, so that closing does not take the answer from the sender."""
+        """Read and ignore for a moment, lest closing takes the answer from the sender."""
         self._ending = True
         if self.transport is None or self.transport.is_closing():
             return
-        if not self.transport.can_write_eof():
-            self.transport.close()
-            return
-        self.transport.write_eof()
-        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._close)
-
-    def _close(self) -> None:
-        if self.transport:
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.service.deadlines.set(self, LINGER_SECONDS)
+        else:
             self.transport.close()
 
 
-def _refusal_of_bytes(oversized: bool) -> Answer:
-    return Answer(431 if oversized else 400, (("Content-Length", "0"),), b"")
+def _refusal(status: int) -> Answer:
+    return Answer(status, (("Content-Length", "0"),), b"")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from .deadlines import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,21 +15,32 @@ if TYPE_CHECKING:
 class LoopThread:
     """A running event loop that other threads hand functions to."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[Exception], object]) -> None:
+        """`failed(error)` is told what a function raised that ran in the loop."""
+        self._failed = failed
         # Listeners and connections are watched by readiness, which the proactor of Windows lacks.
         self.loop = asyncio.SelectorEventLoop()
+        self.loop.set_exception_handler(self._handle)
+        self.deadlines = Deadlines(self.loop)
         self.thread = threading.Thread(target=self._run, name="tdpostback", daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except RuntimeError:  # no thread is to be had
+            self.loop.close()
+            raise
 
     def call(self, function: Callable[[], object]) -> None:
         """Run `function` in the loop as soon as it can be."""
         self.loop.call_soon_threadsafe(function)
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Run `function` in the loop after `seconds`; from any thread."""
+        """Run `function` in the loop after `seconds`; from any thread.
+
+        Raises `RuntimeError` when the loop is over.
+        """
         if threading.get_ident() == self.thread.ident:
             self._later(seconds, function)
-        elif not self.loop.is_closed():
+        else:
             self.loop.call_soon_threadsafe(self._later, seconds, function)
 
     def stop(self) -> None:
@@ -46,7 +59,14 @@ class LoopThread:
         try:
             self.loop.run_forever()
         finally:
-            for task in asyncio.all_tasks(self.loop):
+            tasks = asyncio.all_tasks(self.loop)
+            for task in tasks:
                 task.cancel()
-            self.loop.run_until_complete(asyncio.sleep(0))
+            # One more round even without tasks: transports of asyncio close their sockets in it.
+            ended = asyncio.gather(asyncio.sleep(0), *tasks, return_exceptions=True)
+            self.loop.run_until_complete(ended)
             self.loop.close()
+
+    def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002
+        error = context.get("exception")
+        self._failed(error if isinstance(error, Exception) else RuntimeError(context["message"]))

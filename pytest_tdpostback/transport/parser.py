@@ -2,21 +2,63 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import httptools
 
 from ..protocol.request import Head
 
 if TYPE_CHECKING:
-    from .connection import Service
+    from .service import Service
 
 MAX_HEAD = 64 * 1024
-"""Bytes of request line and header fields above which a request is no longer read."""
+"""Bytes of request line and header fields above which a request is refused."""
 MAX_DRAIN = 256 * 1024 * 1024
 """Bytes of a refused body that are read and thrown away so that the sender reads the answer."""
 REMEMBERED_HEADS = 1024
 END_OF_HEAD = b"\r\n\r\n"
+_FRAMING = frozenset((b"host", b"content-length", b"expect", b"transfer-encoding", b"upgrade"))
+
+
+class BadRequest(httptools.HttpParserError):
+    """Bytes that httptools takes and HTTP does not, or that are too many; `status` answers them."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Known(NamedTuple):
+    """What a head that was parsed before came to."""
+
+    head: Head
+    length: int
+    """Bytes of the body behind it."""
+    keep_alive: bool
+
+
+class Heads:
+    """Heads that were parsed before, by their bytes.
+
+    One is kept when it comes for the second time: those that never come again only cost memory.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Known] = {}
+        self._seen: set[int] = set()
+        self.get = self._known.get
+
+    def note(self, raw: bytes, message: Message) -> None:
+        """`raw` was parsed and came to `message`."""
+        mark = hash(raw)
+        if mark not in self._seen:
+            if len(self._seen) >= REMEMBERED_HEADS:
+                self._seen.clear()
+            self._seen.add(mark)
+            return
+        if len(self._known) >= REMEMBERED_HEADS:
+            self._known.clear()
+        self._known[raw] = Known(message.head, message.size, message.keep_alive)
 
 
 class Receiver(Protocol):
@@ -37,17 +79,39 @@ class Receiver(Protocol):
 class Message:
     """One request while it arrives."""
 
+    __slots__ = (
+        "_body",
+        "answered",
+        "expects_continue",
+        "fields",
+        "head",
+        "keep_alive",
+        "length",
+        "limit",
+        "plain",
+        "size",
+        "upgrades",
+        "url",
+    )
+
     def __init__(self) -> None:
         self.url = b""
-        self.fields: list[tuple[str, str]] = []
+        self.fields: list[tuple[bytes, bytes]] = []
         self.head: Head
         self.length = 0
+        """What `Content-Length` announces."""
         self.limit = 0
+        """The most bytes of body that are kept."""
+        self.size = 0
+        """Bytes of body so far."""
         self.keep_alive = True
         self.plain = False
+        """Whether the next request with the same bytes of head can go without being parsed."""
         self.expects_continue = False
+        self.upgrades = False
+        """Whether it offers another protocol, and httptools therefore stops behind its head."""
         self.answered = False
-        self.size = 0
+        """Whether the answer is out before the body is."""
         self._body: list[bytes] = []
 
     def add(self, data: bytes) -> bool:
@@ -65,90 +129,155 @@ class Message:
 
 
 class Parser:
-    """Feeds one connection's bytes to httptools, from the beginning of a message on."""
+    """Feeds the bytes of one connection to httptools, whole messages or pieces of them.
 
-    def __init__(self, receiver: Receiver, data: bytes) -> None:
-        """`data` is what will be fed first: its head is remembered when it turns out to be plain."""
+    Between two messages (`message` is `None`) the connection may serve others without it.
+    """
+
+    def __init__(self, receiver: Receiver) -> None:
         self.message: Message | None = None
+        self.in_head = True
         self._receiver = receiver
-        self._head_size = 0
-        self._in_head = True
-        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
-        self._first = bytes(data[:end]) if end >= len(END_OF_HEAD) else b""
+        self._read = 0
+        self._first = b""
+        self._offered: list[tuple[bytes, bytes]] | None = None
         self._http = httptools.HttpRequestParser(self)
 
-    def feed(self, data: bytes) -> bytes:
-        """Parse `data`; what is left over needs a parser of its own (after an upgrade nobody took).
+    def feed(self, data: bytes) -> None:
+        """Parse `data`.
 
-        Raises `httptools.HttpParserError` for what is not HTTP, and for a head that is too large.
+        Raises `httptools.HttpParserError` for what is not HTTP, `BadRequest` among them.
         """
-        self._head_size += len(data) if self._in_head else 0
+        while data:
+            if self.message is None:
+                end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+                self._first = data[:end] if end >= len(END_OF_HEAD) else b""
+            self._read += len(data)
+            data = self._parse(data)
+        if self.message is not None and self._read > MAX_HEAD:
+            self._refuse_excess(self.message)
+
+    def _parse(self, data: bytes) -> bytes:
         try:
             self._http.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            return bytes(data[upgrade.args[0] :])
+            rest = data[upgrade.args[0] :]
+            if self.message is not None:
+                rest = self._declined(self.message) + rest
+            self._http = httptools.HttpRequestParser(self)
+            return rest
         except httptools.HttpParserCallbackError as error:
             raise error.__context__ or error from None
-        if self._in_head and self.message is not None and self._head_size > MAX_HEAD:
-            raise httptools.HttpParserError("head too large")
         return b""
 
-    def oversized(self) -> bool:
-        """Whether what went wrong is the size of the head."""
-        return self._in_head and self._head_size > MAX_HEAD
+    def _declined(self, message: Message) -> bytes:
+        """The head of `message` once more, without the offer that nobody takes.
+
+        httptools reads no body behind an offer, though without a taker there is one (RFC 9110,
+        7.8): Java's client offers h2c with each POST.
+        """
+        self._offered = message.fields
+        self.message = None
+        version = self._http.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self._http.get_method(), message.url, version)]
+        lines += [b"%b:%b" % pair for pair in message.fields if pair[0].lower() != b"upgrade"]
+        return b"\r\n".join(lines) + END_OF_HEAD
+
+    def _refuse_excess(self, message: Message) -> None:
+        if self.in_head:
+            raise BadRequest("head too large", 431)
+        if self._read > message.limit + MAX_DRAIN:
+            raise BadRequest("more than is worth reading", 413)
 
     # what httptools calls
 
     def on_message_begin(self) -> None:
+        """A message begins."""
         self.message = Message()
-        self._in_head = True
+        self.in_head = True
 
     def on_url(self, url: bytes) -> None:
+        """A piece of the request target."""
         assert self.message is not None
         self.message.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        assert self.message is not None
-        self.message.fields.append((name.decode("latin-1"), value.decode("latin-1")))
+        """A field of the head, or of the trailer."""
+        if self.in_head:  # else a trailer, which nothing here has a use for
+            assert self.message is not None
+            self.message.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        message = self.message
+        """The head is complete."""
+        message, http = self.message, self._http
         assert message is not None
-        self._in_head = False
-        method = self._http.get_method().decode("latin-1")
-        message.head = Head.of(method, message.url.decode("latin-1"), message.fields)
-        message.keep_alive = (
-            self._http.should_keep_alive() and self._http.get_http_version() == "1.1"
-        )
-        headers = message.head.headers
-        length = headers.get("content-length", "0")
-        message.length = int(length) if length.isdecimal() else 0
-        message.expects_continue = headers.get("expect", "").lower() == "100-continue"
-        message.plain = message.keep_alive and not (
-            message.expects_continue or "transfer-encoding" in headers or "upgrade" in headers
-        )
-        self._receiver.begun(message)
+        self.in_head = False
+        if self._offered is not None:
+            message.fields, self._offered = self._offered, None
+        method, version = http.get_method(), http.get_http_version()
+        message.head = _head(method, message)
+        message.upgrades = http.should_upgrade() and method != b"CONNECT"
+        message.keep_alive = http.should_keep_alive() and version == "1.1"
+        _understand(message, version)
+        if not message.upgrades:
+            self._receiver.begun(message)
 
     def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
         message = self.message
         assert message is not None
         if not message.add(data):
             self._receiver.overflowed(message)
-            if message.size - message.limit > MAX_DRAIN:
-                raise httptools.HttpParserError("more than is worth reading")
 
     def on_message_complete(self) -> None:
-        message, self.message = self.message, None
+        """The message is complete."""
+        message = self.message
         assert message is not None
-        self._remember(message)
-        self._head_size, self._in_head, self._first = 0, True, b""
+        if message.upgrades:
+            return
+        self.message = None
+        if message.plain and self._begins_with(message):
+            self._receiver.service.heads.note(self._first, message)
+        self._read, self._first = 0, b""
         self._receiver.completed(message)
 
-    def _remember(self, message: Message) -> None:
-        heads, raw = self._receiver.service.heads, self._first
-        begins_here = raw.startswith(message.head.method.encode() + b" ")
-        if message.plain and begins_here and raw.count(b"\n") == raw.count(b"\r\n"):
-            if message.length <= message.limit:
-                if len(heads) >= REMEMBERED_HEADS:
-                    heads.clear()
-                heads[raw] = (message.head, message.length)
+    def _begins_with(self, message: Message) -> bool:
+        """Whether the first bytes fed are the head of `message`, ended by its first empty line."""
+        raw, method = self._first, message.head.raw.partition(b" ")[0]
+        return (
+            raw.startswith(method + b" ")
+            and raw.count(b"\n") == raw.count(b"\r\n")
+            and message.size <= message.limit
+        )
+
+
+def _head(method: bytes, message: Message) -> Head:
+    lines = [method + b" " + message.url]
+    lines += [name + b":" + value.strip(b" \t") for name, value in message.fields]
+    raw = b"\r\n".join(lines)
+    if raw.count(b"\n") != len(message.fields):
+        raise BadRequest("a line break within a field")
+    if len(raw) > MAX_HEAD:
+        raise BadRequest("head too large", 431)
+    return Head(raw)
+
+
+def _understand(message: Message, version: str) -> None:
+    """Take from the fields what this floor has to know; the rest is for the protocol."""
+    framing: dict[bytes, list[bytes]] = {}
+    for name, value in message.fields:
+        lower = name.lower()
+        if lower in _FRAMING:
+            framing.setdefault(lower, []).append(value.strip(b" \t"))
+    if version not in ("1.0", "1.1"):
+        raise BadRequest(f"HTTP/{version}")
+    if len(framing.get(b"host", ())) != 1 and (version == "1.1" or b"host" in framing):
+        raise BadRequest("a request of HTTP/1.1 has one Host field (RFC 9112, 3.2)")
+    lengths = framing.get(b"content-length", [b"0"])
+    if len(lengths) > 1 or not lengths[0].isdigit():
+        raise BadRequest("a Content-Length that is no number")
+    message.length = int(lengths[0])
+    message.expects_continue = (
+        version == "1.1" and framing.get(b"expect", (b"",))[0].lower() == b"100-continue"
+    )
+    message.plain = framing.keys() <= {b"host", b"content-length"}

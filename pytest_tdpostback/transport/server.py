@@ -2,151 +2,35 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import socket
-import threading
-from typing import TYPE_CHECKING, cast
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
-from werkzeug.wrappers import Request
 
 from ..collector.collector import Collector
+from ..collector.waiting import later
 from ..errors import ConfigurationError
-from ..protocol.answer import Answer
-from .channel import SocketChannel
-from .connection import Connection
+from .listener import BACKLOG, Listener
 from .loop import LoopThread
-from .wsgi import environ_of, respond
+from .parser import Heads
+from .wsgi import respond
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
     from ssl import SSLContext
 
-    from werkzeug.wrappers import Response
+    from werkzeug.wrappers import Request, Response
 
     from ..protocol.request import Head
     from ..protocol.settings import Settings
 
-BACKLOG = 2048
-LOOPBACK = ("localhost", "::1")
+__all__ = ["CollectorServer", "Listener"]
 
-
-class Listener:
-    """One listening socket of a server and the connections that came in by it."""
-
-    def __init__(
-        self,
-        server: CollectorServer,
-        sock: socket.socket,
-        collector: Callable[[], Collector],
-        ssl_context: SSLContext | None = None,
-    ) -> None:
-        """`collector()` gives the collector of the request that arrives now."""
-        self.server = server
-        self.ssl_context = ssl_context
-        self.collector = collector
-        self.heads = server.heads
-        self.port: int = sock.getsockname()[1]
-        self._socket = sock
-        self._connections: set[asyncio.BaseTransport] = set()
-
-    @property
-    def url(self) -> str:
-        """Base URL, no trailing slash."""
-        scheme = "https" if self.ssl_context else "http"
-        return f"{scheme}://{self.server.format_host(self.server.host)}:{self.port}"
-
-    def open(self) -> None:
-        """Accept from now on; runs in the loop."""
-        self.server.loop.loop.add_reader(self._socket.fileno(), self._accept)
-
-    def close(self) -> None:
-        """Stop accepting and end every connection; runs in the loop."""
-        if self._socket.fileno() >= 0:
-            self.server.loop.loop.remove_reader(self._socket.fileno())
-            self._socket.close()
-        for connection in list(self._connections):
-            connection.close()
-
-    def hang_up(self) -> None:
-        """End every connection now and go on accepting; runs in the loop."""
-        for connection in list(self._connections):
-            cast("asyncio.Transport", connection).abort()
-
-    def answers_itself(self, head: Head) -> bool:
-        """Whether `head` is no event."""
-        return head.method == "OPTIONS"
-
-    def dispatch_request(self, head: Head, body: bytes, peer: str) -> Answer:
-        """The answer of `dispatch`, through werkzeug."""
-        secure = self.ssl_context is not None
-        environ = environ_of(head, body, peer, secure=secure)
-        environ["tdpostback.collector"] = self.collector()
-        response = self.server.application(Request(environ))
-        body = response.get_data()
-        response.close()
-        return Answer(response.status_code, tuple(response.headers), body)
-
-    def answers_aside(self, head: Head) -> bool:
-        """Whether `head` asks the double about itself."""
-        return self.server.inspects(head)
-
-    def dispatch_aside(
-        self, head: Head, body: bytes, peer: str, done: Callable[[Answer], None]
-    ) -> None:
-        """The answer of `dispatch`, found in a thread: it may wait for events, the loop may not."""
-
-        def work() -> None:
-            try:
-                answer = self.dispatch_request(head, body, peer)
-            except Exception as error:  # noqa: BLE001 - shown by the test, and by `check`
-                self.failed(error)
-                answer = Answer(500, (("Content-Length", "0"),), b"")
-            self.server.loop.call_later(0.0, lambda: done(answer))
-
-        threading.Thread(target=work, name="tdpostback-aside", daemon=True).start()
-
-    def failed(self, error: Exception) -> None:
-        """Keep an error of our own for the test and for `check`."""
-        self.collector().errors.append(error)
-
-    def _accept(self) -> None:
-        for _ in range(BACKLOG):
-            try:
-                sock, address = self._socket.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                self.failed(error)
-                return
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = f"[{address[0]}]:{address[1]}" if ":" in address[0] else "%s:%s" % address[:2]
-            self.carry(sock, peer)
-
-    def carry(self, sock: socket.socket, peer: str) -> None:
-        """Serve the sender `peer` at the other end of `sock`; runs in the loop."""
-        loop = self.server.loop.loop
-        connection = self.connection(peer)
-        if self.ssl_context is None:
-            SocketChannel(loop, sock, connection)
-            return
-        task = loop.create_task(
-            loop.connect_accepted_socket(lambda: connection, sock, ssl=self.ssl_context)
-        )
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    def connection(self, peer: str) -> Connection:
-        """What serves one sender."""
-        return Connection(self, peer)
-
-    def opened(self, transport: asyncio.BaseTransport) -> None:
-        """A connection began."""
-        self._connections.add(transport)
-
-    def closed(self, transport: asyncio.BaseTransport) -> None:
-        """A connection ended."""
-        self._connections.discard(transport)
+_running: weakref.WeakSet[CollectorServer] = weakref.WeakSet()
 
 
 class CollectorServer(HTTPServerBase):
@@ -166,14 +50,14 @@ class CollectorServer(HTTPServerBase):
         Raises `ConfigurationError` for another host without that word.
         """
         super().__init__(host, port, ssl_context)
-        if not expose and host not in LOOPBACK and not host.startswith("127."):
+        if not expose and not _is_loopback(host):
             message = (
                 f"host {host!r} can be reached from outside this machine; "
                 "if meant, say so: expose=True, on the command line --expose"
             )
             raise ConfigurationError(message)
         self.settings = settings
-        self.heads: dict[bytes, tuple[Head, int]] = {}
+        self.heads = Heads()
         self.collector = self.make_collector(settings)
         self.loop: LoopThread
         self._listeners: list[Listener] = []
@@ -198,11 +82,16 @@ class CollectorServer(HTTPServerBase):
         if self.is_running():
             raise HTTPServerError("Server is already running")
         sock = self._listen(self.port, self.host)
-        self.loop = LoopThread()
+        try:
+            self.loop = LoopThread(self._failed)
+        except BaseException:
+            sock.close()
+            raise
         self.server_thread = self.loop.thread
         self.server = self.loop  # type: ignore[assignment]
         listener = Listener(self, sock, self.current_collector, self.ssl_context)
         self.port = self._add(listener).port
+        _running.add(self)
 
     def stop(self) -> None:
         """Close every socket and end the thread; returns at once.
@@ -212,10 +101,18 @@ class CollectorServer(HTTPServerBase):
         if not self.is_running():
             raise HTTPServerError("Server is not running")
         self.server = self.server_thread = None
+        _running.discard(self)
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             self.loop.call(listener.close)
         self.loop.stop()
+
+    def forget(self) -> None:
+        """Be a server that was stopped, in a process forked off; the parent's goes on."""
+        self.server = self.server_thread = None
+        for listener in self._listeners:
+            listener.forget()
+        self._listeners.clear()
 
     def open(
         self,
@@ -248,12 +145,8 @@ class CollectorServer(HTTPServerBase):
         return respond(collector, request)
 
     def application(self, request: Request) -> Response:
-        """Entry point of werkzeug; an error in `dispatch` is kept for `check`."""
-        try:
-            return self.dispatch(request)
-        except Exception as error:
-            self.handler_errors.append(error)
-            raise
+        """Entry point of werkzeug; an error in `dispatch` is the caller's, who keeps it."""
+        return self.dispatch(request)
 
     def _add(self, listener: Listener) -> Listener:
         self._listeners.append(listener)
@@ -283,6 +176,27 @@ class CollectorServer(HTTPServerBase):
 
     def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
         if self.is_running():
-            self.loop.call_later(seconds, function)
-        else:
-            threading.Timer(seconds, function).start()
+            with suppress(RuntimeError):  # the loop ended this very moment
+                self.loop.call_later(seconds, function)
+                return
+        later(seconds, function)
+
+    def _failed(self, error: Exception) -> None:
+        self.current_collector().errors.append(error)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _forget_all() -> None:
+    for server in list(_running):
+        server.forget()
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

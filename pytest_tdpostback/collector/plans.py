@@ -1,0 +1,90 @@
+"""What a head decides before its body is there; remembered, because senders repeat heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..protocol import answer as answers
+from ..protocol.judge import judge_head, size_limit
+from ..protocol.request import Head
+
+if TYPE_CHECKING:
+    from ..protocol.answer import Answer
+    from ..protocol.judge import Refusal, Verdict
+    from ..protocol.settings import Settings
+
+REMEMBERED = 1024
+"""Heads kept; senders use few, and one that never repeats a head must not fill the memory."""
+_JUDGED = frozenset(
+    (
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"origin",
+        b"x-td-write-key",
+    )
+)
+"""The fields that judging and the usual answer read; all others are cut off before they do."""
+
+
+class Plan:
+    """The verdict on a head, and what follows from it."""
+
+    __slots__ = ("_accepted", "_date", "limit", "origin", "route", "verdict")
+
+    def __init__(self, head: Head, settings: Settings) -> None:
+        """Judges `head`."""
+        self.verdict: Verdict = judge_head(head, settings)
+        self.route = (self.verdict.database or "", self.verdict.table or "")
+        self.origin = head.headers.get("origin")
+        self.limit = size_limit(self.verdict.profile, settings)
+        self._date = ""
+        self._accepted: Answer
+
+    def accepted(self, date: str) -> Answer:
+        """W1: the answer to an event with a JSON body; made once a second."""
+        if date is not self._date:
+            self._accepted = answers.ok(self.verdict.profile, date, origin=self.origin)
+            self._date = date
+        return self._accepted
+
+    def refused(self, refusal: Refusal, date: str, *, explain: bool) -> Answer:
+        """W2: the answer to a refused request."""
+        profile, origin = self.verdict.profile, self.origin
+        return answers.refused(refusal, profile, date, origin=origin, explain=explain)
+
+
+class Plans:
+    """The plans of one collector, by head."""
+
+    def __init__(self, settings: Settings) -> None:
+        """`settings` are what heads are judged by."""
+        self._settings = settings
+        self._by_head: dict[bytes, Plan] = {}
+        self._by_judged: dict[bytes, Plan] = {}
+
+    def of(self, head: Head) -> Plan:
+        """The plan for `head`; heads that differ in fields of no importance share theirs."""
+        plan = self._by_head.get(head.raw)
+        if plan is None:
+            plan = self._judged(head)
+            _keep(self._by_head, head.raw, plan)
+        return plan
+
+    def _judged(self, head: Head) -> Plan:
+        first, *lines = head.raw.split(b"\r\n")
+        kept = [line for line in lines if line[: line.find(b":")].lower() in _JUDGED]
+        judged = b"\r\n".join([first, *kept])
+        plan = self._by_judged.get(judged)
+        if plan is None:
+            plan = Plan(Head(judged), self._settings)
+            _keep(self._by_judged, judged, plan)
+        return plan
+
+
+def _keep(plans: dict[bytes, Plan], key: bytes, plan: Plan) -> None:
+    if len(plans) >= REMEMBERED:
+        plans.clear()
+    plans[key] = plan

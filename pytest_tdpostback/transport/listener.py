@@ -1,0 +1,189 @@
+"""One listening socket and the connections that come in by it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import threading
+from typing import TYPE_CHECKING, cast
+
+from werkzeug.wrappers import Request
+
+from ..protocol.answer import Answer
+from .channel import SocketChannel
+from .connection import Connection
+from .wsgi import environ_of
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from ssl import SSLContext
+
+    from ..collector.collector import Collector
+    from ..protocol.request import Head
+    from .server import CollectorServer
+
+BACKLOG = 2048
+HANDSHAKE_SECONDS = 10.0
+EXHAUSTED_SECONDS = 0.5
+"""How long no connection is accepted when the process has no descriptor left for one."""
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class Listener:
+    """One listening socket of a server and the connections that came in by it."""
+
+    def __init__(
+        self,
+        server: CollectorServer,
+        sock: socket.socket,
+        collector: Callable[[], Collector],
+        ssl_context: SSLContext | None = None,
+    ) -> None:
+        """`collector()` gives the collector of the request that arrives now."""
+        self.server = server
+        self.ssl_context = ssl_context
+        self.collector = collector
+        self.heads = server.heads
+        self.deadlines = server.loop.deadlines
+        self.port: int = sock.getsockname()[1]
+        self._loop = server.loop.loop
+        self._socket = sock
+        self._exhausted = False
+        self._connections: set[asyncio.BaseTransport] = set()
+        self._handshakes: set[asyncio.Task[object]] = set()
+
+    @property
+    def url(self) -> str:
+        """Base URL, no trailing slash."""
+        scheme = "https" if self.ssl_context else "http"
+        return f"{scheme}://{self.server.format_host(self.server.host)}:{self.port}"
+
+    def open(self) -> None:
+        """Accept from now on; runs in the loop."""
+        if self._socket.fileno() >= 0:
+            self._loop.add_reader(self._socket.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Stop accepting and end every connection; runs in the loop."""
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+        for handshake in self._handshakes:
+            handshake.cancel()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End every connection now and go on accepting; runs in the loop."""
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):  # at once: `abort` may take a turn of the loop
+                connection.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            cast("asyncio.Transport", connection).abort()
+
+    def forget(self) -> None:
+        """Give up the sockets in a process forked off: the parent's connections are not its own."""
+        self._socket.close()
+        for connection in self._connections:
+            if isinstance(connection, SocketChannel):
+                connection.get_extra_info("socket").close()
+
+    # what a connection asks
+
+    def answers_itself(self, head: Head) -> bool:
+        """Whether `head` is no event."""
+        return head.method == "OPTIONS"
+
+    def dispatch_request(self, head: Head, body: bytes, peer: str) -> Answer:
+        """The answer of `dispatch`, through werkzeug."""
+        secure = self.ssl_context is not None
+        environ = environ_of(head, body, peer, secure=secure)
+        environ["tdpostback.collector"] = self.collector()
+        response = self.server.application(Request(environ))
+        body = response.get_data()
+        response.close()
+        return Answer(response.status_code, tuple(response.headers), body)
+
+    def answers_aside(self, head: Head) -> bool:
+        """Whether `head` asks the double about itself."""
+        return self.server.inspects(head)
+
+    def dispatch_aside(
+        self, head: Head, body: bytes, peer: str, done: Callable[[Answer], None]
+    ) -> None:
+        """The answer of `dispatch`, found in a thread: it may wait for events, the loop may not."""
+
+        def work() -> None:
+            try:
+                answer = self.dispatch_request(head, body, peer)
+            except Exception as error:  # noqa: BLE001 - shown by the test, and by `check`
+                self.failed(error)
+                answer = Answer(500, (("Content-Length", "0"),), b"")
+            self.server.loop.call_later(0.0, lambda: done(answer))
+
+        threading.Thread(target=work, name="tdpostback-aside", daemon=True).start()
+
+    def opened(self, transport: asyncio.BaseTransport) -> None:
+        """A connection began."""
+        self._connections.add(transport)
+
+    def closed(self, transport: asyncio.BaseTransport) -> None:
+        """A connection ended."""
+        self._connections.discard(transport)
+
+    def failed(self, error: Exception) -> None:
+        """Keep an error of our own for the test and for `check`."""
+        self.collector().errors.append(error)
+
+    # accepting
+
+    def carry(self, sock: socket.socket, peer: str) -> None:
+        """Serve the sender `peer` at the other end of `sock`; runs in the loop."""
+        connection = self.connection(peer)
+        if self.ssl_context is None:
+            SocketChannel(self._loop, sock, connection)
+            return
+        handshake = self._loop.create_task(
+            self._loop.connect_accepted_socket(
+                lambda: connection,
+                sock,
+                ssl=self.ssl_context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            )
+        )
+        self._handshakes.add(handshake)
+        handshake.add_done_callback(self._shaken)
+
+    def connection(self, peer: str) -> Connection:
+        """What serves one sender."""
+        return Connection(self, peer)
+
+    def _shaken(self, handshake: asyncio.Task[object]) -> None:
+        self._handshakes.discard(handshake)
+        if not handshake.cancelled():
+            handshake.exception()  # the sender's affair: it sees that it is not served
+
+    def _accept(self) -> None:
+        for _ in range(BACKLOG):
+            try:
+                sock, address = self._socket.accept()
+            except (BlockingIOError, InterruptedError):
+                self._exhausted = False
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._rest(error)
+                    return
+                continue  # the sender was gone before it was accepted
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            host, port = address[:2]
+            self.carry(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+    def _rest(self, error: OSError) -> None:
+        """Accept nothing for a moment: the loop would ask again and again, and serve nobody."""
+        if not self._exhausted:
+            self._exhausted = True
+            self.failed(error)
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.call_later(EXHAUSTED_SECONDS, self.open)
