@@ -1,0 +1,451 @@
+"""Broken doubles: each breaks exactly one behaviour, by replacing a function of the package.
+
+A mutant that shows from outside is to be caught without the inspection interface.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from array import array
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_tdpostback.collector.collector import Collector
+from pytest_tdpostback.collector.keys import Scope, WriteKeys
+from pytest_tdpostback.collector.log import EventState
+from pytest_tdpostback.conformance.target import WRONG_KEY
+from pytest_tdpostback.protocol import answer, body, findings, judge, record
+from pytest_tdpostback.protocol.answer import Answer
+from pytest_tdpostback.protocol.judge import Kind, Refusal
+from pytest_tdpostback.protocol.profiles import Profile
+from pytest_tdpostback.protocol.request import Head
+from pytest_tdpostback.protocol.secrets import WriteKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    Break = Callable[[pytest.MonkeyPatch], None]
+
+ARTICLE, V2 = "article-2015", "v2-2.0.0"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A double in which `rule` does not hold, because `what` is the case."""
+
+    rule: str
+    what: str
+    breaks: Break
+    outside: bool = True
+    """Whether it shows in the answers."""
+    profile: str = "openapi-1.0.0"
+
+
+# how a behaviour is replaced, wherever it was imported
+
+
+def _modules():
+    """The modules of the double; the contract check itself is never broken."""
+    names = [name for name in sys.modules if name.startswith("pytest_tdpostback.")]
+    return [sys.modules[name] for name in names if ".conformance" not in name]
+
+
+def constant(name: str, old: Any, new: Any) -> Break:
+    """The constant `name` is `new`."""
+
+    def breaks(patch):
+        for module in _modules():
+            if getattr(module, name, None) == old:
+                patch.setattr(module, name, new)
+
+    return breaks
+
+
+def function(old: Callable[..., Any], new: Callable[..., Any]) -> Break:
+    """`old(...)` is `new(old, ...)`."""
+
+    def breaks(patch):
+        for module in _modules():
+            for name, value in list(vars(module).items()):
+                if value is old:
+                    patch.setattr(module, name, lambda *a, **k: new(old, *a, **k))
+
+    return breaks
+
+
+def member(owner: type, name: str, new: Any) -> Break:
+    """The member `name` of a class is `new`."""
+    return lambda patch: patch.setattr(owner, name, new)
+
+
+def method(owner: type, name: str, new: Callable[..., Any]) -> Break:
+    """The method `name` of a class is `new(old, self, ...)`."""
+    old = getattr(owner, name)
+    return member(owner, name, lambda self, *a, **k: new(old, self, *a, **k))
+
+
+def together(*several: Break) -> Break:
+    """Several replacements at once."""
+
+    def breaks(patch):
+        for each in several:
+            each(patch)
+
+    return breaks
+
+
+def judged(change: Callable[[Head, Any], Any]) -> Break:
+    """The verdict on a head is `change(head, verdict)`."""
+    return function(judge.judge_head, lambda old, head, *a: change(head, old(head, *a)))
+
+
+def refuses(status: int, when: Callable[[Head, Any], Any]) -> Break:
+    """A head that is accepted is refused `when(head, verdict)`."""
+
+    def change(head, verdict):
+        if verdict.refusal or verdict.preflight or not when(head, verdict):
+            return verdict
+        return replace(verdict, refusal=Refusal(status, "X", "broken"))
+
+    return judged(change)
+
+
+def heads(change: Callable[[dict[str, str]], dict[str, str]]) -> Break:
+    """A head is judged as if it had the fields `change(fields)`, whose names are lower case."""
+
+    def judge_changed(old, head, *a):
+        fields = {name.lower(): str(head.headers[name]) for name in head.headers}
+        return old(Head.of(head.method, str(head.target), change(fields).items()), *a)
+
+    return function(judge.judge_head, judge_changed)
+
+
+def fits(rule: str) -> Break:
+    """What does not fit by `rule` is accepted."""
+
+    def change(_, verdict):
+        unfit = verdict.unfit
+        return replace(verdict, unfit=None) if unfit and unfit.rule == rule else verdict
+
+    return judged(change)
+
+
+def parses(rule: str) -> Break:
+    """A body that `rule` refuses is an empty object."""
+
+    def parse(old, data):
+        try:
+            return old(data)
+        except body.Unacceptable as error:
+            if error.rule == rule:
+                return {}
+            raise
+
+    return function(body.parse, parse)
+
+
+def rows(change: Callable[[dict[str, Any], Any, Any], dict[str, Any]]) -> Break:
+    """The record is `change(row, request, verdict)`."""
+
+    def columns(old, request, verdict, *a, **k):
+        return change(old(request, verdict, *a, **k), request, verdict)
+
+    return function(record.columns, columns)
+
+
+def unnoticed(rule: str) -> Break:
+    """Nothing is found by `rule`."""
+    return function(
+        findings.findings,
+        lambda old, *a, **k: (found for found in old(*a, **k) if found.rule != rule),
+    )
+
+
+def answers(of: Callable[..., Answer], change: Callable[[Answer], Answer]) -> Break:
+    """The answer of one kind is `change(answer)`."""
+    return function(of, lambda old, *a, **k: change(old(*a, **k)))
+
+
+def without(name: str) -> Callable[[Answer], Answer]:
+    """An answer without a field."""
+    return lambda a: replace(a, headers=tuple(pair for pair in a.headers if pair[0] != name))
+
+
+# what single mutants do
+
+
+def key_of_parameter(head, verdict):
+    """The parameter decides (A3)."""
+    sent = head.last_parameters.get("td_write_key")
+    return replace(verdict, key=WriteKey(sent)) if sent and verdict.key else verdict
+
+
+def any_key(fields):
+    """A key is made up where there is none (A4)."""
+    return fields if "authorization" in fields else {**fields, "x-td-write-key": _key_in(fields)}
+
+
+def _key_in(fields):
+    return fields.get("x-td-write-key") or "1/made-up"
+
+
+def key_of_authorization(fields):
+    """`Authorization` is a key where no rule says so (A8)."""
+    scheme, _, key = fields.get("authorization", "").partition(" ")
+    return {**fields, "x-td-write-key": key} if scheme == "TD1" else fields
+
+
+def without_authorization(fields):
+    """`Authorization` is ignored (A9)."""
+    return {name: value for name, value in fields.items() if name != "authorization"}
+
+
+def first_wins(_, data):
+    """Of duplicate keys the first counts (B5)."""
+    return json.loads(data, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+
+
+def first_parameters(head):
+    """Of repeated parameters the first counts (P9)."""
+    query = str(head.target).partition("?")[2].split("&")
+    pairs = (each.partition("=") for each in reversed(query) if each)
+    return tuple({name: value for name, _, value in pairs}.items())
+
+
+def pings_are_events(head, verdict):
+    """The body of a ping is read (P8)."""
+    if head.method == "POST" and verdict.kind is Kind.PIXEL:
+        return replace(verdict, kind=Kind.JSON)
+    return verdict
+
+
+def without_chunks(old, collector, head, data, *a, **k):
+    """Chunks get lost (B11)."""
+    lost = "transfer-encoding" in head.headers
+    return old(collector, head, b"" if lost else data, *a, **{**k, "size": None})
+
+
+def decided_at_once(old, collector, *a, **k):
+    """The outcome is there with the answer (Y1)."""
+    receipt = old(collector, *a, **k)
+    if receipt.answer.status == 200:
+        place = receipt.seq - collector.log.first
+        collector.log.decide(place, EventState.REJECTED, "A5", "at once")
+    return receipt
+
+
+def stored_at_once(old, collector, head, *a, **k):
+    """The record is there with the answer (Y2)."""
+    receipt = old(collector, head, *a, **k)
+    verdict = collector.verdict(head)
+    route = (verdict.database, verdict.table)
+    stored = collector.log.ingested.setdefault(route, array("Q"))
+    stored.append(receipt.seq - collector.log.first)
+    return receipt
+
+
+def without_delay(old, collector, settings):
+    """Validation takes no time (Y5)."""
+    old(collector, replace(settings, validation_delay=0.0))
+
+
+def changed(**columns: Any) -> Callable[..., dict[str, Any]]:
+    """A row whose columns hold something else, where it has them."""
+    return lambda row, *_: {**row, **{name: columns[name] for name in columns if name in row}}
+
+
+def written(verdict: Any) -> bool:
+    """Whether the record is a JSON body."""
+    return verdict.kind is Kind.JSON
+
+
+unknown_is_refused = refuses(403, lambda _, verdict: verdict.key == WRONG_KEY)
+every_key_is_known = member(WriteKeys, "fault", lambda *_: "")
+uncoded = property(lambda head: tuple(str(head.target).partition("?")[0].split("/")))
+
+MUTANTS = [
+    # Route
+    Mutant("R1", "the route is another", constant("ROUTE", judge.ROUTE, ("", "event"))),
+    Mutant("R1", "the body is lost", rows(lambda row, *_: {"time": row["time"]}), outside=False),
+    Mutant("R2", "a name holds anything", constant("NAME", judge.NAME, re.compile(r"[^/]+\Z"))),
+    Mutant("R3", "the slash is refused", refuses(400, lambda head, _: not head.segments[-1])),
+    Mutant("R3", "the slash is no finding", unnoticed("R3"), outside=False),
+    Mutant("R4", "PUT is served", member(Profile, "methods", ("POST", "GET", "PUT", "OPTIONS"))),
+    Mutant(
+        "R5",
+        "a page may not send the key",
+        answers(answer.preflight, without("Access-Control-Allow-Headers")),
+    ),
+    Mutant(
+        "R5",
+        "a page may not read the answer",
+        answers(answer.ok, without("Access-Control-Allow-Origin")),
+    ),
+    Mutant(
+        "R6",
+        "an unknown path is a bad request",
+        judged(
+            lambda _, v: (
+                replace(v, refusal=replace(v.refusal, status=400))
+                if v.refusal and v.refusal.rule == "R6"
+                else v
+            )
+        ),
+    ),
+    Mutant("R7", "the path is not decoded", member(Head, "segments", uncoded)),
+    Mutant("R8", "any name will do", unnoticed("R8"), outside=False),
+    Mutant(
+        "R8",
+        "the name is refused",
+        refuses(400, lambda _, verdict: not verdict.table.islower()),
+        outside=False,
+    ),
+    # Authentication
+    Mutant(
+        "A1",
+        "the letter case of the header counts",
+        refuses(403, lambda head, _: "x-td-write-key" in dict(head.headers.pairs)),
+    ),
+    Mutant(
+        "A2",
+        "a key in the URL does not count",
+        refuses(403, lambda head, _: "x-td-write-key" not in head.headers),
+    ),
+    Mutant("A3", "the parameter decides", judged(key_of_parameter), profile=ARTICLE),
+    Mutant("A3", "the parameter decides", judged(key_of_parameter), outside=False),
+    Mutant("A4", "no key is needed", heads(any_key)),
+    Mutant("A4", "the second header is not noticed", unnoticed("A4"), outside=False),
+    Mutant("A5", "an unknown key is refused", unknown_is_refused),
+    Mutant("A5", "every key is known", every_key_is_known, outside=False),
+    Mutant("A6", "every key is known", every_key_is_known, profile=ARTICLE),
+    Mutant("A7", "a malformed key is refused", refuses(403, lambda _, v: v.key_rule == "A7")),
+    Mutant("A7", "a malformed key is valid", every_key_is_known, outside=False),
+    Mutant("A8", "Authorization is a key", heads(key_of_authorization)),
+    Mutant("A9", "Authorization is ignored", heads(without_authorization), profile=V2),
+    Mutant(
+        "A10",
+        "another scheme is refused",
+        refuses(403, lambda head, _: "Basic" in head.headers.get("authorization", "")),
+        profile=V2,
+    ),
+    Mutant(
+        "A10",
+        "another scheme is ignored",
+        heads(without_authorization),
+        outside=False,
+        profile=V2,
+    ),
+    # Body
+    Mutant("B1", "any type will do", fits("B1")),
+    Mutant("B2", "anything is JSON", parses("B2")),
+    Mutant("B3", "anything is an object", parses("B3")),
+    Mutant("B4", "an empty body is a record", parses("B4")),
+    Mutant("B5", "the first key counts", function(body.parse, first_wins), outside=False),
+    Mutant("B5", "duplicates are not noticed", unnoticed("B5"), outside=False),
+    Mutant("B6", "no limit", function(judge.size_limit, lambda *_: 1 << 40), profile=V2),
+    Mutant("B6", "no limit", function(judge.size_limit, lambda *_: 1 << 40), outside=False),
+    Mutant("B7", "any depth", constant("MAX_DEPTH", body.MAX_DEPTH, 1 << 20)),
+    Mutant("B7", "less depth", constant("MAX_DEPTH", body.MAX_DEPTH, 511)),
+    Mutant("B8", "any encoding", fits("B8")),
+    Mutant("B9", "refused", refuses(400, lambda _, v: v.kind is Kind.PARAMETERS)),
+    Mutant("B9", "not noticed", unnoticed("B9"), outside=False),
+    Mutant("B10", "refused", refuses(400, lambda head, v: written(v) and head.parameters)),
+    Mutant(
+        "B10",
+        "stored",
+        rows(lambda row, request, _: {**request.head.last_parameters, **row}),
+        outside=False,
+    ),
+    Mutant("B11", "chunks get lost", method(Collector, "receive", without_chunks)),
+    # Record
+    Mutant("V1", "lists get lost", rows(changed(events=[])), outside=False),
+    Mutant("V2", "numbers become strings", rows(changed(number="1234")), outside=False),
+    Mutant("V3", "types stay", function(record.as_string, lambda _, value: value), outside=False),
+    Mutant("T1", "no time", rows(lambda row, *_: {**row, "time": "0"}), outside=False),
+    Mutant(
+        "T2",
+        "it stays a column",
+        rows(lambda row, request, _: {"td_record_time": request.body, **row}),
+        outside=False,
+    ),
+    Mutant("T3", "a longer past", constant("OLDEST", record.OLDEST, 8 * 86_400), outside=False),
+    Mutant("T3", "a longer future", constant("NEWEST", record.NEWEST, 4 * 86_400), outside=False),
+    Mutant("T4", "oldest outside", constant("OLDEST", record.OLDEST, 604_799), outside=False),
+    Mutant("T4", "newest outside", constant("NEWEST", record.NEWEST, 259_199), outside=False),
+    Mutant("T5", "not noticed", unnoticed("T5"), outside=False),
+    Mutant("T6", "kept", rows(lambda row, *_: {**row, "time": "1"}), outside=False),
+    Mutant("T6", "not noticed", unnoticed("T6"), outside=False),
+    Mutant(
+        "T7", "a number", rows(lambda row, *_: {**row, "time": int(row["time"])}), outside=False
+    ),
+    Mutant("C1", "not noticed", unnoticed("C1"), outside=False),
+    Mutant("C2", "any number", constant("MAX_COLUMNS", findings.MAX_COLUMNS, 999), outside=False),
+    Mutant("C3", "replaced", rows(changed(td_ip="127.0.0.1")), outside=False),
+    # Answer
+    Mutant("W1", "no date", answers(answer.ok, without("Date"))),
+    Mutant("W1", "a body", answers(answer.ok, lambda a: replace(a, body=b"[]"))),
+    Mutant(
+        "W1",
+        "another order",
+        answers(answer.ok, lambda a: replace(a, headers=a.headers[::-1])),
+    ),
+    Mutant("W2", "a header is missing", answers(answer.refused, without("Content-Type"))),
+    Mutant(
+        "W3",
+        "every connection ends",
+        method(Answer, "wire", lambda old, a, **k: old(a, **{**k, "keep_alive": False})),
+    ),
+    Mutant(
+        "W4",
+        "the reason is told",
+        function(answer.refused, lambda old, *a, **k: old(*a, **{**k, "explain": True})),
+    ),
+    # After the answer
+    Mutant("Y1", "first", method(Collector, "receive", decided_at_once), outside=False),
+    Mutant("Y2", "stored", method(Collector, "receive", stored_at_once), outside=False),
+    Mutant("Y3", "the sender sees it", unknown_is_refused),
+    Mutant("Y3", "it never fails", every_key_is_known, outside=False),
+    Mutant("Y4", "no limits", member(Scope, "fault", lambda *_: ""), outside=False),
+    Mutant(
+        "Y5",
+        "never held",
+        together(
+            member(Collector, "hold", lambda _: None), member(Collector, "release", lambda _: None)
+        ),
+        outside=False,
+    ),
+    Mutant("Y5", "no delay", method(Collector, "configure", without_delay), outside=False),
+    # Tracking pixel
+    Mutant("P1", "refused", refuses(405, lambda _, v: v.kind is Kind.PIXEL)),
+    Mutant("P1", "a number", rows(changed(a=1)), outside=False),
+    Mutant(
+        "P2",
+        "all are columns",
+        constant("CONSUMED", judge.CONSUMED, frozenset({"td_write_key"})),
+        outside=False,
+    ),
+    Mutant(
+        "P3",
+        "not filled in",
+        function(record.substituted, lambda _, __, value, *___: value),
+        outside=False,
+    ),
+    Mutant("P4", "no image", constant("GIF", answer.GIF, b"{}")),
+    Mutant("P5", "an id is missing", function(answer.redirect_target, lambda _, url, *__: url)),
+    Mutant("P6", "refused", refuses(400, lambda _, v: v.kind is Kind.DEPRECATED)),
+    Mutant("P6", "not noticed", unnoticed("P6"), outside=False),
+    Mutant("P7", "no cookie", answers(answer.from_url, without("Set-Cookie"))),
+    Mutant("P7", "unread", function(answer.sent_global_id, lambda *_: None), outside=False),
+    Mutant("P8", "the body is read", judged(pings_are_events)),
+    Mutant(
+        "P9",
+        "the first counts",
+        member(Head, "parameters", property(first_parameters)),
+        outside=False,
+    ),
+    Mutant("P9", "not noticed", unnoticed("P9"), outside=False),
+]

@@ -1,0 +1,185 @@
+"""The double itself passes the contract check: over its wire, and as WSGI behind other servers."""
+
+from __future__ import annotations
+
+import threading
+import wsgiref.simple_server
+import xml.etree.ElementTree as ET
+from contextlib import contextmanager
+
+import pytest
+import werkzeug.serving
+
+from pytest_tdpostback import PostbackServer
+from pytest_tdpostback.conformance.catalogue import INSPECTED, status_of
+from pytest_tdpostback.protocol.profiles import profiles
+from pytest_tdpostback.protocol.rules import rules
+from pytest_tdpostback.testing.inspection import inspected
+from tests.conformance.running import KEY, run_checks
+
+PACKAGE = ("--pyargs", "pytest_tdpostback.conformance")
+OF_THE_CONNECTION = {"A4", "B6", "B11", "W3"}
+"""Rules with checks that another server in front of the double hides."""
+
+each_profile = pytest.mark.parametrize("profile", [profile.name for profile in profiles])
+
+
+class Quiet(wsgiref.simple_server.WSGIRequestHandler):
+    def log_message(self, *_) -> None:
+        """Say nothing."""
+
+
+class QuietWerkzeug(werkzeug.serving.WSGIRequestHandler):
+    def log(self, *_) -> None:
+        """Say nothing."""
+
+
+def by_wsgiref(app):
+    return wsgiref.simple_server.make_server("127.0.0.1", 0, app, handler_class=Quiet)
+
+
+def by_werkzeug(app):
+    handler = QuietWerkzeug
+    return werkzeug.serving.make_server("127.0.0.1", 0, app, threaded=True, request_handler=handler)
+
+
+@contextmanager
+def behind(make, app):
+    """The URL at which another server serves a WSGI application."""
+    server = make(app)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def serving(profile, *, inspection):
+    with PostbackServer(profile=profile, write_keys=[KEY], inspection=inspection) as server:
+        yield server
+
+
+def rules_in(profile):
+    return {rule.id for rule in rules if profile in rule.profiles}
+
+
+@each_profile
+def test_over_the_wire(profile: str) -> None:
+    with serving(profile, inspection=True) as server:
+        outcome = run_checks(server.url, profile)
+    assert outcome.code == pytest.ExitCode.OK, outcome.text()
+    assert outcome.rules("passed") == rules_in(profile)
+    assert set(outcome.counts) == {"passed"}
+
+
+@each_profile
+def test_without_inspection_what_cannot_be_seen_is_not_passed(profile: str) -> None:
+    with serving(profile, inspection=False) as server:
+        outcome = run_checks(server.url, profile)
+    assert outcome.code == pytest.ExitCode.OK, outcome.text()
+    hidden = {name for name in rules_in(profile) if status_of(name) == INSPECTED}
+    assert hidden <= outcome.rules("skipped") - outcome.rules("passed")
+
+
+@each_profile
+@pytest.mark.parametrize("make", [by_werkzeug, by_wsgiref])
+def test_as_wsgi_behind_another_server(profile: str, make) -> None:
+    server = PostbackServer(profile=profile, write_keys=[KEY])
+    with behind(make, inspected(server.postback)) as url:
+        outcome = run_checks(url, profile)
+    assert outcome.code == pytest.ExitCode.OK, outcome.text()
+    assert outcome.rules("skipped") == OF_THE_CONNECTION
+    assert outcome.rules("passed") >= rules_in(profile) - OF_THE_CONNECTION
+
+
+def test_run_sends_small_marked_events_to_one_table_and_nothing_else() -> None:
+    with serving("openapi-1.0.0", inspection=False) as server:
+        run_checks(server.url, "openapi-1.0.0")
+        events = server.postback.events
+        rows = server.postback.records()
+        assert 0 < len(events) < 120
+        assert {(row.database, row.table) for row in rows} == {("tdpostback_conformance", "checks")}
+        assert len({row["td_conformance"] for row in rows}) == 1
+        assert max(len(event.request.body) for event in events) < 5_000
+        server.postback.assert_auth_failed()
+
+
+def run_package(pytester, *options):
+    return pytester.runpytest_inprocess(
+        *PACKAGE, *options, "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning"
+    )
+
+
+def test_without_a_target_a_double_is_checked(pytester) -> None:
+    result = run_package(pytester, "-v", "-kA5 or V2 or A6")
+    result.assert_outcomes(passed=3, deselected=result.parseoutcomes()["deselected"])
+    result.stdout.fnmatch_lines(
+        [
+            "contract check: a double of its own as openapi-1.0.0",
+            "* checks of * rules send at most 300 requests to tdpostback_conformance.checks",
+            "not in openapi-1.0.0: A6 A9 A10",
+            "*::test_unknown_key_is_answered_200[[]A5[]] PASSED*",
+        ]
+    )
+
+
+def test_what_is_not_observable_is_shown_as_that(pytester) -> None:
+    with serving("openapi-1.0.0", inspection=False) as server:
+        result = run_package(
+            pytester,
+            "-v",
+            "-kA5 or V2",
+            f"--tdpostback-target={server.url}/",
+            f"--tdpostback-key={KEY}",
+        )
+    result.assert_outcomes(passed=1, deselected=result.parseoutcomes()["deselected"])
+    result.stdout.fnmatch_lines(
+        [
+            "*::test_event_with_an_unknown_key_fails_afterwards[[]A5[]] NOT OBSERVABLE*",
+            "*::test_values_keep_their_types[[]V2[]] NOT OBSERVABLE*",
+            "not observable: V2",
+            "observable in part: A5",
+            "*1 passed*2 not observable*",
+        ]
+    )
+
+
+def test_junit_report_names_the_rules(pytester) -> None:
+    with serving("article-2015", inspection=False) as server:
+        where = (f"--tdpostback-target={server.url}", f"--tdpostback-key={KEY}")
+        named = "--tdpostback-profile=article-2015"
+        result = run_package(pytester, *where, named, "-kA6 or T1", "--junitxml=report.xml")
+    assert result.ret == pytest.ExitCode.OK
+    cases = ET.parse(pytester.path / "report.xml").iter("testcase")
+    seen = {}
+    for case in cases:
+        (rule,) = case.iterfind("properties/property[@name='rule']")
+        skipped = case.find("skipped")
+        message = "" if skipped is None else skipped.get("message", "")
+        seen[rule.get("value"), message.partition(":")[0]] = case.get("name")
+    assert seen.keys() == {("A6", ""), ("A6", "not observable"), ("T1", "not observable")}
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--tdpostback-target=http://localhost"], "give --tdpostback-target and --tdpostback-key"),
+        (["--tdpostback-key=1/a"], "give --tdpostback-target and --tdpostback-key"),
+        (["--tdpostback-key=1/a", "--tdpostback-target=here"], "'here': give http://host"),
+    ],
+)
+def test_options_that_do_not_fit_are_usage_errors(pytester, options, text) -> None:
+    result = run_package(pytester, *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: *{text}*"])
+
+
+def test_known_host_speaks_its_profile(pytester) -> None:
+    where = "--tdpostback-target=https://us01.records.in.treasuredata.com"
+    result = run_package(pytester, where, "--tdpostback-key=1/a", "--collect-only", "-q", "-kA9")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["contract check: * as v2-2.0.0"])

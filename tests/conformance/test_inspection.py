@@ -1,0 +1,156 @@
+"""The inspection interface: there only when it was asked for, and silent about keys."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from werkzeug.test import Client
+
+from pytest_tdpostback import PostbackServer
+from pytest_tdpostback.conformance.target import Target
+from pytest_tdpostback.conformance.wire import Connection
+from pytest_tdpostback.protocol.profiles import DEFAULT
+from pytest_tdpostback.testing.inspection import Inspection, inspected
+
+KEY = "1/secret-of-the-test"
+
+
+@pytest.fixture
+def server():
+    with PostbackServer(write_keys=[KEY], inspection=True) as running:
+        yield running
+
+
+def ask(url, method, name, body=b""):
+    with Connection(url) as connection:
+        fields = [("Content-Length", str(len(body)))]
+        connection.send(method, f"/.tdpostback/{name}", fields)
+        connection.write(body)
+        reply = connection.receive(method)
+    return reply.status, reply.body
+
+
+def told(server, method, name, **members):
+    status, body = ask(server.url, method, name, json.dumps(members).encode())
+    assert status == 200, body
+    return json.loads(body)
+
+
+def send(server, key=KEY, **columns):
+    target = Target(server.url, key, "web", "clicks", DEFAULT, "run")
+    return target.post(columns)
+
+
+def test_nothing_is_told_unless_asked_for() -> None:
+    with PostbackServer() as server:
+        assert ask(server.url, "GET", "") == (404, b"{}")
+        assert [event.rule for event in server.postback.events] == ["R6"]
+
+
+def test_question_is_no_event(server) -> None:
+    assert told(server, "GET", "")["seq"] == 0
+    assert len(server.postback.events) == 0
+
+
+def test_events_and_records_as_json(server) -> None:
+    send(server, a=1)
+    assert told(server, "POST", "settle") == {"pending": []}
+    (event,) = told(server, "GET", "events?since=0")
+    assert (event["seq"], event["state"], event["database"]) == (1, "ingested", "web")
+    assert told(server, "GET", "events?since=1") == []
+    (row,) = told(server, "GET", "records?database=web&table=clicks")
+    assert row["columns"]["a"] == 1
+    assert told(server, "GET", "records?database=other") == []
+    told(server, "DELETE", "events")
+    assert told(server, "GET", "events") == []
+
+
+def test_no_answer_holds_a_whole_key(server) -> None:
+    send(server)
+    send(server, key="1/unknown-key-of-somebody")
+    told(server, "POST", "settle")
+    server.postback.assert_auth_failed(count=1)
+    for name in ("", "events", "records"):
+        _, body = ask(server.url, "GET", name)
+        assert b"secret-of-the-test" not in body
+        assert b"unknown-key-of-somebody" not in body
+        assert str(server.write_key).encode() not in body
+
+
+def test_settle_waits_for_what_is_held(server) -> None:
+    told(server, "POST", "hold")
+    send(server)
+    assert told(server, "POST", "settle?timeout=0.01") == {"pending": [1]}
+    told(server, "POST", "release")
+    assert told(server, "POST", "settle") == {"pending": []}
+
+
+def test_settle_waits_without_stopping_the_double(server) -> None:
+    told(server, "POST", "hold")
+    send(server)
+    with Connection(server.url) as waiting:
+        waiting.send("POST", "/.tdpostback/settle?timeout=30", [("Content-Length", "0")])
+        told(server, "POST", "release")
+        assert json.loads(waiting.receive().body) == {"pending": []}
+
+
+def test_keys_clock_and_settings_can_be_changed(server) -> None:
+    told(server, "POST", "keys", key="1/b", tables=["clicks"])
+    assert "1/b" in server.postback.keys
+    told(server, "DELETE", "keys", key="1/b")
+    assert "1/b" not in server.postback.keys
+    told(server, "PUT", "clock", at=1000)
+    assert told(server, "GET", "")["now"] == server.postback.clock.now() == 1000
+    told(server, "DELETE", "clock")
+    assert server.postback.clock.now() > 1000
+    told(server, "PATCH", "settings", value_types="string", explain=True)
+    assert server.postback.settings.value_types == "string"
+    send(server, a=1)
+    told(server, "POST", "settle")
+    assert told(server, "GET", "records")[0]["columns"]["a"] == "1"
+
+
+def test_settings_count_for_heads_seen_before(server) -> None:
+    assert send(server, key="malformed").status == 200
+    told(server, "PATCH", "settings", malformed_key="refuse")
+    assert send(server, key="malformed").status == 403
+    server.postback.assert_auth_failed(count=1)
+
+
+@pytest.mark.parametrize(
+    ("question", "status", "text"),
+    [
+        (("GET", "nothing", b""), 404, "GET /.tdpostback/events"),
+        (("PUT", "events", b""), 404, "no such inspection"),
+        (("POST", "release", b""), 400, "nothing is held"),
+        (("POST", "settle?timeout=soon", b""), 400, "no number"),
+        (("POST", "keys", b"{"), 400, "Expecting"),
+        (("POST", "keys", b"[]"), 400, "JSON object"),
+        (("POST", "keys", b"{}"), 400, "'key' is missing"),
+        (("POST", "keys", b'{"key": "1/a", "table": "x"}'), 400, "'table' is unknown"),
+        (("POST", "keys", b'{"key": "no-slash"}'), 400, "account/secret"),
+        (("DELETE", "keys", b'{"key": "1/never"}'), 400, "never added"),
+        (("PATCH", "settings", b'{"value_type": "json"}'), 400, "did you mean value_types"),
+    ],
+)
+def test_wrong_question_is_told(server, question, status, text) -> None:
+    answered, told_body = ask(server.url, *question)
+    assert (answered, text in told_body.decode()) == (status, True)
+
+
+def test_error_while_asked_reaches_the_check(server, monkeypatch) -> None:
+    def breaks(*_):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Inspection, "respond", breaks)
+    assert ask(server.url, "GET", "")[0] == 500
+    with pytest.raises(RuntimeError, match="broken"):
+        server.check()
+
+
+def test_wsgi_application_of_its_own() -> None:
+    client = Client(inspected(PostbackServer().postback))
+    assert '"seq": 0' in client.get("/.tdpostback/").text
+    assert client.get("/elsewhere").status_code == 404
+    assert '"seq": 1' in client.get("/.tdpostback/").text
