@@ -46,10 +46,11 @@ class ProxyConnection(Connection):
         self, head: Head, body: bytes, *, keep_alive: bool, size: int | None = None
     ) -> None:
         connect = head.method == "CONNECT"
-        host, _, port = (str(head.target) if connect else head.host).partition(":")
-        front = self.service.fronts.get(int(port) if port.isdecimal() else 80)
+        where = str(head.target) if connect else head.host
+        host, _, port = where.partition(":")
+        front = self.service.fronts.get(int(port) if port.isdecimal() else 0)
         if host.rstrip(".").lower() not in self.service.hosts or (connect and front is None):
-            self._forbid(f"{host}:{port}" if port else host)
+            self._forbid(where)
         elif connect and front is not None:
             self._tunnel(front)
         else:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import ssl
 import struct
 import tempfile
+import weakref
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,8 +85,9 @@ class TrustFiles:
         """Where the files are."""
         if self._folder is not None:
             return self._folder()
-        self._own = tempfile.TemporaryDirectory(prefix="tdpostback-", ignore_cleanup_errors=True)
-        return Path(self._own.name)
+        own = tempfile.mkdtemp(prefix="tdpostback-")
+        weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)
+        return Path(own)
 
     @cached_property
     def ca(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import re
 import socket
 import ssl
 import sys
@@ -85,8 +84,11 @@ def test_refuses_other_hosts_when_the_network_is_blocked(tdpostback, send):
     with tdpostback.redirect(block_network=True):
         for url in ("https://example.org/x", "http://example.org/x", "https://192.0.2.7/x"):
             host = url.split("/")[2]
-            with pytest.raises(BlockedConnection, match=f"^{re.escape(host)}: no connections to"):
+            with pytest.raises(Exception) as caught:  # noqa: B017, PT011 - see below
                 send(tdpostback.write_key, url)
+            blocked = alone(caught.value)
+            assert isinstance(blocked, BlockedConnection)
+            assert str(blocked).startswith(f"{host}: no connections to other hosts")
         assert send(tdpostback.write_key, n=1) == 200
     tdpostback.assert_ingested("shop", "orders", n=1)
 
@@ -94,6 +96,13 @@ def test_refuses_other_hosts_when_the_network_is_blocked(tdpostback, send):
 def test_refuses_other_ports_of_a_known_host(tdpostback):
     with tdpostback.redirect(), pytest.raises(BlockedConnection, match=f"{HOST}:8443"):
         socket.create_connection((HOST, 8443))
+
+
+def alone(error):
+    """An error out of the groups that anyio and trio raise where a host is an address."""
+    while hasattr(error, "exceptions"):
+        (error,) = error.exceptions
+    return error
 
 
 def status_of(send, *args, **event):

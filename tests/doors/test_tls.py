@@ -1,0 +1,168 @@
+"""The double's own URL over HTTPS, and where the run's authority is kept."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+import pytest
+import requests
+
+from pytest_tdpostback import ConfigurationError, PostbackServer
+from pytest_tdpostback.transport import tls
+from tests.doors.senders import headers
+
+
+def send(double, **options):
+    url = double.event_url("shop", "orders")
+    return requests.post(url, headers=headers(double.write_key), json={}, timeout=20, **options)
+
+
+def test_serves_its_own_url_over_https(make_tdpostback):
+    double = make_tdpostback(tls=True)
+    assert double.url.startswith("https://127.0.0.1:")
+    assert send(double, verify=double.ca_file).status_code == 200
+    with httpx.Client(verify=double.ssl_context()) as client:
+        url = double.event_url("shop", "orders").replace("127.0.0.1", "localhost")
+        assert client.post(url, headers=headers(double.write_key), json={}).status_code == 200
+    double.assert_ingested("shop", "orders", count=2)
+
+
+@pytest.mark.tdpostback(tls=True)
+def test_the_marker_serves_https(tdpostback):
+    assert tdpostback.url.startswith("https://")
+    assert send(tdpostback, verify=tdpostback.ca_file).status_code == 200
+
+
+def test_a_client_that_does_not_trust_the_authority_refuses(make_tdpostback):
+    double = make_tdpostback(tls=True)
+    with pytest.raises(requests.exceptions.SSLError):
+        send(double)
+    other = ssl.create_default_context(cafile=requests.certs.where())
+    with httpx.Client(verify=other) as client, pytest.raises(httpx.ConnectError, match="CERTIFICATE"):
+        client.get(double.url)
+    assert not double.events
+
+
+def test_a_client_checks_the_name(make_tdpostback):
+    double = make_tdpostback(tls=True)
+    port = int(double.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+            double.ssl_context().wrap_socket(sock, server_hostname="in.treasuredata.com")
+
+
+def test_a_server_of_its_own_takes_the_setting():
+    with PostbackServer(tls=True) as server:
+        assert server.url.startswith("https://")
+        assert send(server.postback, verify=server.postback.ca_file).status_code == 200
+
+
+def test_the_setting_reaches_the_address_of_the_run(pytester):
+    pytester.makepyfile(
+        """
+        import urllib.request
+
+        def test_it(tdpostback_server):
+            double = tdpostback_server.postback
+            assert tdpostback_server.url.startswith("https://")
+            headers = {
+                "X-TD-Write-Key": str(double.write_key), "Content-Type": "application/json"
+            }
+            request = urllib.request.Request(double.event_url("shop", "orders"), b"{}", headers)
+            urllib.request.urlopen(request, context=double.ssl_context()).close()
+            double.assert_ingested("shop", "orders")
+        """
+    )
+    pytester.makeini("[pytest]\ntdpostback_tls = true\n")
+    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
+    result.assert_outcomes(passed=1)
+
+
+# safety
+
+
+OPEN_EVERY_DOOR = """
+import pathlib, sys
+from pytest_tdpostback import PostbackServer
+
+with PostbackServer() as server:
+    double = server.postback
+    folder = pathlib.Path(double.ca_file).parent
+    written = []
+    sys.addaudithook(
+        lambda event, arguments: event == "open" and set(arguments[1] or "") & set("wax+")
+        and written.append(pathlib.Path(str(arguments[0])))
+    )
+    with double.redirect():
+        double.proxy_environ()
+    assert written, "the hook saw nothing"
+    elsewhere = [path for path in written if folder not in path.parents]
+    assert not elsewhere, elsewhere
+    assert not any(b"PRIVATE" in path.read_bytes() for path in folder.iterdir())
+    print(*sorted(path.name for path in folder.iterdir()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a leaf's key is in a file for a moment")
+def test_no_key_is_written_and_nothing_outside_the_folder():
+    assert python(OPEN_EVERY_DOOR) == "bundle.jks bundle.pem ca.pem"
+
+
+def test_the_files_are_in_the_runs_folder(tdpostback, tmp_path_factory):
+    base = tmp_path_factory.getbasetemp()
+    environment = tdpostback.proxy_environ()
+    for path in (tdpostback.ca_file, environment["SSL_CERT_FILE"]):
+        assert base in Path(path).parents
+
+
+def python(code):
+    """What a Python program prints."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_without_a_run_the_files_go_with_the_process():
+    code = (
+        "from pytest_tdpostback import PostbackServer\n"
+        "with PostbackServer() as server: print(server.postback.ca_file)\n"
+    )
+    path = Path(python(code))
+    assert path.name == "ca.pem"
+    assert not path.parent.exists()
+
+
+def test_a_key_is_loaded_without_memory_files_too(monkeypatch, tmp_path):
+    """As on systems other than Linux: a file of this user alone, deleted at once."""
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    seen = []
+
+    class Context(ssl.SSLContext):
+        def load_cert_chain(self, path):
+            seen.append(Path(path).stat().st_mode & 0o777)
+            super().load_cert_chain(path)
+
+    leaf = tls.authority().issue_cert("localhost")
+    tls._load_chain(
+        Context(ssl.PROTOCOL_TLS_SERVER), leaf.private_key_and_cert_chain_pem.bytes()
+    )
+    assert seen == [0o600]
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_the_extra_that_is_missing(tdpostback, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trustme", None)
+    tls.authority.cache_clear()
+    tls.server_context.cache_clear()
+    for way in (tdpostback.ssl_context, tdpostback.redirect().__enter__):
+        with pytest.raises(ConfigurationError, match=r"pip install 'pytest-tdpostback\[tls\]'"):
+            way()
