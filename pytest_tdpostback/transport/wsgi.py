@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -34,11 +35,18 @@ def application(collector: Callable[[], Collector]) -> WSGIApplication:
 
 
 def respond(collector: Collector, request: Request) -> Response:
-    """Hand `request` to `collector`; its event is validated when the response was sent (Y1)."""
+    """Hand `request` to `collector`; its event is validated when the response was sent (Y1).
+
+    Raises `TimeoutError` or a `ConnectionError` where a fault leaves no answer, which servers take
+    for a sender that is gone.
+    """
     head = head_of(request.environ)
     limit = size_limit(collector.verdict(head).profile, collector.settings)
     body = _read(request, limit)
     receipt = collector.receive(head, body, _peer(request.environ), size=len(body))
+    if receipt.intervention is not None and receipt.intervention.delivery is not None:
+        time.sleep(receipt.intervention.delivery.seconds)
+        receipt.intervention.delivery.arrive(collector, receipt)
     response = response_of(receipt.answer)
     if receipt.seq:
         collector.handed_over(receipt.seq)

@@ -48,6 +48,7 @@ def test_columns_of_the_record(tdpostback):
     send(tdpostback, 4)
 
     assert hit(handle) == [2]
+    tdpostback.settle()
     assert [record["id"] for record in tdpostback.records()] == [0, 1, 3]
 
 
