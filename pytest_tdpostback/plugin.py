@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+# Bound now, before a test can freeze the clock: what is real time is found out on import.
+from .collector import waiting as _real_time  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
     from .protocol.settings import Settings
     from .testing.postback import Postback
+    from .testing.report import Tally
     from .testing.run import RunServer, Scope
     from .testing.server import PostbackServer
 
 MARKER = "tdpostback"
-_server = pytest.StashKey["RunServer"]()
+
+
+class Run:
+    """What the hooks and fixtures of one process share; at rest there is no server."""
+
+    def __init__(self, settings: Settings) -> None:
+        """`settings` are those of options and ini."""
+        self.settings = settings
+        self.server: RunServer | None = None
+        self.tally: Tally | None = None
+        self.item: pytest.Item | None = None
+
+
+_run = pytest.StashKey[Run]()
 _scope = pytest.StashKey["Scope"]()
+_section = pytest.StashKey[str]()
+
+
+# settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,9 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for row in fields(Settings):
         rule = row.metadata["rule"]
         note = row.metadata["help"] + (f" (rule {rule})" if rule else "")
-        group.addoption(
-            f"--tdpostback-{row.name.replace('_', '-')}", default=None, metavar="VALUE", help=note
-        )
+        group.addoption(_option(row.name), default=None, metavar="VALUE", help=note)
         parser.addini(f"tdpostback_{row.name}", note, default=None)
     add_options(group)
 
@@ -47,68 +67,236 @@ def pytest_configure(config: pytest.Config) -> None:
     names = ", ".join(f"{row.name}=..." for row in fields(Settings))
     config.addinivalue_line("markers", f"{MARKER}({names}): settings of this test's double")
     try:
-        _settings(config)
+        config.stash[_run] = Run(_configured(config))
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """A line where a setting changes the run."""
+    from .protocol.settings import Settings
+
+    chosen, default = vars(config.stash[_run].settings), vars(Settings())
+    changed = [f"{name}={value}" for name, value in chosen.items() if value != default[name]]
+    return [f"tdpostback: {', '.join(changed)}"] if changed else []
+
+
+def _option(name: str) -> str:
+    return f"--tdpostback-{name.replace('_', '-')}"
+
+
+def _configured(config: pytest.Config) -> Settings:
+    from dataclasses import fields
+
+    from .protocol.settings import Settings
+
+    settings = Settings()
+    for row in fields(Settings):
+        ini = f"tdpostback_{row.name}"
+        option = _option(row.name)
+        for where, value in (
+            (f"ini {ini}", config.getini(ini)),
+            (option, config.getoption(option)),
+        ):
+            if value is not None and value != "":
+                settings = settings.changed({row.name: value}, where)
+    return settings
+
+
+def _settings_of(item: pytest.Item) -> Settings:
+    __tracebackhide__ = True
+    settings = item.config.stash[_run].settings
+    for marker in reversed(list(item.iter_markers(MARKER))):
+        from .errors import ConfigurationError
+
+        where = f"{item.nodeid}: @pytest.mark.{MARKER}"
+        if marker.args:
+            raise ConfigurationError(f"{where} takes keyword arguments only, not {marker.args!r}")
+        settings = settings.changed(marker.kwargs, where)
+    return settings
+
+
+# the life of a test
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """From its setup on, a test owns what arrives at the run's server."""
-    settings = _settings_of(item)
-    server = item.config.stash.get(_server, None)
-    if server is not None:
-        item.stash[_scope] = server.begin(item.nodeid, settings)
-    return (yield)
+    run = item.config.stash[_run]
+    run.item = item
+    try:
+        settings = _settings_of(item)
+    except Exception as error:  # noqa: BLE001 - shown without our frames
+        raise _plain(error) from None
+    if run.server is not None:
+        item.stash[_scope] = run.server.begin(item.nodeid, settings)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A test that lost events without saying so fails, as if by its own hand."""
-    __tracebackhide__ = True
+    scope = item.stash.get(_scope, None)
+    if scope is not None:
+        scope.call()
     try:
         result = yield
+    except BaseException:
         scope = item.stash.get(_scope, None)
         if scope is not None:
-            scope.check()
-    except BaseException:
-        _report(item)
+            scope.failed = True
         raise
+    scope = item.stash.get(_scope, None)
+    if scope is not None:
+        _conclude(item, scope)
     return result
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     """Once all fixtures are gone: what was sent while they were torn down counts too."""
-    __tracebackhide__ = True
     try:
-        return (yield)
-    finally:
-        _finish(item)
+        result = yield
+    except BaseException:
+        _end(item, failed=True)
+        raise
+    _end(item)
+    return result
 
 
-def _finish(item: pytest.Item) -> None:
-    __tracebackhide__ = True
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test's report shows what arrived."""
+    report = yield
+    if report.failed:
+        text = _section_of(item)
+        if text and hasattr(report.longrepr, "addsection"):
+            report.longrepr.addsection("tdpostback", text)
+        if call.excinfo is not None and isinstance(call.excinfo.value, pytest.fail.Exception):
+            _point_at(item, report, call.excinfo.value)
+    return report
+
+
+def _conclude(item: pytest.Item, scope: Scope, *, last: bool = False) -> None:
+    """Raise what the test fails with, and warn of its findings."""
+    from .errors import PostbackError
+
+    try:
+        scope.check(last=last)
+        if not scope.failed:
+            _warn(item, scope)
+    except (PostbackError, Warning) as error:
+        scope.failed = True
+        raise _plain(error) from None
+
+
+def _warn(item: pytest.Item, scope: Scope) -> None:
+    """Warn of each finding, as if by the line where the test begins."""
+    from .errors import PostbackWarning
+
+    line = (item.location[1] or 0) + 1
+    for event, finding in scope.findings():
+        scope.count_finding(finding)
+        message = f"{finding} (event #{event.seq} {event.database}.{event.table})"
+        warnings.warn_explicit(message, PostbackWarning, str(item.path), line)
+
+
+def _end(item: pytest.Item, *, failed: bool = False) -> None:
+    """The test of `item` is over: look once more, keep what its report needs, let it go."""
     scope = item.stash.get(_scope, None)
-    server = item.config.stash.get(_server, None)
+    server = item.config.stash[_run].server
     if scope is None or server is None:
         return
-    del item.stash[_scope]
+    scope.failed = scope.failed or failed
     try:
-        scope.check()
+        _conclude(item, scope, last=True)
+    except BaseException:
+        failed = True
+        raise
     finally:
+        if failed:
+            item.stash[_section] = _section_of(item)
+        del item.stash[_scope]
         server.end(scope)
 
 
-def _report(item: pytest.Item) -> None:
+def _section_of(item: pytest.Item) -> str:
     scope = item.stash.get(_scope, None)
     if scope is None:
-        return
-    from .testing.run import report
+        text = item.stash.get(_section, "")
+        item.stash[_section] = ""
+        return text
+    from .testing.report import section
 
-    text = report(scope.postbacks)
-    if text:
-        item.add_report_section("call", "tdpostback", text)
+    return section(scope.postbacks)
+
+
+def _plain(error: Exception) -> Exception:
+    """`error`, of its own class still, but shown by its text alone: no line of a test raised it."""
+    kind = type(error)
+    # What pytest.fail(pytrace=False) raises is shown by its text.
+    shown = type(kind.__name__, (kind, pytest.fail.Exception), {"__module__": "pytest_tdpostback"})
+    plain: Any = shown(*error.args)
+    vars(plain).update(vars(error), msg=str(error), pytrace=False)
+    assert isinstance(plain, Exception)
+    return plain
+
+
+def _point_at(item: pytest.Item, report: pytest.TestReport, error: BaseException) -> None:
+    """The place of a failure that no line of the test raised is the test."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if type(error).__module__ == "pytest_tdpostback" and crash is not None:
+        crash.path, crash.lineno = str(item.path), (item.location[1] or 0) + 1
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """A write key is compared by what may be shown of it."""
+    from .protocol.secrets import Redacted
+
+    if isinstance(left, Redacted) or isinstance(right, Redacted):
+        return [f"{left!r} {op} {right!r}"]
+    return None
+
+
+# the summary of the run
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of xdist hands what it counted to the controller."""
+    tally = session.config.stash[_run].tally
+    if tally is not None and hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tdpostback"] = tally.plain()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """The controller adds what a worker of xdist counted."""
+    counted = getattr(node, "workeroutput", {}).get("tdpostback")
+    if counted:
+        _tally(node.config).add(counted)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """What was lost in silence, found, and heard too late."""
+    tally = config.stash[_run].tally
+    lines = tally.lines() if tally is not None else []
+    if lines:
+        terminalreporter.section("tdpostback")
+        for line in lines:
+            terminalreporter.line(line)
+
+
+def _tally(config: pytest.Config) -> Tally:
+    run = config.stash[_run]
+    if run.tally is None:
+        from .testing.report import Tally
+
+        run.tally = Tally()
+    return run.tally
+
+
+# fixtures
 
 
 @pytest.fixture(scope="session")
@@ -119,18 +307,25 @@ def tdpostback_server(
     from .testing.run import RunServer
     from .transport.tls import TrustFiles
 
-    with RunServer(_settings(request.config)) as server:
+    run = request.config.stash[_run]
+    with RunServer(run.settings, _tally(request.config)) as server:
         server.trust = TrustFiles(lambda: tmp_path_factory.mktemp("tdpostback"))
-        request.config.stash[_server] = server
+        run.server = server
+        if run.item is not None:
+            _scope_of(run.item, server)
         yield server
-        del request.config.stash[_server]
-        server.check()
+        try:
+            if run.item is not None:
+                _end(run.item)
+            server.check()
+        finally:
+            run.server = None
 
 
 @pytest.fixture
 def tdpostback(request: pytest.FixtureRequest, tdpostback_server: RunServer) -> Postback:
     """This test's double of the Postback API, with a URL and a write key of its own."""
-    return _scope_of(request, tdpostback_server).open()
+    return _scope_of(request.node, tdpostback_server).open()
 
 
 @pytest.fixture
@@ -138,47 +333,17 @@ def make_tdpostback(
     request: pytest.FixtureRequest, tdpostback_server: RunServer
 ) -> Callable[..., Postback]:
     """Factory of further doubles: `make_tdpostback(profile=..., write_keys=[...], **settings)`."""
-    scope = _scope_of(request, tdpostback_server)
+    scope = _scope_of(request.node, tdpostback_server)
 
     def make(*, write_keys: Iterable[str] = (), **settings: Any) -> Postback:
-        chosen = scope.settings.changed(settings, "make_tdpostback")
+        __tracebackhide__ = True
+        chosen = scope.settings.changed(settings, "make_tdpostback(...)")
         return scope.make(chosen, write_keys)
 
     return make
 
 
-def _scope_of(request: pytest.FixtureRequest, server: RunServer) -> Scope:
-    item = request.node
+def _scope_of(item: pytest.Item, server: RunServer) -> Scope:
     if _scope not in item.stash:
         item.stash[_scope] = server.begin(item.nodeid, _settings_of(item))
     return item.stash[_scope]
-
-
-def _settings_of(item: pytest.Item) -> Settings:
-    from .errors import ConfigurationError
-
-    settings = _settings(item.config)
-    for marker in reversed(list(item.iter_markers(MARKER))):
-        if marker.args:
-            message = f"@pytest.mark.{MARKER} takes keyword arguments only, not {marker.args!r}"
-            raise ConfigurationError(f"{item.nodeid}: {message}")
-        settings = settings.changed(marker.kwargs, f"{item.nodeid}: @pytest.mark.{MARKER}")
-    return settings
-
-
-def _settings(config: pytest.Config) -> Settings:
-    from dataclasses import fields
-
-    from .protocol.settings import Settings
-
-    settings = Settings()
-    for row in fields(Settings):
-        option = f"--tdpostback-{row.name.replace('_', '-')}"
-        ini = f"tdpostback_{row.name}"
-        for where, value in (
-            (f"ini {ini}", config.getini(ini)),
-            (option, config.getoption(option)),
-        ):
-            if value is not None and value != "":
-                settings = settings.changed({row.name: value}, where)
-    return settings

@@ -27,6 +27,7 @@ class Clock:
 
         Raises `ConfigurationError` where `at` is no number of seconds.
         """
+        __tracebackhide__ = True
         self._frozen = self.now() if at is None else _seconds("freeze", at)
 
     def advance(self, seconds: float) -> None:
@@ -34,6 +35,7 @@ class Clock:
 
         Raises `ConfigurationError` where `seconds` is no number.
         """
+        __tracebackhide__ = True
         step = _seconds("advance", seconds)
         if self._frozen is None:
             self._offset += step
@@ -47,6 +49,7 @@ class Clock:
 
 
 def _seconds(name: str, value: float) -> float:
+    __tracebackhide__ = True
     try:
         return float(value)
     except (TypeError, ValueError):

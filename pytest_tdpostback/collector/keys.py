@@ -50,6 +50,7 @@ class WriteKeys:
         table is `table` or `database.table`. Adding a key again replaces its limits. Raises
         `ConfigurationError` where `key` is not `account/secret` (rule A7).
         """
+        __tracebackhide__ = True
         if key is None:
             key = f"{secrets.randbelow(90_000) + 10_000}/{secrets.token_hex(20)}"
         if not _well_formed(key):
@@ -68,6 +69,7 @@ class WriteKeys:
 
         Raises `ConfigurationError` where the key was never added.
         """
+        __tracebackhide__ = True
         if key not in self._scopes:
             known = ", ".join(shortened(each) for each in self._scopes) or "none"
             message = f"write key {_shown(key)} was never added; known keys: {known}"
@@ -102,6 +104,7 @@ def _well_formed(key: object) -> bool:
 
 
 def _names(what: str, names: Names) -> frozenset[str] | None:
+    __tracebackhide__ = True
     if names is None:
         return None
     several: frozenset[object] = frozenset([names] if isinstance(names, str) else names)

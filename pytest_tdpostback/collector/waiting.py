@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,16 +11,36 @@ if TYPE_CHECKING:
 
 
 class _Real:
-    """Keeps the function as an attribute of a class, where no freezing library replaces it."""
+    """Keeps the function as an attribute of a class: freezegun replaces those of modules."""
 
-    from time import monotonic as _monotonic
-
-    clock = staticmethod(_monotonic)
+    clock = staticmethod(time.monotonic)
 
 
 def real_time() -> float:
-    """Seconds of real time since some moment."""
+    """Seconds of real time since some moment; frozen clocks do not stop it."""
     return _Real.clock()
+
+
+class Changed(threading.Condition):
+    """A condition that also wakes those who must not block: event loops."""
+
+    def __init__(self, lock: threading.RLock) -> None:  # type: ignore[valid-type, unused-ignore]
+        super().__init__(lock)
+        self._wakes: list[Callable[[], None]] = []
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call `wake` with each change from now on, in the thread that made it."""
+        self._wakes.append(wake)
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """Call `wake` no more."""
+        self._wakes.remove(wake)
+
+    def notify_all(self) -> None:
+        """Wake everybody who waits."""
+        super().notify_all()
+        for wake in self._wakes:
+            wake()
 
 
 def later(seconds: float, function: Callable[[], None]) -> None:

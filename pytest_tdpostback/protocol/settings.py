@@ -5,17 +5,17 @@ Options, ini keys, marker arguments and factory arguments are made from these fi
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
-from .profiles import Profile, profiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from dataclasses import Field
+
+    from .profiles import Profile
 
 MIB = 1024 * 1024
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
@@ -30,7 +30,11 @@ def _value(default: Any, convert: Any, *, help: str, rule: str = "") -> Any:
 
 
 def _profile(value: Any) -> Profile | None:
-    if value is None or isinstance(value, Profile):
+    if value is None:
+        return None
+    from .profiles import Profile, profiles
+
+    if isinstance(value, Profile):
         return value
     try:
         return profiles[value]
@@ -160,6 +164,7 @@ class Settings:
 
         Raises `ConfigurationError` for a name that is no setting and for a value it does not take.
         """
+        __tracebackhide__ = True
         known = {row.name: row for row in fields(self)}
         return replace(
             self,
@@ -175,6 +180,7 @@ class Settings:
 
 def checked(row: Field[Any], value: Any, where: str) -> Any:
     """`value` as the setting `row` keeps it; raises `ConfigurationError` naming what it accepts."""
+    __tracebackhide__ = True
     choices = row.metadata.get("choices")
     try:
         if choices is None:
@@ -190,8 +196,11 @@ def checked(row: Field[Any], value: Any, where: str) -> Any:
 
 
 def _known(known: Mapping[str, Field[Any]], name: str, where: str) -> Field[Any]:
+    __tracebackhide__ = True
     if name in known:
         return known[name]
+    import difflib
+
     near = difflib.get_close_matches(name, known, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     origin = f"{where}: " if where else ""

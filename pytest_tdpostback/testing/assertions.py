@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..collector.log import EventState
 from ..errors import SettleTimeout
-from . import text
+from . import complaints, text
+from .expectation import ExpectedFailures
 from .matching import Wanted, WantedFailure, Where
+from .search import MatchingEvents, MatchingRecords
+from .waits import Steps, Wait, waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from ..collector.collector import Collector
     from .event import Event, Record
+    from .server import PostbackServer
+
+SETTLE_SECONDS = 5.0
+"""How long the assertions that settle wait for outcomes."""
 
 
 class Assertions:
@@ -22,6 +29,9 @@ class Assertions:
 
     if TYPE_CHECKING:
         _collector: Collector
+        _server: PostbackServer
+        url: str
+        write_key: str
         events: Sequence[Event]
         auth_failures: Sequence[Event]
         refused: Sequence[Event]
@@ -34,43 +44,36 @@ class Assertions:
 
     # waiting
 
-    def settle(self, timeout: float = 5.0) -> None:
+    @waiting
+    def settle(self, timeout: float = SETTLE_SECONDS) -> Steps[None]:
         """Return when no event is pending, woken by outcomes.
 
         Raises `SettleTimeout`, which names what is pending, after `timeout` seconds.
         """
         __tracebackhide__ = True
-        if not self._collector.settle(timeout):
-            waiting = self._in(EventState.PENDING)
-            raise SettleTimeout(text.unsettled(waiting, timeout), waiting)
+        yield from self._settled(timeout)
 
-    def wait_for(self, predicate: Callable[[Event], object], timeout: float = 2.0) -> Event:
+    @waiting
+    def wait_for(self, predicate: Callable[[Event], object], timeout: float = 2.0) -> Steps[Event]:
         """The first event that satisfies `predicate`, as soon as one does.
 
-        Raises `AssertionError` after `timeout` seconds.
+        `predicate` is asked about an event when it arrives, when it has its outcome, and once more
+        at the end. Raises `AssertionError` after `timeout` seconds.
         """
         __tracebackhide__ = True
-        found = self._collector.wait(
-            lambda: [event for event in self.events if predicate(event)][:1], timeout
-        )
-        if not found:
-            raise AssertionError(
-                f"no event satisfied the predicate within {timeout:g} s\n{text.lines(self.events)}"
-            )
-        first: Event = found[0]
-        return first
+        found = yield Wait(MatchingEvents(self._collector, predicate).first, timeout)
+        found = found or MatchingEvents(self._collector, predicate).first()
+        if found is None:
+            raise AssertionError(complaints.nothing_satisfied(self, predicate, timeout))
+        return found  # type: ignore[no-any-return]
 
-    @contextmanager
-    def hold_validation(self) -> Iterator[None]:
+    def hold_validation(self) -> AbstractContextManager[None]:
         """Keep events that are accepted inside pending until the end (Y2, Y5)."""
-        self._collector.hold()
-        try:
-            yield
-        finally:
-            self._collector.release()
+        return _Held(self._collector)
 
     # assertions
 
+    @waiting
     def assert_ingested(
         self,
         database: str,
@@ -80,60 +83,60 @@ class Assertions:
         timeout: float = 2.0,
         where: Where = None,
         **columns: Any,
-    ) -> Any:
+    ) -> Steps[Any]:
         """Wait for `count` matching records in `database.table`, and want exactly that many.
 
         `columns` is a subset of the record, compared with `==`; `where` is a mapping for names that
         are no identifiers, or a predicate on the record; `count` `None` is at least one. Returns the
-        record where `count` is 1, else the list. Raises `AssertionError` after `timeout` seconds.
+        record where `count` is 1, else the list. Raises `AssertionError` after `timeout` seconds,
+        which says what came nearest.
         """
         __tracebackhide__ = True
         wanted = Wanted.of(where, columns)
-
-        def found() -> list[Record]:
-            return [row for row in self.records(database, table) if wanted.matches(row)]
-
+        matching = MatchingRecords(self._collector, database, table, wanted)
         enough = 1 if count is None else count
-        self._collector.wait(lambda: len(found()) >= enough, timeout if enough else 0)
-        self._collector.validate_due()
-        rows = found()
+        if enough:
+            yield Wait(lambda: len(matching.look()) >= enough, timeout)
+        yield Wait(self._collector.all_answered, 1.0)
+        self._collector.validate()
+        with self._collector.changed:
+            rows = list(matching.look())
         if len(rows) != count and not (count is None and rows):
-            expected = "at least 1" if count is None else str(count)
-            raise AssertionError(
-                f"expected {expected} record(s) in {database}.{table} matching "
-                f"{dict(wanted.columns)!r}, found {len(rows)}\n{text.lines(self.events)}"
-            )
-        return rows[0] if count == 1 else rows
+            wish = complaints.Wish(database, table, wanted, count, timeout)
+            raise AssertionError(complaints.not_ingested(self, wish, rows))
+        found = matching.records(rows)
+        return found[0] if count == 1 else found
 
+    @waiting
     def assert_nothing_ingested(
         self, database: str | None = None, table: str | None = None
-    ) -> None:
+    ) -> Steps[None]:
         """Settle, then want no record; `None` is any database, any table."""
         __tracebackhide__ = True
-        self.settle()
+        yield from self._settled()
         rows = self.records(database, table)
         if rows:
-            raise AssertionError(
-                f"expected no record, found {len(rows)}\n{text.lines(row.event for row in rows)}"
-            )
+            raise AssertionError(complaints.ingested(rows, database, table))
 
+    @waiting
     def assert_refused(
         self, *, status: int | None = None, rule: str | None = None, count: int | None = None
-    ) -> Sequence[Event]:
+    ) -> Steps[Sequence[Event]]:
         """Settle, then want `count` events answered with a 4xx (`None`: at least one).
 
         `status` and `rule` narrow them down. Returns the events; raises `AssertionError`.
         """
         __tracebackhide__ = True
-        self.settle()
+        yield from self._settled()
         found = [
             event
             for event in self.refused
             if status in (None, event.status) and rule in (None, event.rule)
         ]
-        _want(found, count, "refused events", self.events)
+        complaints.want_refused(self, found, status, rule, count)
         return found
 
+    @waiting
     def assert_auth_failed(
         self,
         *,
@@ -141,20 +144,19 @@ class Assertions:
         database: str | None = None,
         table: str | None = None,
         count: int | None = None,
-    ) -> Sequence[Event]:
+    ) -> Steps[Sequence[Event]]:
         """Settle, then want `count` events rejected after their 200 (`None`: at least one).
 
         The events it returns are expected from then on. Raises `AssertionError`.
         """
         __tracebackhide__ = True
-        self.settle()
+        yield from self._settled()
         wanted = WantedFailure(key, database, table)
         found = [event for event in self.auth_failures if wanted.matches(event)]
         self._expect(found)
-        _want(found, count, "authentication failures", self.events)
+        complaints.want_failures(self, found, wanted, count)
         return found
 
-    @contextmanager
     def expect_auth_failure(
         self,
         *,
@@ -162,28 +164,21 @@ class Assertions:
         database: str | None = None,
         table: str | None = None,
         count: int | None = None,
-    ) -> Iterator[list[Event]]:
+    ) -> ExpectedFailures:
         """Failures of events that arrive inside are expected; settles on exit.
 
-        Yields a list that holds them after the exit. Raises `AssertionError` where none failed, or
-        not `count` of them.
+        A context that gives a list, which holds the failures after the exit. Raises
+        `AssertionError` where none failed, or not `count` of them.
         """
-        __tracebackhide__ = True
-        wanted = WantedFailure(key, database, table)
-        first = self._collector.log.first + len(self._collector.log)
-        failures: list[Event] = []
-        yield failures
-        self.settle()
-        failures += [e for e in self.auth_failures if e.seq >= first and wanted.matches(e)]
-        self._expect(failures)
-        _want(failures, count, "authentication failures", self.events)
+        return ExpectedFailures(self, WantedFailure(key, database, table), count)
 
+    @waiting
     def assert_valid(
         self,
-        schema: Mapping[str, Any] | bool,
+        schema: Mapping[str, Any] | bool,  # noqa: FBT001 - a schema may be true or false
         database: str | None = None,
         table: str | None = None,
-    ) -> None:
+    ) -> Steps[None]:
         """Settle, then want every record to satisfy the JSON Schema `schema`.
 
         Raises `AssertionError` naming the records that do not, and where they differ.
@@ -191,16 +186,27 @@ class Assertions:
         __tracebackhide__ = True
         from .schemas import violations
 
-        self.settle()
+        yield from self._settled()
         wrong = violations(schema, self.records(database, table))
         if wrong:
             raise AssertionError("\n".join(wrong))
 
+    def _settled(self, seconds: float = SETTLE_SECONDS) -> Steps[None]:
+        __tracebackhide__ = True
+        if not (yield Wait(self._collector.settled, seconds)):
+            waiting = self._in(EventState.PENDING)
+            why = self._collector.why_pending(0)
+            raise SettleTimeout(text.unsettled(waiting, seconds, why), waiting)
 
-def _want(found: Sequence[Event], count: int | None, what: str, events: Sequence[Event]) -> None:
-    __tracebackhide__ = True
-    if len(found) != count and not (count is None and found):
-        expected = "at least 1" if count is None else str(count)
-        raise AssertionError(
-            f"expected {expected} {what}, found {len(found)}\n{text.lines(events)}"
-        )
+
+class _Held:
+    """The context of `hold_validation`."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def __enter__(self) -> None:
+        self._collector.hold()
+
+    def __exit__(self, *_: object) -> None:
+        self._collector.release()

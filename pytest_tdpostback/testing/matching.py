@@ -25,11 +25,17 @@ class Wanted:
     @classmethod
     def of(cls, where: Where, columns: Mapping[str, Any]) -> Wanted:
         """From the arguments of an assertion; raises `ConfigurationError` for an odd `where`."""
+        __tracebackhide__ = True
         if where is None or isinstance(where, Mapping):
             return cls({**(where or {}), **columns})
         if callable(where):
             return cls(columns, where)
         raise ConfigurationError(f"where={where!r}: give a mapping or a function of a record")
+
+    @property
+    def anything(self) -> bool:
+        """Whether every record is one of them."""
+        return not self.columns and self.predicate is None
 
     def matches(self, record: Record) -> bool:
         """Whether `record` is one of them; values compare with `==`."""

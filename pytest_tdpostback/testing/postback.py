@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from ..collector.log import EventState
-from ..errors import UnexpectedAuthFailure
+from ..errors import SettleTimeout, UnexpectedAuthFailure
+from ..protocol.secrets import Redacted, without_keys
 from . import text
-from .assertions import Assertions
+from .aio import Aio
+from .assertions import SETTLE_SECONDS, Assertions
 from .doors import Doors
 from .event import Events, Records
 
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from .event import Event, Record
     from .server import PostbackServer
 
-CHECK_SECONDS = 5.0
-"""How long the check at the end of a test waits for outcomes."""
-
 
 class Postback(Assertions, Doors):
     """A double of the Postback API: where to send, what arrived, and what became of it."""
@@ -34,13 +33,14 @@ class Postback(Assertions, Doors):
     def __init__(
         self, collector: Collector, server: PostbackServer, *, write_key: str | None = None
     ) -> None:
-        """Made by the fixtures and by `PostbackServer`, whose URL it has until it listens itself."""
+        """Made by the fixtures and by `PostbackServer`, whose URL it has until it listens."""
         super().__init__(collector, server)
-        self._write_key = collector.keys.add(write_key)
+        self._write_key = collector.keys.add(write_key) if write_key else None
+        self._checked = 0
 
     def renew_key(self) -> None:
         """Have a write key of its own; the one before stays valid."""
-        self._write_key = self._collector.keys.add()
+        self._write_key = None
 
     # where to send
 
@@ -52,6 +52,8 @@ class Postback(Assertions, Doors):
     @property
     def write_key(self) -> str:
         """A valid write key, `account/secret`; its `repr` is shortened."""
+        if self._write_key is None:
+            self._write_key = self._collector.keys.add()
         return self._write_key
 
     @property
@@ -76,7 +78,13 @@ class Postback(Assertions, Doors):
         """
         route = f"{quote(database, safe='')}/{quote(table, safe='')}"
         query = f"?{urlencode(params)}" if params else ""
-        return f"{self.url}/postback/v3/event/{route}{query}"
+        url = f"{self.url}/postback/v3/event/{route}{query}"
+        return Redacted(url, without_keys(url)) if "write_key" in query else url
+
+    @cached_property
+    def aio(self) -> Aio:
+        """The waiting names as coroutines: `await tdpostback.aio.assert_ingested(...)`."""
+        return Aio(self)
 
     @cached_property
     def faults(self) -> Faults:
@@ -120,22 +128,49 @@ class Postback(Assertions, Doors):
     def _in(self, state: EventState) -> Sequence[Event]:
         return Events(self._collector, list(self._collector.log.indexes(state)))
 
-    def check(self) -> None:
+    def check(self, *, wait: bool = True) -> None:
         """Raise what a test fails with: errors while serving, what is pending, unexpected failures.
 
-        Each failure is raised once.
+        Waits for outcomes as long as they can come, five seconds at the most; not `wait` leaves
+        what is pending for later. Each failure is raised once.
         """
         __tracebackhide__ = True
-        if self._collector.errors:
-            raise self._collector.errors.pop(0)
-        self.settle(CHECK_SECONDS)
-        if self.settings.on_auth_failure == "ignore":
-            return
-        log = self._collector.log
-        failures = [e for e in self.auth_failures if e.seq - log.first not in log.expected]
+        errors = self._collector.errors
+        if errors:
+            first = errors[0]
+            errors.clear()
+            raise first
+        if wait:
+            self._check_settled()
+        with self._collector.changed:
+            self._checked = self._collector.log.first + len(self._collector.log)
+            failures = self._unexpected()
         if failures:
             self._expect(failures)
             raise UnexpectedAuthFailure(text.unexpected(failures), failures)
+
+    def unchecked(self) -> list[Event]:
+        """What arrived after the last `check`, or had no outcome by then."""
+        return [
+            event
+            for event in self.events
+            if event.seq >= self._checked or event.state is EventState.PENDING
+        ]
+
+    def _check_settled(self) -> None:
+        __tracebackhide__ = True
+        why = self._collector.why_pending(SETTLE_SECONDS)
+        if not why:
+            self.settle(SETTLE_SECONDS)
+        elif not self._collector.settled():
+            waiting = self._in(EventState.PENDING)
+            raise SettleTimeout(text.unsettled(waiting, SETTLE_SECONDS, why), waiting)
+
+    def _unexpected(self) -> list[Event]:
+        if self.settings.on_auth_failure == "ignore":
+            return []
+        log = self._collector.log
+        return [event for event in self.auth_failures if event.seq - log.first not in log.expected]
 
     def clear(self) -> None:
         """Forget what happened so far; keys, settings and clock stay."""

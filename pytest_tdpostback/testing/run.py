@@ -2,44 +2,69 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..transport.server import Listener
 from .postback import Postback
+from .report import NewFindings, Tally
 from .server import PostbackServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from ..collector.collector import Collector
+    from ..protocol.findings import Finding
     from ..protocol.settings import Settings
-    from ..transport.server import Listener
+    from .event import Event
 
 KEPT_PORTS = 256
 """Listening ports of finished tests that stay open, so that late requests are heard."""
+BATCH = 16
+"""Ports that are opened at once: waking the server's thread costs more than a port."""
+REMEMBERED_KEYS = 4_096
+"""Write keys of finished tests whose owner is remembered, for the text of a failure."""
 
 
 class Scope:
-    """The doubles of one test."""
+    """The doubles of one test, made when they are needed."""
 
     def __init__(self, server: RunServer, name: str, settings: Settings) -> None:
         """`name` is the test's id, `settings` those of its marker, options and ini."""
         self.name = name
         self.settings = settings
-        self.postback = server.new_postback(settings, key=server.write_key)
-        self.postbacks = [self.postback]
+        self.postbacks: list[Postback] = []
+        self.failed = False
+        """Whether the test has failed already: one failure is enough."""
         self._server = server
+        self._own: Postback | None = None
+        self._making = threading.Lock()
+        self._findings: dict[Postback, NewFindings] = {}
+        self._held: set[Postback] = set()
         self._redirects = ExitStack()
+
+    @property
+    def postback(self) -> Postback:
+        """The test's own double, which also takes what arrives at the run's address."""
+        with self._making:
+            if self._own is None:
+                self._own = self._server.new_postback(self.settings, key=self._server.write_key)
+                self.postbacks.append(self._own)
+            return self._own
 
     def open(self) -> Postback:
         """The test's own double on a port of its own."""
-        if not self.postback.listens:
-            self._listen(self.postback)
-            self.postback.renew_key()
-        return self.postback
+        postback = self.postback
+        if not postback.listens:
+            self._listen(postback)
+            postback.renew_key()
+        return postback
 
     def make(self, settings: Settings, write_keys: Iterable[str]) -> Postback:
         """A further double of this test."""
+        __tracebackhide__ = True
         made = self._server.new_postback(settings)
         for key in write_keys:
             made.keys.add(key)
@@ -47,11 +72,34 @@ class Scope:
         self.postbacks.append(made)
         return made
 
-    def check(self) -> None:
-        """Raise what the test fails with; the first of its doubles that has something to say."""
+    def call(self) -> None:
+        """The test's own code begins: what a fixture holds until now, it will release."""
+        self._held = {each for each in self.postbacks if each._collector.held}
+
+    def check(self, *, last: bool = False) -> None:
+        """Raise what the test fails with; the first of its doubles that has something to say.
+
+        Until the `last` check, what a fixture holds may stay pending.
+        """
         __tracebackhide__ = True
-        for postback in self.postbacks:
-            postback.check()
+        if self.failed:
+            return
+        try:
+            for postback in self.postbacks:
+                held = postback in self._held and postback._collector.held
+                postback.check(wait=last or not held)
+        except BaseException:
+            self.failed = True
+            raise
+
+    def findings(self) -> Iterator[tuple[Event, Finding]]:
+        """Findings that were not told yet."""
+        for postback in list(self.postbacks):
+            yield from self._findings.setdefault(postback, NewFindings(postback))
+
+    def count_finding(self, finding: Finding) -> None:
+        """Have the summary of the run count `finding`."""
+        self._server.tally.findings[finding.rule] += 1
 
     def close(self) -> list[Listener]:
         """End what the doubles did to this process; returns what they listen with."""
@@ -67,16 +115,22 @@ class Scope:
 class RunServer(PostbackServer):
     """The shared server of a test run: its own address belongs to the test running now."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(tls=settings.tls)
-        self.settings = settings
+    def __init__(self, settings: Settings, tally: Tally) -> None:
+        """`settings` are those of the run; `tally` takes what its summary tells."""
+        super().__init__(**vars(settings))
         self.scope: Scope | None = None
-        self._finished: deque[Listener] = deque()
+        self.tally = tally
+        self._finished: deque[Scope] = deque()
+        self._kept = 0
+        self._most_kept = min(KEPT_PORTS, _descriptors() // 4)
+        self._spare: list[Listener] = []
+        self._owners: dict[str, str] = {}
 
     @property
     def postback(self) -> Postback:
         """The `Postback` of the test running now; between tests, of the run."""
-        return self.scope.postback if self.scope else self._postback
+        scope = self.scope
+        return scope.postback if scope else self._postback
 
     def new_postback(self, settings: Settings, key: str | None = None) -> Postback:
         """A double whose address is this server's until it listens on its own."""
@@ -89,17 +143,109 @@ class RunServer(PostbackServer):
 
     def end(self, scope: Scope) -> None:
         """The test of `scope` is over, and so are its faults; its ports stay open for a while."""
-        for postback in scope.postbacks:
-            postback.faults.clear()
         if self.scope is scope:
             self.scope = None
-        self._finished.extend(scope.close())
-        while len(self._finished) > KEPT_PORTS:
-            self.close(self._finished.popleft())
+        listeners = scope.close()
+        for postback in scope.postbacks:
+            self._forget(postback, scope)
+        if listeners:
+            self._finished.append(scope)
+            self._kept += len(listeners)
+        if self._kept >= self._most_kept + BATCH:
+            self._close_oldest()
+
+    def open(self, collector: Callable[[], Collector], **options: Any) -> Listener:
+        """As any server does; plain ports are opened in batches."""
+        if any(options.values()) or not self.is_running():
+            return super().open(collector, **options)
+        if not self._spare:
+            self._spare = self._open_batch()
+        listener = self._spare.pop()
+        listener.collector = collector
+        return listener
+
+    def stop(self) -> None:
+        """Stop, and note what reached finished tests late."""
+        super().stop()
+        for scope in self._finished:
+            self._note_late(scope)
+        self._finished.clear()
+
+    def check(self) -> None:
+        """Raise what went wrong between tests; what went wrong within one failed that one."""
+        __tracebackhide__ = True
+        self.handler_errors.clear()
+        self._postback.check()
+
+    def owner_of(self, key: str) -> str | None:
+        """The test or double whose write key `key` is."""
+        scope = self.scope
+        if scope and any(key in each.keys for each in scope.postbacks):
+            return "another double of this test"
+        if key == self.write_key:
+            return "tdpostback_server"
+        return self._owners.get(key)
+
+    def elsewhere(self, postback: Postback) -> Iterator[tuple[str, Event]]:
+        """What reached the other doubles of this test, finished tests late, or no test at all."""
+        scope = self.scope
+        if scope is None or postback not in scope.postbacks:
+            return
+        yield from (
+            (each.url, e) for each in scope.postbacks if each != postback for e in each.events
+        )
+        yield from ((f"{self.url}, outside of any test", e) for e in self._postback.events)
+        for finished in self._finished:
+            for each in finished.postbacks:
+                yield from ((f"{each.url} of {finished.name}", e) for e in each.events)
+
+    def _forget(self, postback: Postback, scope: Scope) -> None:
+        """Make room: what arrives from now on is late, what arrived is not needed any more."""
+        if "faults" in vars(postback):
+            postback.faults.clear()
+        if postback._write_key is not None:
+            self._owners[postback._write_key] = scope.name
+            if len(self._owners) > REMEMBERED_KEYS:
+                del self._owners[next(iter(self._owners))]
+        self.tally.count(postback)
+        with postback._collector.changed:
+            if not scope.failed:
+                self.tally.arrived_late(scope.name, postback.unchecked())
+            postback.clear()
+
+    def _close_oldest(self) -> None:
+        oldest: list[Listener] = []
+        while self._kept > self._most_kept:
+            scope = self._finished.popleft()
+            self._note_late(scope)
+            listeners = scope.close()
+            self._kept -= len(listeners)
+            oldest += listeners
+        self._close_batch(oldest)
+
+    def _open_batch(self) -> list[Listener]:
+        batch = tuple(
+            Listener(self, self._listen(0, self.host), lambda: self._postback._collector)
+            for _ in range(BATCH)
+        )
+        self._listeners += batch
+        self.loop.call(lambda: [listener.open() for listener in batch])
+        return list(batch)
+
+    def _close_batch(self, batch: list[Listener]) -> None:
+        for listener in batch:
+            self._listeners.remove(listener)
+        self.loop.call(lambda: [listener.close() for listener in batch])
+
+    def _note_late(self, scope: Scope) -> None:
+        for postback in scope.postbacks:
+            self.tally.arrived_late(scope.name, postback.events)
 
 
-def report(postbacks: Iterable[Postback]) -> str:
-    """What a failed test's report shows of its doubles; empty where nothing arrived."""
-    from . import text
-
-    return "\n".join(text.lines(each.events, indent="") for each in postbacks if each.events)
+def _descriptors() -> int:
+    """How many files this process may have open."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit on sockets
+        return 4 * KEPT_PORTS
+    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4 * KEPT_PORTS)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..errors import PostbackWarning
 from ..protocol.settings import Settings
 from ..transport.server import CollectorServer
 from ..transport.tls import TrustFiles, own_names, server_context
+from . import text
 from .inspection import PREFIX, Inspection
 from .postback import Postback
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.profiles import Profile
     from ..protocol.request import Head
+    from .event import Event
 
 
 class PostbackServer(CollectorServer):
@@ -76,6 +80,14 @@ class PostbackServer(CollectorServer):
         """Whose events arrive now."""
         return self.postback._collector
 
+    def owner_of(self, key: str) -> str | None:  # noqa: ARG002 - for a test run to know
+        """Whose write key `key` is, where another double of this run made it."""
+        return None
+
+    def elsewhere(self, postback: Postback) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
+        """What arrived at URLs that have to do with `postback`, but not at its own."""
+        return iter(())
+
     def inspects(self, head: Head) -> bool:
         """Whether `head` asks the double about itself, and it answers such questions."""
         return self._inspection is not None and str(head.target).startswith(PREFIX)
@@ -85,6 +97,13 @@ class PostbackServer(CollectorServer):
         if self._inspection is not None and request.path.startswith(PREFIX):
             return self._inspection.respond(request)
         return super().dispatch(request)
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Stop; warn of what `check` would have raised, unless an error is on its way."""
+        super().__exit__(kind, error, traceback)
+        failures = self.postback._unexpected()
+        if error is None and failures:
+            warnings.warn(text.unchecked(failures), PostbackWarning, stacklevel=2)
 
     def check(self) -> None:
         """Raise what a test would have failed with, and errors of `dispatch`."""

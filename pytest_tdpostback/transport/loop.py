@@ -6,10 +6,18 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ..collector.waiting import real_time
 from .deadlines import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Runs on real time, whatever clock a test has frozen."""
+
+    def time(self) -> float:
+        return real_time()
 
 
 class LoopThread:
@@ -19,7 +27,7 @@ class LoopThread:
         """`failed(error)` is told what a function raised that ran in the loop."""
         self._failed = failed
         # Listeners and connections are watched by readiness, which the proactor of Windows lacks.
-        self.loop = asyncio.SelectorEventLoop()
+        self.loop = _Loop()
         self.loop.set_exception_handler(self._handle)
         self.deadlines = Deadlines(self.loop)
         self.thread = threading.Thread(target=self._run, name="tdpostback", daemon=True)

@@ -1,0 +1,228 @@
+"""What a failed assertion says: what was wanted, what is the matter, and what to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ..collector.log import EventState
+from ..protocol.secrets import shortened
+from . import text
+from .diagnosis import Near, Wish, differences, findings, misspelled, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .assertions import Assertions
+    from .event import Event, Record
+    from .matching import WantedFailure
+
+__all__ = [
+    "Wish",
+    "ingested",
+    "not_ingested",
+    "nothing_satisfied",
+    "want_failures",
+    "want_refused",
+]
+ELSEWHERE = 3
+"""Events at other URLs that a text shows."""
+
+
+def not_ingested(postback: Assertions, wish: Wish, rows: Sequence[int]) -> str:
+    """`assert_ingested` did not find what was wanted; `rows` is where in the log it found what."""
+    events = postback.events
+    found = [events[index] for index in rows]
+    if len(rows) > (1 if wish.count is None else wish.count):
+        return _joined(f"expected {wish}, found {len(rows)}: too many", _too_many(found, wish))
+    near = nearest(wish, events, {event.seq for event in found})
+    cause, details = _cause(postback, wish, near, bool(rows))
+    head = f"expected {wish}, found {len(rows) or 'none'} within {wish.seconds:g} s: {cause}"
+    if len(events) > 1:
+        last = f", the last {text.SHOWN}" if len(events) > text.SHOWN else ""
+        details.append(f"arrived here: {len(events)} events{last}")
+        details.append(text.lines(events[-text.SHOWN :]))
+    return _joined(head, details)
+
+
+def ingested(rows: Sequence[Record], database: str | None, table: str | None) -> str:
+    """`assert_nothing_ingested` found `rows`."""
+    asked = {"database": database, "table": table}
+    where = "".join(f" in {role} {name}" for role, name in asked.items() if name is not None)
+    shown = [f"{text.line(row.event)}\n  {text.shown(dict(row))}" for row in rows[: text.SHOWN]]
+    if len(rows) > text.SHOWN:
+        shown.append(f"… and {len(rows) - text.SHOWN} more")
+    return _joined(f"expected no record{where}, found {len(rows)}", shown)
+
+
+def nothing_satisfied(
+    postback: Assertions, predicate: Callable[[Event], object], seconds: float
+) -> str:
+    """`wait_for` saw no event that satisfies its predicate."""
+    name = getattr(predicate, "__name__", "")
+    called = f" {name}" if name and name != "<lambda>" else ""
+    head = f"no event satisfied the predicate{called} within {seconds:g} s: "
+    if not postback.events:
+        return _joined(f"{head}nothing arrived", _nothing(postback))
+    return _joined(f"{head}{len(postback.events)} arrived", _all(postback))
+
+
+def want_refused(
+    postback: Assertions,
+    found: Sequence[Event],
+    status: int | None,
+    rule: str | None,
+    count: int | None,
+) -> None:
+    """Raise `AssertionError` unless `found` are `count` events."""
+    __tracebackhide__ = True
+    asked = {"status": status, "rule": rule}
+    of = _with({name: value for name, value in asked.items() if value is not None})
+    if not _enough(found, count):
+        wanted = text.counted(count, "refused event") + of
+        others = [event for event in postback.refused if event not in found]
+        accepted = [event for event in postback.events if event.state is not EventState.REFUSED]
+        if others:
+            cause = f"{len(others)} refused for another reason"
+        else:
+            cause = f"{len(accepted)} accepted with 200" if accepted else "nothing else arrived"
+        raise AssertionError(_unwanted(postback, wanted, found, cause))
+
+
+def want_failures(
+    postback: Assertions, found: Sequence[Event], wanted: WantedFailure, count: int | None
+) -> None:
+    """Raise `AssertionError` unless `found` are `count` events."""
+    __tracebackhide__ = True
+    if not _enough(found, count):
+        what = text.counted(count, "authentication failure") + (f" of {wanted}" * bool(str(wanted)))
+        raise AssertionError(_unwanted(postback, what, found, _no_failure(postback, found)))
+
+
+def _no_failure(postback: Assertions, found: Sequence[Event]) -> str:
+    others = [event for event in postback.auth_failures if event not in found]
+    if others:
+        return f"{len(others)} failed with another key, database or table"
+    if any(event.status == 403 for event in postback.refused):
+        return "403 was answered at once, which assert_refused(status=403) asserts"
+    stored = len(postback.records())
+    return f"{stored} ingested, their keys are valid" if stored else "nothing else arrived"
+
+
+def _unwanted(postback: Assertions, wanted: str, found: Sequence[Event], cause: str) -> str:
+    head = f"expected {wanted}, found {len(found) or 'none'}: "
+    if not postback.events:
+        return _joined(f"{head}nothing arrived", _nothing(postback))
+    return _joined(f"{head}{cause}", _all(postback))
+
+
+def _enough(found: Sequence[Event], count: int | None) -> bool:
+    return bool(found) if count is None else len(found) == count
+
+
+def _with(columns: dict[str, Any]) -> str:
+    return f" with {text.assigned(columns)}" if columns else ""
+
+
+def _all(postback: Assertions) -> list[str]:
+    return [text.lines(postback.events, indent="")]
+
+
+def _joined(head: str, details: Sequence[str]) -> str:
+    return "\n".join([head, *(f"  {line}" for each in details for line in each.splitlines())])
+
+
+# why a record is missing
+
+
+def _cause(
+    postback: Assertions, wish: Wish, near: Near | None, some: bool
+) -> tuple[str, list[str]]:
+    another = "another" if some else "it"
+    if near is None:
+        arrived = len(postback.events)
+        if some:
+            return "no more arrived", _nothing(postback)
+        if arrived:
+            return f"nothing arrived for {wish.route}", list(_other_routes(postback, wish))
+        return "nothing arrived", _nothing(postback)
+    event = near.event
+    if event.state is EventState.REFUSED:
+        return f"{another} arrived and was refused with {event.status}", _refused(wish, event)
+    if event.state is EventState.REJECTED:
+        return (
+            f"{another} arrived, was answered 200 and rejected afterwards",
+            _rejected(postback, event),
+        )
+    if event.state is EventState.PENDING:
+        why = postback._collector.why_pending(0) or "its validation has not run yet"  # noqa: SLF001
+        return f"{another} arrived and is still pending: {why}", [text.line(event)]
+    if event.state is EventState.LOST:
+        return f"{another} arrived and was lost by the fault {event.fault}", [text.line(event)]
+    return _differs(wish, near, some)
+
+
+def _nothing(postback: Assertions) -> list[str]:
+    elsewhere = list(postback._server.elsewhere(postback))  # noqa: SLF001 - a friend
+    if elsewhere:
+        shown = [f"{text.line(event)}, at {where}" for where, event in elsewhere[:ELSEWHERE]]
+        return [f"{len(elsewhere)} arrived at another URL than {postback.url}:", *shown]
+    return [
+        f"No request reached {postback.url}.",
+        "Is the sender given this URL, and has it sent: flushed, joined, awaited?",
+    ]
+
+
+def _other_routes(postback: Assertions, wish: Wish) -> Iterator[str]:
+    routes = Counter(text.place(event) for event in postback.events)
+    shown = ", ".join(f"{place} ({times})" for place, times in routes.most_common(text.SHOWN))
+    yield f"What arrived was for: {shown}"
+    question = misspelled(wish.route, routes)
+    if question:
+        yield question
+
+
+def _refused(wish: Wish, event: Event) -> list[str]:
+    details = [text.line(event)]
+    if event.database is not None and (event.database, event.table) != (wish.database, wish.table):
+        details.append(f"It was sent to {text.place(event)}, not to {wish.route}.")
+    details.append(f"sent: {text.sent(event)}")
+    return details
+
+
+def _rejected(postback: Assertions, event: Event) -> list[str]:
+    details = [text.line(event)]
+    owner = event.key and postback._server.owner_of(event.key)  # noqa: SLF001 - a friend
+    if owner:
+        details.append(f"{shortened(event.key or '')} is the write key of {owner}.")
+    if event.rule in ("A5", "A7"):
+        details.append(f"The key of this double is {shortened(postback.write_key)}.")
+    return [*details, f"sent: {text.sent(event)}", *findings(event)]
+
+
+def _differs(wish: Wish, near: Near, some: bool) -> tuple[str, list[str]]:
+    event = near.event
+    which = "the nearest other record" if some else "the nearest record"
+    details = [f"nearest: {text.line(event)}"]
+    if (event.database, event.table) != (wish.database, wish.table):
+        cause = f"{which} is in {text.place(event)}, not in {wish.route}"
+    else:
+        cause = f"{which} differs"
+    details += [f"  {line}" for line in differences(event, wish.wanted)]
+    details += findings(event)
+    details.append(f"record: {text.shown(event.columns(), 200)}")
+    return cause, details
+
+
+def _too_many(found: Sequence[Event], wish: Wish) -> list[str]:
+    details = [text.lines(found, indent="")]
+    bodies = Counter((event.request.target, event.request.body) for event in found)
+    twice = max(bodies.values())
+    duplicated = [event for event in found if event.copies > 1]
+    if duplicated:
+        details.append(f"#{duplicated[0].seq} was stored {duplicated[0].copies} times by a fault.")
+    elif twice > 1:
+        details.append(f"{twice} of them are equal to the byte: was it sent again, or retried?")
+    if wish.count == 1 and not wish.wanted.anything:
+        details.append("More columns narrow it down; count=None takes any number.")
+    return details
