@@ -170,9 +170,10 @@ def pytest_runtest_makereport(
     """A failed test's report shows what arrived."""
     report = yield
     if report.failed:
-        text = _section_of(item)
-        if text and hasattr(report.longrepr, "addsection"):
-            report.longrepr.addsection("tdpostback", text)
+        text: str = _section_of(item)
+        shown: Any = report.longrepr
+        if text and hasattr(shown, "addsection"):
+            shown.addsection("tdpostback", text)
         if call.excinfo is not None and isinstance(call.excinfo.value, pytest.fail.Exception):
             _point_at(item, report, call.excinfo.value)
     return report

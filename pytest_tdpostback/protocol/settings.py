@@ -37,9 +37,10 @@ def _profile(value: Any) -> Profile | None:
     if isinstance(value, Profile):
         return value
     try:
-        return profiles[value]
+        chosen: Profile = profiles[value]
     except (KeyError, TypeError):
         raise ValueError(_one_of([row.name for row in profiles])) from None
+    return chosen
 
 
 def _seconds(value: Any) -> float:

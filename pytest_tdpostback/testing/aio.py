@@ -23,7 +23,7 @@ class Aio:
 
     def __init__(self, postback: Postback) -> None:
         self.postback = postback
-        self._collector = postback._collector  # noqa: SLF001 - one half of the other
+        self._collector = postback._collector
 
     settle = awaitable(Assertions.settle)
     wait_for = awaitable(Assertions.wait_for)

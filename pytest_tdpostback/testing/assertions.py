@@ -30,13 +30,18 @@ class Assertions:
     if TYPE_CHECKING:
         _collector: Collector
         _server: PostbackServer
-        url: str
-        write_key: str
-        events: Sequence[Event]
-        auth_failures: Sequence[Event]
-        refused: Sequence[Event]
 
-        def records(
+        @property
+        def url(self) -> str: ...  # noqa: D102
+        @property
+        def write_key(self) -> str: ...  # noqa: D102
+        @property
+        def events(self) -> Sequence[Event]: ...  # noqa: D102
+        @property
+        def auth_failures(self) -> Sequence[Event]: ...  # noqa: D102
+        @property
+        def refused(self) -> Sequence[Event]: ...  # noqa: D102
+        def records(  # noqa: D102
             self, database: str | None = None, table: str | None = None
         ) -> Sequence[Record]: ...
         def _in(self, state: EventState) -> Sequence[Event]: ...
@@ -65,7 +70,7 @@ class Assertions:
         found = found or MatchingEvents(self._collector, predicate).first()
         if found is None:
             raise AssertionError(complaints.nothing_satisfied(self, predicate, timeout))
-        return found  # type: ignore[no-any-return]
+        return found
 
     def hold_validation(self) -> AbstractContextManager[None]:
         """Keep events that are accepted inside pending until the end (Y2, Y5)."""
@@ -76,6 +81,7 @@ class Assertions:
     @waiting
     def assert_ingested(
         self,
+        /,
         database: str,
         table: str,
         *,
@@ -87,9 +93,9 @@ class Assertions:
         """Wait for `count` matching records in `database.table`, and want exactly that many.
 
         `columns` is a subset of the record, compared with `==`; `where` is a mapping for names that
-        are no identifiers, or a predicate on the record; `count` `None` is at least one. Returns the
-        record where `count` is 1, else the list. Raises `AssertionError` after `timeout` seconds,
-        which says what came nearest.
+        are no identifiers, or a predicate on the record; `count` `None` is at least one. Returns
+        the record where `count` is 1, else the list. Raises `AssertionError` after `timeout`
+        seconds, which says what came nearest.
         """
         __tracebackhide__ = True
         wanted = Wanted.of(where, columns)

@@ -36,7 +36,7 @@ def not_ingested(postback: Assertions, wish: Wish, rows: Sequence[int]) -> str:
     if len(rows) > (1 if wish.count is None else wish.count):
         return _joined(f"expected {wish}, found {len(rows)}: too many", _too_many(found, wish))
     near = nearest(wish, events, {event.seq for event in found})
-    cause, details = _cause(postback, wish, near, bool(rows))
+    cause, details = _cause(postback, wish, near, some=bool(rows))
     head = f"expected {wish}, found {len(rows) or 'none'} within {wish.seconds:g} s: {cause}"
     if len(events) > 1:
         last = f", the last {text.SHOWN}" if len(events) > text.SHOWN else ""
@@ -136,7 +136,7 @@ def _joined(head: str, details: Sequence[str]) -> str:
 
 
 def _cause(
-    postback: Assertions, wish: Wish, near: Near | None, some: bool
+    postback: Assertions, wish: Wish, near: Near | None, *, some: bool
 ) -> tuple[str, list[str]]:
     another = "another" if some else "it"
     if near is None:
@@ -155,15 +155,15 @@ def _cause(
             _rejected(postback, event),
         )
     if event.state is EventState.PENDING:
-        why = postback._collector.why_pending(0) or "its validation has not run yet"  # noqa: SLF001
+        why = postback._collector.why_pending(0) or "its validation has not run yet"
         return f"{another} arrived and is still pending: {why}", [text.line(event)]
     if event.state is EventState.LOST:
         return f"{another} arrived and was lost by the fault {event.fault}", [text.line(event)]
-    return _differs(wish, near, some)
+    return _differs(wish, near, some=some)
 
 
 def _nothing(postback: Assertions) -> list[str]:
-    elsewhere = list(postback._server.elsewhere(postback))  # noqa: SLF001 - a friend
+    elsewhere = list(postback._server.elsewhere(postback))
     if elsewhere:
         shown = [f"{text.line(event)}, at {where}" for where, event in elsewhere[:ELSEWHERE]]
         return [f"{len(elsewhere)} arrived at another URL than {postback.url}:", *shown]
@@ -192,7 +192,7 @@ def _refused(wish: Wish, event: Event) -> list[str]:
 
 def _rejected(postback: Assertions, event: Event) -> list[str]:
     details = [text.line(event)]
-    owner = event.key and postback._server.owner_of(event.key)  # noqa: SLF001 - a friend
+    owner = event.key and postback._server.owner_of(event.key)
     if owner:
         details.append(f"{shortened(event.key or '')} is the write key of {owner}.")
     if event.rule in ("A5", "A7"):
@@ -200,7 +200,7 @@ def _rejected(postback: Assertions, event: Event) -> list[str]:
     return [*details, f"sent: {text.sent(event)}", *findings(event)]
 
 
-def _differs(wish: Wish, near: Near, some: bool) -> tuple[str, list[str]]:
+def _differs(wish: Wish, near: Near, *, some: bool) -> tuple[str, list[str]]:
     event = near.event
     which = "the nearest other record" if some else "the nearest record"
     details = [f"nearest: {text.line(event)}"]

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class ExpectedFailures:
-    """A context, for `with` and for `async with`; it gives a list that holds the failures at its end.
+    """A context, for `with` and for `async with`; its list holds the failures when it has ended.
 
     Ended by an exception it lets that pass, and what was sent inside may still fail.
     """
 
     def __init__(self, postback: Assertions, wanted: WantedFailure, count: int | None) -> None:
         self._postback = postback
-        self._collector = postback._collector  # noqa: SLF001 - a part of it
+        self._collector = postback._collector
         self._wanted = wanted
         self._count = count
         self._failures: list[Event] = []
@@ -64,17 +64,15 @@ class ExpectedFailures:
     def _end(self) -> Steps[None]:
         __tracebackhide__ = True
         postback = self._postback
-        yield from postback._settled()  # noqa: SLF001 - as above
+        yield from postback._settled()
         self._failures += [
             event
             for event in postback.auth_failures
             if event.seq >= self._first and self._wanted.matches(event)
         ]
-        postback._expect(self._failures)  # noqa: SLF001 - as above
+        postback._expect(self._failures)
         complaints.want_failures(postback, self._failures, self._wanted, self._count)
 
     def _excuse(self) -> None:
         sent = [event for event in self._postback.events if event.seq >= self._first]
-        self._postback._expect(  # noqa: SLF001 - as above
-            [event for event in sent if self._wanted.matches(event)]
-        )
+        self._postback._expect([event for event in sent if self._wanted.matches(event)])

@@ -40,7 +40,7 @@ class Wanted:
     def matches(self, record: Record) -> bool:
         """Whether `record` is one of them; values compare with `==`."""
         for name, value in self.columns.items():
-            if name not in record or not (value == record[name]):
+            if name not in record or not value == record[name]:  # noqa: SIM201 - matchers define ==
                 return False
         return self.predicate is None or bool(self.predicate(record))
 

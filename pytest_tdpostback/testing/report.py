@@ -94,7 +94,7 @@ class Tally:
         for state in (EventState.REJECTED, EventState.LOST):
             self.lost.update(
                 event.rule or f"fault {event.fault}"
-                for event in postback._in(state)  # noqa: SLF001 - a friend
+                for event in postback._in(state)
                 if event.status == 200
             )
 
@@ -139,6 +139,4 @@ class Tally:
 
 
 def _times(counts: Counter[str]) -> str:
-    return ", ".join(
-        f"{name} ×{times}" if times > 1 else name for name, times in sorted(counts.items())
-    )
+    return ", ".join(f"{name} ({times})" for name, times in sorted(counts.items()))

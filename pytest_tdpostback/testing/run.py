@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..transport.server import Listener
+from ..transport.listener import Listener
 from .postback import Postback
 from .report import NewFindings, Tally
 from .server import PostbackServer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.findings import Finding
     from ..protocol.settings import Settings
+    from .assertions import Assertions
     from .event import Event
 
 KEPT_PORTS = 256
@@ -186,7 +188,7 @@ class RunServer(PostbackServer):
             return "tdpostback_server"
         return self._owners.get(key)
 
-    def elsewhere(self, postback: Postback) -> Iterator[tuple[str, Event]]:
+    def elsewhere(self, postback: Assertions) -> Iterator[tuple[str, Event]]:
         """What reached the other doubles of this test, finished tests late, or no test at all."""
         scope = self.scope
         if scope is None or postback not in scope.postbacks:
@@ -229,17 +231,22 @@ class RunServer(PostbackServer):
             for _ in range(BATCH)
         )
         self._listeners += batch
-        self.loop.call(lambda: [listener.open() for listener in batch])
+        self.loop.call(partial(_each, Listener.open, batch))
         return list(batch)
 
     def _close_batch(self, batch: list[Listener]) -> None:
         for listener in batch:
             self._listeners.remove(listener)
-        self.loop.call(lambda: [listener.close() for listener in batch])
+        self.loop.call(partial(_each, Listener.close, batch))
 
     def _note_late(self, scope: Scope) -> None:
         for postback in scope.postbacks:
             self.tally.arrived_late(scope.name, postback.events)
+
+
+def _each(act: Callable[[Listener], None], listeners: Iterable[Listener]) -> None:
+    for listener in listeners:
+        act(listener)
 
 
 def _descriptors() -> int:

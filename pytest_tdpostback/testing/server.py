@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PostbackWarning
@@ -15,13 +14,16 @@ from .inspection import PREFIX, Inspection
 from .postback import Postback
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from ssl import SSLContext
+    from types import TracebackType
 
     from werkzeug.wrappers import Request, Response
 
     from ..collector.collector import Collector
     from ..protocol.profiles import Profile
     from ..protocol.request import Head
+    from .assertions import Assertions
     from .event import Event
 
 
@@ -84,7 +86,7 @@ class PostbackServer(CollectorServer):
         """Whose write key `key` is, where another double of this run made it."""
         return None
 
-    def elsewhere(self, postback: Postback) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
+    def elsewhere(self, postback: Assertions) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
         """What arrived at URLs that have to do with `postback`, but not at its own."""
         return iter(())
 
@@ -98,7 +100,12 @@ class PostbackServer(CollectorServer):
             return self._inspection.respond(request)
         return super().dispatch(request)
 
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Stop; warn of what `check` would have raised, unless an error is on its way."""
         super().__exit__(kind, error, traceback)
         failures = self.postback._unexpected()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.secrets import shortened, without_keys
@@ -63,7 +62,7 @@ def line(event: Event) -> str:
     """One event in one line: order, route, status, outcome, and the rule and reason behind it."""
     status = "no answer" if event.status is None else str(event.status)
     fault = f", fault {event.fault}" if event.fault else ""
-    copies = f" ×{event.copies}" if event.copies > 1 else ""
+    copies = f" {event.copies} times" if event.copies > 1 else ""
     because = f", {event.rule}: {event.reason}" if event.rule else ""
     where = f"#{event.seq} {event.request.method} {place(event)}"
     return without_keys(f"{where}: {status}, {event.state}{copies}{because}{fault}")
@@ -91,13 +90,6 @@ def sent(event: Event) -> str:
     """What an event carried: its data, or the bytes that could not be read as data."""
     payload = event.payload
     return shown(event.request.body if payload is None and event.request.body else payload)
-
-
-def tally(names: Iterable[str]) -> str:
-    """How often each of `names` occurs: `A5 ×2, T3`."""
-    return ", ".join(
-        f"{name} ×{times}" if times > 1 else name for name, times in sorted(Counter(names).items())
-    )
 
 
 def unexpected(events: Sequence[Event]) -> str:

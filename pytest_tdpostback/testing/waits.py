@@ -1,7 +1,7 @@
 """Waiting, written once for those who may block and for those who may not.
 
-A method that waits is a generator: it yields what it waits for and goes on with the answer. `waiting`
-makes a plain method of it, which blocks; `awaitable` makes a coroutine of that, which does not.
+A method that waits is a generator: it yields what it waits for and goes on with the answer.
+`waiting` makes a plain method of it, which blocks; `awaitable` a coroutine, which does not.
 """
 
 from __future__ import annotations
@@ -137,7 +137,10 @@ class _Wakeup:
 
     def _set_from_any_thread(self) -> None:
         with suppress(RuntimeError):  # the loop has ended: nobody waits
-            self._post(lambda: self._event.set())
+            self._post(self._ring)
+
+    def _ring(self) -> None:
+        self._event.set()
 
 
 def _in_trio() -> bool:
