@@ -1,0 +1,234 @@
+"""What a JSON body has to be, against an oracle that shares nothing with the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pytest_tdpostback.protocol.body import MAX_DEPTH, Unacceptable, duplicate_keys, parse
+from tests.protocol.requests import unhurried
+
+TOKEN = re.compile(
+    r"""[ \t\n\r]*(?:
+        (?P<text>"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*")
+      | (?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)
+      | (?P<word>true|false|null)
+      | (?P<mark>[\[\]{},:])
+      | (?P<end>\Z))""",
+    re.VERBOSE,
+)
+
+
+def accepts(body):
+    """The grammar of RFC 8259 as a pushdown automaton, with the limits of B2, B3 and B7."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    stack, state, at, top = [], "value", 0, None
+    while token := TOKEN.match(text, at):
+        at, kind, word = token.end(), token.lastgroup, token[token.lastgroup]
+        if kind == "end":
+            return state == "done" and top == "{"
+        top = top or word
+        if kind in ("text", "number") and not sound(kind, word):
+            return False
+        state = step(stack, state, kind, word)
+        if state is None or len(stack) > MAX_DEPTH:
+            return False
+    return False
+
+
+def step(stack, state, kind, word):
+    after = "more" if stack else "done"
+    if state in ("value", "value or ]"):
+        if word in ("[", "{"):
+            stack.append(word)
+            return "value or ]" if word == "[" else "key or }"
+        if word == "]" and state == "value or ]":
+            return closed(stack)
+        return after if kind != "mark" else None
+    if state in ("key", "key or }"):
+        if word == "}" and state == "key or }":
+            return closed(stack)
+        return "colon" if kind == "text" else None
+    if state == "colon":
+        return "value" if word == ":" else None
+    if state == "more" and word == ",":
+        return "key" if stack[-1] == "{" else "value"
+    if state == "more" and word == {"{": "}", "[": "]"}[stack[-1]]:
+        return closed(stack)
+    return None
+
+
+def closed(stack):
+    stack.pop()
+    return "more" if stack else "done"
+
+
+def sound(kind, word):
+    if kind == "number":
+        if word.lstrip("-").isdecimal():
+            return len(word.lstrip("-")) <= 4300
+        return abs(float(word)) != float("inf")
+    try:
+        json.loads(word).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def parses(body):
+    """Whether the code accepts ``body``; what it accepts is what the standard library reads."""
+    try:
+        value = parse(body)
+    except Unacceptable:
+        return False
+    assert value == json.loads(body)
+    assert isinstance(value, dict)
+    return True
+
+
+_LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+)
+_VALUES = st.recursive(
+    _LEAVES | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+_OBJECTS = st.dictionaries(st.text(), _VALUES, max_size=5)
+_PIECES = st.sampled_from(
+    [
+        *('"', "\\", "\\u", "d83d", "\\ud83d", "\\ude00", "{", "}", "[", "]", ",", ":"),
+        *("1", "-", "0", ".", "e", "+", "true", "null", "NaN", "Infinity"),
+        *(" ", "\r\n", "\t", "\x00", "é", "\ufeff"),
+    ]
+)
+
+
+@unhurried
+@given(st.binary())
+@example(b"")
+@example(b"\xef\xbb\xbf{}")
+def test_any_bytes(body):
+    """[B2] an object or a refusal, and nothing else."""
+    assert parses(body) == accepts(body)
+
+
+@unhurried
+@given(st.lists(_PIECES, max_size=30).map("".join))
+@example('{"\\ud83d\\ude00":1}')
+@example('{"\\\\ud83d":1}')
+def test_pieces_of_json(text):
+    """[B2] text that is nearly JSON."""
+    for body in (text, '{"a":"' + text + '"}', '{"a":' + text + "}"):
+        assert parses(body.encode()) == accepts(body.encode())
+
+
+@unhurried
+@given(_OBJECTS, st.booleans(), st.sampled_from([None, 1, "\t"]))
+def test_every_object(value, ascii_only, indent):
+    """[V2] what was sent is what comes out, however it is spelled."""
+    body = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
+    assert parse(body) == value
+    assert accepts(body)
+
+
+@unhurried
+@given(_OBJECTS, st.data())
+def test_damaged_objects(value, data):
+    """[B2] one byte lost, changed or too many."""
+    body = json.dumps(value).encode()
+    at = data.draw(st.integers(0, len(body) - 1))
+    damaged = body[:at] + data.draw(st.binary(max_size=2)) + body[at + 1 :]
+    assert parses(damaged) == accepts(damaged)
+
+
+@pytest.mark.parametrize(
+    ("body", "rule"),
+    [
+        pytest.param(b"", "B4", id="B4-empty"),
+        pytest.param(b" ", "B2", id="B2-blank"),
+        pytest.param(b'{"a":' + b"1" * 4300 + b"}", None, id="B2-4300-digits"),
+        pytest.param(b'{"a":-' + b"1" * 4300 + b"}", None, id="B2-4300-digits-and-a-sign"),
+        pytest.param(b'{"a":' + b"1" * 4301 + b"}", "B2", id="B2-4301-digits"),
+        pytest.param(b'{"a":-' + b"1" * 4301 + b"}", "B2", id="B2-4301-digits-and-a-sign"),
+        pytest.param(b'{"a":1' + b"0" * 4400 + b".0}", "B2", id="B2-long-fraction-out-of-range"),
+        pytest.param(b'{"a":0.' + b"1" * 4400 + b"}", None, id="B2-long-fraction-in-range"),
+        pytest.param(b'{"a":-1e309}', "B2", id="B2-range-negative"),
+        pytest.param(b'{"a":1e-400}', None, id="B2-too-small-is-zero"),
+        pytest.param(b'{"a":1e309,"a":1}', "B2", id="B2-in-a-lost-duplicate"),
+        pytest.param(b'{"a":' * 511 + b"[]" + b"}" * 511, None, id="B7-512"),
+        pytest.param(b'{"a":' * 512 + b"[]" + b"}" * 512, "B7", id="B7-513"),
+        pytest.param(b'{"a":' * 512 + b"[" + b"}" * 512, "B7", id="B7-before-the-syntax"),
+        pytest.param(b'{"a":[' + b"[]," * 600 + b"1]}", None, id="B7-wide-is-not-deep"),
+        pytest.param(b"null", "B3", id="B3-null"),
+        pytest.param(b"1" * 4301, "B2", id="B2-before-B3"),
+    ],
+)
+def test_rule(body, rule):
+    if rule is None:
+        assert parses(body)
+        assert accepts(body)
+        return
+    with pytest.raises(Unacceptable) as refusal:
+        parse(body)
+    assert refusal.value.rule == rule
+    assert not accepts(body)
+
+
+def test_hostile_body_is_read_once():
+    """[B7] no pattern looks at every character from every other one: this ends at once."""
+    with pytest.raises(Unacceptable):
+        parse(b"[" * 600 + b'"' + b'\\"' * 500_000)
+
+
+def test_lowered_limit_of_the_interpreter():
+    """[B2 V3 T3] a limit that the user lowered for himself changes nothing."""
+    if not hasattr(sys, "set_int_max_str_digits"):
+        pytest.fail("this Python has no limit on digits: it is older than any that is supported")
+    program = """
+        import sys
+        sys.set_int_max_str_digits(640)
+        from pytest_tdpostback.protocol.body import Unacceptable, duplicate_keys, parse
+        from pytest_tdpostback.protocol.record import as_string, record_time
+        digits = "9" * 4300
+        value = parse(b'{"a":{"k":[' + digits.encode() + b']},"b":' + digits.encode() + b"}")
+        assert value["b"] == 10 ** 4300 - 1
+        assert as_string(value["b"]) == digits
+        assert as_string(value["a"]) == '{"k":[' + digits + "]}"
+        assert duplicate_keys(b'{"a":' + digits.encode() + b',"a":1}') == ["a"]
+        assert record_time(value["b"], 0).rule == record_time(digits, 0).rule == "T3"
+        try:
+            parse(b'{"a":' + b"9" * 4301 + b"}")
+        except Unacceptable as refusal:
+            assert refusal.rule == "B2"
+        else:
+            raise AssertionError
+    """
+    source = "\n".join(line[8:] for line in program.splitlines())
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "keys"),
+    [
+        pytest.param(b'{"a":1,"b":2}', [], id="B5-none"),
+        pytest.param(b'{"a":1,"b":1,"a":2,"b":2,"a":3}', ["a", "b"], id="B5-two-keys"),
+        pytest.param(b'{"a":{"a":1},"b":[{"a":1},{"a":2}]}', [], id="B5-not-across-objects"),
+        pytest.param(b'{"o":{"k":1,"k":2},"k":3}', ["k"], id="B5-nested"),
+        pytest.param(rb'{"a":1,"\u0061":2}', ["a"], id="B5-escaped"),
+    ],
+)
+def test_duplicate_keys(body, keys):
+    assert duplicate_keys(body) == keys

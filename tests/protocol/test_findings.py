@@ -1,0 +1,132 @@
+"""What the service would change or lose in silence, event by event, and nothing of a clean one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.protocol.requests import JSON, KEY, NOW, PATH, double, send
+
+TYPED = (("Content-Type", "application/json"),)
+TWICE = (*JSON, ("x-td-write-key", "1/b"))
+PIXEL = f"{PATH}?td_format=pixel&td_write_key={KEY}"
+
+
+def found(postback, **request):
+    event = send(postback, **request)
+    return [(finding.rule, finding.column) for finding in event.findings]
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        pytest.param({}, [], id="clean-post"),
+        pytest.param(
+            {"body": f'{{"td_record_time":{NOW},"a_1":[]}}'.encode()}, [], id="clean-time"
+        ),
+        pytest.param({"target": f"{PIXEL}&a=1", "method": "GET"}, [], id="clean-pixel"),
+        pytest.param({"target": f"{PATH}?td_write_key={KEY}"}, [], id="clean-key-beside-the-body"),
+        pytest.param({"target": f"{PATH}/"}, [("R3", None)], id="R3"),
+        pytest.param({"target": PATH.replace("test_db", "DB")}, [("R8", None)], id="R8"),
+        pytest.param({"body": b'{"a":1,"a":2}'}, [("B5", "a")], id="B5"),
+        pytest.param(
+            {"body": b"", "headers": JSON[1:], "target": f"{PATH}?a=1"}, [("B9", None)], id="B9"
+        ),
+        pytest.param({"target": f"{PATH}?a=1&a=2&b=3"}, [("B10", "a"), ("B10", "b")], id="B10"),
+        pytest.param(
+            {"target": f"{PATH}?td_write_key=1/a&td_write_key={KEY}", "headers": TYPED},
+            [("P9", "td_write_key")],
+            id="P9-key",
+        ),
+        pytest.param({"body": b'{"td_record_time":1}'}, [("T3", "td_record_time")], id="T3"),
+        pytest.param({"body": b'{"td_record_time":null}'}, [("T5", "td_record_time")], id="T5"),
+        pytest.param({"body": b'{"time":1}'}, [("T6", "time")], id="T6"),
+        pytest.param({"target": f"{PIXEL}&time=1", "method": "GET"}, [("T6", "time")], id="T6-url"),
+        pytest.param({"body": b'{"A":1,"1b":{"C":1}}'}, [("C1", "A"), ("C1", "1b")], id="C1"),
+        pytest.param({"target": f"{PIXEL}&A=1", "method": "GET"}, [("C1", "A")], id="C1-url"),
+        pytest.param(
+            {"target": PIXEL.replace("td_format=pixel&", ""), "method": "GET"},
+            [("P6", None)],
+            id="P6",
+        ),
+        pytest.param({"target": f"{PIXEL}&a=1&a=1", "method": "GET"}, [("P9", "a")], id="P9"),
+    ],
+)
+def test_finding(request_, expected):
+    assert found(double(), **request_) == expected
+
+
+def test_stored_parameters():
+    """[B10] stored beside the body they are judged like it, and are no finding themselves."""
+    postback = double(url_parameters="store")
+    assert found(postback, target=f"{PATH}?a=1") == []
+    expected = [("P9", "A"), ("T5", "td_record_time"), ("T6", "time"), ("C1", "A")]
+    query = "A=1&A=2&time=1&td_record_time=x"
+    assert found(postback, target=f"{PATH}?{query}") == expected
+
+
+def test_none_of_a_refused_event():
+    """[B3] what is refused has a rule and a reason instead."""
+    assert found(double(), body=b"[]", target=f"{PATH}/?a=1") == []
+
+
+def wide(first, last):
+    return json.dumps({f"c{number}": 1 for number in range(first, last)}).encode()
+
+
+class TestColumns:
+    """[C2] the event that brings its table above 512 columns."""
+
+    def test_one_event(self):
+        assert found(double(), body=wide(0, 512)) == []
+        assert found(double(), body=wide(0, 513)) == [("C2", None)]
+
+    def test_several_events(self):
+        postback = double()
+        assert found(postback, body=wide(0, 300)) == []
+        assert found(postback, body=wide(200, 512)) == []
+        assert found(postback, body=wide(512, 513)) == [("C2", None)]
+        assert found(postback, body=wide(513, 600)) == []
+        assert [len(event.findings) for event in postback.events] == [0, 0, 1, 0]
+
+    def test_time_is_no_further_column(self):
+        body = wide(0, 512)[:-1] + f',"td_record_time":{NOW}}}'.encode()
+        assert found(double(), body=body) == []
+
+    def test_tables_apart(self):
+        postback = double()
+        assert found(postback, body=wide(0, 512)) == []
+        assert found(postback, body=wide(512, 600), target=f"{PATH}_2") == []
+
+    def test_what_was_rejected_brings_no_column(self):
+        postback = double()
+        wrong = (*TYPED, ("X-TD-Write-Key", "1/wrong"))
+        assert found(postback, body=wide(0, 600), headers=wrong) == []
+        assert found(postback, body=wide(0, 512)) == []
+
+    def test_forgotten_with_the_events(self):
+        postback = double()
+        send(postback, body=wide(0, 512))
+        postback.clear()
+        assert found(postback, body=wide(512, 600)) == []
+
+    def test_late_event_before_those_counted(self):
+        """Held events come in later, but in the order of their arrival."""
+        postback = double()
+        with postback.hold_validation():
+            first = send(postback, body=wide(0, 512))
+            second = send(postback, body=wide(512, 513))
+            assert first.findings == second.findings == []
+        postback.settle()
+        assert [finding.rule for finding in second.findings] == ["C2"]
+        assert first.findings == []
+
+
+def test_repeated_headers():
+    """[A4] only a server of our own sees them apart: the wire table has the requests."""
+    from pytest_tdpostback.protocol.findings import findings
+    from tests.protocol.requests import judged
+
+    request, verdict, settings = judged(headers=TWICE)
+    assert [each.rule for each in findings(request, verdict, settings, NOW)] == ["A4"]

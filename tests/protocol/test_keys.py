@@ -1,0 +1,118 @@
+"""Write keys: which are valid for what, and how they are shown."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from pytest_tdpostback import ConfigurationError
+from pytest_tdpostback.protocol.request import Head, PostbackRequest
+from pytest_tdpostback.protocol.secrets import WriteKey, shortened, without_keys
+from tests.protocol.requests import KEY, PATH, double, send
+
+
+def sent_with(postback, key, table="test_tbl"):
+    headers = (("Content-Type", "application/json"), ("X-TD-Write-Key", key))
+    event = send(postback, target=PATH.replace("test_tbl", table), headers=headers)
+    postback.settle()
+    return event.rule
+
+
+@pytest.mark.parametrize(
+    "key", ["", "a", "a/", "/b", "a/b/c", " a/b", "a/b\n", "a b/c", 12345, b"a/b"], ids=repr
+)
+def test_malformed(key):
+    """[A7] what is no key cannot be added."""
+    with pytest.raises(ConfigurationError, match="account/secret"):
+        double().keys.add(key)
+
+
+@pytest.mark.parametrize(
+    ("limits", "rule"),
+    [
+        pytest.param({}, None, id="Y4-no-limit"),
+        pytest.param({"databases": "test_db"}, None, id="Y4-database"),
+        pytest.param({"databases": ["other"]}, "A5", id="Y4-other-database"),
+        pytest.param({"databases": []}, "A5", id="Y4-no-database"),
+        pytest.param({"tables": "test_tbl"}, None, id="Y4-table"),
+        pytest.param({"tables": {"test_db.test_tbl"}}, None, id="Y4-full-name"),
+        pytest.param({"tables": ["other.test_tbl"]}, "A5", id="Y4-table-of-another-database"),
+        pytest.param({"databases": "test_db", "tables": "other"}, "A5", id="Y4-both"),
+    ],
+)
+def test_scope(limits, rule):
+    postback = double()
+    assert sent_with(postback, postback.keys.add("1/a", **limits)) == rule
+
+
+@pytest.mark.parametrize("limits", [{"databases": [1]}, {"tables": [""]}], ids=str)
+def test_no_name(limits):
+    with pytest.raises(ConfigurationError, match="is no name"):
+        double().keys.add(**limits)
+
+
+@pytest.mark.parametrize(
+    ("profile", "rule"), [("openapi-1.0.0", "A5"), ("article-2015", "A6"), ("v2-2.0.0", "A5")]
+)
+def test_revoked(profile, rule):
+    """[Y4] a revoked key is an unknown one, also where any key will do."""
+    postback = double(profile=profile)
+    assert sent_with(postback, KEY) is None
+    postback.keys.revoke(KEY)
+    postback.keys.accept_any()
+    assert sent_with(postback, KEY) == rule
+    assert sent_with(postback, "9/any") is None
+    postback.keys.add(KEY)
+    assert sent_with(postback, KEY) is None
+
+
+def test_revoked_while_pending():
+    """[Y4] what is pending is judged by the keys of its validation."""
+    postback = double()
+    with postback.hold_validation():
+        event = send(postback)
+        postback.keys.revoke(KEY)
+        assert event.state == "pending"
+    postback.settle()
+    assert (event.state, event.rule, event.record) == ("rejected", "A5", None)
+
+
+def test_never_added():
+    with pytest.raises(ConfigurationError, match="never added") as error:
+        double().keys.revoke("777/secret-of-somebody")
+    assert "secret-of-somebody" not in str(error.value)
+
+
+def test_shown_shortened():
+    """[W4] what is printed of a request holds no key."""
+    fields = [("Authorization", "TD1 123/topsecret"), ("X-TD-Write-Key", "123/topsecret")]
+    fields.append(("Referer", "http://x/?td_write_key=123%2Ftopsecret"))
+    head = Head.of("POST", f"{PATH}?td_write_key=123/topsecret&a=1", fields)
+    shown = repr(
+        (PostbackRequest(head, b"", "p"), head.headers, head.target, head.headers["Referer"])
+    )
+    assert "topsecret" not in shown
+    assert head.headers["x-td-write-key"] == "123/topsecret"
+    assert head.target.endswith("123/topsecret&a=1")
+
+
+def test_copies_stay_short():
+    key = WriteKey("123/topsecret")
+    for again in (copy.copy(key), copy.deepcopy(key), pickle.loads(pickle.dumps(key))):
+        assert (again, repr(again)) == (key, repr(key))
+    assert repr(key) == "'123/top…'"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("td_write_key=1/abcdef&a=1", "td_write_key=1/abc…&a=1"),
+        ("X-TD-Write-Key: 1/abcdef", "X-TD-Write-Key: 1/abc…"),
+        ("no key here", "no key here"),
+    ],
+)
+def test_text_without_keys(text, expected):
+    assert without_keys(text) == expected
+    assert shortened("ab") == "a…"
