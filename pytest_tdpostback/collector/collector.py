@@ -83,7 +83,7 @@ class Collector:
             seq = log.first + index
             if self.intervene is not None:
                 request = PostbackRequest(head, body, peer)
-                intervention = self.intervene(seq, request, verdict, refusal)
+                intervention = self._intervention(index, request, verdict, refusal)
                 if intervention is not None:
                     answer = self._answer(head, plan, refusal, seq, now)
                     return self._intervened(index, plan, answer, refusal, intervention)
@@ -293,6 +293,18 @@ class Collector:
             self._second = second
             self._date = answers.http_date(now)
         return self._date
+
+    def _intervention(
+        self, index: int, request: PostbackRequest, verdict: Verdict, refusal: Refusal | None
+    ) -> Intervention | None:
+        assert self.intervene is not None
+        try:
+            return self.intervene(self.log.first + index, request, verdict, refusal)
+        except BaseException:
+            self.log.statuses[index] = 500
+            self.log.decide(index, EventState.LOST)
+            self.announce(index)
+            raise
 
     def _intervened(
         self,

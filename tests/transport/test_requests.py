@@ -1,0 +1,276 @@
+"""Requests on a connection: one after the other, in pieces, and in the odd forms HTTP allows."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+
+import pytest
+
+from pytest_tdpostback.transport.channel import SocketChannel
+from tests.transport.senders import (
+    BODY,
+    KEY,
+    Desk,
+    Sender,
+    chunked,
+    outcome,
+    request,
+    statuses,
+    talk,
+)
+
+OK = [200]
+
+
+@pytest.fixture
+def desk():
+    return Desk()
+
+
+def bodies(result):
+    return [body for _, body, _, _ in result.events]
+
+
+def test_a_connection_serves_request_after_request(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    headers = {"Content-Type": "application/json", "X-TD-Write-Key": KEY}
+    socks = set()
+    for number in range(20):
+        body = json.dumps({"id": number})
+        connection.request("POST", "/postback/v3/event/shop/orders", body, headers)
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, b"{}")
+        assert response.getheader("Connection") == "keep-alive"
+        socks.add(connection.sock)
+    connection.close()
+    assert len(socks) == 1
+    server.postback.settle()
+    assert [event.payload["id"] for event in server.postback.events] == list(range(20))
+
+
+def test_pipelined_requests_are_answered_in_order(desk):
+    wanted = [200, 404, 200, 400, 200]
+    good, missing, broken = request(), request(target=b"/"), request(b"{")
+    result = outcome(desk, [good + missing + good + broken + good])
+    assert statuses(result.answers) == wanted
+    assert [status for _, _, status, _ in result.events] == wanted
+
+
+def test_known_and_unknown_heads_take_turns(desk):
+    known = [request(b'{"n":%d}' % number) for number in range(10)]
+    other = [request(b'{"n":%d}' % number, b"X-N: %d" % number) for number in range(10)]
+    mixed = [each for pair in zip(known, other, strict=True) for each in pair]
+    result = outcome(desk, [b"".join(mixed)] * 3)
+    assert statuses(result.answers) == OK * 60
+    assert bodies(result) == [each[-7:] for each in mixed] * 3
+
+
+@pytest.mark.parametrize("rounds", [1, 3], ids=["unknown", "known"])
+def test_every_split_of_a_request_comes_to_the_same(desk, rounds):
+    whole = request()
+    for at in range(len(whole)):
+        result = outcome(desk, [whole[:at], whole[at:]] * rounds)
+        assert statuses(result.answers) == OK * rounds
+        assert bodies(result) == [BODY] * rounds
+        assert not result.owing
+
+
+def test_a_known_head_waits_for_its_body(desk):
+    outcome(desk, [request()] * 3)
+    head = request()[: -len(BODY)]
+    result = outcome(desk, [head, BODY[:3]])
+    assert result.owing
+    assert not result.answers
+    result = outcome(desk, [head, BODY[:3], BODY[3:] + head, BODY])
+    assert bodies(result) == [BODY, BODY]
+    assert not result.owing
+
+
+def test_a_head_is_recognised_when_it_comes_again(desk, monkeypatch):
+    outcome(desk, [request()] * 2)
+    monkeypatch.setattr("pytest_tdpostback.transport.connection.Parser", None)
+    assert statuses(outcome(desk, [request()]).answers) == OK
+
+
+def test_heads_that_never_repeat_do_not_fill_the_memory(desk):
+    for number in range(5000):
+        outcome(desk, [request(BODY, b"traceparent: %d" % number)])
+    assert not desk.heads._known
+    assert len(desk.heads._seen) <= 1024
+
+
+def test_chunks_and_trailers(desk):
+    trailer = b"0\r\nX-Sum: 1\r\nHost: other\r\n\r\n"
+    result = outcome(desk, [chunked(b'{"id"', b":1", b"}", end=trailer) + request()])
+    assert statuses(result.answers) == OK * 2
+    assert bodies(result) == [BODY, BODY]
+    assert b"X-Sum" not in result.events[0][0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "version"),
+    [([b"Connection: close"], b"1.1"), ([], b"1.0"), ([b"Connection: keep-alive"], b"1.0")],
+    ids=["close", "http/1.0", "http/1.0-keep-alive"],
+)
+def test_who_wants_the_end_gets_it(desk, fields, version):
+    for _ in range(3):  # the third time, the head is known
+        result = outcome(desk, [request(BODY, *fields, version=version) + request()])
+        assert statuses(result.answers) == OK
+        assert b"\r\nConnection: close\r\n" in result.answers
+        assert result.ended
+        assert bodies(result) == [BODY]
+
+
+def test_continue_comes_before_the_body(desk):
+    head = request(BODY, b"Expect: 100-continue")[: -len(BODY)]
+    assert outcome(desk, [head]).answers == b"HTTP/1.1 100 Continue\r\n\r\n"
+    result = outcome(desk, [head, BODY])
+    assert statuses(result.answers) == [100, 200]
+    assert outcome(desk, [head + BODY]).answers == result.answers
+
+
+def test_too_large_is_said_before_continue():
+    desk = Desk(max_body=10)
+    head = request(b"x" * 11, b"Expect: 100-continue")[:-11]
+    result = outcome(desk, [head])
+    assert statuses(result.answers) == [413]
+    assert result.ended
+
+
+def test_a_refused_body_is_read_on_and_the_next_request_served():
+    desk = Desk(max_body=10)
+    large = request(b"x" * 100_000)
+    result = outcome(desk, [large[:5000], large[5000:70_000], large[70_000:] + request()])
+    assert statuses(result.answers) == [413, 200]
+    assert bodies(result) == [b"", BODY]
+
+
+def test_chunks_are_counted_against_the_limit():
+    desk = Desk(max_body=10)
+    result = outcome(desk, [chunked(b"x" * 6, b"y" * 6) + request()])
+    assert statuses(result.answers) == [413, 200]
+
+
+def test_more_than_is_worth_reading_ends_the_connection(monkeypatch):
+    for module in ("parser", "connection"):
+        monkeypatch.setattr(f"pytest_tdpostback.transport.{module}.MAX_DRAIN", 1000)
+    desk = Desk(max_body=10)
+    announced = outcome(desk, [request(b"", b"Content-Length: 5000", length=False)])
+    endless = chunked(b"x" * 200_000)
+    counted = outcome(desk, [endless[:500], endless[500:100_000], endless[100_000:]])
+    for result in (announced, counted):
+        assert statuses(result.answers) == [413]
+        assert result.ended
+
+
+def test_head_has_no_body(desk):
+    result = outcome(desk, [request(b"", method=b"HEAD")] * 3)
+    assert statuses(result.answers) == [405] * 3
+    assert result.answers.count(b"\r\n\r\n{}") == 0
+    assert result.answers.count(b"Content-Length: 2\r\n") == 3
+
+
+@pytest.mark.parametrize("body", [BODY, b""], ids=["with-body", "without-body"])
+def test_an_offered_upgrade_is_not_taken(desk, body):
+    offer = [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMA"]
+    result = outcome(desk, [request(body, *offer) + request()])
+    assert statuses(result.answers) == [200 if body else 400, 200]
+    assert bodies(result) == [body, BODY]
+    assert b"\r\nUpgrade:h2c\r\n" in result.events[0][0]
+
+
+def test_an_offered_upgrade_in_single_bytes(desk):
+    data = request(BODY, b"Connection: Upgrade", b"Upgrade: h2c") + request()
+    result = outcome(desk, [data[at : at + 1] for at in range(len(data))])
+    assert statuses(result.answers) == OK * 2
+    assert bodies(result) == [BODY, BODY]
+
+
+def test_absolute_form_and_connect(desk):
+    absolute = request(target=b"http://localhost/postback/v3/event/shop/orders")
+    assert statuses(outcome(desk, [absolute]).answers) == OK
+    result = outcome(desk, [request(b"", method=b"CONNECT", target=b"localhost:443", length=False)])
+    assert statuses(result.answers) == [404]
+
+
+def test_a_half_closed_connection_is_answered(server):
+    assert talk(server.port, request() * 3) == OK * 3
+
+
+def test_a_sender_that_does_not_read_is_not_read_from(desk):
+    connection, wire = desk.connect()
+    connection.data_received(request() * 3)
+    before = len(wire.written)
+    connection.pause_writing()
+    connection.data_received(request() * 2)
+    assert wire.paused
+    assert len(wire.written) == before
+    connection.resume_writing()
+    assert not wire.paused
+    assert statuses(wire.written) == OK * 5
+
+
+def test_an_answer_on_its_way_is_no_reason_to_look_at_the_key(desk):
+    connection, wire = desk.connect()
+    write = wire.write
+    wire.write = lambda data: (write(data), connection.pause_writing())[0]
+    connection.data_received(request())
+    log = desk.collector().log
+    assert str(log.state(0)) == "pending"
+    connection.resume_writing()
+    assert str(log.state(0)) == "ingested"
+
+
+def test_many_answers_to_a_sender_that_reads_them_in_the_end(server):
+    count = 20_000
+    with Sender(server.port) as sender:
+        sending = threading.Thread(target=sender.send, args=[request() * count])
+        sending.start()
+        sending.join(1)  # more than the sockets' buffers take would be left to send by now
+        answers = sender.read(answers=count)
+        sending.join(20)
+    assert statuses(answers) == OK * count
+    server.postback.settle()
+    assert len(server.postback.records("shop", "orders")) == count
+
+
+def test_an_error_of_ours_reaches_the_test(server):
+    def fail(*_):
+        raise LookupError("on purpose")
+
+    server.collector.intervene = fail
+    assert talk(server.port, request()) == [500]
+    server.collector.intervene = None
+    with pytest.raises(LookupError, match="on purpose"):
+        server.check()
+
+
+def test_an_error_in_the_loop_reaches_the_test(server):
+    def fail():
+        raise LookupError("in the loop")
+
+    done = threading.Event()
+    server.loop.call(fail)
+    server.loop.call(done.set)
+    assert done.wait(20)
+    with pytest.raises(LookupError, match="in the loop"):
+        server.check()
+
+
+def test_the_key_is_looked_up_after_the_answer(server, monkeypatch):
+    order = []
+    fault = server.collector.keys.fault
+    send = SocketChannel.write
+    monkeypatch.setattr(
+        SocketChannel, "write", lambda self, data: (order.append("answer"), send(self, data))[1]
+    )
+    monkeypatch.setattr(
+        server.collector.keys, "fault", lambda *what: (order.append("key"), fault(*what))[1]
+    )
+    with Sender(server.port) as sender:
+        sender.send(request())
+        sender.read(answers=1)
+    server.postback.settle()
+    assert order == ["answer", "key"]
