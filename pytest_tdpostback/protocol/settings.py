@@ -21,12 +21,12 @@ MIB = 1024 * 1024
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
 
 
-def _choice(*choices: str, help: str, rule: str) -> Any:
-    return field(default=choices[0], metadata={"choices": choices, "help": help, "rule": rule})
+def _choice(*choices: str, **metadata: str) -> Any:
+    return field(default=choices[0], metadata={"choices": choices, **metadata})
 
 
-def _value(default: Any, convert: Any, *, help: str, rule: str = "") -> Any:
-    return field(default=default, metadata={"convert": convert, "help": help, "rule": rule})
+def _value(default: Any, convert: Any, *, rule: str = "", **metadata: str) -> Any:
+    return field(default=default, metadata={"convert": convert, "rule": rule, **metadata})
 
 
 def _profile(value: Any) -> Profile | None:
@@ -84,6 +84,12 @@ def _hosts(value: Any) -> tuple[str, ...]:
     return hosts
 
 
+def _among(choices: tuple[str, ...], value: Any) -> Any:
+    if value not in choices:
+        raise ValueError(_one_of(choices))
+    return value
+
+
 def _one_of(choices: list[str] | tuple[str, ...]) -> str:
     return "one of " + ", ".join(choices)
 
@@ -95,7 +101,7 @@ class Settings:
     Raises `ConfigurationError` where a value is not acceptable.
     """
 
-    profile: Profile | None = _value(
+    profile: Profile | None = _value(  # noqa: RUF009 - makes a field, as the others do
         None,
         _profile,
         rule="A6",
@@ -184,16 +190,12 @@ def checked(row: Field[Any], value: Any, where: str) -> Any:
     __tracebackhide__ = True
     choices = row.metadata.get("choices")
     try:
-        if choices is None:
-            return row.metadata["convert"](value)
-        if value not in choices:
-            raise ValueError(_one_of(choices))
+        return row.metadata["convert"](value) if choices is None else _among(choices, value)
     except ValueError as error:
         origin = f"{where}: " if where else ""
         raise ConfigurationError(
             f"{origin}{row.name}={value!r} is not valid; give {error}"
         ) from None
-    return value
 
 
 def _known(known: Mapping[str, Field[Any]], name: str, where: str) -> Field[Any]:

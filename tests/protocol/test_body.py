@@ -31,9 +31,11 @@ def accepts(body):
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         return False
-    stack, state, at, top = [], "value", 0, None
+    stack: list[str] = []
+    state, at, top = "value", 0, None
     while token := TOKEN.match(text, at):
-        at, kind, word = token.end(), token.lastgroup, token[token.lastgroup]
+        kind = str(token.lastgroup)
+        at, word = token.end(), token[kind]
         if kind == "end":
             return state == "done" and top == "{"
         top = top or word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.protocol.requests import JSON, KEY, PATH, double, send
 LARGE = b'{"a":"' + b"x" * 600 + b'"}'
 
 # Each fault changes a request that is in order; they stand in the order in which they are judged.
-FAULTS = {
+FAULTS: dict[str, dict[str, Any]] = {
     "R6": {"path": "/elsewhere"},
     "R4": {"method": "PUT"},
     "R2": {"table": "bad-name"},

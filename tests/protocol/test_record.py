@@ -98,7 +98,8 @@ def test_body():
 
 def test_time_of_receipt_is_cut():
     """[T7] to whole seconds."""
-    assert row(*judged(), received_at=NOW + 0.999)["time"] == str(NOW)
+    request, verdict, settings = judged()
+    assert row(request, verdict, settings, received_at=NOW + 0.999)["time"] == str(NOW)
 
 
 @pytest.mark.parametrize(
