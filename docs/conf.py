@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from pytest_tdpostback import __version__
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from docs import fidelity_page
+
+fidelity_page.write()
 
 project = "pytest-tdpostback"
 author = "The pytest-tdpostback developers"

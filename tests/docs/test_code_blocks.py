@@ -4,8 +4,8 @@ What is done with a block depends on its language:
 
 - ``python`` with a ``def test_``: runs under pytest, and every test passes;
 - other ``python``: is executed;
-- ``console``: commands stand behind ``$``; ``tdpostback`` is run and has to print the lines below
-  it (``...`` stands for anything), any other command needs an entry in ``NOT_RUN``;
+- ``console``: commands stand behind ``$``; ``tdpostback`` and ``pytest --pyargs`` are run and have
+  to print the lines below (``...`` stands for anything), any other needs an entry in ``NOT_RUN``;
 - ``toml`` and ``json``: are parsed; ``text``, ``ini`` and ``html``: are only shown.
 
 A comment on the line above says more: ``<!-- fails: text -->`` wants a failure that shows the text;
@@ -33,6 +33,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = {
     "pip install ": "what it installs is what is being tested",
     "python3 -m venv ": "the tests of the wheel run the first such command, CI the second",
+    "pytest --pyargs pytest_tdpostback.conformance --tdpostback-target https://": "needs a key",
 }
 
 FENCE = re.compile(
@@ -133,7 +134,8 @@ def run_console(block, pytester):
     for command, expected in commands:
         if command.startswith(tuple(NOT_RUN)):
             continue
-        assert command.startswith("tdpostback "), f"NOT_RUN needs a reason for: {command}"
+        known = command.startswith(("tdpostback ", "pytest --pyargs "))
+        assert known, f"NOT_RUN needs a reason for: {command}"
         output = run("sh", "-c", command, cwd=pytester.path)
         matches = doctest.OutputChecker().check_output(expected, output, doctest.ELLIPSIS)
         assert matches or not expected, output
