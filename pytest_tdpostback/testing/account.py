@@ -36,18 +36,20 @@ class Account:
         states = (self.refused, self.pending, self.ingested, self.rejected, self.lost)
         return self.sent == sum(states)
 
-    def lines(self) -> list[str]:
-        """It in words: the balance, then a line for each thing a fault hid from a sender."""
-        balance = (
+    def __str__(self) -> str:
+        return (
             f"{self.sent} sent = {self.refused} refused + {self.pending} pending"
             f" + {self.ingested} ingested + {self.rejected} rejected + {self.lost} lost"
         )
+
+    def notes(self) -> list[str]:
+        """What faults hid from senders, a line for each sort of it."""
         notes = {
             "stored although no whole answer reached its sender": self.unheard,
             "stored more than once": self.duplicated,
             "answered 200 and not stored": self.deceived,
         }
-        return [balance, *(f"{number} {what}" for what, number in notes.items() if number)]
+        return [f"{number} {what}" for what, number in notes.items() if number]
 
 
 def account(collector: Collector) -> Account:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..collector.keys import WriteKeys
     from ..protocol.settings import Settings
     from ..transport.faults import Faults
+    from .account import Account
     from .event import Event, Record
     from .server import PostbackServer
 
@@ -114,6 +115,13 @@ class Postback(Assertions, Doors):
                 for index in indexes
             )
         return Records(self._collector, log, rows)
+
+    @property
+    def account(self) -> Account:
+        """How many events are in each state, and what faults hid from their senders."""
+        from .account import account
+
+        return account(self._collector)
 
     @property
     def auth_failures(self) -> Sequence[Event]:

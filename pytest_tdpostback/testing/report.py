@@ -41,7 +41,7 @@ def _of(postback: Postback) -> str:
     head, tail = events, events[:0]
     if len(events) > 2 * ENDS:
         head, tail = events[:ENDS], events[-ENDS:]
-    lines = [f"{account(events)}, at {postback.url}"]
+    lines = [f"{account(events)}, at {postback.url}", *postback.account.notes()]
     lines += [line for event in head for line in _told(event)]
     if tail:
         lines.append(f"… {len(events) - 2 * ENDS} more …")

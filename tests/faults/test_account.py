@@ -7,7 +7,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_tdpostback import PostbackServer
-from pytest_tdpostback.testing.account import account
 from tests.faults.senders import ERROR, Sender, read_answer
 
 FAULTS = {
@@ -57,7 +56,7 @@ def test_balance(server, story):
                     seen.append(sender.by_socket(EVENTS[kind]))
     postback.settle()
 
-    result = account(postback._collector)
+    result = postback.account
     events = postback.events
 
     assert result.balanced
@@ -87,8 +86,9 @@ def test_account_in_words(tdpostback):
     sender.by_socket(["no object"])
     tdpostback.settle()
 
-    assert account(tdpostback._collector).lines() == [
-        "6 sent = 1 refused + 0 pending + 2 ingested + 0 rejected + 3 lost",
+    result = tdpostback.account
+    assert str(result) == "6 sent = 1 refused + 0 pending + 2 ingested + 0 rejected + 3 lost"
+    assert result.notes() == [
         "1 stored although no whole answer reached its sender",
         "1 stored more than once",
         "1 answered 200 and not stored",
@@ -98,9 +98,9 @@ def test_account_in_words(tdpostback):
 def test_account_of_a_quiet_test(tdpostback):
     with tdpostback.hold_validation():
         Sender(tdpostback).by_socket({"id": 1})
-        assert account(tdpostback._collector).lines() == [
-            "1 sent = 0 refused + 1 pending + 0 ingested + 0 rejected + 0 lost"
-        ]
+        result = tdpostback.account
+    assert str(result) == "1 sent = 0 refused + 1 pending + 0 ingested + 0 rejected + 0 lost"
+    assert not result.notes()
 
 
 def test_cut_answers_count_as_unheard_whatever_got_out(tdpostback):
@@ -110,7 +110,31 @@ def test_cut_answers_count_as_unheard_whatever_got_out(tdpostback):
             sender.by_socket({"id": after})
     tdpostback.settle()
 
-    result = account(tdpostback._collector)
+    result = tdpostback.account
 
     assert [event.status for event in tdpostback.events] == [None, 200, 200, 200]
     assert (result.ingested, result.unheard) == (4, 3)
+
+
+def test_a_failed_test_shows_what_faults_hid(pytester):
+    pytester.makepyfile(
+        """
+        from tests.faults.senders import Sender
+
+        def test_one(tdpostback):
+            tdpostback.faults.sequence(["garbage", "drop"])
+            for number in range(3):
+                Sender(tdpostback).by_socket({"id": number})
+            assert False
+        """
+    )
+
+    result = pytester.runpytest_inprocess()
+
+    result.stdout.fnmatch_lines(
+        [
+            "*3 events: * at http://127.0.0.1:*",
+            "1 stored although no whole answer reached its sender",
+            "1 answered 200 and not stored",
+        ]
+    )

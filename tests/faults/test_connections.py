@@ -291,3 +291,25 @@ def test_head_request_under_a_delay_has_no_body(tdpostback):
 
     assert data.startswith(b"HTTP/1.1 405 ")
     assert data.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda f: f.reset("storing"), lambda f: f.reset("answer"), lambda f: f.outage(60)]
+)
+def test_reset_is_a_reset_on_the_wire(tdpostback, make):
+    sender = Sender(tdpostback)
+    make(tdpostback.faults)
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 1}))
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+
+
+def test_a_cut_answer_ends_without_a_reset(tdpostback):
+    sender = Sender(tdpostback)
+    tdpostback.faults.truncate(after=5)
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 1}))
+        assert b"".join(iter(lambda: sock.recv(1), b"")) == b"HTTP/"
