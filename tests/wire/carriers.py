@@ -81,7 +81,12 @@ def over_socket(url: str, pieces: Iterator[bytes] | list[bytes], replies: int) -
     with closing(connected(url)) as sock:
         for piece in pieces:
             sock.sendall(piece)
-        stream = sock.makefile("rb")
+        return read_replies(sock, replies)
+
+
+def read_replies(sock: socket.socket, replies: int) -> list[Reply]:
+    """As many replies as are expected."""
+    with sock.makefile("rb") as stream:
         return [_reply(stream) for _ in range(replies)]
 
 

@@ -36,6 +36,8 @@ def doubles() -> Iterator[Callable[..., Postback]]:
             return postback
 
         yield double
+        for server in running.values():
+            server.postback.clear()  # every case has looked at its own rejections
 
 
 @pytest.fixture(scope="session")
