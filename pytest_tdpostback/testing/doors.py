@@ -78,10 +78,11 @@ class Doors:
         """Let connections of this process to the service's hosts end here, while it lasts.
 
         The ports 80 and 443 of every known host, of the setting `extra_hosts` and of `hosts` lead
-        to this double, over real sockets; TLS is verified by the client, against the run's authority.
+        to this double, over real sockets; the client verifies TLS, against the run's authority.
         `block_network` refuses every connection to another host that is not this machine, with a
         `BlockedConnection` that names it. Of several redirects the last one decides; when all have
-        ended, everything is as it was. Raises `ConfigurationError` where the extra `tls` is not installed.
+        ended, everything is as it was.
+        Raises `ConfigurationError` where the extra `tls` is not installed.
         """
         from ..transport import redirect
 

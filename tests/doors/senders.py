@@ -69,18 +69,18 @@ async def httpx_async(key, url=URL, **event):
 
 async def aiohttp_async(key, url=URL, **event):
     timeout = aiohttp.ClientTimeout(20)
-    async with aiohttp.ClientSession(timeout=timeout) as sender:
-        async with sender.post(url, headers=headers(key), json=event) as answer:
-            return answer.status
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as sender,
+        sender.post(url, headers=headers(key), json=event) as answer,
+    ):
+        return answer.status
 
 
 async def streams_async(key, url=URL, **event):
     """What asyncio itself offers."""
     place = urllib.request.urlparse(url)
     tls = context if place.scheme == "https" else None
-    reader, writer = await asyncio.open_connection(
-        place.hostname, 443 if tls else 80, ssl=tls
-    )
+    reader, writer = await asyncio.open_connection(place.hostname, 443 if tls else 80, ssl=tls)
     fields = {"Host": place.hostname, **headers(key), "Connection": "close"}
     body = json.dumps(event).encode()
     lines = [f"POST {place.path} HTTP/1.1", f"Content-Length: {len(body)}"]

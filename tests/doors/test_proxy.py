@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import shutil
-import socket
 import ssl
 import subprocess
 from urllib.parse import urlsplit
@@ -230,6 +229,9 @@ def test_java_reads_the_key_store(tdpostback):
     store = environment["SSL_CERT_FILE"].replace("bundle.pem", "bundle.jks")
     listed = subprocess.run(
         [keytool, "-list", "-keystore", store, "-storepass", "changeit"],
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     ).stdout
     assert listed.count("trustedCertEntry") > 20

@@ -8,13 +8,15 @@ import socket
 import ssl
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from typing import Any
 from urllib.error import HTTPError
 
 import pytest
 import requests
+import trustme
 
-from pytest_tdpostback import ConfigurationError
+from pytest_tdpostback import ConfigurationError, PostbackServer
 from pytest_tdpostback.errors import BlockedConnection
 from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT
 from tests.doors import senders
@@ -46,6 +48,13 @@ def all_is_as_it_was():
     before = replaceable()
     yield
     assert replaceable() == before
+
+
+@pytest.fixture
+def connected(tdpostback):
+    """A socket that was connected to the service, and a redirect in force."""
+    with tdpostback.redirect(), socket.create_connection((HOST, 443)) as sock:
+        yield sock
 
 
 # every client
@@ -84,7 +93,7 @@ def test_refuses_other_hosts_when_the_network_is_blocked(tdpostback, send):
     with tdpostback.redirect(block_network=True):
         for url in ("https://example.org/x", "http://example.org/x", "https://192.0.2.7/x"):
             host = url.split("/")[2]
-            with pytest.raises(Exception) as caught:  # noqa: B017, PT011 - see below
+            with pytest.raises(Exception) as caught:  # noqa: PT011 - see below
                 send(tdpostback.write_key, url)
             blocked = alone(caught.value)
             assert isinstance(blocked, BlockedConnection)
@@ -105,6 +114,12 @@ def alone(error):
     return error
 
 
+def peer_of(address):
+    """Where a connection to an address really goes."""
+    with socket.create_connection(address, timeout=20) as sock:
+        return sock.getpeername()[0]
+
+
 def status_of(send, *args, **event):
     try:
         return send(*args, **event)
@@ -122,17 +137,16 @@ def test_knows_the_hosts_a_test_adds(tdpostback):
 
 
 def test_says_what_is_no_host(tdpostback):
+    wrong = tdpostback.redirect(hosts=["https://collect.example.org"])
     with pytest.raises(ConfigurationError, match="without scheme"):
-        with tdpostback.redirect(hosts=["https://collect.example.org"]):
-            pass
+        wrong.__enter__()
 
 
 @pytest.mark.parametrize("host", [HOST.upper(), f"{HOST}."])
 def test_knows_a_host_in_any_spelling(tdpostback, host):
     with tdpostback.redirect():
-        address = socket.getaddrinfo(host, 443)[0][4]
-        with socket.create_connection(address) as sock:
-            assert sock.getpeername()[0] == "127.0.0.1"
+        address: Any = socket.getaddrinfo(host, 443)[0][4]
+        assert peer_of(address) == "127.0.0.1"
 
 
 def test_leaves_other_hosts_alone(tdpostback, make_tdpostback):
@@ -152,9 +166,7 @@ def test_leaves_other_hosts_alone(tdpostback, make_tdpostback):
         lambda: _connected(socket.AF_INET, (HOST, 443)),
         lambda: _connected(socket.AF_INET, (socket.gethostbyname(HOST), 443)),
         lambda: _connected(socket.AF_INET, (socket.gethostbyname_ex(HOST)[2][0], 443)),
-        lambda: _connected(
-            socket.AF_INET6, socket.getaddrinfo(HOST, 443, socket.AF_INET6)[0][4]
-        ),
+        lambda: _connected(socket.AF_INET6, socket.getaddrinfo(HOST, 443, socket.AF_INET6)[0][4]),
         lambda: _connected(socket.AF_INET, (HOST, 443), "connect_ex"),
     ],
 )
@@ -172,45 +184,49 @@ def _connected(family, address, method="connect"):
 # verified
 
 
-def test_a_client_checks_the_name(tdpostback):
+def test_a_client_checks_the_name(connected):
     context = ssl.create_default_context()
-    with tdpostback.redirect(), socket.create_connection((HOST, 443)) as sock:
-        with pytest.raises(ssl.SSLCertVerificationError):
-            context.wrap_socket(sock, server_hostname="example.org")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        context.wrap_socket(connected, server_hostname="example.org")
 
 
-def test_the_certificate_names_the_service_alone(tdpostback):
+def test_the_certificate_names_the_service_alone(connected):
     context = ssl.create_default_context()
-    with tdpostback.redirect(), socket.create_connection((HOST, 443)) as sock:
-        with context.wrap_socket(sock, server_hostname=HOST) as tls:
-            names = {name for _, name in tls.getpeercert()["subjectAltName"]}
+    with context.wrap_socket(connected, server_hostname=HOST) as stream:
+        certificate: Any = stream.getpeercert()
+    names = {name for _, name in certificate["subjectAltName"]}
     assert HOST in names
     assert all(name.endswith("in.treasuredata.com") for name in names)
 
 
-def test_the_clients_context_learns_nothing(tdpostback):
+def test_the_clients_context_learns_nothing(connected):
     context = ssl.create_default_context()
     known = context.cert_store_stats()
-    with tdpostback.redirect(), socket.create_connection((HOST, 443)) as sock:
-        context.wrap_socket(sock, server_hostname=HOST).close()
+    context.wrap_socket(connected, server_hostname=HOST).close()
     assert context.cert_store_stats() == known
 
 
 def test_a_client_that_does_not_check_still_does_not(tdpostback):
-    with tdpostback.redirect():
-        with pytest.warns(Warning, match="Unverified"):
-            assert requests.post(URL, verify=False, timeout=20).status_code == 403
+    with tdpostback.redirect(), pytest.warns(Warning, match="Unverified"):
+        assert requests.post(URL, verify=False, timeout=20).status_code == 403
 
 
-def test_what_went_elsewhere_is_not_trusted(tdpostback, make_tdpostback):
-    """By a way unknown to the redirect: here a socket that is connected already."""
-    elsewhere = make_tdpostback(tls=True)
-    port = int(elsewhere.url.rpartition(":")[2])
-    context = elsewhere.ssl_context()
-    context.check_hostname = False
-    with socket.create_connection(("127.0.0.1", port)) as sock, tdpostback.redirect():
-        with pytest.raises(ssl.SSLCertVerificationError):
-            ssl.create_default_context().wrap_socket(sock, server_hostname=HOST)
+def test_what_went_elsewhere_is_not_trusted(tdpostback):
+    """By a way unknown to the redirect: here a connection that was there before."""
+    public = trustme.CA()
+    serving, context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    public.issue_cert(HOST).configure_cert(serving)
+    public.configure_trust(context)
+    with PostbackServer(ssl_context=serving) as elsewhere:
+        for redirect in (nullcontext(), tdpostback.redirect()):
+            trusted = isinstance(redirect, nullcontext)
+            reached = ("127.0.0.1", elsewhere.port)
+            with socket.create_connection(reached) as sock, redirect, refused_unless(trusted):
+                context.wrap_socket(sock, server_hostname=HOST).close()
+
+
+def refused_unless(trusted):
+    return nullcontext() if trusted else pytest.raises(ssl.SSLCertVerificationError)
 
 
 # proxies
@@ -266,14 +282,14 @@ def test_a_kept_connection_does_not_lead_to_the_double_before(make_tdpostback):
 def test_ends_with_an_exception(tdpostback):
     before = replaceable()
     with pytest.raises(ZeroDivisionError), tdpostback.redirect(block_network=True):
-        assert replaceable() != before
-        raise ZeroDivisionError
+        1 / bool(replaceable() == before)
     assert replaceable() == before
 
 
 def test_a_kept_connection_of_a_late_thread_is_heard(tdpostback):
     connection = http.client.HTTPSConnection(HOST, context=senders.context, timeout=20)
-    over, seen = threading.Event(), []
+    ready, over = threading.Event(), threading.Event()
+    seen = []
 
     def work():
         connection.connect()
@@ -282,7 +298,6 @@ def test_a_kept_connection_of_a_late_thread_is_heard(tdpostback):
         connection.request("POST", PATH, "{}", senders.headers(tdpostback.write_key))
         seen.append(connection.getresponse().status)
 
-    ready = threading.Event()
     thread = threading.Thread(target=work)
     with tdpostback.redirect():
         thread.start()
@@ -296,11 +311,11 @@ def test_a_kept_connection_of_a_late_thread_is_heard(tdpostback):
 
 def test_an_address_that_is_kept_leads_nowhere_afterwards(tdpostback):
     with tdpostback.redirect():
-        address = socket.getaddrinfo(HOST, 443, type=socket.SOCK_STREAM)[0][4]
+        address: Any = socket.getaddrinfo(HOST, 443, type=socket.SOCK_STREAM)[0][4]
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(address, timeout=20)
-    with tdpostback.redirect(), socket.create_connection(address, timeout=20) as sock:
-        assert sock.getpeername()[0] == "127.0.0.1"
+    with tdpostback.redirect():
+        assert peer_of(address) == "127.0.0.1"
 
 
 # the setting

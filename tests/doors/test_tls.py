@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 import requests
@@ -44,8 +45,11 @@ def test_a_client_that_does_not_trust_the_authority_refuses(make_tdpostback):
     double = make_tdpostback(tls=True)
     with pytest.raises(requests.exceptions.SSLError):
         send(double)
-    other = ssl.create_default_context(cafile=requests.certs.where())
-    with httpx.Client(verify=other) as client, pytest.raises(httpx.ConnectError, match="CERTIFICATE"):
+    other = ssl.create_default_context(cafile=certifi.where())
+    with (
+        httpx.Client(verify=other) as client,
+        pytest.raises(httpx.ConnectError, match="CERTIFICATE"),
+    ):
         client.get(double.url)
     assert not double.events
 
@@ -53,9 +57,9 @@ def test_a_client_that_does_not_trust_the_authority_refuses(make_tdpostback):
 def test_a_client_checks_the_name(make_tdpostback):
     double = make_tdpostback(tls=True)
     port = int(double.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port)) as sock:
-        with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
-            double.ssl_context().wrap_socket(sock, server_hostname="in.treasuredata.com")
+    mismatch = pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch")
+    with socket.create_connection(("127.0.0.1", port)) as sock, mismatch:
+        double.ssl_context().wrap_socket(sock, server_hostname="in.treasuredata.com")
 
 
 def test_a_server_of_its_own_takes_the_setting():
@@ -110,7 +114,9 @@ with PostbackServer() as server:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a leaf's key is in a file for a moment")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere a leaf's key is in a file for a moment"
+)
 def test_no_key_is_written_and_nothing_outside_the_folder():
     assert python(OPEN_EVERY_DOOR) == "bundle.jks bundle.pem ca.pem"
 
@@ -147,14 +153,12 @@ def test_a_key_is_loaded_without_memory_files_too(monkeypatch, tmp_path):
     seen = []
 
     class Context(ssl.SSLContext):
-        def load_cert_chain(self, path):
+        def load_cert_chain(self, path):  # type: ignore[override]
             seen.append(Path(path).stat().st_mode & 0o777)
             super().load_cert_chain(path)
 
     leaf = tls.authority().issue_cert("localhost")
-    tls._load_chain(
-        Context(ssl.PROTOCOL_TLS_SERVER), leaf.private_key_and_cert_chain_pem.bytes()
-    )
+    tls._load_chain(Context(ssl.PROTOCOL_TLS_SERVER), leaf.private_key_and_cert_chain_pem.bytes())
     assert seen == [0o600]
     assert not list(tmp_path.iterdir())
 

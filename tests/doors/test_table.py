@@ -1,0 +1,93 @@
+"""The table of cases of the wire, by the other doors: TLS, and clients without sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import closing
+from itertools import zip_longest
+
+import httpx
+import pytest
+import requests
+
+from tests.doors.senders import HOST
+from tests.wire.carriers import Reply, Sent, connected, read_replies
+from tests.wire.cases import ARTICLE, OPENAPI, V2
+from tests.wire.test_table import CASES, answered_as_expected, ended_as_expected
+
+CONTEXT = ssl.create_default_context()
+
+
+def tls(postback, raw, replies):
+    """Raw bytes over verified TLS to the host of the service."""
+    with postback.redirect(), closing(connected(f"https://{HOST}:443")) as sock:
+        stream = CONTEXT.wrap_socket(sock, server_hostname=HOST)
+        with closing(stream):
+            stream.sendall(raw)
+            return read_replies(stream, replies)
+
+
+def with_httpx(postback, raw, _):
+    response = postback.httpx_transport().handle_request(httpx_request(raw))
+    return [Reply(response.status_code, tuple(response.headers.multi_items()), response.content)]
+
+
+def with_async_httpx(postback, raw, _):
+    sent = postback.async_httpx_transport().handle_async_request(httpx_request(raw))
+    response = asyncio.run(sent)
+    return [Reply(response.status_code, tuple(response.headers.multi_items()), response.content)]
+
+
+def httpx_request(raw):
+    sent = Sent.of(raw)
+    url = httpx.URL(f"https://{HOST}").copy_with(raw_path=sent.target.encode())
+    return httpx.Request(sent.method, url, headers=sent.headers, content=sent.body)
+
+
+def with_requests(postback, raw, _):
+    sent = Sent.of(raw)
+    request = requests.PreparedRequest()
+    request.method, request.url = sent.method, f"https://{HOST}{sent.target}"
+    request.headers, request.body = requests.structures.CaseInsensitiveDict(sent.headers), sent.body
+    response = postback.requests_adapter().send(request, timeout=20)
+    return [Reply(response.status_code, tuple(response.raw.headers.items()), response.content)]
+
+
+NOT_BY_CLIENTS = {
+    "R1-absolute-target": "a client makes such a target for a proxy alone",
+}
+
+CARRIERS = {
+    "tls": tls,
+    "httpx": with_httpx,
+    "async-httpx": with_async_httpx,
+    "requests": with_requests,
+}
+
+
+ALL = (OPENAPI, ARTICLE, V2)
+PROFILES = {"tls": (OPENAPI,), "httpx": ALL, "async-httpx": (OPENAPI,), "requests": ALL}
+"""Two carriers share all but their first step with another; one profile shows that step."""
+
+
+def carried():
+    return [
+        pytest.param(CARRIERS[name], case, profile, id=f"{name}-{profile}-{case.id}")
+        for name in CARRIERS
+        for case in CASES
+        for profile in PROFILES[name]
+        if name == "tls" or ("wsgi" not in case.not_on and case.id not in NOT_BY_CLIENTS)
+    ]
+
+
+@pytest.mark.parametrize(("carry", "case", "profile"), carried())
+def test_case(case, profile, carry, doubles):
+    postback = doubles(profile, **case.settings)
+    outcomes = case.expected(profile)
+    replies = carry(postback, case.raw, len(outcomes))
+    postback.settle()
+    for reply, outcome in zip(replies, outcomes, strict=True):
+        answered_as_expected(reply, outcome, profile)
+    for event, outcome in zip_longest(postback.events, [each for each in outcomes if each.event]):
+        ended_as_expected(event, outcome)
