@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .event import Event
     from .matching import Wanted
 
-LOOKED_AT = 2_000
+LOOKED_AT = 1_000
 """Latest events among which the nearest is looked for."""
 FINDINGS = 3
 _MISSING = object()
@@ -118,9 +118,9 @@ def _agreement(columns: Mapping[str, Any], event: Event) -> float:
         return 0.0
     row = _row(event)
     if not row and event.request.body:
-        return sum(str(value).encode() in event.request.body for value in columns.values()) / len(
-            columns
-        )
+        return sum(
+            _as_text(value).encode() in event.request.body for value in columns.values()
+        ) / len(columns)
     return sum(_likeness(value, row.get(name, _MISSING)) for name, value in columns.items()) / len(
         columns
     )
@@ -129,7 +129,7 @@ def _agreement(columns: Mapping[str, Any], event: Event) -> float:
 def _likeness(wanted: Any, got: Any) -> float:
     if _equal(wanted, got):
         return 1.0
-    return 0.75 if got is not _MISSING and str(wanted) == str(got) else 0.0
+    return 0.75 if got is not _MISSING and _same_text(wanted, got) else 0.0
 
 
 def _equal(wanted: Any, got: Any) -> bool:
@@ -137,6 +137,14 @@ def _equal(wanted: Any, got: Any) -> bool:
         return bool(wanted == got)
     except Exception:  # noqa: BLE001 - the comparison is somebody else's, the failure is ours to tell
         return False
+
+
+def _same_text(one: Any, other: Any) -> bool:
+    return _as_text(one).lower() == _as_text(other).lower()
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else text.shown(value)
 
 
 def _row(event: Event) -> dict[str, Any]:
@@ -158,7 +166,7 @@ def _difference(name: str, wanted: Any, row: Mapping[str, Any], event: Event) ->
 def _of_kinds(wanted: Any, got: Any) -> str:
     kinds = {str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     one, other = kinds.get(type(wanted)), kinds.get(type(got))
-    if one is None or other is None or one == other or str(wanted).lower() != str(got).lower():
+    if one is None or other is None or one == other or not _same_text(wanted, got):
         return ""
     return f" (it is {other}, not {one})"
 

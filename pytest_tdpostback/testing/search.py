@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..collector.log import EventState
@@ -12,7 +14,7 @@ from ..protocol.request import Head
 from .event import Event, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from ..collector.collector import Collector
     from ..collector.log import EventLog
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 _MADE = frozenset({"time", "td_record_time"})
 """Columns that are not what the body says (T1 to T6)."""
-_FRACTION = re.compile(rb"[0-9][.eE]")
+_EXPONENT = re.compile(rb"[0-9][eE]")
+Sieve = Callable[[Sequence[bytes], Sequence[int]], list[int]]
+"""Takes the bodies of a log and places in it; gives those places whose body may match."""
 
 
 class MatchingRecords:
@@ -30,7 +34,7 @@ class MatchingRecords:
         self._collector = collector
         self._route = (database, table)
         self._wanted = wanted
-        self._sieve = _sieve(collector, wanted.columns)
+        self._sieves = _sieves(collector, wanted.columns)
         self._from_url: dict[bytes, bool] = {}
         self._log: EventLog | None = None
         self._seen, self._last = 0, -1
@@ -45,8 +49,8 @@ class MatchingRecords:
         # An event that is decided after a later one stands before it, and moves what follows.
         if log is not self._log or bisect_right(rows, self._last) != self._seen:
             self._log, self._seen, self._found = log, 0, []
-        for index in rows[self._seen :]:
-            if self._may_match(log, index) and self._wanted.matches(self._record(log, index)):
+        for index in self._sifted(log, rows[self._seen :]):
+            if self._wanted.matches(self._record(log, index)):
                 self._found.append(index)
         self._seen = len(rows)
         self._last = rows[-1] if rows else -1
@@ -60,14 +64,23 @@ class MatchingRecords:
     def _record(self, log: EventLog, index: int) -> Record:
         return Record(Event(self._collector, log, index))
 
-    def _may_match(self, log: EventLog, index: int) -> bool:
-        if self._sieve is None:
-            return True
-        raw = log.heads[index]
-        from_url = self._from_url.get(raw)
-        if from_url is None:
-            from_url = self._from_url[raw] = self._collector.verdict(Head(raw)).from_url
-        return from_url or self._sieve(log.bodies[index])
+    def _sifted(self, log: EventLog, rows: Sequence[int]) -> Iterable[int]:
+        """Those of `rows` that may match: none that does is left out."""
+        if not self._sieves:
+            return rows
+        heads = log.heads
+        for head in {heads[index] for index in rows} - self._from_url.keys():
+            self._from_url[head] = self._collector.verdict(Head(head)).from_url
+        if any(self._from_url.values()):
+            from_url = [index for index in rows if self._from_url[heads[index]]]
+            rows = [index for index in rows if not self._from_url[heads[index]]]
+            return sorted((*from_url, *self._through_sieves(log, rows)))
+        return self._through_sieves(log, rows)
+
+    def _through_sieves(self, log: EventLog, rows: Sequence[int]) -> Sequence[int]:
+        for sieve in self._sieves:
+            rows = sieve(log.bodies, rows)
+        return rows
 
 
 class MatchingEvents:
@@ -95,30 +108,26 @@ class MatchingEvents:
         return None
 
 
-def _sieve(collector: Collector, columns: Mapping[str, Any]) -> Callable[[bytes], bool] | None:
-    """A quick look at a JSON body that lets pass what may match; `None` lets everything pass."""
+def _sieves(collector: Collector, columns: Mapping[str, Any]) -> list[Sieve]:
+    """Quick looks at JSON bodies, the quickest first; each lets everything pass that may match."""
     settings = collector.settings
     if settings.value_types != "json" or settings.url_parameters != "ignore":
-        return None
+        return []
     told = {name: value for name, value in columns.items() if name not in _MADE}
-    sieves = [each for each in map(_sieve_of, told.values()) if each is not None]
     plain = {name: value for name, value in told.items() if _compares_plainly(value)}
-
-    def sieve(body: bytes) -> bool:
-        return all(each(body) for each in sieves) and _holds(body, plain)
-
-    return sieve if told else None
+    quick = [sieve for sieve in map(_sieve_of, told.values()) if sieve is not None]
+    return [*quick, partial(_parsed, plain)] if plain else quick
 
 
-def _sieve_of(value: Any) -> Callable[[bytes], bool] | None:
+def _sieve_of(value: Any) -> Sieve | None:
     if type(value) is str:
         # A text stands in a body as it is, or else with escapes, which need a backslash.
         text = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return lambda body: text in body or b"\\" in body
+        return lambda bodies, rows: [i for i in rows if text in bodies[i] or b"\\" in bodies[i]]
     if type(value) is int and value not in (0, 1):
-        # A number that equals it has its digits, or a fraction or an exponent.
-        digits = b"%d" % abs(value)
-        return lambda body: digits in body or _FRACTION.search(body) is not None
+        # A number that equals it has its digits in a row, or an exponent.
+        digits, exponent = b"%d" % abs(value), _EXPONENT.search
+        return lambda bodies, rows: [i for i in rows if digits in bodies[i] or exponent(bodies[i])]
     return None
 
 
@@ -126,9 +135,11 @@ def _compares_plainly(value: Any) -> bool:
     return value is None or type(value) in (str, int, float, bool)
 
 
+def _parsed(columns: Mapping[str, Any], bodies: Sequence[bytes], rows: Sequence[int]) -> list[int]:
+    return [index for index in rows if _holds(bodies[index], columns)]
+
+
 def _holds(body: bytes, columns: Mapping[str, Any]) -> bool:
-    if not columns:
-        return True
     try:
         sent = json.loads(body)
     except ValueError:  # more digits than this Python takes: the thorough look decides

@@ -1,0 +1,116 @@
+"""The waiting names as coroutines, on asyncio and on trio."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+import trio
+
+from pytest_tdpostback import SettleTimeout
+
+BODY = json.dumps({"id": 7}).encode()
+
+
+def request(tdpostback, key=None):
+    head = (
+        f"POST /postback/v3/event/shop/orders HTTP/1.1\r\nHost: x\r\n"
+        f"Content-Type: application/json\r\nX-TD-Write-Key: {key or tdpostback.write_key}\r\n"
+        f"Content-Length: {len(BODY)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + BODY
+
+
+async def send_with_asyncio(tdpostback, **options):
+    port = int(tdpostback.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request(tdpostback, **options))
+    await reader.read()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def send_with_trio(tdpostback, **options):
+    stream = await trio.open_tcp_stream("127.0.0.1", int(tdpostback.url.rpartition(":")[2]))
+    async with stream:
+        await stream.send_all(request(tdpostback, **options))
+        await stream.receive_some()
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def loop(request):
+    """A function that runs a coroutine of two: what sends, and what waits, side by side."""
+
+    class Loop:
+        send = staticmethod(send_with_asyncio if request.param == "asyncio" else send_with_trio)
+
+        @staticmethod
+        def run(function, *args):
+            if request.param == "trio":
+                return trio.run(function, *args)
+            return asyncio.run(function(*args))
+
+        @staticmethod
+        async def beside(send, wait):
+            """What `wait` gives, while `send` goes on in the same loop."""
+            if request.param == "asyncio":
+                task = asyncio.ensure_future(send)
+                result = await wait
+                await task
+                return result
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(lambda: send)
+                return await wait
+
+    return Loop
+
+
+def test_waiting_lets_the_loop_send(tdpostback, loop):
+    async def body():
+        wait = tdpostback.aio.assert_ingested("shop", "orders", id=7, timeout=10)
+        return await loop.beside(loop.send(tdpostback), wait)
+
+    assert loop.run(body)["id"] == 7
+
+
+def test_wait_for_and_settle(tdpostback, loop):
+    async def body():
+        wait = tdpostback.aio.wait_for(lambda event: event.table == "orders", timeout=10)
+        event = await loop.beside(loop.send(tdpostback), wait)
+        await tdpostback.aio.settle()
+        return event
+
+    assert loop.run(body).status == 200
+    assert len(tdpostback.records()) == 1
+
+
+def test_expected_failures(tdpostback, loop):
+    async def body():
+        async with tdpostback.aio.expect_auth_failure(count=1) as failures:
+            await loop.send(tdpostback, key="1/unknown")
+        assert [event.rule for event in failures] == ["A5"]
+        await tdpostback.aio.assert_nothing_ingested()
+        assert len(await tdpostback.aio.assert_auth_failed()) == 1
+
+    loop.run(body)
+
+
+def test_a_wait_that_is_in_vain_ends(tdpostback, loop):
+    async def body():
+        with pytest.raises(AssertionError, match="nothing arrived"):
+            await tdpostback.aio.assert_ingested("shop", "orders", timeout=0.05)
+        with pytest.raises(AssertionError, match="nothing arrived"):
+            await tdpostback.aio.assert_refused()
+        with tdpostback.hold_validation():
+            await loop.send(tdpostback)
+            with pytest.raises(SettleTimeout, match="validation is held"):
+                await tdpostback.aio.settle(0.05)
+
+    loop.run(body)
+
+
+def test_the_signature_is_that_of_the_name_without_aio(tdpostback):
+    assert tdpostback.aio.assert_refused.__doc__ == tdpostback.assert_refused.__doc__
+    with pytest.raises(TypeError, match="colour"):
+        tdpostback.aio.assert_refused(colour="red").send(None)

@@ -1,0 +1,115 @@
+"""Matching: quick, and never wrong for being quick."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_tdpostback import PostbackServer
+from pytest_tdpostback.protocol.request import Head
+
+values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 300),
+    st.sampled_from([1.0, 77.0, 7.7e1, 0.5, 1e300]),
+    st.text(st.sampled_from('a7é"\\/\n☃'), max_size=3),
+)
+
+
+def collect(postback, bodies, target="/postback/v3/event/db/table"):
+    fields = [("Content-Type", "application/json"), ("X-TD-Write-Key", str(postback.write_key))]
+    head = Head.of("POST", target, fields)
+    collector = postback._collector
+    for body in bodies:
+        collector.answered(collector.receive(head, body, "127.0.0.1:1").seq)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    rows=st.lists(st.dictionaries(st.sampled_from("ab"), values), max_size=5),
+    wanted=st.dictionaries(st.sampled_from("ab"), values, max_size=2),
+    ascii_only=st.booleans(),
+)
+def test_it_finds_what_equals(rows, wanted, ascii_only):
+    postback = PostbackServer().postback
+    bodies = [json.dumps(row, ensure_ascii=ascii_only).encode() for row in rows]
+    collect(postback, [body.replace(b"77.0", b"7.7e1") for body in bodies])
+    expected = [
+        row for row in rows if all(name in row and row[name] == wanted[name] for name in wanted)
+    ]
+    found = postback.assert_ingested("db", "table", count=len(expected), timeout=0, where=wanted)
+    if len(expected) != 1:
+        assert [{k: v for k, v in row.items() if k != "time"} for row in found] == expected
+
+
+def test_records_of_urls_are_looked_at_too():
+    postback = PostbackServer(profile="openapi-1.0.0").postback
+    collect(postback, [b"{}"], "/postback/v3/event/db/table?td_format=pixel&a=7")
+    collect(postback, [b'{"a": "7"}'])
+    postback.assert_ingested("db", "table", a="7", count=2, timeout=0)
+
+
+@pytest.mark.parametrize("setting", [{"value_types": "string"}, {"url_parameters": "store"}])
+def test_a_body_that_is_not_the_record_is_not_looked_at(setting):
+    postback = PostbackServer(**setting).postback
+    collect(postback, [b'{"b": [1, 2]}'], "/postback/v3/event/db/table?a=x")
+    wanted = {"b": "[1,2]"} if "value_types" in setting else {"a": "x"}
+    postback.assert_ingested("db", "table", timeout=0, where=wanted)
+
+
+def test_a_later_look_goes_on_where_the_last_one_ended():
+    postback = PostbackServer().postback
+    looked_at = []
+
+    def is_third(record):
+        looked_at.append(record["a"])
+        return record["a"] == 2
+
+    def send_more():
+        collect(postback, [b'{"a": 1}'])
+        collect(postback, [b'{"a": 2}'])
+
+    collect(postback, [b'{"a": 0}'])
+    sender = threading.Timer(0.05, send_more)
+    sender.start()
+    postback.assert_ingested("db", "table", where=is_third, timeout=10)
+    sender.join()
+    assert looked_at == [0, 1, 2]
+
+
+def test_a_record_that_comes_in_before_others_is_found():
+    postback = PostbackServer().postback
+    collector = postback._collector
+    fields = [("Content-Type", "application/json"), ("X-TD-Write-Key", str(postback.write_key))]
+    head = Head.of("POST", "/postback/v3/event/db/table", fields)
+    first, second = (collector.receive(head, b'{"a": 1}', "peer:1").seq for _ in range(2))
+    collector.answered(second)
+    answer_first = threading.Timer(0.05, collector.answered, [first])
+    answer_first.start()
+    found = postback.assert_ingested("db", "table", a=1, count=2, timeout=10)
+    answer_first.join()
+    assert [record.event.seq for record in found] == [first, second]
+
+
+def test_wait_for_asks_again_while_an_event_is_pending():
+    postback = PostbackServer().postback
+    asked = []
+
+    def is_ingested(event):
+        asked.append(event.seq)
+        return event.seq == 2 and event.state == "ingested"
+
+    collect(postback, [b"{}"])
+    with postback.hold_validation():
+        collect(postback, [b"{}"])
+        release = threading.Timer(0.05, postback._collector.release)
+        postback._collector.hold()
+        release.start()
+    postback.wait_for(is_ingested, timeout=10)
+    release.join()
+    assert asked.count(1) == 1
