@@ -9,7 +9,8 @@ What is done with a block depends on its language:
 - ``toml`` and ``json``: are parsed; ``text``, ``ini`` and ``html``: are only shown.
 
 A comment on the line above says more: ``<!-- fails: text -->`` wants a failure that shows the text;
-``<!-- file: name -->`` keeps the block under that name for the blocks after it on its page.
+``<!-- file: name -->`` keeps the block under that name for the blocks after it on its page;
+``<!-- needs: program -->`` skips the block where the program is missing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import doctest
 import json
 import os
 import re
+import shutil
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -41,7 +43,7 @@ FENCE = re.compile(
     r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)(?P=ticks)$",
     re.DOTALL | re.MULTILINE,
 )
-NOTE = re.compile(r"<!-- (fails|file|command): (.*?) -->")
+NOTE = re.compile(r"<!-- (fails|file|command|needs): (.*?) -->")
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[f"{b.page}:{b.line}" for b in BLOCKS])
 def test_block(block, pytester, monkeypatch):
+    if not shutil.which(block.notes.get("needs", sys.executable)):
+        pytest.skip(f"{block.notes['needs']} is not installed")
     scripts = Path(sys.executable).parent
     monkeypatch.setenv("PATH", os.pathsep.join([str(scripts), os.environ["PATH"]]))
     for name, text in block.files.items():
