@@ -114,8 +114,8 @@ class Event:
 
     @property
     def findings(self) -> list[Finding]:
-        """What the service would silently change, ignore or lose of it; empty for a refused event."""
-        if self.state is EventState.REFUSED or self._verdict.key is None:
+        """What the service would silently change or ignore of it; empty where it never got it."""
+        if self.state in (EventState.REFUSED, EventState.LOST) or self._verdict.key is None:
             return []
         request, settings = self.request, self._collector.settings
         found = rules_of_findings.findings(request, self._verdict, settings, self.received_at)

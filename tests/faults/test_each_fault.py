@@ -108,7 +108,8 @@ def test_status_beats_the_refusal_a_request_deserves(tdpostback):
 
     assert Sender(tdpostback).by_socket(["no object"]) == 502
 
-    assert str(tdpostback.events[0].state) == "lost"
+    (event,) = tdpostback.events
+    assert (str(event.state), event.rule, event.findings) == ("lost", None, [])
 
 
 def test_throttle_tells_how_long_to_wait(tdpostback):
