@@ -91,7 +91,7 @@ def members(part, values):
 
 
 changes = st.one_of(
-    st.sampled_from([("method", name) for name in ("POST", "GET", "PUT", "DELETE", "QUERY")]),
+    st.sampled_from([("method", name) for name in ("POST", "GET", "PUT", "DELETE", "PATCH")]),
     st.tuples(st.just("path"), paths),
     members("headers", HEADERS),
     members("query", QUERY),
