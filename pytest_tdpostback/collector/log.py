@@ -39,6 +39,7 @@ class EventLog:
     def __init__(self, first: int = 1) -> None:
         self.first = first
         self.heads: list[bytes] = []
+        self._head = b""
         self.bodies: list[bytes] = []
         self.peers: list[str] = []
         self.received = array("d")
@@ -56,7 +57,11 @@ class EventLog:
         return len(self.states)
 
     def append(self, head: bytes, body: bytes, peer: str, received: float, status: int) -> int:
-        """Add a pending event and return its index."""
+        """Add a pending event and return its index; equal heads in a row are kept once."""
+        if head == self._head:
+            head = self._head
+        else:
+            self._head = head
         self.heads.append(head)
         self.bodies.append(body)
         self.peers.append(peer)

@@ -117,11 +117,11 @@ class Message:
     def add(self, data: bytes) -> bool:
         """Take a piece of the body; false where it goes beyond `limit` and is not kept."""
         self.size += len(data)
-        if self.size <= self.limit:
+        if self.size <= self.limit and not self.answered:
             self._body.append(data)
-        else:
-            self._body.clear()
-        return self.size <= self.limit
+            return True
+        self._body.clear()
+        return self.answered
 
     def body(self) -> bytes:
         """The body; empty where it became too large to be kept."""

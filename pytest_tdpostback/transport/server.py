@@ -154,6 +154,9 @@ class CollectorServer(HTTPServerBase):
         return listener
 
     def _listen(self, port: int, host: str) -> socket.socket:
+        if not 0 <= port <= 65_535:
+            message = f"cannot listen on {host}:{port}: a port is a number from 0 to 65535"
+            raise ConfigurationError(message)
         try:
             family, kind, proto, _, address = socket.getaddrinfo(
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -162,12 +165,12 @@ class CollectorServer(HTTPServerBase):
         except OSError as error:
             raise ConfigurationError(f"cannot listen on {host!r}: {error}") from error
         try:
-            if port:
+            if os.name == "posix":  # else a start at the same address waits for the last one's end
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
             sock.listen(BACKLOG)
             sock.setblocking(False)
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             sock.close()
             where = f"{host}:{port}"
             message = f"cannot listen on {where}: {error}; give port 0 for a free one"

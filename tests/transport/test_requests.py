@@ -261,16 +261,20 @@ def test_an_error_in_the_loop_reaches_the_test(server):
 
 def test_the_key_is_looked_up_after_the_answer(server, monkeypatch):
     order = []
-    fault = server.collector.keys.fault
-    send = SocketChannel.write
-    monkeypatch.setattr(
-        SocketChannel, "write", lambda self, data: (order.append("answer"), send(self, data))[1]
-    )
-    monkeypatch.setattr(
-        server.collector.keys, "fault", lambda *what: (order.append("key"), fault(*what))[1]
-    )
+
+    def noted(owner, name):
+        original = getattr(owner, name)
+
+        def replacement(*arguments):
+            order.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, replacement)
+
+    noted(SocketChannel, "write")
+    noted(server.collector.keys, "fault")
     with Sender(server.port) as sender:
         sender.send(request())
         sender.read(answers=1)
     server.postback.settle()
-    assert order == ["answer", "key"]
+    assert order == ["write", "fault"]

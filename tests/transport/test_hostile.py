@@ -1,0 +1,274 @@
+"""What hostile or broken senders do: each ends in a clean 4xx or a close, and others are served."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import struct
+import tracemalloc
+from dataclasses import dataclass
+
+import pytest
+
+from pytest_tdpostback import PostbackServer
+from pytest_tdpostback.transport import connection as connections
+from tests.transport.conftest import served
+from tests.transport.senders import (
+    BODY,
+    KEY,
+    Desk,
+    Sender,
+    chunked,
+    outcome,
+    request,
+    statuses,
+    talk,
+)
+
+CHUNKED = b"Transfer-Encoding: chunked"
+
+
+@dataclass(frozen=True)
+class Trick:
+    """Bytes, the status of the last answer to them (empty: a close without one), and the events."""
+
+    name: str
+    data: bytes
+    statuses: tuple[int, ...] = (400,)
+    events: int = 0
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def bare(*lines: bytes, end: bytes = b"\r\n\r\n", between: bytes = b"\r\n") -> bytes:
+    return between.join([b"POST /postback/v3/event/shop/orders HTTP/1.1", *lines]) + end
+
+
+def length(value: bytes, body: bytes = BODY) -> bytes:
+    return request(b"", b"Content-Length: " + value, length=False) + body
+
+
+def chunk(data: bytes) -> bytes:
+    return request(b"", CHUNKED, length=False) + data
+
+
+SMUGGLED = b"POST /postback/v3/event/shop/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+
+TRICKS = [
+    Trick("garbage", b"\x00\xff\x13garbage\r\n\r\n"),
+    Trick("text", b"hello\r\n\r\n"),
+    Trick("tls-hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500),
+    Trick("http2-preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    Trick("http/0.9", b"GET /postback/v3/event/shop/orders\r\n\r\n"),
+    Trick("http/2.0", request(version=b"2.0")),
+    Trick("http/1.2", request(version=b"1.2")),
+    Trick("http/11", request(version=b"11")),
+    Trick("lowercase-method", request(method=b"post")),
+    Trick("unknown-method", request(method=b"BREW")),
+    Trick("no-host", bare(b"Content-Length: 0")),
+    Trick("two-hosts", request(BODY, b"Host: other")),
+    Trick("space-before-colon", request(BODY, b"X-A : 1")),
+    Trick("space-in-name", request(BODY, b"X A: 1")),
+    Trick("no-name", request(BODY, b": 1")),
+    Trick("no-colon", request(BODY, b"X-A")),
+    Trick("folded", request(BODY, b"X-A: 1\r\n 2")),
+    Trick("folded-first", bare(b" Host: localhost", b"Host: localhost")),
+    Trick("nul-in-value", request(BODY, b"X-A: \x00")),
+    Trick("nul-in-name", request(BODY, b"X-\x00: 1")),
+    Trick("nul-in-target", request(target=b"/postback/v3/event/shop/\x00")),
+    Trick("bare-cr", request(BODY, b"X-A: 1\rX-B: 2")),
+    Trick("bare-lf", request().replace(b"\r\n", b"\n")),
+    Trick("bare-lf-once", request(BODY, b"X-A: 1\nX-B: 2")),
+    Trick("space-in-target", request(target=b"/postback/v3/event/shop/or ders")),
+    Trick("no-length", request(BODY, length=False), (400,), events=1),
+    Trick("length-negative", length(b"-1")),
+    Trick("length-plus", length(b"+8")),
+    Trick("length-hex", length(b"0x8")),
+    Trick("length-list", length(b"8, 8")),
+    Trick("length-empty", length(b"")),
+    Trick("length-words", length(b"eight")),
+    Trick("length-spaced", length(b"8 8")),
+    Trick("length-twice", request(BODY, b"Content-Length: 8")),
+    Trick("length-twice-different", request(BODY, b"Content-Length: 80")),
+    Trick("length-overflow", length(b"99999999999999999999999999")),
+    Trick("length-huge", length(b"9223372036854775807"), (413,), events=1),
+    Trick("length-and-chunked", request(b"0\r\n\r\n", CHUNKED)),
+    Trick("chunked-and-length", request(b"", CHUNKED, b"Content-Length: 5", length=False)),
+    Trick("chunked-twice", request(b"", CHUNKED, CHUNKED, length=False) + b"0\r\n\r\n"),
+    Trick("chunked-not-last", request(b"", CHUNKED + b", gzip", length=False)),
+    Trick("chunked-misspelt", request(b"", b"Transfer-Encoding: xchunked", length=False)),
+    Trick("chunked-vertical-tab", request(b"", b"Transfer-Encoding: \x0bchunked", length=False)),
+    Trick("identity", request(BODY, b"Transfer-Encoding: identity")),
+    Trick("chunk-size-negative", chunk(b"-1\r\nx\r\n0\r\n\r\n")),
+    Trick("chunk-size-hex-prefix", chunk(b"0x1\r\nx\r\n0\r\n\r\n")),
+    Trick("chunk-size-words", chunk(b"one\r\nx\r\n0\r\n\r\n")),
+    Trick("chunk-size-overflow", chunk(b"FFFFFFFFFFFFFFFFF\r\nx\r\n0\r\n\r\n")),
+    Trick("chunk-size-huge", chunk(b"7FFFFFFFFFFFFFFF\r\n" + b"x" * 1000), ()),
+    Trick("chunk-bare-lf", chunk(b"8\n" + BODY + b"\n0\n\n")),
+    Trick("chunk-too-long", chunk(b"2\r\n{}xx0\r\n\r\n")),
+    Trick("chunk-extension-lf", chunk(b"8;a=\nb\r\n" + BODY + b"\r\n0\r\n\r\n")),
+    Trick("head-too-large", request(BODY, b"X-A: " + b"a" * 100_000), (431,)),
+    Trick("heads-too-many", request(BODY, *[b"X-A: 1"] * 20_000), (431,)),
+    Trick("head-endless", bare(b"Host: x", end=b"\r\n") + b"X-A: 1\r\n" * 200_000, (431,)),
+    Trick("name-too-large", request(BODY, b"A" * 100_000 + b": 1"), (431,)),
+    Trick("target-too-large", request(target=b"/" + b"a" * 100_000), (431,)),
+    Trick("json-deep", request(b"[" * 100_000), (400,), events=1),
+    Trick("json-deep-object", request(b'{"a":' * 50_000 + b"1" + b"}" * 50_000), events=1),
+    Trick("json-long-number", request(b'{"a":' + b"9" * 100_000 + b"}"), events=1),
+    Trick("early-close-head", request()[:30], ()),
+    Trick("early-close-body", request()[:-2], ()),
+    Trick("early-close-chunk", chunked(BODY)[:-9], ()),
+    Trick("nothing", b"", ()),
+    Trick("blank-lines", b"\r\n" * 1000, ()),
+    Trick("smuggled-behind-length", length(b"0", b"") + b"X" + SMUGGLED, (400,), events=1),
+]
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=str)
+def test_trick(server, trick):
+    answers = talk(server.port, trick.data)
+    assert tuple(answers[-1:]) == trick.statuses
+    assert len(server.postback.events) == trick.events
+    assert not [event for event in server.postback.events if event.table == "smuggled"]
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=str)
+def test_trick_in_pieces_comes_to_the_same(trick):
+    whole = outcome(Desk(), [trick.data])
+    for size in (1, 3, 7, 1000):
+        if len(trick.data) / size > 5000:
+            continue
+        pieces = [trick.data[at : at + size] for at in range(0, len(trick.data), size)]
+        split = outcome(Desk(), pieces)
+        assert statuses(split.answers) == statuses(whole.answers)
+        assert split.events == whole.events
+        assert split.ended == whole.ended
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=str)
+def test_trick_beside_good_requests(trick):
+    """The head cache knows the good request: what stands around it must not be taken for it."""
+    desk = Desk()
+    outcome(desk, [request()] * 3)
+    cold = outcome(Desk(), [request() + trick.data + request()])
+    for _ in range(3):
+        warm = outcome(desk, [request() + trick.data + request()])
+        assert warm == cold
+
+
+def test_a_sender_that_resets(server):
+    for data in (b"", request()[:20], request()[:-2], request()):
+        sender = Sender(server.port)
+        sender.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sender.send(data)
+        sender.socket.close()
+        assert served(server)
+
+
+def test_a_slow_head_is_given_up(server, monkeypatch):
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.01)
+    with Sender(server.port) as sender:
+        sender.send(request()[:30])
+        assert statuses(sender.read()) == [408]
+
+
+def test_a_head_does_not_gain_time_by_dripping(monkeypatch):
+    desk = Desk()
+    given = []
+    monkeypatch.setattr(desk.deadlines, "set", lambda _, seconds: given.append(seconds))
+    connection, _ = desk.connect()
+    for at in range(30):
+        connection.data_received(request()[at : at + 1])
+    assert given == [connections.HEAD_SECONDS]
+
+
+@pytest.mark.parametrize("rounds", [0, 3], ids=["unknown", "known"])
+def test_a_body_that_does_not_come_is_given_up(server, monkeypatch, rounds):
+    monkeypatch.setattr(connections, "BODY_SECONDS", 0.01)
+    with Sender(server.port) as sender:
+        for _ in range(rounds):
+            sender.send(request())
+            sender.read(answers=1)
+        sender.send(request()[:-2])
+        assert statuses(sender.read()) == [408]
+    assert len(server.postback.events) == rounds
+
+
+def test_a_refused_body_that_does_not_come_is_given_up(monkeypatch):
+    monkeypatch.setattr(connections, "BODY_SECONDS", 0.01)
+    with PostbackServer(write_keys=[KEY], max_body=10) as server, Sender(server.port) as sender:
+        sender.send(request(b"x" * 100)[:-50])
+        assert statuses(sender.read()) == [413]
+
+
+def test_who_does_not_close_is_closed(server, monkeypatch):
+    monkeypatch.setattr(connections, "LINGER_SECONDS", 0.01)
+    with Sender(server.port) as sender:
+        sender.send(b"garbage\r\n\r\n")
+        assert statuses(sender.read()) == [400]
+        while server._listeners[0]._connections:
+            assert served(server)
+
+
+def test_an_idle_connection_is_left_alone(server):
+    with Sender(server.port) as sender:
+        assert served(server)
+        assert not server.loop.deadlines._due
+        sender.send(request())
+        assert statuses(sender.read(answers=1)) == [200]
+        assert not server.loop.deadlines._due
+
+
+def test_a_hundred_megabytes(server):
+    size = 100 * 1024 * 1024
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.putrequest("POST", "/postback/v3/event/shop/orders")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("X-TD-Write-Key", KEY)
+    connection.putheader("Content-Length", str(size))
+    connection.endheaders()
+    tracemalloc.start()
+    try:
+        piece = b" " * (1024 * 1024)
+        for _ in range(size // len(piece)):
+            connection.send(piece)
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (413, b"{}")
+        assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    connection.request("POST", "/postback/v3/event/shop/orders", BODY)  # no key
+    assert connection.getresponse().status == 403
+    connection.close()
+
+
+def test_endless_trailers_and_extensions_do_not_pile_up():
+    desk = Desk()
+    connection, _ = desk.connect()
+    connection.data_received(chunk(b"8\r\n" + BODY + b"\r\n0\r\n"))
+    tracemalloc.start()
+    try:
+        for number in range(2000):
+            connection.data_received(b"X-%d: %b\r\n" % (number, b"t" * 1000))
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_tls_bytes_on_a_plain_port(server):
+    context = ssl.create_default_context()
+    plain = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    secure = context.wrap_socket(plain, server_hostname="h", do_handshake_on_connect=False)
+    with secure, pytest.raises((ssl.SSLError, ConnectionError)):
+        secure.do_handshake()
+
+
+def test_connections_of_all_tricks_at_once(server):
+    senders = [Sender(server.port) for _ in TRICKS * 3]
+    for sender, trick in zip(senders, TRICKS * 3, strict=True):
+        sender.send(trick.data[:100])
+    assert served(server)
+    for sender in senders:
+        sender.socket.close()

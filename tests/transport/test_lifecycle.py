@@ -1,0 +1,321 @@
+"""Servers and listening sockets: they begin, they end, and nothing of them is left."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import gc
+import os
+import resource
+import socket
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from pytest_httpserver.httpserver import HTTPServerError
+
+from pytest_tdpostback import ConfigurationError, PostbackServer
+from pytest_tdpostback.collector.collector import Collector
+from pytest_tdpostback.protocol.settings import Settings
+from pytest_tdpostback.transport import listener as listeners
+from tests.transport.conftest import served
+from tests.transport.senders import BODY, KEY, Sender, request, statuses, talk
+
+DESCRIPTORS = Path("/proc/self/fd")
+linux = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors by /proc")
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("tdpostback")]
+
+
+def descriptors():
+    gc.collect()
+    return len(list(DESCRIPTORS.iterdir()))
+
+
+def refused(port):
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+def in_loop(server, function):
+    """What `function()` returns in the server's loop."""
+    future: concurrent.futures.Future[object] = concurrent.futures.Future()
+    server.loop.call(lambda: future.set_result(function()))
+    return future.result(20)
+
+
+def test_stop_leaves_nothing_though_connections_are_open():
+    before = threads()
+    server = PostbackServer(write_keys=[KEY])
+    server.start()
+    port = server.port
+    idle, half, slow = Sender(port), Sender(port), Sender(port)
+    half.send(request()[:30])
+    slow.send(request() * 2000)  # and it never reads
+    assert served(server)
+    server.stop()
+    assert threads() == before
+    assert not server.is_running()
+    assert refused(port)
+    for sender in (idle, half, slow):
+        sender.read()
+        assert sender.ended
+        sender.socket.close()
+
+
+def test_outcomes_come_although_the_server_stopped():
+    with PostbackServer(write_keys=[KEY], validation_delay=0.2) as server:
+        assert served(server)
+        assert not server.postback.records()
+    server.postback.settle()
+    assert len(server.postback.records()) == 1
+
+
+def test_stop_and_start_have_their_times(server):
+    with pytest.raises(HTTPServerError, match="already running"):
+        server.start()
+    server.stop()
+    with pytest.raises(HTTPServerError, match="not running"):
+        server.stop()
+    with pytest.raises(HTTPServerError, match="not running"):
+        server.open(lambda: server.collector)
+    server.start()
+
+
+def test_a_server_starts_again_where_it_was(server):
+    url = server.url
+    for _ in range(3):
+        with Sender(server.port) as sender:
+            sender.send(request())
+            sender.read(answers=1)
+            server.stop()
+        server.start()
+        assert server.url == url
+        assert served(server)
+    assert len(server.postback.events) == 6
+
+
+def test_a_taken_port_is_named_and_nothing_is_left(server):
+    before = threads()
+    other = PostbackServer(port=server.port)
+    with pytest.raises(ConfigurationError, match=f"127.0.0.1:{server.port}.*port 0"):
+        other.start()
+    assert not other.is_running()
+    assert threads() == before
+
+
+@pytest.mark.parametrize(
+    ("host", "port"), [("localhost", -1), ("localhost", 70_000), ("127.255.255.254.1", 0)]
+)
+def test_an_address_that_cannot_be_had(host, port):
+    server = PostbackServer(host, port, expose=True)
+    with pytest.raises(ConfigurationError, match="cannot listen on"):
+        server.start()
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "", "192.0.2.1", "127.example.com", "example.com"]
+)
+def test_more_than_loopback_needs_a_word(host):
+    with pytest.raises(ConfigurationError, match="expose=True"):
+        PostbackServer(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1"])
+def test_loopback_needs_none(host):
+    assert not PostbackServer(host).is_running()
+
+
+def test_a_thread_that_cannot_start_leaves_nothing(monkeypatch):
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    server = PostbackServer()
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with pytest.raises(RuntimeError, match="thread"):
+        server.start()
+    monkeypatch.undo()
+    with server:
+        assert server.is_running()
+
+
+def test_what_a_test_server_inherits_makes_sense(server):
+    assert server.url_for("/a") == f"http://127.0.0.1:{server.port}/a"
+    assert server.is_running()
+    assert server.log == []
+    assert talk(server.port, request(target=b"/unknown")) == [404]
+
+
+def test_a_closed_listener_is_gone_and_the_others_stay(server):
+    collector = Collector(Settings())
+    listener = server.open(lambda: collector)
+    with Sender(listener.port) as sender:
+        sender.send(request())
+        assert statuses(sender.read(answers=1)) == [200]
+        server.close(listener)
+        sender.read()
+        assert sender.ended
+    assert refused(listener.port)
+    assert served(server)
+    assert len(collector.log) == 1
+    server.close(listener)
+
+
+def test_two_thousand_open_connections_beside_one_that_works(server):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * 2000 + 200
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    count = min(2000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200) // 2)
+    senders = [Sender(server.port) for _ in range(count)]
+    try:
+        for number, sender in enumerate(senders):
+            if number % 2:
+                sender.send(request()[:-2])
+        for _ in range(50):
+            assert served(server)
+        for number, sender in enumerate(senders):
+            sender.send(request()[-2:] if number % 2 else request())
+        for sender in senders:
+            assert statuses(sender.read(answers=1)) == [200]
+    finally:
+        for sender in senders:
+            sender.socket.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    server.postback.settle()
+    assert len(server.postback.records("shop", "orders")) == count + 50
+
+
+@linux
+def test_ten_thousand_listeners_leave_nothing(server):
+    collector = server.collector
+    in_loop(server, list)
+    for _ in range(200):  # what is made once is made now
+        server.close(server.open(lambda: collector))
+    in_loop(server, list)
+    descriptors_before, threads_before = descriptors(), threads()
+    tracemalloc.start()
+    try:
+        for number in range(10_000):
+            listener = server.open(lambda: collector)
+            if number % 100 == 0:
+                assert talk(listener.port, request()) == [200]
+            server.close(listener)
+        in_loop(server, list)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert descriptors() == descriptors_before
+    assert threads() == threads_before
+    assert grown < 500_000  # a hundred events among it
+
+
+@linux
+def test_servers_leave_no_descriptor():
+    with PostbackServer(write_keys=[KEY]) as server:
+        assert served(server)
+    before = descriptors()
+    for _ in range(50):
+        with PostbackServer(write_keys=[KEY]) as server:
+            assert served(server)
+    assert descriptors() == before
+
+
+@linux
+def test_without_descriptors_the_loop_rests_and_recovers(server, monkeypatch):
+    monkeypatch.setattr(listeners, "EXHAUSTED_SECONDS", 0.01)
+    failures: list[Exception] = []
+    monkeypatch.setattr(server._listeners[0], "failed", failures.append)
+    rest = server._listeners[0]._rest
+    tired = threading.Event()
+
+    def counted(error):
+        rest(error)
+        tired.set()
+
+    monkeypatch.setattr(server._listeners[0], "_rest", counted)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    sender = Sender(server.port)
+    sender.send(request())
+    sender.read(answers=1)
+    waiting = socket.socket()
+    highest = max(int(each.name) for each in DESCRIPTORS.iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 10, hard))
+    spare: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                spare.append(os.dup(0))
+        waiting.connect(("127.0.0.1", server.port))
+        assert tired.wait(20)
+        sender.send(request())
+        assert statuses(sender.read(answers=1)) == [200]
+    finally:
+        for descriptor in spare:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert served(server)
+    waiting.close()
+    sender.socket.close()
+    assert len(failures) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_process_takes_nothing_along(server):
+    sender = Sender(server.port)
+    sender.send(request())
+    sender.read(answers=1)
+    ready, go_on = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(ready[1], b"1" if server.is_running() else b"0")
+        os.read(go_on[0], 1)
+        os._exit(0)
+    try:
+        assert os.read(ready[0], 1) == b"0"
+        sender.send(request())
+        assert statuses(sender.read(answers=1)) == [200]
+        server.stop()
+        assert refused(server.port)
+        sender.read()
+        assert sender.ended
+    finally:
+        os.write(go_on[1], b"1")
+        os.waitpid(child, 0)
+        sender.socket.close()
+        for descriptor in (*ready, *go_on):
+            os.close(descriptor)
+        server.start()
+
+
+def test_ports_of_both_families():
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6")
+    try:
+        server = PostbackServer("::1", write_keys=[KEY])
+        server.start()
+    except ConfigurationError:
+        pytest.skip("no IPv6 loopback")
+    with server:
+        with socket.create_connection(("::1", server.port), timeout=20) as sock:
+            sock.sendall(request())
+            assert sock.recv(1000).startswith(b"HTTP/1.1 200")
+        assert server.url.startswith("http://[::1]:")
+        assert server.postback.events[0].request.peer.startswith("[::1]:")
+
+
+def test_the_collector_keeps_nothing_the_collector_of_garbage_walks(server):
+    assert talk(server.port, request() * 100) == [200] * 100
+    server.postback.settle()
+    log = server.collector.log
+    kept = [*log.heads, *log.bodies, *log.peers]
+    assert not any(map(gc.is_tracked, kept))
+    assert sys.getsizeof(log.bodies) / len(log) < 20
+    assert len({id(head) for head in log.heads}) == 1
+    assert log.bodies[0] == BODY

@@ -1,0 +1,120 @@
+"""The same wire within TLS, and what comes to its port without."""
+
+from __future__ import annotations
+
+import gc
+import http.client
+import socket
+import ssl
+import threading
+
+import pytest
+
+from pytest_tdpostback import PostbackServer
+from pytest_tdpostback.transport import listener as listeners
+from pytest_tdpostback.transport.tls import client_context, server_context
+from tests.transport.senders import BODY, DEADLINE, KEY, Sender, request, statuses
+
+
+@pytest.fixture
+def server():
+    with PostbackServer(ssl_context=server_context(("127.0.0.1",)), write_keys=[KEY]) as server:
+        yield server
+        assert any(undisturbed(server) for _ in range(100))
+        server.check()
+
+
+def secured(server, data):
+    """The statuses of the answers to `data` over TLS."""
+    with connect(server) as sock:
+        sock.sendall(data)
+        answers = data.count(b"POST ")
+        received = b""
+        while len(statuses(received)) < answers or not received.endswith(b"{}"):
+            more = sock.recv(65536)
+            if not more:
+                break
+            received += more
+    return statuses(received)
+
+
+def ended(sock):
+    """Whether nothing more comes on `sock`, with or without a farewell."""
+    try:
+        return not sock.recv(65536)
+    except OSError:
+        return True
+
+
+def undisturbed(server):
+    """Whether a good request is answered and no handshake is left over."""
+    return secured(server, request()) == [200] and not server._listeners[0]._handshakes
+
+
+def connect(server):
+    plain = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
+    return client_context().wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def test_requests_within_tls(server):
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", server.port, timeout=DEADLINE, context=client_context()
+    )
+    headers = {"Content-Type": "application/json", "X-TD-Write-Key": KEY}
+    for _ in range(5):
+        connection.request("POST", "/postback/v3/event/shop/orders", BODY, headers)
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, b"{}")
+    connection.close()
+    server.postback.settle()
+    assert len(server.postback.records("shop", "orders")) == 5
+
+
+def test_a_pipeline_and_the_end_within_tls(server):
+    data = request() * 3 + request(BODY, b"Connection: close")
+    assert secured(server, data) == [200] * 4
+
+
+@pytest.mark.parametrize("size", [1, 100, 20_000])
+def test_plain_bytes_end_cleanly(server, size):
+    with Sender(server.port) as sender:
+        sender.send(b"x" * size)
+        if size == 1:
+            sender.socket.shutdown(socket.SHUT_WR)
+        sender.read()
+        assert sender.ended
+    assert not server.postback.events
+
+
+def test_a_handshake_that_does_not_come_is_given_up(server, monkeypatch):
+    monkeypatch.setattr(listeners, "HANDSHAKE_SECONDS", 0.05)
+    with Sender(server.port) as sender:
+        sender.read()
+        assert sender.ended
+
+
+def test_a_sender_that_trusts_somebody_else(server):
+    plain = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
+    strange = ssl.create_default_context().wrap_socket(
+        plain, server_hostname="127.0.0.1", do_handshake_on_connect=False
+    )
+    with strange, pytest.raises(ssl.SSLCertVerificationError):
+        strange.do_handshake()
+
+
+def test_stop_with_connections_and_handshakes_open():
+    before = threading.active_count()
+    server = PostbackServer(ssl_context=server_context(("127.0.0.1",)), write_keys=[KEY])
+    server.start()
+    secure, silent = connect(server), Sender(server.port)
+    secure.sendall(request())
+    assert secure.recv(65536).startswith(b"HTTP/1.1 200")
+    assert secured(server, request()) == [200]
+    server.stop()
+    assert threading.active_count() == before
+    silent.read()
+    assert silent.ended
+    assert ended(secure)
+    secure.close()
+    silent.socket.close()
+    gc.collect()  # what was left open would warn now, and warnings are errors
