@@ -21,6 +21,7 @@ from array import array
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_tdpostback import PostbackServer
@@ -39,6 +40,8 @@ PATIENCE = 3.0
 """Seconds a sender waits for an answer: far more than one that no fault keeps ever takes."""
 NO_ANSWER = 0
 STRANGER = "1/stranger"
+UNUSUAL = {49: "refused", 99: "rejected"}
+"""Of a hundred events of a lane, those that come to something else than a record."""
 BREAKING = ("reset(before='answer')", "truncate", "garbage", "delay(3600)")
 """Faults that leave the sender without a whole answer to an event that is served as usual."""
 LOSING = ("reset(before='storing')", "hang", "outage")
@@ -132,7 +135,7 @@ def send(pipe: Connection, name: str, lanes: int, address: tuple[str, int], key:
 
 def kind_of(index: int) -> str:
     """What becomes of a lane's event `index` where no fault hits it."""
-    return {49: "refused", 99: "rejected"}.get(index % 100, "ingested")
+    return UNUSUAL.get(index % 100, "ingested")
 
 
 def table_of(index: int) -> str:
@@ -171,6 +174,7 @@ def faults_of_a_round(faults: Faults, dice: random.Random) -> ExitStack:
     return stack
 
 
+@cache
 def fate_of(kind: str, fault: str | None) -> Fate:
     """What has to follow from the kind of an event and the fault that hit it."""
     usual = {
@@ -227,7 +231,7 @@ class Ledger:
         told: dict[str, bytearray],
         records: int,
     ) -> None:
-        payload = event.payload
+        payload = json.loads(event.request.body)
         name = payload[0] if isinstance(payload, list) else payload["id"]
         lane, sent_in, index = name.split("/")
         if lane not in seen or int(sent_in) != number or int(index) >= len(seen[lane]):
@@ -298,7 +302,12 @@ def say(text: str) -> None:
 def main() -> int:
     """Read the command line, soak, and tell the result: 0 where every event is accounted for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="time of sending (10)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="time of sending, in rounds of ten seconds; accounting comes on top (10)",
+    )
     parser.add_argument("--processes", type=int, default=4, help="sending processes (4)")
     parser.add_argument("--connections", type=int, default=8, help="of each process (8)")
     parser.add_argument("--seed", type=int, default=0, help="of the faults (0)")
