@@ -17,7 +17,7 @@ def run(*command, cwd, timeout=300):
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         timeout=timeout,
         check=False,
     )
