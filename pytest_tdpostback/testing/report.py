@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 1_000
 """Events of a double whose findings are looked for at the end of its test."""
+KINDS = 20
+"""Kinds of findings that one double tells of."""
 LATE = 100
 """Late arrivals that the summary lists."""
 ENDS = 10
@@ -75,7 +77,7 @@ class NewFindings:
         for event in islice(events, start, self._seen):
             for finding in event.findings:
                 kind = (finding.rule, finding.column, text.place(event))
-                if kind not in self._known:
+                if kind not in self._known and len(self._known) < KINDS:
                     self._known.add(kind)
                     yield event, finding
 

@@ -1,0 +1,33 @@
+"""Installed and not used, the plugin costs nothing worth mentioning."""
+
+from __future__ import annotations
+
+import ast
+
+MODULES_AT_MOST = 12
+HEAVY = {"asyncio", "ssl", "http", "http.client", "json", "httptools", "werkzeug", "jsonschema"}
+
+SHOW_MODULES = """
+    import sys
+
+    def pytest_unconfigure():
+        print("modules:", sorted(sys.modules))
+"""
+
+
+def loaded(pytester, option):
+    pytester.makeconftest(SHOW_MODULES)
+    pytester.makepyfile(test_it="def test_it(): pass")
+    result = pytester.runpytest_subprocess("-p", option, "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    (line,) = (line for line in result.outlines if line.startswith("modules:"))
+    return set(ast.literal_eval(line.partition(" ")[2]))
+
+
+def test_it_loads_few_modules_and_none_that_is_heavy(pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    added = loaded(pytester, "tdpostback") - loaded(pytester, "no:tdpostback")
+    assert "pytest_tdpostback.plugin" in added
+    assert len(added) <= MODULES_AT_MOST
+    assert not added & HEAVY

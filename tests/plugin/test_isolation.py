@@ -1,0 +1,193 @@
+"""What one test sends is never in another, however late and from wherever it comes."""
+
+from __future__ import annotations
+
+import sys
+
+LATE = """
+    import threading
+    from conftest import post
+
+    go, sent = threading.Event(), threading.Event()
+
+    def test_starts_a_sender(tdpostback):
+        def work():
+            go.wait(10)
+            post(tdpostback.url, {key}, {{"late": 1}})
+            sent.set()
+        threading.Thread(target=work).start()
+
+    def test_runs_meanwhile(tdpostback, tdpostback_server):
+        go.set()
+        assert sent.wait(10)
+        tdpostback.settle()
+        assert len(tdpostback.events) == 0
+        assert len(tdpostback_server.postback.events) == 0
+"""
+
+
+def test_a_thread_that_is_late(downstream):
+    result = downstream(LATE.format(key="tdpostback.write_key"))
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "arrived after their test was over:",
+            "  test_it.py::test_starts_a_sender: #1 POST shop.orders: 200, ingested",
+        ]
+    )
+
+
+def test_a_late_loss_is_not_charged_to_the_test_that_runs(downstream):
+    result = downstream(LATE.format(key="'1/unknown'"))
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["  test_it.py::test_starts_a_sender: *200, rejected, A5: *"])
+
+
+def test_a_subprocess_that_is_late(downstream):
+    downstream(
+        f"""
+        import subprocess
+
+        def test_starts(tdpostback):
+            global child
+            program = (
+                "import sys; sys.stdin.read(); sys.path.insert(0, '.'); from conftest import post; "
+                f"post({{tdpostback.url!r}}, '1/unknown')"
+            )
+            child = subprocess.Popen([{sys.executable!r}, "-c", program], stdin=subprocess.PIPE)
+
+        def test_runs_meanwhile(tdpostback):
+            child.communicate()
+            assert child.returncode == 0
+            assert len(tdpostback.events) == 0
+        """
+    ).assert_outcomes(passed=2)
+
+
+def test_what_arrives_in_teardown_counts_once(downstream):
+    result = downstream(
+        """
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def flushing(send):
+            yield
+            send({"flushed": True})
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_it(tdpostback, number):
+            assert len(tdpostback.events) == 0
+        """
+    )
+    result.assert_outcomes(passed=3)
+    result.stdout.no_fnmatch_line("*arrived after their test*")
+
+
+def test_the_url_and_the_key_of_another_test(downstream):
+    result = downstream(
+        """
+        from conftest import post
+
+        def test_first(tdpostback):
+            global url, key
+            url, key = tdpostback.url, tdpostback.write_key
+
+        def test_key(tdpostback):
+            post(tdpostback.url, key)
+            tdpostback.assert_ingested("shop", "orders", timeout=0)
+
+        def test_url(tdpostback):
+            post(url, tdpostback.write_key)
+            tdpostback.assert_ingested("shop", "orders", timeout=0)
+        """
+    )
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*/* is the write key of test_it.py::test_first.",
+            "*1 arrived at another URL than *",
+            "*#1 POST shop.orders: 200, rejected, A5: *, at * of test_it.py::test_first",
+        ]
+    )
+
+
+def test_two_tests_with_the_same_key(downstream):
+    downstream(
+        """
+        import pytest
+        from conftest import post
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_it(tdpostback, number):
+            tdpostback.keys.add("12345/same")
+            post(tdpostback.url, "12345/same")
+            tdpostback.assert_ingested("shop", "orders")
+        """
+    ).assert_outcomes(passed=2)
+
+
+def test_doubles_of_one_test(downstream):
+    downstream(
+        """
+        from conftest import post
+
+        def test_it(tdpostback, make_tdpostback):
+            other = make_tdpostback(profile="article-2015", write_keys=["1/own"])
+            assert post(other.url, "1/own") == 200
+            assert post(other.url, tdpostback.write_key) == 403
+            other.assert_ingested("shop", "orders")
+            tdpostback.assert_nothing_ingested()
+        """
+    ).assert_outcomes(passed=1)
+
+
+def test_more_tests_than_ports_are_kept(downstream):
+    """Ports, descriptors and threads stay bounded; nothing leaks from a test to the next."""
+    result = downstream(
+        """
+        import os, threading
+        import pytest
+        from conftest import post
+
+        ports = []
+
+        @pytest.mark.parametrize("number", range(400))
+        def test_it(tdpostback, number):
+            assert tdpostback.url not in ports[-256:]
+            ports.append(tdpostback.url)
+            if number % 20 == 0:
+                post(tdpostback.url, tdpostback.write_key, {"number": number})
+                tdpostback.assert_ingested("shop", "orders", number=number)
+            assert threading.active_count() < 5
+            if os.path.isdir("/proc/self/fd"):
+                assert len(os.listdir("/proc/self/fd")) < 400
+        """
+    )
+    result.assert_outcomes(passed=400)
+
+
+def test_workers_of_xdist_tell_the_controller(downstream):
+    result = downstream(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_good(tdpostback, send, number):
+            send({"Id": number})
+            tdpostback.assert_ingested("shop", "orders", Id=number)
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_lost(send, number): send(key="1/unknown")
+        """,
+        "-n2",
+        plugins=["xdist"],
+        apart=True,
+    )
+    result.assert_outcomes(passed=4, failed=2, warnings=4)
+    result.stdout.fnmatch_lines(
+        [
+            "1 event: 1 rejected, at http://127.0.0.1:*",
+            "answered 200 and lost afterwards: A5 (2)",
+            "findings: C1 (4)",
+        ]
+    )

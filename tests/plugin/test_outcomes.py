@@ -1,0 +1,265 @@
+"""What a test's outcome is, and what is told beside it."""
+
+from __future__ import annotations
+
+import pytest
+
+WRONG_KEY = """
+    def test_wrong_key(send):
+        assert send(key="12345/abcdef0123456789") == 200
+"""
+
+
+def test_a_lost_event_fails_the_test_as_if_by_its_own_hand(downstream):
+    result = downstream(WRONG_KEY)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ test_wrong_key _*",
+            "1 event was answered 200 and rejected afterwards; the sender cannot know",
+            "  #1 POST shop.orders: 200, rejected, A5: write key 12345/abc… is unknown",
+            "The write key was 12345/abc…. If the test means this, it says so:",
+            "  with tdpostback.expect_auth_failure(database='shop', table='orders'):",
+            "*- tdpostback -*",
+            "1 event: 1 rejected, at http://127.0.0.1:*",
+            "#1 POST shop.orders: 200, rejected, A5: write key 12345/abc… is unknown",
+            "    sent {'id': 7}",
+            "*= tdpostback =*",
+            "answered 200 and lost afterwards: A5 (1)",
+            "FAILED *::test_wrong_key - pytest_tdpostback.UnexpectedAuthFailure: 1 event*",
+        ],
+        consecutive=False,
+    )
+    result.stdout.no_fnmatch_line("*traceback entries are hidden*")
+    result.stdout.no_fnmatch_line("*plugin.py*")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'with tdpostback.expect_auth_failure(): send(key="1/unknown")',
+        'send(key="1/unknown"); tdpostback.assert_auth_failed()',
+    ],
+)
+def test_an_expected_loss_passes(downstream, body):
+    downstream(f"def test_it(tdpostback, send):\n    {body}").assert_outcomes(passed=1)
+
+
+def test_one_failure_is_told_once(downstream):
+    result = downstream(
+        """
+        def test_own_failure(send):
+            send(key="1/unknown")
+            assert 1 == 2
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E       assert 1 == 2", "*1 rejected, at*"])
+
+
+def test_what_is_lost_in_teardown_is_an_error_there(downstream):
+    result = downstream(
+        """
+        import pytest
+
+        @pytest.fixture
+        def flushing(send):
+            yield
+            send(key="1/unknown")
+
+        def test_it(flushing): pass
+        def test_the_next_one(tdpostback): assert not tdpostback.events
+        """
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_it*", "1 event was answered 200*"])
+
+
+def test_what_is_lost_in_a_session_fixture_is_told(downstream):
+    result = downstream(
+        """
+        import pytest
+        from conftest import post
+
+        @pytest.fixture(scope="session")
+        def application(tdpostback_server):
+            yield
+            post(tdpostback_server.url, "1/unknown")
+
+        def test_it(application): pass
+        """
+    )
+    result.assert_outcomes(passed=1, errors=1)
+
+
+def test_the_first_test_owns_what_reaches_the_session_server(downstream):
+    downstream(
+        """
+        from conftest import post
+
+        def test_it(tdpostback_server):
+            post(tdpostback_server.url, "1/unknown")
+        """
+    ).assert_outcomes(failed=1)
+
+
+def test_an_event_that_cannot_settle_fails_at_once(downstream):
+    result = downstream(
+        """
+        import pytest
+
+        @pytest.mark.tdpostback(validation_delay=3600)
+        def test_due_much_later(send): send()
+
+        def test_held(tdpostback, send):
+            tdpostback.hold_validation().__enter__()
+            send()
+        """
+    )
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "1 event is still pending: the next one is due in *",
+            "1 event is still pending: validation is held",
+        ]
+    )
+
+
+def test_what_a_fixture_holds_it_releases(downstream):
+    downstream(
+        """
+        import pytest
+
+        @pytest.fixture
+        def held(tdpostback):
+            with tdpostback.hold_validation():
+                yield
+
+        def test_it(held, send): send()
+        """
+    ).assert_outcomes(passed=1)
+
+
+def test_an_error_inside_the_server_reaches_the_test(downstream):
+    result = downstream(
+        """
+        def test_it(tdpostback, send):
+            def broken(*_, **__): raise ZeroDivisionError("in the server")
+            tdpostback._collector.receive = broken
+            send()
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ZeroDivisionError: in the server*"])
+
+
+def test_a_finding_is_a_warning_of_its_test(downstream):
+    source = """
+        def test_it(send):
+            send({"Id": 7})
+            send({"Id": 8})
+    """
+    result = downstream(source, apart=True)
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        [
+            "test_*.py::test_it",
+            "*.py:1: PostbackWarning: C1: column 'Id' *(event #1 shop.orders)",
+            "findings: C1 (1)",
+        ]
+    )
+    downstream(source, "-W", "ignore", apart=True).assert_outcomes(passed=1, warnings=0)
+    result = downstream(source, "-W", "error::pytest_tdpostback.PostbackWarning")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["C1: column 'Id' *(event #1 shop.orders)", "FAILED *PostbackWarning: C1*"]
+    )
+
+
+def test_findings_of_a_huge_capture_are_bounded(downstream):
+    downstream(
+        """
+        def test_it(tdpostback, send):
+            send({"a": 1})
+            head = tdpostback.events[0].request.head
+            for number in range(5_000):
+                receipt = tdpostback._collector.receive(head, b'{"A%d": 1}' % number, "peer:1")
+                tdpostback._collector.answered(receipt.seq)
+        """,
+        apart=True,
+    ).assert_outcomes(passed=1, warnings=20)
+
+
+@pytest.mark.parametrize(
+    "options", [["-p", "no:terminal"], ["--setup-show"], ["-x"], ["--tb=line"]]
+)
+def test_options_of_pytest(downstream, options):
+    result = downstream(WRONG_KEY, *options)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_junit_xml_has_the_section(downstream, pytester):
+    downstream(WRONG_KEY, "--junit-xml=out.xml")
+    text = (pytester.path / "out.xml").read_text("utf-8")
+    assert "#1 POST shop.orders: 200, rejected, A5: write key 12345/abc… is unknown" in text
+    assert 'errors="0" failures="1"' in text
+
+
+def test_a_class_of_unittest(downstream):
+    result = downstream(
+        """
+        import unittest
+        import pytest
+        from conftest import post
+
+        class TestIt(unittest.TestCase):
+            @pytest.fixture(autouse=True)
+            def _double(self, tdpostback):
+                self.double = tdpostback
+
+            def test_good(self):
+                post(self.double.url, self.double.write_key)
+                self.double.assert_ingested("shop", "orders", id=7)
+
+            def test_lost(self):
+                post(self.double.url, "1/unknown")
+
+            def test_own_failure(self):
+                post(self.double.url, "1/unknown")
+                self.assertEqual(1, 2)
+        """
+    )
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(["FAILED *test_own_failure - AssertionError: 1 != 2"])
+
+
+def test_a_doctest(downstream):
+    downstream(
+        '''
+        def documented():
+            """
+            >>> double = getfixture("tdpostback")
+            >>> import conftest
+            >>> conftest.post(double.url, double.write_key)
+            200
+            >>> double.assert_ingested("shop", "orders")["id"]
+            7
+            """
+        ''',
+        "--doctest-modules",
+    ).assert_outcomes(passed=1)
+
+
+def test_a_skip_and_an_expected_failure_stay_what_they_are(downstream):
+    downstream(
+        """
+        import pytest
+
+        def test_skipped(send):
+            send(key="1/unknown")
+            pytest.skip("for a reason")
+
+        @pytest.mark.xfail(strict=True)
+        def test_expected(send): send(key="1/unknown")
+        """
+    ).assert_outcomes(skipped=1, xfailed=1)
