@@ -10,6 +10,8 @@ import http.client
 import json
 import ssl
 import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
@@ -32,11 +34,10 @@ def headers(key):
 
 
 def with_http_client(key, url=URL, **event):
-    place = urllib.request.urlparse(url)
-    kind, extra = http.client.HTTPConnection, {}
+    place = urlsplit(url)
+    connection: Any = http.client.HTTPConnection(place.hostname or "", timeout=20)
     if place.scheme == "https":
-        kind, extra = http.client.HTTPSConnection, {"context": context}
-    connection = kind(place.hostname, timeout=20, **extra)
+        connection = http.client.HTTPSConnection(place.hostname or "", timeout=20, context=context)
     try:
         connection.request("POST", place.path, json.dumps(event), headers(key))
         return connection.getresponse().status
@@ -78,7 +79,7 @@ async def aiohttp_async(key, url=URL, **event):
 
 async def streams_async(key, url=URL, **event):
     """What asyncio itself offers."""
-    place = urllib.request.urlparse(url)
+    place = urlsplit(url)
     tls = context if place.scheme == "https" else None
     reader, writer = await asyncio.open_connection(place.hostname, 443 if tls else 80, ssl=tls)
     fields = {"Host": place.hostname, **headers(key), "Connection": "close"}
