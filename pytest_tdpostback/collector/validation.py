@@ -87,7 +87,7 @@ class Validation:
         request = collector.request(collector.log, index)
         data = sent_data(request, plan.verdict, collector.settings)
         when = time_of(request, plan.verdict, data, collector.log.received[index])
-        return f"td_record_time {when.why}" if when.rule == "T3" else ""
+        return f"td_record_time {when.why}" if when.outside else ""
 
     def _schedule(self, seconds: float) -> None:
         if not self._scheduled and not self.holds:

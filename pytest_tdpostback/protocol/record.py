@@ -35,11 +35,15 @@ _PLACEHOLDERS = ("td_global_id", "td_ip", "td_ua")
 
 @dataclass(frozen=True)
 class RecordTime:
-    """What `td_record_time` came to: `seconds` where it counts, else the `rule` and why not."""
+    """What `td_record_time` came to: `seconds` where it counts, else the `rule` and why not.
+
+    `outside` is an integer outside the window, however it is explained (T3).
+    """
 
     seconds: int | None = None
     rule: str | None = None
     why: str = ""
+    outside: bool = False
 
 
 def columns(
@@ -109,10 +113,11 @@ def record_time(value: Any, received_at: float) -> RecordTime:
         return RecordTime(seconds)
     if seconds in MILLISECONDS:
         why = f"{_shown(value)} looks like milliseconds; send UNIX seconds"
-        return RecordTime(rule="T5", why=why)
+        return RecordTime(rule="T5", why=why, outside=True)
     if seconds < now:
-        return RecordTime(rule="T3", why=f"{_shown(value)} is older than 7 days")
-    return RecordTime(rule="T3", why=f"{_shown(value)} is more than 3 days ahead")
+        return RecordTime(rule="T3", why=f"{_shown(value)} is older than 7 days", outside=True)
+    why = f"{_shown(value)} is more than 3 days ahead"
+    return RecordTime(rule="T3", why=why, outside=True)
 
 
 def substituted(name: str, value: str, request: PostbackRequest, visitor: str) -> str:

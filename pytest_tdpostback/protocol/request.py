@@ -79,7 +79,7 @@ class Head:
     @cached_property
     def target(self) -> str:
         """The request target as it was sent; write keys in it are shortened in its `repr`."""
-        shown = without_keys(self._target)
+        shown = _without_keys(self._target)
         return self._target if shown == self._target else Redacted(self._target, shown)
 
     @cached_property
@@ -124,6 +124,17 @@ def _authority(target: str) -> str | None:
     if not separator or scheme.lower() not in ("http", "https"):
         return None
     return rest.partition("/")[0].partition("?")[0]
+
+
+def _without_keys(target: str) -> str:
+    path, question, query = target.partition("?")
+    return path + question + "&".join(_without_key(piece) for piece in query.split("&"))
+
+
+def _without_key(piece: str) -> str:
+    name, equals, value = piece.partition("=")
+    hidden = equals and _form(name).lower() == "td_write_key"
+    return f"{name}={shortened(_form(value))}" if hidden else piece
 
 
 def decoded(piece: str) -> str:

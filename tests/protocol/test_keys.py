@@ -98,6 +98,11 @@ def test_shown_shortened():
     assert head.target.endswith("123/topsecret&a=1")
 
 
+def test_a_key_hides_behind_no_encoding():
+    head = Head.of("POST", f"{PATH}?td%5Fwrite_key=123%2ftopsecret&a=1", [])
+    assert repr(head.target) == repr(f"{PATH}?td%5Fwrite_key=123/top…&a=1")
+
+
 def test_copies_stay_short():
     key = WriteKey("123/topsecret")
     for again in (copy.copy(key), copy.deepcopy(key), pickle.loads(pickle.dumps(key))):

@@ -425,6 +425,12 @@ RECORD = [
         stale_time="drop",
     ),
     _body(
+        "T3-drop-milliseconds",
+        f'{{"td_record_time":{NOW * 1000}}}',
+        rejected("T3", "T5"),
+        stale_time="drop",
+    ),
+    _body(
         "T3-drop-spares-the-window", f'{{"td_record_time":{NOW}}}', stored({}), stale_time="drop"
     ),
     _body(
