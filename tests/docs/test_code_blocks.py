@@ -28,6 +28,9 @@ from pathlib import Path
 import pytest
 import tomli
 
+# Loaded before `pytester` is used: it forgets modules that a test was the first to import, asyncio
+# among them, and the half of a program that remembers the old one would no longer work.
+import pytest_tdpostback.testing.server  # noqa: F401
 from tests.checkout import ROOT, run
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
