@@ -130,6 +130,7 @@ class Listener:
     def closed(self, transport: asyncio.BaseTransport) -> None:
         """A connection ended."""
         self._connections.discard(transport)
+        transport.close()  # or Python 3.10 says of TLS that nobody did
 
     def failed(self, error: Exception) -> None:
         """Keep an error of our own for the test and for `check`."""

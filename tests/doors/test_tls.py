@@ -15,7 +15,7 @@ import httpx
 import pytest
 import requests
 
-from pytest_tdpostback import ConfigurationError, PostbackServer
+from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.transport import tls
 from tests.doors.senders import headers
 
@@ -163,10 +163,20 @@ def test_a_key_is_loaded_without_memory_files_too(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_names_the_extra_that_is_missing(tdpostback, monkeypatch):
-    monkeypatch.setitem(sys.modules, "trustme", None)
-    tls.authority.cache_clear()
-    tls.server_context.cache_clear()
-    for way in (tdpostback.ssl_context, tdpostback.redirect().__enter__):
-        with pytest.raises(ConfigurationError, match=r"pip install 'pytest-tdpostback\[tls\]'"):
+WITHOUT_THE_EXTRA = """
+import sys
+sys.modules["trustme"] = None
+from pytest_tdpostback import ConfigurationError, PostbackServer
+
+with PostbackServer() as server:
+    for way in (server.postback.ssl_context, server.postback.redirect().__enter__):
+        try:
             way()
+        except ConfigurationError as error:
+            print(error)
+"""
+
+
+def test_names_the_extra_that_is_missing():
+    said = "TLS needs trustme: install the extra, pip install 'pytest-tdpostback[tls]'"
+    assert python(WITHOUT_THE_EXTRA).splitlines() == [said, said]
