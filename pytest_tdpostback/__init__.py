@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .collector.log import EventState
     from .errors import (
+        BlockedConnection,
         ConfigurationError,
         PostbackError,
         PostbackWarning,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BlockedConnection",
     "ConfigurationError",
     "Event",
     "EventState",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BlockedConnection": "errors",
     "ConfigurationError": "errors",
     "Event": "testing.event",
     "EventState": "collector.log",

@@ -69,11 +69,12 @@ def test_a_late_answer_is_late_for_async_clients(tdpostback, run):
     tdpostback.assert_ingested("shop", "orders", n=1)
 
 
-def test_the_host_chooses_the_profile(session, client):
+def test_the_host_chooses_the_profile(tdpostback, session, client):
     url = f"https://us01.records.in.treasuredata.com{PATH}"
     large = b" " * (V2_BODY_LIMIT + 1)
     assert session.post(url, headers=headers("1/k"), data=large).status_code == 413
     assert client.post(url, headers=headers("1/k"), content=large).status_code == 413
+    assert [event.request.body for event in tdpostback.refused] == [b"", b""]  # as from the wire
 
 
 def test_a_key_failure_is_seen(tdpostback, session, client):

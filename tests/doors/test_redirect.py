@@ -16,8 +16,7 @@ import pytest
 import requests
 import trustme
 
-from pytest_tdpostback import ConfigurationError, PostbackServer
-from pytest_tdpostback.errors import BlockedConnection
+from pytest_tdpostback import BlockedConnection, ConfigurationError, PostbackServer
 from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT
 from tests.doors import senders
 from tests.doors.senders import HOST, PATH, SENDERS, URL
@@ -184,10 +183,16 @@ def _connected(family, address, method="connect"):
 # verified
 
 
-def test_a_client_checks_the_name(connected):
-    context = ssl.create_default_context()
-    with pytest.raises(ssl.SSLCertVerificationError):
-        context.wrap_socket(connected, server_hostname="example.org")
+def test_a_client_checks_the_name(tdpostback, make_tdpostback):
+    """Of another redirected host: the authority is right, and the certificate is another's."""
+    other = "collect.example.org"
+    mismatch = pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch")
+    with ExitStack() as stack:
+        stack.enter_context(make_tdpostback().redirect(hosts=[other]))
+        stack.enter_context(tdpostback.redirect())
+        sock = stack.enter_context(socket.create_connection((HOST, 443)))
+        stack.enter_context(mismatch)
+        ssl.create_default_context().wrap_socket(sock, server_hostname=other)
 
 
 def test_the_certificate_names_the_service_alone(connected):
@@ -333,7 +338,7 @@ def test_the_marker_redirects_the_test(pytester):
         test_it="""
         import socket
         import pytest, sender
-        from pytest_tdpostback.errors import BlockedConnection
+        from pytest_tdpostback import BlockedConnection
 
         GETADDRINFO = socket.getaddrinfo
 
