@@ -86,7 +86,7 @@ def test_reset_comes_after_the_answers_before_it_were_sent(tdpostback):
 
     with sender.connect() as sock:
         sock.sendall(sender.request({"id": 0}) + sender.request({"id": 1}))
-        rest_of(sock)
+        assert rest_of(sock).count(b"HTTP/1.1 200 OK") == 1
 
     tdpostback.settle()
     assert [str(event.state) for event in tdpostback.events] == ["ingested", "lost"]

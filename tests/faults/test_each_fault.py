@@ -117,15 +117,15 @@ def test_throttle_tells_how_long_to_wait(tdpostback):
     throttled = tdpostback.faults.throttle(2, 30)
     sender = Sender(tdpostback)
     assert sender.by_socket({"id": 1}) == 200
-    tdpostback.clock.advance(10)
+    tdpostback.clock.advance(10.5)
     assert sender.by_socket({"id": 2}) == 200
 
     with sender.connect() as sock:
         sock.sendall(sender.request({"id": 3}))
         assert sock.recv(1000).split(b"Retry-After: ")[1].startswith(b"20\r\n")
-    tdpostback.clock.advance(19.9)
+    tdpostback.clock.advance(19.25)
     assert sender.by_socket({"id": 4}) == 429
-    tdpostback.clock.advance(0.1)
+    tdpostback.clock.advance(0.25)
     assert sender.by_socket({"id": 5}) == 200
     assert sender.by_socket({"id": 6}) == 429
 

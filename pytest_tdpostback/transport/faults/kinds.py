@@ -116,7 +116,7 @@ class Outage(OnTheWire):
 
     def strike(self, target: Target) -> Intervention | None:
         """Break the connection, if it is not over."""
-        self.over = self.over or target.now >= self._end
+        self.over = target.now >= self._end
         return None if self.over else super().strike(target)
 
 
