@@ -11,6 +11,7 @@ import sys
 from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.collector.keys import Scope, WriteKeys
@@ -109,7 +110,7 @@ def refuses(status: int, when: Callable[[Head, Any], Any]) -> Break:
     def change(head, verdict):
         if verdict.refusal or verdict.preflight or not when(head, verdict):
             return verdict
-        return replace(verdict, refusal=Refusal(status, "X", "broken"))
+        return replace(verdict, refusal=Refusal(status, "X", "broken"), key=None)
 
     return judged(change)
 
@@ -211,9 +212,8 @@ def first_wins(_, data):
 
 def first_parameters(head):
     """Of repeated parameters the first counts (P9)."""
-    query = str(head.target).partition("?")[2].split("&")
-    pairs = (each.partition("=") for each in reversed(query) if each)
-    return tuple({name: value for name, _, value in pairs}.items())
+    pairs = parse_qsl(str(head.target).partition("?")[2], keep_blank_values=True)
+    return tuple(dict(reversed(pairs)).items())
 
 
 def pings_are_events(head, verdict):
