@@ -72,7 +72,8 @@ def httpx_transport(collector: Collector) -> httpx.BaseTransport:
 
     def handle(request: httpx.Request) -> httpx.Response:
         exchange = _httpx_exchange(collector, request)
-        time.sleep(exchange.seconds)
+        if exchange.seconds:
+            time.sleep(exchange.seconds)
         return _httpx_response(library, request, exchange)
 
     transport: httpx.BaseTransport = library.MockTransport(handle)
@@ -117,7 +118,8 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
                 _bytes(request.body),
                 timeout=_read_timeout(timeout),
             )
-            time.sleep(exchange.seconds)
+            if exchange.seconds:  # sleeping for none would still hand over to another thread
+                time.sleep(exchange.seconds)
             try:
                 answer = exchange.end()
             except TimeoutError as error:
