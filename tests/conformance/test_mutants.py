@@ -14,8 +14,12 @@ from tests.conformance.running import KEY, run_checks
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.rule}: {mutant.what}")
 def test_mutant_is_caught_by_the_checks_of_its_rule(mutant: Mutant, monkeypatch) -> None:
     checks = [f"{check.module}.py::{check.name}" for check in checks_of(mutant.rule)]
-    words = {"inspection": not mutant.outside, "on_auth_failure": "ignore"}
-    server = PostbackServer(profile=mutant.profile, write_keys=[KEY], **words)
+    server = PostbackServer(
+        profile=mutant.profile,
+        write_keys=[KEY],
+        inspection=not mutant.outside,
+        on_auth_failure="ignore",
+    )
     with server:
         mutant.breaks(monkeypatch)
         outcome = run_checks(server.url, mutant.profile, *checks)
