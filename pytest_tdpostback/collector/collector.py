@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import answer as answers
-from ..protocol.judge import Refusal, judge_body
+from ..protocol.judge import Refusal, judge_body, judge_json
 from ..protocol.request import Head, PostbackRequest
 from ..protocol.secrets import shortened
 from .clock import Clock
@@ -72,11 +72,14 @@ class Collector:
         if verdict.preflight:
             with self._lock:
                 return Receipt(self._preflight(head, plan, now))
-        refusal = (
-            verdict.refusal
-            or (self._key_refusal(plan) if verdict.profile.refuses_unknown_keys else None)
-            or judge_body(verdict, head, body, self.settings, size=size)
-        )
+        if plan.straight and (len(body) if size is None else size) <= plan.limit:
+            refusal = judge_json(body)
+        else:
+            refusal = (
+                verdict.refusal
+                or (self._key_refusal(plan) if verdict.profile.refuses_unknown_keys else None)
+                or judge_body(verdict, head, body, self.settings, size=size)
+            )
         with self._lock:
             log = self.log
             index = log.append(head.raw, body, peer, now, refusal.status if refusal else 200)
@@ -149,6 +152,8 @@ class Collector:
 
     def validate_due(self) -> None:
         """Validate what is due, after the answers on their way are out (a moment, bounded)."""
+        if not len(self.log):
+            return
         with self._changed:
             self.wait(self.all_answered, 1.0)
             self.validate()
@@ -274,24 +279,22 @@ class Collector:
     def _answer(
         self, head: Head, plan: Plan, refusal: Refusal | None, seq: int, now: float
     ) -> Answer:
-        date = self._dated(now)
+        date = self._date if int(now) == self._second else self._dated(now)
         if refusal is not None:
             return plan.refused(refusal, date, explain=self.settings.explain)
-        if plan.verdict.from_url:
-            visitor = self.visitor(head, seq)
-            return answers.from_url(plan.verdict, head, date, origin=plan.origin, visitor=visitor)
-        return plan.accepted(date)
+        if plan.straight or not plan.verdict.from_url:
+            return plan.accepted(date)
+        visitor = self.visitor(head, seq)
+        return answers.from_url(plan.verdict, head, date, origin=plan.origin, visitor=visitor)
 
     def _preflight(self, head: Head, plan: Plan, now: float) -> Answer:
         if plan.verdict.refusal is None:
-            return answers.preflight(head, plan.verdict.profile, self._dated(now))
+            return answers.preflight(head, plan.verdict.profile, answers.http_date(now))
         return self._answer(head, plan, plan.verdict.refusal, 0, now)
 
     def _dated(self, now: float) -> str:
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._date = answers.http_date(now)
+        self._second = int(now)
+        self._date = answers.http_date(now)
         return self._date
 
     def _intervention(

@@ -30,6 +30,7 @@ class EventState(str, Enum):
 
 STATES = tuple(EventState)
 CODES = {state: code for code, state in enumerate(STATES)}
+_PENDING, _INGESTED = CODES[EventState.PENDING], CODES[EventState.INGESTED]
 NO_STATUS = 0
 
 
@@ -50,6 +51,8 @@ class EventLog:
         self.faults: dict[int, str] = {}
         self.copies: dict[int, int] = {}
         self.ingested: dict[tuple[str, str], array[int]] = {}
+        self.from_url: set[int] = set()
+        """Where the record is in the URL, not in the body."""
         self.expected: set[int] = set()
         self.unheard: set[int] = set()
 
@@ -67,7 +70,7 @@ class EventLog:
         self.peers.append(peer)
         self.received.append(received)
         self.statuses.append(status)
-        self.states.append(CODES[EventState.PENDING])
+        self.states.append(_PENDING)
         return len(self.states) - 1
 
     def decide(self, index: int, state: EventState, rule: str = "", reason: str = "") -> None:
@@ -79,11 +82,11 @@ class EventLog:
 
     def ingest(self, index: int, route: tuple[str, str]) -> None:
         """The event at `index` becomes as many records of `route` as it has copies."""
-        self.states[index] = CODES[EventState.INGESTED]
+        self.states[index] = _INGESTED
         rows = self.ingested.get(route)
         if rows is None:
             rows = self.ingested[route] = array("Q")
-        for _ in range(self.copies.get(index, 1)):
+        for _ in range(self.copies.get(index, 1) if self.copies else 1):
             if rows and rows[-1] > index:
                 insort(rows, index)
             else:

@@ -32,7 +32,7 @@ _JUDGED = frozenset(
 class Plan:
     """The verdict on a head, and what follows from it."""
 
-    __slots__ = ("_accepted", "_date", "limit", "origin", "route", "verdict")
+    __slots__ = ("_accepted", "_date", "limit", "origin", "route", "straight", "verdict")
 
     def __init__(self, head: Head, settings: Settings) -> None:
         """Judges `head`."""
@@ -40,6 +40,10 @@ class Plan:
         self.route = (self.verdict.database or "", self.verdict.table or "")
         self.origin = head.headers.get("origin")
         self.limit = size_limit(self.verdict.profile, settings)
+        self.straight = self.verdict.key is not None and not (
+            self.verdict.from_url or self.verdict.unfit or self.verdict.profile.refuses_unknown_keys
+        )
+        """Whether nothing but a JSON body within `limit` is left to be judged."""
         self._date = ""
         self._accepted: Answer
 

@@ -79,6 +79,8 @@ class Validation:
         elif collector.settings.stale_time == "drop" and (stale := self._stale(index, plan)):
             log.decide(index, EventState.REJECTED, "T3", stale)
         else:
+            if not plan.straight and verdict.from_url:
+                log.from_url.add(index)
             log.ingest(index, plan.route)
         collector.announce(index)
 

@@ -108,8 +108,11 @@ def judge_body(
         return verdict.unfit
     if verdict.kind is Kind.PARAMETERS and not data_parameters(head):
         return Refusal(400, "B4", "the body is empty and the URL holds no data parameter")
-    if verdict.from_url:
-        return None
+    return None if verdict.from_url else judge_json(body)
+
+
+def judge_json(body: bytes) -> Refusal | None:
+    """What a JSON body decides where nothing else is left to (B2 to B4, B7)."""
     try:
         json_body.parse(body)
     except json_body.Unacceptable as error:

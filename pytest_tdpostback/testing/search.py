@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..collector.log import EventState
-from ..protocol.request import Head
 from .event import Event, Record
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ class MatchingRecords:
         self._route = (database, table)
         self._wanted = wanted
         self._sieves = _sieves(collector, wanted.columns)
-        self._from_url: dict[bytes, bool] = {}
         self._log: EventLog | None = None
         self._seen, self._last = 0, -1
         self._found: list[int] = []
@@ -68,14 +66,11 @@ class MatchingRecords:
         """Those of `rows` that may match: none that does is left out."""
         if not self._sieves:
             return rows
-        heads = log.heads
-        for head in {heads[index] for index in rows} - self._from_url.keys():
-            self._from_url[head] = self._collector.verdict(Head(head)).from_url
-        if any(self._from_url.values()):
-            from_url = [index for index in rows if self._from_url[heads[index]]]
-            rows = [index for index in rows if not self._from_url[heads[index]]]
-            return sorted((*from_url, *self._through_sieves(log, rows)))
-        return self._through_sieves(log, rows)
+        if not log.from_url:
+            return self._through_sieves(log, rows)
+        from_url = [index for index in rows if index in log.from_url]
+        rows = [index for index in rows if index not in log.from_url]
+        return sorted((*from_url, *self._through_sieves(log, rows)))
 
     def _through_sieves(self, log: EventLog, rows: Sequence[int]) -> Sequence[int]:
         for sieve in self._sieves:
