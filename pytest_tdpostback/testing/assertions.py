@@ -67,7 +67,9 @@ class Assertions:
         """
         __tracebackhide__ = True
         found = yield Wait(MatchingEvents(self._collector, predicate).first, timeout)
-        found = found or MatchingEvents(self._collector, predicate).first()
+        if found is None:
+            yield from self._decided()
+            found = MatchingEvents(self._collector, predicate).first()
         if found is None:
             raise AssertionError(complaints.nothing_satisfied(self, predicate, timeout))
         return found
@@ -103,8 +105,7 @@ class Assertions:
         enough = 1 if count is None else count
         if enough:
             yield Wait(lambda: len(matching.look()) >= enough, timeout)
-        yield Wait(self._collector.all_answered, 1.0)
-        self._collector.validate()
+        yield from self._decided()
         with self._collector.changed:
             rows = list(matching.look())
         if len(rows) != count and not (count is None and rows):
@@ -196,6 +197,11 @@ class Assertions:
         wrong = violations(schema, self.records(database, table))
         if wrong:
             raise AssertionError("\n".join(wrong))
+
+    def _decided(self) -> Steps[None]:
+        """Let what is due have its outcome; an answer may just be on its way."""
+        yield Wait(self._collector.all_answered, 1.0)
+        self._collector.validate()
 
     def _settled(self, seconds: float = SETTLE_SECONDS) -> Steps[None]:
         __tracebackhide__ = True

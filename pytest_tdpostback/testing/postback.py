@@ -148,6 +148,8 @@ class Postback(Assertions, Doors):
             first = errors[0]
             errors.clear()
             raise first
+        if not len(self._collector.log):
+            return
         if wait:
             self._check_settled()
         with self._collector.changed:

@@ -96,8 +96,9 @@ class Scope:
 
     def findings(self) -> Iterator[tuple[Event, Finding]]:
         """Findings that were not told yet."""
-        for postback in list(self.postbacks):
-            yield from self._findings.setdefault(postback, NewFindings(postback))
+        for postback in self.postbacks:
+            if len(postback._collector.log):
+                yield from self._findings.setdefault(postback, NewFindings(postback))
 
     def count_finding(self, finding: Finding) -> None:
         """Have the summary of the run count `finding`."""
@@ -209,8 +210,10 @@ class RunServer(PostbackServer):
             self._owners[postback._write_key] = scope.name
             if len(self._owners) > REMEMBERED_KEYS:
                 del self._owners[next(iter(self._owners))]
-        self.tally.count(postback)
         with postback._collector.changed:
+            if not len(postback._collector.log):
+                return
+            self.tally.count(postback)
             if not scope.failed:
                 self.tally.arrived_late(scope.name, postback.unchecked())
             postback.clear()
