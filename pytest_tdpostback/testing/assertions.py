@@ -66,7 +66,8 @@ class Assertions:
         at the end. Raises `AssertionError` after `timeout` seconds.
         """
         __tracebackhide__ = True
-        found = yield Wait(MatchingEvents(self._collector, predicate).first, timeout)
+        matching = MatchingEvents(self._collector, predicate)
+        found: Event | None = yield Wait(matching.first, timeout)
         if found is None:
             yield from self._decided()
             found = MatchingEvents(self._collector, predicate).first()

@@ -62,14 +62,14 @@ class Inspection:
             return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
 
     def _hold(self, _: Request, postback: Postback) -> None:
-        postback._collector.hold()  # noqa: SLF001 - a friend on the same floor
+        postback._collector.hold()
         self._holds += 1
 
     def _release(self, _: Request, postback: Postback) -> None:
         if not self._holds:
             raise ValueError("nothing is held")
         self._holds -= 1
-        postback._collector.release()  # noqa: SLF001 - as above
+        postback._collector.release()
 
 
 def inspected(postback: Postback) -> WSGIApplication:
@@ -89,7 +89,7 @@ def about(_: Request, postback: Postback) -> dict[str, Any]:
     from .. import __version__
 
     profile = postback.settings.profile
-    log = postback._collector.log  # noqa: SLF001 - as above
+    log = postback._collector.log
     return {
         "tdpostback": __version__,
         "settings": {**asdict(postback.settings), "profile": profile and profile.name},
@@ -113,7 +113,7 @@ def _records(request: Request, postback: Postback) -> list[Any]:
 
 
 def _settle(request: Request, postback: Postback) -> dict[str, Any]:
-    collector = postback._collector  # noqa: SLF001 - as above
+    collector = postback._collector
     collector.settle(_number(request, "timeout", SETTLE_SECONDS))
     return {"pending": [collector.log.first + index for index in collector.pending()]}
 
@@ -136,7 +136,7 @@ def _unfreeze(_: Request, postback: Postback) -> None:
 
 def _configure(request: Request, postback: Postback) -> None:
     changed = postback.settings.changed(_members(request), "settings")
-    postback._collector.configure(changed)  # noqa: SLF001 - as above
+    postback._collector.configure(changed)
 
 
 def _number(request: Request, name: str, default: float) -> float:

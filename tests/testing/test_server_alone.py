@@ -1,0 +1,84 @@
+"""`PostbackServer` without pytest is as strict as the fixtures."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import requests
+
+from pytest_tdpostback import PostbackServer, PostbackWarning, SettleTimeout, UnexpectedAuthFailure
+
+
+def lose_one(server):
+    requests.post(
+        server.postback.event_url("shop", "orders"),
+        json={"id": 7},
+        headers={"X-TD-Write-Key": "12345/abcdef"},
+        timeout=10,
+    )
+    server.postback.settle()
+
+
+def test_check_raises_once_what_a_test_would_fail_with():
+    with PostbackServer() as server:
+        lose_one(server)
+        with pytest.raises(UnexpectedAuthFailure, match="rejected, A5") as caught:
+            server.check()
+        assert [event.seq for event in caught.value.events] == [1]
+        server.check()
+
+
+def test_a_loss_that_nobody_looked_at_is_a_warning():
+    with (
+        pytest.warns(PostbackWarning, match=r"server\.check\(\) raises this"),
+        PostbackServer() as server,
+    ):
+        lose_one(server)
+
+
+def test_an_expected_loss_is_none():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with PostbackServer() as server, server.postback.expect_auth_failure():
+            lose_one(server)
+
+
+def test_an_error_on_its_way_is_not_hidden():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ZeroDivisionError), PostbackServer() as server:  # noqa: PT012
+            lose_one(server)
+            raise ZeroDivisionError
+
+
+def test_what_is_expected_stays_so_when_the_context_ends_with_an_error():
+    with PostbackServer() as server:
+        with pytest.raises(ZeroDivisionError), server.postback.expect_auth_failure():  # noqa: PT012
+            lose_one(server)
+            raise ZeroDivisionError
+        server.check()
+
+
+def test_what_cannot_settle_is_named_at_once():
+    with PostbackServer(validation_delay=3600) as server:
+        requests.post(
+            server.postback.event_url("shop", "orders"),
+            json={"id": 7},
+            headers={"X-TD-Write-Key": server.write_key},
+            timeout=10,
+        )
+        with pytest.raises(
+            SettleTimeout, match=r"1 event is still pending: the next one is due in"
+        ):
+            server.check()
+        server.postback.clear()
+
+
+def test_a_url_with_a_key_is_shown_without_it():
+    with PostbackServer() as server:
+        url = server.postback.event_url("shop", "orders", td_write_key=server.write_key)
+        secret = server.write_key.partition("/")[2]
+    assert secret in url
+    assert secret not in repr(url)
+    assert secret not in repr(server.write_key)
