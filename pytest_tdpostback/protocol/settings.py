@@ -173,10 +173,10 @@ class Settings:
         """
         __tracebackhide__ = True
         known = {row.name: row for row in fields(self)}
-        return replace(
-            self,
-            **{name: checked(_known(known, name, where), changes[name], where) for name in changes},
-        )
+        chosen: dict[str, Any] = {}
+        for name, value in changes.items():
+            chosen[name] = checked(_known(known, name, where), value, where)
+        return replace(self, **chosen)
 
     def judged_profile(self, host: str) -> Profile:
         """The profile of a request to `host`: the setting, else what the host speaks."""

@@ -68,6 +68,10 @@ def test_pytest_httpx_lets_the_double_through(downstream):
     downstream(
         HTTPX
         + """
+    @pytest.fixture
+    def non_mocked_hosts():
+        return ["127.0.0.1"]
+
     @pytest.mark.httpx_mock(should_mock=lambda request: request.url.host != "127.0.0.1")
     def test_it(tdpostback, httpx_mock):
         deliver(tdpostback)
