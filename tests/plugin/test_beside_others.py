@@ -78,6 +78,7 @@ def test_pytest_httpx_lets_the_double_through(downstream):
         tdpostback.assert_ingested("shop", "orders", id=7)
         """,
         plugins=["pytest_httpx"],
+        apart=True,
     ).assert_outcomes(passed=1)
 
 
