@@ -68,8 +68,7 @@ class Scope:
         """A further double of this test."""
         __tracebackhide__ = True
         made = self._server.new_postback(settings)
-        for key in write_keys:
-            made.keys.add(key)
+        made.keys.add_all(write_keys)
         self._listen(made)
         self.postbacks.append(made)
         return made
@@ -194,13 +193,13 @@ class RunServer(PostbackServer):
         scope = self.scope
         if scope is None or postback not in scope.postbacks:
             return
-        yield from (
-            (each.url, e) for each in scope.postbacks if each != postback for e in each.events
-        )
-        yield from ((f"{self.url}, outside of any test", e) for e in self._postback.events)
+        others = [(each, each.url) for each in scope.postbacks if each != postback]
+        others.append((self._postback, f"{self.url}, outside of any test"))
         for finished in self._finished:
-            for each in finished.postbacks:
-                yield from ((f"{each.url} of {finished.name}", e) for e in each.events)
+            others += ((each, f"{each.url} of {finished.name}") for each in finished.postbacks)
+        for each, where in others:
+            each._collector.validate_due()
+            yield from ((where, event) for event in each.events)
 
     def _forget(self, postback: Postback, scope: Scope) -> None:
         """Make room: what arrives from now on is late, what arrived is not needed any more."""
