@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
+# A run that a test starts keeps its order, although pytest-randomly is installed for other tests.
+os.environ["PYTEST_ADDOPTS"] = "-p no:randomly"
+
 NO_SKIP = "TDPOSTBACK_NO_SKIP"
 """The environment variable that CI sets: there everything a test may need has been installed."""
 
