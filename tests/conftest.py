@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
-# A run that a test starts keeps its order, although pytest-randomly is installed for other tests.
-os.environ["PYTEST_ADDOPTS"] = "-p no:randomly"
-
 NO_SKIP = "TDPOSTBACK_NO_SKIP"
 """The environment variable that CI sets: there everything a test may need has been installed."""
+
+NEIGHBOURS = ("asyncio", "randomly", "socket")
+"""Plugins that are installed for the tests that put them beside this one, and change every run."""
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -42,3 +42,11 @@ def without_skip(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"skipped although {NO_SKIP} is set: {report.longreprtext}"
     return report
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Run pytest without the neighbours that nobody asked for."""
+    without = " ".join(f"-p no:{name}" for name in NEIGHBOURS)
+    monkeypatch.setenv("PYTEST_ADDOPTS", without)
+    return pytester
