@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import httptools
@@ -12,11 +13,21 @@ if TYPE_CHECKING:
     from .service import Service
 
 MAX_HEAD = 64 * 1024
-"""Bytes of request line and header fields above which a request is refused."""
+"""Bytes of request line and header fields above which a request is refused.
+
+Also of what is no body between two pieces of one: a trailer, extensions of chunks.
+"""
+MAX_METHOD = 64
 MAX_DRAIN = 256 * 1024 * 1024
 """Bytes of a refused body that are read and thrown away so that the sender reads the answer."""
 REMEMBERED_HEADS = 1024
 END_OF_HEAD = b"\r\n\r\n"
+_METHOD = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]+")
+_PARSED = frozenset(
+    b"CONNECT DELETE GET HEAD OPTIONS PATCH POST PRI PUT TRACE".split()  # PRI: of HTTP/2 alone
+)
+"""Methods that are left to httptools, which knows some more and refuses the rest."""
+_STAND_IN = b"PUT"
 _FRAMING = frozenset((b"host", b"content-length", b"expect", b"transfer-encoding", b"upgrade"))
 
 
@@ -139,7 +150,11 @@ class Parser:
         self.in_head = True
         self._receiver = receiver
         self._read = 0
+        self._between = 0
         self._first = b""
+        self._held = b""
+        self._tail = b""
+        self._method = b""
         self._offered: list[tuple[bytes, bytes]] | None = None
         self._http = httptools.HttpRequestParser(self)
 
@@ -148,16 +163,56 @@ class Parser:
 
         Raises `httptools.HttpParserError` for what is not HTTP, `BadRequest` among them.
         """
-        while data:
+        if self._held:
+            data, self._held, self.message = self._held + data, b"", None
+        at = 0
+        while at < len(data):
             if self.message is None:
-                end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
-                self._first = data[:end] if end >= len(END_OF_HEAD) else b""
-            self._read += len(data)
-            data = self._parse(data)
-        if self.message is not None and self._read > MAX_HEAD:
-            self._refuse_excess(self.message)
+                at = self._start(data, at)
+                if self._held or at == len(data):
+                    return
+            end = self._end(data, at)
+            piece = data[at:end]
+            rest = self._parse(piece)
+            data, at = (rest + data[end:], 0) if rest else (data, end)
+            self._tail = (self._tail + piece[-3:])[-3:]
+
+    def _start(self, data: bytes, at: int) -> int:
+        """Where after `at` the next message begins, whose method is known then, or is held."""
+        self._tail = self._method = b""
+        while at < len(data) and data[at] in b"\r\n":
+            at += 1
+        found = _METHOD.match(data, at, at + MAX_METHOD)
+        method = found[0] if found else b""
+        stop = at + len(method)
+        if method and stop == len(data) and len(method) < MAX_METHOD:
+            self._held, self.message, self.in_head = method, Message(), True
+        elif data[stop : stop + 1] == b" " and method not in _PARSED:
+            self._method = method
+        end = data.find(END_OF_HEAD, at) + len(END_OF_HEAD)
+        self._first = data[at:end] if end >= len(END_OF_HEAD) else b""
+        return at
+
+    def _end(self, data: bytes, at: int) -> int:
+        """How far after `at` goes what can be parsed without touching a next message.
+
+        A body ends after its length; a head and the chunks of a body end with an empty line.
+        """
+        message = self.message
+        if message is not None and not self.in_head and message.size < message.length:
+            return min(at + message.length - message.size, len(data))
+        begun = (self._tail + data[at : at + 3]).find(END_OF_HEAD)
+        if begun >= 0:
+            return at + begun - len(self._tail) + len(END_OF_HEAD)
+        end = data.find(END_OF_HEAD, at)
+        return len(data) if end < 0 else end + len(END_OF_HEAD)
 
     def _parse(self, data: bytes) -> bytes:
+        """Parse `data`, which no message ends in but at its end; what is to be parsed again."""
+        self._read += len(data)
+        self._between += len(data)
+        if self.message is None and self._method:
+            data = _STAND_IN + data[len(self._method) :]
         try:
             self._http.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -168,6 +223,9 @@ class Parser:
             return rest
         except httptools.HttpParserCallbackError as error:
             raise error.__context__ or error from None
+        if self.message is not None and self._between > MAX_HEAD:
+            excess = "head too large" if self.in_head else "too much between pieces of a body"
+            raise BadRequest(excess, 431)
         return b""
 
     def _declined(self, message: Message) -> bytes:
@@ -179,15 +237,9 @@ class Parser:
         self._offered = message.fields
         self.message = None
         version = self._http.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b" % (self._http.get_method(), message.url, version)]
+        lines = [b"%b HTTP/%b" % (message.head.raw.partition(b"\r\n")[0], version)]
         lines += [b"%b:%b" % pair for pair in message.fields if pair[0].lower() != b"upgrade"]
         return b"\r\n".join(lines) + END_OF_HEAD
-
-    def _refuse_excess(self, message: Message) -> None:
-        if self.in_head:
-            raise BadRequest("head too large", 431)
-        if self._read > message.limit + MAX_DRAIN:
-            raise BadRequest("more than is worth reading", 413)
 
     # what httptools calls
 
@@ -203,7 +255,7 @@ class Parser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head, or of the trailer."""
-        if self.in_head:  # else a trailer, which nothing here has a use for
+        if self.in_head:
             assert self.message is not None
             self.message.fields.append((name, value))
 
@@ -212,9 +264,10 @@ class Parser:
         message, http = self.message, self._http
         assert message is not None
         self.in_head = False
+        self._between = 0
         if self._offered is not None:
             message.fields, self._offered = self._offered, None
-        method, version = http.get_method(), http.get_http_version()
+        method, version = self._method or http.get_method(), http.get_http_version()
         message.head = _head(method, message)
         message.upgrades = http.should_upgrade() and method != b"CONNECT"
         message.keep_alive = http.should_keep_alive() and version == "1.1"
@@ -226,6 +279,9 @@ class Parser:
         """A piece of the body."""
         message = self.message
         assert message is not None
+        self._between = 0
+        if self._read > message.limit + MAX_DRAIN:
+            raise BadRequest("more than is worth reading", 413)
         if not message.add(data):
             self._receiver.overflowed(message)
 
@@ -238,7 +294,7 @@ class Parser:
         self.message = None
         if message.plain and self._begins_with(message):
             self._receiver.service.heads.note(self._first, message)
-        self._read, self._first = 0, b""
+        self._read, self._between, self._first, self._method = 0, 0, b"", b""
         self._receiver.completed(message)
 
     def _begins_with(self, message: Message) -> bool:

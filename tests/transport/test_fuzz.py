@@ -52,7 +52,7 @@ TARGETS = [
     b"*",
     b"localhost:443",
 ]
-METHODS = [b"POST", b"POST", b"POST", b"GET", b"HEAD", b"OPTIONS", b"CONNECT", b"PUT", b"post"]
+METHODS = [b"POST"] * 3 + b"GET HEAD OPTIONS CONNECT PUT post BREW".split()
 SHARDS = [
     b"\r\n",
     b"\n",

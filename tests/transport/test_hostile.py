@@ -13,6 +13,7 @@ import pytest
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.transport import connection as connections
+from pytest_tdpostback.transport.parser import MAX_HEAD
 from tests.transport.conftest import served
 from tests.transport.senders import (
     BODY,
@@ -65,8 +66,13 @@ TRICKS = [
     Trick("http/2.0", request(version=b"2.0")),
     Trick("http/1.2", request(version=b"1.2")),
     Trick("http/11", request(version=b"11")),
-    Trick("lowercase-method", request(method=b"post")),
-    Trick("unknown-method", request(method=b"BREW")),
+    Trick("lowercase-method", request(method=b"post"), (405,), events=1),
+    Trick("unknown-method", request(method=b"BREW"), (405,), events=1),
+    Trick("unknown-method-chunked", chunked(BODY).replace(b"POST", b"QUERY", 1), (405,), events=1),
+    Trick("unknown-method-unknown-path", request(method=b"FOO", target=b"/"), (404,), events=1),
+    Trick("method-too-long", request(method=b"A" * 65)),
+    Trick("method-no-token", request(method=b"PO(ST")),
+    Trick("method-without-target", b"BREW \r\n\r\n"),
     Trick("no-host", bare(b"Content-Length: 0")),
     Trick("two-hosts", request(BODY, b"Host: other")),
     Trick("space-before-colon", request(BODY, b"X-A : 1")),
@@ -122,7 +128,8 @@ TRICKS = [
     Trick("early-close-chunk", chunked(BODY)[:-9], ()),
     Trick("nothing", b"", ()),
     Trick("blank-lines", b"\r\n" * 1000, ()),
-    Trick("smuggled-behind-length", length(b"0", b"") + b"X" + SMUGGLED, (400,), events=1),
+    Trick("smuggled-behind-length", length(b"0", b"") + b"(" + SMUGGLED, (400,), events=1),
+    Trick("token-behind-length", length(b"0", b"") + b"X" + request(), (405,), events=2),
 ]
 
 
@@ -244,17 +251,42 @@ def test_a_hundred_megabytes(server):
     connection.close()
 
 
-def test_endless_trailers_and_extensions_do_not_pile_up():
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [(b"0\r\nX-T: ", b"\r\nX-T: "), (b"0\r\nX-T: ", b""), (b"1;a=", b"")],
+    ids=["trailers", "trailer", "extension"],
+)
+def test_trailers_and_extensions_are_bounded(begin, end):
     desk = Desk()
-    connection, _ = desk.connect()
-    connection.data_received(chunk(b"8\r\n" + BODY + b"\r\n0\r\n"))
+    connection, wire = desk.connect()
+    connection.data_received(chunk(b"8\r\n" + BODY + b"\r\n" + begin))
     tracemalloc.start()
     try:
-        for number in range(2000):
-            connection.data_received(b"X-%d: %b\r\n" % (number, b"t" * 1000))
-        assert tracemalloc.get_traced_memory()[0] < 100_000
+        for _ in range(MAX_HEAD // 1000):
+            connection.data_received(b"t" * 980 + end)
+        assert not wire.ended
+        connection.data_received(b"t" * 2000)
+        assert statuses(wire.written) == [431]
+        assert wire.ended
+        assert tracemalloc.get_traced_memory()[0] < 300_000
     finally:
         tracemalloc.stop()
+
+
+def test_unknown_methods_in_a_pipeline():
+    """Known from the cache or not, each keeps its own method; a known one is not taken for it."""
+    desk = Desk()
+    methods = [b"BREW", b"PUT", b"BREW", b"put", b"BREW", b"PUT"]
+    data = b"\r\n".join(request(method=method) for method in methods)
+    data += chunked(BODY).replace(b"POST", b"FOO", 1) + request(method=b"QUERY")
+    whole = outcome(desk, [data])
+    assert statuses(whole.answers) == [405] * 8
+    assert [head.split()[0] for head, *_ in whole.events] == [*methods, b"FOO", b"QUERY"]
+    for _ in range(2):
+        assert outcome(desk, [data]) == whole
+    for at in range(1, len(data)):
+        assert outcome(Desk(), [data[:at], data[at:]]) == whole
+    assert whole.answers.count(b"\r\nAllow: GET, POST, OPTIONS\r\n") == 8
 
 
 def test_tls_bytes_on_a_plain_port(server):

@@ -82,6 +82,9 @@ ROUTE = [
     case("R4-put", post(method="PUT"), _R4),
     case("R4-patch", post(method="PATCH"), _R4),
     case("R4-delete", post(method="DELETE"), _R4),
+    case("R4-unknown-method", post(method="BREW"), _R4),
+    case("R4-lowercase-method", post(method="post"), _R4),
+    case("R6-unknown-method", post(method="BREW", target="/elsewhere"), _R6),
     case("R4-get", get(f"{PATH}?{KEYED}&a=1"), stored({"a": "1"}, "P6"), v2=_R4),
     case(
         "R5-preflight-without-origin",
