@@ -28,6 +28,6 @@ myst_heading_anchors = 3
 html_theme = "alabaster"
 html_theme_options = {"description": "What happens after the 200"}
 
-# Docstrings say what an argument is; their single backticks mean code, as in the rest of the manual.
+# Docstrings say what an argument is; their single backticks mean code, as in the manual.
 autodoc_typehints = "none"
 default_role = "code"

@@ -52,7 +52,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for row in fields(Settings):
         rule = row.metadata["rule"]
         note = row.metadata["help"] + (f" (rule {rule})" if rule else "")
-        group.addoption(_option(row.name), default=None, metavar="VALUE", help=note)
+        names = dict.fromkeys([_option(row.name), f"--tdpostback-{row.name}"])
+        bare = {"nargs": "?", "const": "true"} if isinstance(row.default, bool) else {}
+        group.addoption(*names, default=None, metavar="VALUE", help=note, **bare)
         parser.addini(f"tdpostback_{row.name}", note, default=None)
     add_options(group)
 
@@ -195,12 +197,12 @@ def _conclude(item: pytest.Item, scope: Scope, *, last: bool = False) -> None:
 def _warn(item: pytest.Item, scope: Scope) -> None:
     """Warn of each finding, as if by the line where the test begins."""
     from .errors import PostbackWarning
+    from .testing import text
 
     line = (item.location[1] or 0) + 1
     for event, finding in scope.findings():
         scope.count_finding(finding)
-        message = f"{finding} (event #{event.seq} {event.database}.{event.table})"
-        warnings.warn_explicit(message, PostbackWarning, str(item.path), line)
+        warnings.warn_explicit(text.found(event, finding), PostbackWarning, str(item.path), line)
 
 
 def _end(item: pytest.Item, *, failed: bool = False) -> None:

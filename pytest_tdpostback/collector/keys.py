@@ -64,18 +64,24 @@ class WriteKeys:
         self._revoked.discard(key)
         return WriteKey(key)
 
+    def add_all(self, keys: Iterable[str]) -> None:
+        """Make one key or several valid, without limits; raises as `add` does."""
+        for key in [keys] if isinstance(keys, str) else keys:
+            self.add(key)
+
     def revoke(self, key: str) -> None:
         """Make `key` invalid from now on; what was sent with it and is pending fails too (Y4).
 
-        Raises `ConfigurationError` where the key was never added.
+        Raises `ConfigurationError` where the key was never added and not every key is accepted, or
+        is not `account/secret`.
         """
         __tracebackhide__ = True
-        if key not in self._scopes:
+        if key not in self._scopes and not (self._any and _well_formed(key)):
             known = ", ".join(shortened(each) for each in self._scopes) or "none"
             message = f"write key {_shown(key)} was never added; known keys: {known}"
             raise ConfigurationError(message)
         self._before_change()
-        del self._scopes[key]
+        self._scopes.pop(key, None)
         self._revoked.add(key)
 
     def accept_any(self) -> None:
@@ -115,4 +121,4 @@ def _names(what: str, names: Names) -> frozenset[str] | None:
 
 
 def _shown(key: object) -> str:
-    return repr(shortened(key)) if isinstance(key, str) else repr(key)
+    return repr(shortened(key)) if isinstance(key, str) else f"of type {type(key).__name__}"

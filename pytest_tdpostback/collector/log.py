@@ -6,13 +6,18 @@ entry is an object of its own. `Event` objects are made by the floor above, when
 
 from __future__ import annotations
 
+import logging
 from array import array
 from bisect import insort
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from ..protocol.request import Head
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_journal = logging.getLogger("pytest_tdpostback")
 
 
 class EventState(str, Enum):
@@ -79,6 +84,23 @@ class EventLog:
         if rule:
             self.rules[index] = rule
             self.reasons[index] = reason
+        if _journal.isEnabledFor(logging.INFO):
+            self._report(index)
+
+    def _report(self, index: int) -> None:
+        """W4: why an event came to nothing stands in the log, never on the wire."""
+        head = Head(self.heads[index])
+        rule = self.rules.get(index, self.faults.get(index, ""))
+        _journal.info(
+            "event #%d %s %s: %d, %s, %s: %s",
+            self.first + index,
+            head.method,
+            repr(head.target)[1:-1],
+            self.statuses[index],
+            self.state(index),
+            rule,
+            self.reasons.get(index, "by a fault"),
+        )
 
     def ingest(self, index: int, route: tuple[str, str]) -> None:
         """The event at `index` becomes as many records of `route` as it has copies."""

@@ -61,7 +61,10 @@ def findings(
     yield from _repeated(request, verdict, settings)
     when = time_of(request, verdict, data, received_at)
     if when.rule is not None:
-        yield Finding(when.rule, f"td_record_time was ignored: {when.why}", "td_record_time")
+        dropped = when.outside and settings.stale_time == "drop"
+        fate = "the event is dropped for its td_record_time"
+        message = f"{fate if dropped else 'td_record_time was ignored'}: {when.why}"
+        yield Finding(when.rule, message, "td_record_time")
     if "time" in data:
         yield Finding("T6", "the column time is replaced by the time of the record", "time")
     yield from _columns(data)

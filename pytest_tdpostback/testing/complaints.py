@@ -90,19 +90,27 @@ def want_refused(
 
 
 def want_failures(
-    postback: Assertions, found: Sequence[Event], wanted: WantedFailure, count: int | None
+    postback: Assertions,
+    found: Sequence[Event],
+    wanted: WantedFailure,
+    count: int | None,
+    *,
+    since: int = 0,
 ) -> None:
-    """Raise `AssertionError` unless `found` are `count` events."""
+    """Raise `AssertionError` unless `found` are `count` events, of those from number `since` on."""
     __tracebackhide__ = True
     if not _enough(found, count):
         what = text.counted(count, "authentication failure") + (f" of {wanted}" * bool(str(wanted)))
-        raise AssertionError(_unwanted(postback, what, found, _no_failure(postback, found)))
+        raise AssertionError(_unwanted(postback, what, found, _no_failure(postback, found, since)))
 
 
-def _no_failure(postback: Assertions, found: Sequence[Event]) -> str:
+def _no_failure(postback: Assertions, found: Sequence[Event], since: int) -> str:
     others = [event for event in postback.auth_failures if event not in found]
-    if others:
-        return f"{len(others)} failed with another key, database or table"
+    earlier = [event for event in others if event.seq < since]
+    if len(others) > len(earlier):
+        return f"{len(others) - len(earlier)} failed with another key, database or table"
+    if earlier:
+        return f"{len(earlier)} failed of what was sent before the block began"
     if any(event.status == 403 for event in postback.refused):
         return "403 was answered at once, which assert_refused(status=403) asserts"
     stored = len(postback.records())

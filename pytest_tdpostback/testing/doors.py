@@ -88,10 +88,13 @@ class Doors:
 
         names = self._hosts(hosts)
         fronts = self._front(names)
+        proxies = redirect.proxies_of_environment()
+        instead = [self._proxy(names)] if proxies else []
         chosen = redirect.Redirect(
             names,
             {port: listener.port for port, listener in fronts.items()},
-            partial(self._hang_up, list(fronts.values())),
+            partial(self._hang_up, [*fronts.values(), *instead]),
+            proxies={place: listener.port for place in proxies for listener in instead},
             block_network=block_network or self._collector.settings.block_network,
         )
         redirect.begin(chosen)

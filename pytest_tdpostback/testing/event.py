@@ -13,6 +13,7 @@ from ..protocol import record as rows
 
 if TYPE_CHECKING:
     from array import array
+    from collections.abc import Callable
 
     from ..collector.collector import Collector
     from ..protocol.findings import Finding
@@ -200,7 +201,7 @@ class Events(Sequence[Event]):
         return Event(self._collector, self._log, chosen[place])
 
     def __eq__(self, other: object) -> bool:
-        return list(self) == other if isinstance(other, list) else self is other
+        return list(self) == list(other) if isinstance(other, (list, Events)) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -208,36 +209,64 @@ class Events(Sequence[Event]):
         return repr(list(self))
 
 
-class Records(Sequence[Record]):
-    """Rows that were ingested, in order of arrival; counted without being made."""
+class Records(list[Record]):
+    """Rows that were ingested, in order of arrival: a list whose records are made when looked at.
+
+    To count, to index and to iterate makes no record that is not asked for; a million are counted
+    at once. Whatever else a list can do makes them all first.
+    """
 
     def __init__(
         self, collector: Collector, log: EventLog, indexes: Sequence[int] | array[int]
     ) -> None:
         """`indexes` are places in `log`, one for each record."""
+        super().__init__()
         self._collector = collector
         self._log = log
-        self._indexes = indexes
+        self._indexes: Sequence[int] | array[int] | None = indexes
 
     def __len__(self) -> int:
-        return len(self._indexes)
+        return super().__len__() if self._indexes is None else len(self._indexes)
 
-    @overload
-    def __getitem__(self, place: int) -> Record: ...
-    @overload
-    def __getitem__(self, place: slice) -> Records: ...
-    def __getitem__(self, place: int | slice) -> Record | Records:
+    def __iter__(self) -> Iterator[Record]:
+        return super().__iter__() if self._indexes is None else map(self._record, self._indexes)
+
+    def __getitem__(self, place: Any) -> Any:
+        if self._indexes is None:
+            return super().__getitem__(place)
         chosen = self._indexes[place]
         if isinstance(chosen, int):
-            return Record(Event(self._collector, self._log, chosen))
+            return self._record(chosen)
         return Records(self._collector, self._log, chosen)
 
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, (list, Records)):
-            return list(self) == list(other)
-        return NotImplemented
+    def __radd__(self, other: list[Any]) -> list[Any]:
+        return [*other, *self]
 
-    __hash__ = None  # type: ignore[assignment]
+    def made(self) -> Records:
+        """Itself, with every record made."""
+        if self._indexes is not None:
+            rows = list(self)
+            self._indexes = None
+            super().extend(rows)
+        return self
 
-    def __repr__(self) -> str:
-        return repr(list(self))
+    def _record(self, index: int) -> Record:
+        return Record(Event(self._collector, self._log, index))
+
+
+def _of_a_list(name: str) -> Callable[..., Any]:
+    plain = getattr(list, name)
+
+    def method(self: Records, *arguments: Any, **options: Any) -> Any:
+        given = [each.made() if isinstance(each, Records) else each for each in arguments]
+        return plain(self.made(), *given, **options)
+
+    return method
+
+
+for _name in (
+    *("__add__", "__contains__", "__delitem__", "__eq__", "__iadd__", "__imul__", "__mul__"),
+    *("__ne__", "__repr__", "__reversed__", "__rmul__", "__setitem__", "append", "clear", "copy"),
+    *("count", "extend", "index", "insert", "pop", "remove", "reverse", "sort"),
+):
+    setattr(Records, _name, _of_a_list(_name))

@@ -71,7 +71,9 @@ class ExpectedFailures:
             if event.seq >= self._first and self._wanted.matches(event)
         ]
         postback._expect(self._failures)
-        complaints.want_failures(postback, self._failures, self._wanted, self._count)
+        complaints.want_failures(
+            postback, self._failures, self._wanted, self._count, since=self._first
+        )
 
     def _excuse(self) -> None:
         sent = [event for event in self._postback.events if event.seq >= self._first]

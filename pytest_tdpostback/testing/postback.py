@@ -72,7 +72,7 @@ class Postback(Assertions, Doors):
         """The settings it was made with."""
         return self._collector.settings
 
-    def event_url(self, database: str, table: str, **params: str) -> str:
+    def event_url(self, database: str, table: str, **params: object) -> str:
         """Full URL of the event route of `table` in `database`, with `params` as URL parameters.
 
         Quotes what it is given and judges nothing (R1, A2).
@@ -101,7 +101,7 @@ class Postback(Assertions, Doors):
         """Every request that reached this double except `OPTIONS`, in order of arrival."""
         return Events(self._collector)
 
-    def records(self, database: str | None = None, table: str | None = None) -> Sequence[Record]:
+    def records(self, database: str | None = None, table: str | None = None) -> list[Record]:
         """The rows that were ingested, in order of arrival; `None` is any database, any table."""
         with self._collector.changed:
             log = self._collector.log

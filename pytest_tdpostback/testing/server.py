@@ -12,6 +12,7 @@ from ..transport.tls import TrustFiles, own_names, server_context
 from . import text
 from .inspection import PREFIX, Inspection
 from .postback import Postback
+from .report import NewFindings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,8 +61,8 @@ class PostbackServer(CollectorServer):
         self.trust = TrustFiles()
         self._postback = Postback(self.collector, self)
         self._inspection = Inspection(lambda: self.postback) if inspection else None
-        for key in write_keys:
-            self._postback.keys.add(key)
+        self._postback.keys.add_all(write_keys)
+        self._findings = NewFindings(self._postback)
 
     @property
     def url(self) -> str:
@@ -113,6 +114,8 @@ class PostbackServer(CollectorServer):
             warnings.warn(text.unchecked(failures), PostbackWarning, stacklevel=2)
 
     def check(self) -> None:
-        """Raise what a test would have failed with, and errors of `dispatch`."""
+        """Raise what a test would have failed with, and errors of `dispatch`; warn of findings."""
         super().check()
         self.postback.check()
+        for event, finding in self._findings:
+            warnings.warn(text.found(event, finding), PostbackWarning, stacklevel=2)

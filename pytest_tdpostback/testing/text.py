@@ -9,6 +9,7 @@ from ..protocol.secrets import shortened, without_keys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ..protocol.findings import Finding
     from .event import Event
 
 SHOWN = 10
@@ -92,14 +93,20 @@ def sent(event: Event) -> str:
     return shown(event.request.body if payload is None and event.request.body else payload)
 
 
+def found(event: Event, finding: Finding) -> str:
+    """What a warning says of a finding."""
+    return f"{finding} (event #{event.seq} {event.database}.{event.table})"
+
+
 def unexpected(events: Sequence[Event]) -> str:
     """Events that were answered 200 and rejected, though nobody expected it."""
     first = events[0]
     were = "event was" if len(events) == 1 else "events were"
+    cause = f"The write key was {shortened(first.key or '')}. " if first.rule != "T3" else ""
     return (
         f"{len(events)} {were} answered 200 and rejected afterwards; the sender cannot know\n"
         f"{lines(events)}\n"
-        f"The write key was {shortened(first.key or '')}. If the test means this, it says so:\n"
+        f"{cause}If the test means this, it says so:\n"
         f"  with tdpostback.expect_auth_failure(database={first.database!r}, "
         f"table={first.table!r}):\n"
         "      ...\n"

@@ -85,6 +85,17 @@ def test_never_added():
     assert "secret-of-somebody" not in str(error.value)
 
 
+def test_revoked_of_any():
+    """[Y4] a key that is accepted without having been added is revoked like the others."""
+    postback = double()
+    postback.keys.accept_any()
+    postback.keys.revoke("9/any")
+    assert sent_with(postback, "9/any") == "A5"
+    assert sent_with(postback, "9/another") is None
+    with pytest.raises(ConfigurationError):
+        postback.keys.revoke("no-key")
+
+
 def test_shown_shortened():
     """[W4] what is printed of a request holds no key."""
     fields = [("Authorization", "TD1 123/topsecret"), ("X-TD-Write-Key", "123/topsecret")]

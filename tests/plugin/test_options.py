@@ -1,0 +1,23 @@
+"""Options as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--tdpostback-value-types=string", "--tdpostback-explain"],
+        ["--tdpostback-value_types=string", "--tdpostback-explain=true"],
+    ],
+)
+def test_spellings(pytester, options):
+    pytester.makepyfile(
+        """
+        def test_settings(tdpostback):
+            assert tdpostback.settings.value_types == "string"
+            assert tdpostback.settings.explain is True
+        """
+    )
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)
