@@ -6,6 +6,9 @@ over is refused. The socket's `connect` turns that address into the double's. Wh
 wraps a connection to a known host, a context with the same demands does it that trusts the run's
 authority and nobody else, so a connection that went elsewhere by a way unknown here fails its
 verification before a request is sent.
+
+A proxy of the environment must not see such a connection either. Clients that ask the environment
+now are told to go past it; for those that asked earlier its address leads to the double's proxy.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import ssl
 import threading
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ..errors import BlockedConnection
 from .tls import authority_pem
@@ -27,7 +31,10 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 _MAPPED = "::ffff:"
+_LOCAL = ("localhost", LOOPBACK, "::1")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_PROXY_PORTS = {"http": 80, "https": 443}
+_SOCKS_PORT = 1080
 _NOT_THERE = object()
 
 _VERSIONS = ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
@@ -44,16 +51,19 @@ class Redirect:
         ports: Mapping[int, int],
         hang_up: Callable[[], None],
         *,
+        proxies: Mapping[tuple[str, int], int],
         block_network: bool = False,
     ) -> None:
         """`ports` gives for a port of the service the one that answers for it on loopback.
 
         `hang_up()` ends the connections that are open there: those which clients keep would lead
-        what they send next to a double that is no longer meant.
+        what they send next to a double that is no longer meant. `proxies` gives for the host and
+        port of a proxy the port of the one that stands in for it on loopback.
         """
         self.hosts = frozenset(hosts)
         self.ports = ports
         self.hang_up = hang_up
+        self.proxies = proxies
         self.block_network = block_network
 
 
@@ -108,13 +118,33 @@ _environment: dict[str, str | None] = {}
 _ended: list[Redirect] = []
 
 
+def proxies_of_environment() -> set[tuple[str, int]]:
+    """Host and port of every proxy that the environment names, loopback by each of its names."""
+    found: set[tuple[str, int]] = set()
+    for name, value in os.environ.items():
+        place = _place(value) if name.lower() in _PROXIES else None
+        if place is not None:
+            host, port = place
+            found.update((each, port) for each in (_LOCAL if host in _LOCAL else (host,)))
+    return found
+
+
+def _place(url: str) -> tuple[str, int] | None:
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port or _PROXY_PORTS.get(parts.scheme, _SOCKS_PORT)
+    except ValueError:
+        return None  # of no use to a client either
+    return (_name(parts.hostname), port) if parts.hostname else None
+
+
 def begin(redirect: Redirect) -> None:
     """Let `redirect` decide from now on; of several, the last that knows a host does."""
     global _active  # noqa: PLW0603 - what is replaced belongs to the process, and so does this
     with _lock:
         outdated = [*_ended, *_active]
         _ended.clear()
-        for host in sorted(redirect.hosts):
+        for host in sorted({*redirect.hosts, *(host for host, _ in redirect.proxies)}):
             _sentinels.address(host)
         _active = (*_active, redirect)
         if len(_active) == 1:
@@ -147,6 +177,7 @@ def _install() -> None:
     _patches.replace(socket, "gethostbyname_ex", _gethostbyname_ex)
     _patches.replace(socket.socket, "connect", _connect)
     _patches.replace(socket.socket, "connect_ex", _connect)
+    _patches.replace(socket.socket, "sendto", _sendto)
     _patches.replace(ssl.SSLContext, "wrap_socket", _wrap)
     _patches.replace(ssl.SSLContext, "wrap_bio", _wrap)
     if find_spec("uvloop"):
@@ -161,7 +192,10 @@ def _install() -> None:
 
 
 def _go_past_proxies() -> None:
-    """Have no proxy of the environment between a client and the redirected hosts."""
+    """Have no proxy of the environment between a client and the redirected hosts.
+
+    Where the network is blocked none is of any use: a client that goes there itself is told so.
+    """
     for name, value in _environment.items():
         if value is None:
             os.environ.pop(name, None)
@@ -173,8 +207,9 @@ def _go_past_proxies() -> None:
     hosts = sorted({host for redirect in _active for host in redirect.hosts})
     if hosts:
         _environment.update((name, os.environ.get(name)) for name in ("no_proxy", "NO_PROXY"))
+    blocked = any(redirect.block_network for redirect in _active)
     for name, value in _environment.items():
-        os.environ[name] = ",".join([*([value] if value else []), *hosts])
+        os.environ[name] = "*" if blocked else ",".join([*([value] if value else []), *hosts])
 
 
 # deciding
@@ -190,19 +225,30 @@ def _redirect_of(host: str) -> Redirect | None:
     return next((each for each in reversed(_active) if host in each.hosts), None)
 
 
-def _target(address: Address) -> Address:
+def _proxy_of(host: str, port: object) -> int | None:
+    """The port that stands in for a proxy at `host` and `port`."""
+    place = (host.removeprefix(_MAPPED), _number(port))
+    return next((each.proxies[place] for each in reversed(_active) if place in each.proxies), None)
+
+
+def _number(port: object) -> int:
+    return int(port) if isinstance(port, (int, str)) and str(port).isdecimal() else 0
+
+
+def _target(address: Address, family: int) -> Address:
     """Where a connection to `address` has to go; raises where it may not go anywhere."""
     host, port = address[0], address[1]
     name = _sentinels.host(host)
     redirect = _redirect_of(name)
-    if redirect is None:
-        _permit(name)
-        return address
-    if port not in redirect.ports:
+    led = _proxy_of(name, port) if redirect is None else redirect.ports.get(port)
+    if led is not None:
+        prefix = _MAPPED if family == socket.AF_INET6 else ""
+        return (prefix + LOOPBACK, led, *address[2:])
+    if redirect is not None:
         message = f"{name}:{port}: only the ports 80 and 443 of {name} are redirected"
         raise BlockedConnection(message)
-    prefix = _MAPPED if _name(host).startswith(_MAPPED) else ""
-    return (prefix + LOOPBACK, redirect.ports[port], *address[2:])
+    _permit(name)
+    return address
 
 
 def _permit(name: str) -> None:
@@ -230,9 +276,9 @@ def _is_numeric(name: str) -> bool:
     return True
 
 
-def _resolved(name: str, family: int = 0) -> str | None:
+def _resolved(name: str, family: int = 0, port: object = None) -> str | None:
     """The address that stands for `name`; `None` where the usual resolution may go on."""
-    if _redirect_of(name) is None:
+    if _redirect_of(name) is None and (_proxy_of(name, port) is None or _is_numeric(name)):
         if not _is_numeric(name):
             _permit(name)
         return None
@@ -249,7 +295,8 @@ def _getaddrinfo(original: Callable[..., Any]) -> Callable[..., Any]:
     def getaddrinfo(*arguments: Any, **options: Any) -> Any:
         call = signature.bind(*arguments, **options).arguments
         if not call.get("flags", 0) & (socket.AI_PASSIVE | socket.AI_NUMERICHOST):
-            call["host"] = _resolved(_name(call["host"]), call.get("family", 0)) or call["host"]
+            family, port = call.get("family", 0), call["port"]
+            call["host"] = _resolved(_name(call["host"]), family, port) or call["host"]
         return original(**call)
 
     return getaddrinfo
@@ -274,13 +321,26 @@ def _connect(original: Callable[..., Any]) -> Callable[..., Any]:
     def connect(self: socket.socket, address: Address, /) -> Any:
         if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
             try:
-                address = _target(address)
+                address = _target(address, self.family)
             except BlockedConnection:
                 self.close()  # callers do so after an `OSError` alone
                 raise
         return original(self, address)
 
     return connect
+
+
+def _sendto(original: Callable[..., Any]) -> Callable[..., Any]:
+    def sendto(self: socket.socket, /, *arguments: Any) -> Any:
+        address = arguments[-1] if arguments else None
+        if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+            name = _sentinels.host(address[0])
+            if _redirect_of(name) is not None:
+                raise BlockedConnection(f"{name}: datagrams to it are not redirected")
+            _permit(name)
+        return original(self, *arguments)
+
+    return sendto
 
 
 # what stands in for the methods of `ssl.SSLContext`
@@ -321,7 +381,7 @@ def _trusting(context: ssl.SSLContext) -> ssl.SSLContext:
 
 def _uvloop_getaddrinfo(original: Callable[..., Any]) -> Callable[..., Any]:
     async def getaddrinfo(self: Any, host: Any, port: Any, **options: int) -> Any:
-        address = _resolved(_name(host), options.get("family", 0))
+        address = _resolved(_name(host), options.get("family", 0), port)
         return await original(self, host if address is None else address, port, **options)
 
     return getaddrinfo
@@ -334,7 +394,7 @@ def _uvloop_create_connection(original: Callable[..., Any]) -> Callable[..., Any
         if host is not None:
             if options.get("ssl") and options.get("server_hostname") is None:
                 options["server_hostname"] = host
-            host, port = _target((host, port))
+            host, port = _target((host, port), options.get("family", 0))
         return await original(self, factory, host, port, **options)
 
     return create_connection
@@ -344,7 +404,7 @@ def _aiohttp_resolve(original: Callable[..., Any]) -> Callable[..., Any]:
     async def resolve(
         self: Any, host: str, port: int = 0, family: int = socket.AF_INET
     ) -> list[dict[str, Any]]:
-        address = _resolved(_name(host), family)
+        address = _resolved(_name(host), family, port)
         if address is None:
             found: list[dict[str, Any]] = await original(self, host, port, family)
             return found

@@ -8,13 +8,17 @@ import socket
 import ssl
 import sys
 import threading
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
+from types import SimpleNamespace
 from typing import Any
 from urllib.error import HTTPError
 
+import aiohttp
+import httpx
 import pytest
 import requests
 import trustme
+import urllib3
 
 from pytest_tdpostback import BlockedConnection, ConfigurationError, PostbackServer
 from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT
@@ -245,6 +249,108 @@ def test_goes_past_a_proxy_of_the_environment(tdpostback, monkeypatch):
         assert requests.post(URL, timeout=20).status_code == 403
         assert os.environ["NO_PROXY"].startswith("intranet.example,")
     assert dict(os.environ) == before
+
+
+@pytest.fixture(params=["127.0.0.1", "localhost"])
+def proxy(request, monkeypatch):
+    """The proxy of the environment: it keeps what it is sent and answers 502."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as stack:
+        received: list[bytes] = []
+
+        def serve():
+            with suppress(OSError):
+                while True:
+                    sock, _ = listening.accept()
+                    stack.enter_context(sock)
+                    received.append(sock.recv(65536))
+                    sock.sendall(b"HTTP/1.1 502 Real\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://{request.param}:{listening.getsockname()[1]}"
+        for name in ("HTTP_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, url)
+        yield SimpleNamespace(received=received, url=url)
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(20)
+
+
+EARLY = {
+    "httpx": lambda _: httpx.Client(timeout=20),
+    "urllib3": lambda url: urllib3.ProxyManager(url, timeout=20, retries=False),
+    "requests": lambda url: with_proxies(requests.Session(), url),
+}
+
+
+def with_proxies(session, url):
+    session.proxies = {"http": url, "https": url}
+    session.trust_env = False
+    return session
+
+
+@pytest.mark.parametrize("block_network", [False, True])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("made", EARLY)
+def test_a_client_that_took_its_proxy_earlier_does_not_reach_it(
+    tdpostback, proxy, made, scheme, block_network
+):
+    with EARLY[made](proxy.url) as sender:
+        with tdpostback.redirect(block_network=block_network):
+            headers = senders.headers(tdpostback.write_key)
+            sender.request("POST", f"{scheme}://{HOST}{PATH}", headers=headers, json={"n": 1})
+            elsewhere = sender.request("GET", "http://example.org/")
+        assert not proxy.received
+        tdpostback.assert_ingested("shop", "orders", n=1)
+        assert shown(elsewhere) == 403
+        assert shown(sender.request("GET", "http://example.org/")) == 502
+
+
+def shown(answer):
+    return getattr(answer, "status_code", None) or answer.status
+
+
+@pytest.mark.parametrize("run", [senders.on_asyncio, senders.on_uvloop])
+def test_an_early_proxy_with_a_name_is_led_on_every_loop(tdpostback, monkeypatch, run):
+    """It is not resolved either: no such host exists."""
+    if run is senders.on_uvloop:
+        pytest.importorskip("uvloop")
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.invalid:3128")
+
+    async def send():
+        async with httpx.AsyncClient(timeout=20) as early, aiohttp.ClientSession() as session:
+            with tdpostback.redirect(block_network=True):
+                headers = senders.headers(tdpostback.write_key)
+                await early.post(URL, headers=headers, json={"n": 1})
+                options: Any = {"headers": headers, "proxy": "http://proxy.invalid:3128"}
+                async with session.post(URL, json={"n": 2}, **options) as answer:
+                    assert answer.status == 200
+
+    run(send)()
+    tdpostback.assert_ingested("shop", "orders", count=2)
+
+
+@pytest.mark.parametrize("value", ["http://[::1", "http://proxy.example:port", "", "http://"])
+def test_a_proxy_that_is_no_address_is_of_no_interest(tdpostback, monkeypatch, value):
+    monkeypatch.setenv("all_proxy", value)
+    with tdpostback.redirect():
+        assert senders.with_urllib3(tdpostback.write_key, n=1) == 200
+
+
+def test_a_blocked_host_is_named_in_place_of_the_proxy(tdpostback, proxy):
+    with tdpostback.redirect(block_network=True):
+        for send in (requests.get, httpx.get):
+            with pytest.raises(BlockedConnection, match=r"example\.com: no connections"):
+                send("http://example.com/")
+    assert not proxy.received
+
+
+def test_datagrams_are_blocked_too(tdpostback):
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with datagrams as sock, tdpostback.redirect(block_network=True):
+        sock.sendto(b"x", ("127.0.0.1", 9))
+        for to in (("192.0.2.7", 9), ("example.com", 9), (HOST, 443)):
+            with pytest.raises(BlockedConnection, match=to[0]):
+                sock.sendto(b"x", 0, to)
 
 
 # more than one, and the end
