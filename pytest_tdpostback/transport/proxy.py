@@ -47,11 +47,13 @@ class ProxyConnection(Connection):
     ) -> None:
         connect = head.method == "CONNECT"
         where = str(head.target) if connect else head.host
-        host, _, port = where.partition(":")
+        host, colon, port = where.partition(":")
+        usual = "" if connect else "80"  # the one that the scheme implies serves alike
+        port = port if colon else usual
         front = self.service.fronts.get(int(port) if port.isdecimal() else 0)
-        if host.rstrip(".").lower() not in self.service.hosts or (connect and front is None):
+        if host.rstrip(".").lower() not in self.service.hosts or front is None:
             self._forbid(where)
-        elif connect and front is not None:
+        elif connect:
             self._tunnel(front)
         else:
             super()._respond(head, body, keep_alive=keep_alive, size=size)

@@ -172,6 +172,22 @@ def test_an_absolute_target_elsewhere_is_forbidden(tdpostback, connection, host)
     assert not tdpostback.events
 
 
+@pytest.mark.parametrize("port", ["8080", "22", "8443", "x"])
+def test_an_absolute_target_at_another_port_is_forbidden(tdpostback, connection, port):
+    connection.request("POST", f"http://{HOST}:{port}{PATH}", "{}")
+    answer = connection.getresponse()
+    assert answer.status == 403
+    assert f"no way to {HOST}:{port}, only to ports 80 and 443 of " in answer.read().decode()
+    assert not tdpostback.events
+
+
+@pytest.mark.parametrize("port", [80, 443])
+def test_an_absolute_target_may_name_its_port(tdpostback, connection, port):
+    connection.request("POST", f"http://{HOST}:{port}{PATH}", "{}")
+    assert connection.getresponse().reason == "Forbidden"  # for it has no write key
+    assert tdpostback.refused[0].rule == "A4"
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_an_absolute_target_of_the_service_is_served(tdpostback, connection, scheme):
     """Some clients send `https` targets to a proxy without `CONNECT`."""
