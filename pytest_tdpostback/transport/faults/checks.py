@@ -46,6 +46,20 @@ def http_status(method: str, value: Any) -> int:
     return value
 
 
+def route_part(method: str, what: str, value: Any) -> str | None:
+    """`value` as the name of a database or table, or `None` for any."""
+    if not (value is None or (isinstance(value, str) and value)):
+        raise _wrong(method, what, value, "a name as in the URL, or None for any")
+    return value
+
+
+def coin_seed(method: str, value: Any) -> int | None:
+    """`value` as what a coin is tossed from."""
+    if not (value is None or type(value) is int):
+        raise _wrong(method, "seed", value, "a whole number")
+    return value
+
+
 def one_of(method: str, name: str, value: Any, valid: Sequence[str]) -> Any:
     """`value`, which is one of `valid`."""
     if value not in valid:

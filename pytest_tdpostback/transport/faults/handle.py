@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ...errors import ConfigurationError
 from ...protocol import record as rows
-from .checks import count, share
+from .checks import coin_seed, count, route_part, share
 from .kinds import Target
 
 if TYPE_CHECKING:
@@ -127,6 +127,9 @@ class Limits:
         return limits
 
     def _check(self, method: str) -> None:
+        route_part(method, "database", self.database)
+        route_part(method, "table", self.table)
+        coin_seed(method, self.seed)
         if self.times is not None:
             count(method, "times", self.times, least=1)
         count(method, "after", self.after)
