@@ -24,18 +24,27 @@ class LoopThread:
     """A running event loop that other threads hand functions to."""
 
     def __init__(self, failed: Callable[[Exception], object]) -> None:
-        """`failed(error)` is told what a function raised that ran in the loop."""
+        """`failed(error)` is told what a function raised that ran in the loop.
+
+        Returns when the loop runs; raises what keeps it from that.
+        """
         self._failed = failed
         # Listeners and connections are watched by readiness, which the proactor of Windows lacks.
         self.loop = _Loop()
         self.loop.set_exception_handler(self._handle)
         self.deadlines = Deadlines(self.loop)
+        self._settled = threading.Event()
+        self._error: BaseException | None = None
         self.thread = threading.Thread(target=self._run, name="tdpostback", daemon=True)
         try:
             self.thread.start()
         except RuntimeError:  # no thread is to be had
             self.loop.close()
             raise
+        self._settled.wait()
+        if self._error is not None:
+            self.thread.join()
+            raise self._error
 
     def call(self, function: Callable[[], object]) -> None:
         """Run `function` in the loop as soon as it can be."""
@@ -63,17 +72,24 @@ class LoopThread:
             self.loop.call_soon(function)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
         try:
+            self.loop.call_soon(self._settled.set)
             self.loop.run_forever()
+            self.loop.run_until_complete(self._end())
+        except BaseException as error:  # raised where the thread was started
+            self._error = error
+            if self._settled.is_set():
+                raise
         finally:
-            tasks = asyncio.all_tasks(self.loop)
-            for task in tasks:
-                task.cancel()
-            # One more round even without tasks: transports of asyncio close their sockets in it.
-            ended = asyncio.gather(asyncio.sleep(0), *tasks, return_exceptions=True)
-            self.loop.run_until_complete(ended)
             self.loop.close()
+            self._settled.set()
+
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        # One more round even without tasks: transports of asyncio close their sockets in it.
+        await asyncio.gather(asyncio.sleep(0), *tasks, return_exceptions=True)
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002
         error = context.get("exception")

@@ -47,8 +47,10 @@ class CollectorServer(HTTPServerBase):
     ) -> None:
         """`port` 0 takes a free one; `expose` is the word to bind to more than loopback.
 
-        Raises `ConfigurationError` for another host without that word.
+        Raises `ConfigurationError` for another host without that word, and for what is no port.
         """
+        if type(port) is not int or not 0 <= port <= 65_535:
+            raise ConfigurationError(f"port {port!r}: a port is an int from 0 to 65535")
         super().__init__(host, port, ssl_context)
         if not expose and not _is_loopback(host):
             message = (
@@ -154,9 +156,6 @@ class CollectorServer(HTTPServerBase):
         return listener
 
     def _listen(self, port: int, host: str) -> socket.socket:
-        if not 0 <= port <= 65_535:
-            message = f"cannot listen on {host}:{port}: a port is a number from 0 to 65535"
-            raise ConfigurationError(message)
         try:
             family, kind, proto, _, address = socket.getaddrinfo(
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

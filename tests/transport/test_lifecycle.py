@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import gc
@@ -108,13 +109,35 @@ def test_a_taken_port_is_named_and_nothing_is_left(server):
     assert threads() == before
 
 
-@pytest.mark.parametrize(
-    ("host", "port"), [("localhost", -1), ("localhost", 70_000), ("127.255.255.254.1", 0)]
-)
-def test_an_address_that_cannot_be_had(host, port):
-    server = PostbackServer(host, port, expose=True)
+def test_an_address_that_cannot_be_had():
+    server = PostbackServer("127.255.255.254.1", expose=True)
     with pytest.raises(ConfigurationError, match="cannot listen on"):
         server.start()
+
+
+@pytest.mark.parametrize("port", [-1, 70_000, "8080", "abc", None, True, 1.5])
+def test_what_is_no_port(port):
+    with pytest.raises(ConfigurationError, match=f"port {port!r}: a port is an int from 0 to 655"):
+        PostbackServer(port=port)
+
+
+def test_a_loop_that_does_not_run_is_an_error_of_start(monkeypatch):
+    def broken(_loop):
+        raise RuntimeError("no loop today")
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "run_forever", broken)
+    before = threads()
+    server = PostbackServer()
+    with pytest.raises(RuntimeError, match="no loop today"):
+        server.start()
+    assert not server.is_running()
+    assert threads() == before
+
+
+def test_a_start_leaves_the_event_loop_of_its_thread_unset(monkeypatch):
+    monkeypatch.delattr(asyncio, "set_event_loop")
+    with PostbackServer(write_keys=[KEY]) as server:
+        assert served(server)
 
 
 @pytest.mark.parametrize(
