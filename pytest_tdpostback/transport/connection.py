@@ -109,10 +109,9 @@ class Connection(asyncio.Protocol):
 
     def expired(self) -> None:
         """The rest of a request did not come in time, or the sender did not close."""
-        self._owing = False
+        self.owing = False
         if self._ending:
-            if self.transport:
-                self.transport.abort()
+            self._give_up()
         elif self._busy or self._blocked:
             self._watch()
         else:
@@ -325,6 +324,16 @@ class Connection(asyncio.Protocol):
     def _end(self, answer: Answer) -> None:
         self.write(answer.wire(keep_alive=False), close=True)
 
+    def _give_up(self) -> None:
+        """End now; TLS first takes leave, and has as long again for that."""
+        if self.transport is None:
+            return
+        if self.transport.can_write_eof() or self.transport.is_closing():
+            self.transport.abort()
+        else:
+            self.transport.close()
+            self.service.deadlines.set(self, LINGER_SECONDS)
+
     def _linger(self) -> None:
         """Read and ignore for a moment, lest closing takes the answer from the sender."""
         self._ending = True
@@ -332,9 +341,10 @@ class Connection(asyncio.Protocol):
             return
         if self.transport.can_write_eof():
             self.transport.write_eof()
-            self.service.deadlines.set(self, LINGER_SECONDS)
-        else:
+        elif not (self._parser and self._parser.message):  # all was read: TLS can end at once
             self.transport.close()
+            return
+        self.service.deadlines.set(self, LINGER_SECONDS)
 
 
 def _refusal(status: int) -> Answer:

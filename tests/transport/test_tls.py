@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from pytest_tdpostback import PostbackServer
+from pytest_tdpostback.transport import connection as connections
 from pytest_tdpostback.transport import listener as listeners
 from pytest_tdpostback.transport.tls import client_context, server_context
 from tests.transport.senders import BODY, DEADLINE, KEY, Sender, request, statuses
@@ -18,7 +19,8 @@ from tests.transport.senders import BODY, DEADLINE, KEY, Sender, request, status
 
 @pytest.fixture
 def server():
-    with PostbackServer(ssl_context=server_context(("127.0.0.1",)), write_keys=[KEY]) as server:
+    context = server_context(("127.0.0.1",))
+    with PostbackServer(ssl_context=context, write_keys=[KEY], max_body=1_000_000) as server:
         yield server
         assert any(undisturbed(server) for _ in range(100))
         server.check()
@@ -73,6 +75,24 @@ def test_requests_within_tls(server):
 def test_a_pipeline_and_the_end_within_tls(server):
     data = request() * 3 + request(BODY, b"Connection: close")
     assert secured(server, data) == [200] * 4
+
+
+@pytest.mark.parametrize("field", [b"Connection: close", b"Connection: keep-alive"])
+def test_an_answer_reaches_a_sender_that_is_still_writing(server, field):
+    head, _, _ = request(b"x" * 8_000_000, field).partition(b"\r\n\r\n")
+    with connect(server) as sock:
+        sock.sendall(head + b"\r\n\r\n")
+        for _ in range(800):
+            sock.sendall(b"x" * 10_000)
+        assert statuses(sock.recv(65536)) == [413]
+
+
+def test_who_does_not_finish_is_closed_with_a_farewell(server, monkeypatch):
+    monkeypatch.setattr(connections, "LINGER_SECONDS", 0.01)
+    with connect(server) as sock:
+        sock.sendall(b"garbage\r\n\r\n")
+        assert statuses(sock.recv(65536)) == [400]
+        assert sock.recv(65536) == b""
 
 
 @pytest.mark.parametrize("size", [1, 100, 20_000])
