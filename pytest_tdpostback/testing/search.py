@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..collector.log import EventState
-from .event import Event, Record
+from ..protocol import body as json_body
+from .event import Event, Record, Records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _MADE = frozenset({"time", "td_record_time"})
 """Columns that are not what the body says (T1 to T6)."""
+_decode = json.JSONDecoder().raw_decode
 _EXPONENT = re.compile(rb"[0-9][eE]")
 Sieve = Callable[[Sequence[bytes], Sequence[int]], list[int]]
 """Takes the bodies of a log and places in it; gives those places whose body may match."""
@@ -34,6 +36,7 @@ class MatchingRecords:
         self._route = (database, table)
         self._wanted = wanted
         self._sieves = _sieves(collector, wanted.columns)
+        self._enough = bool(self._sieves) and _sieves_decide(wanted)
         self._log: EventLog | None = None
         self._seen, self._last = 0, -1
         self._found: list[int] = []
@@ -47,20 +50,22 @@ class MatchingRecords:
         # An event that is decided after a later one stands before it, and moves what follows.
         if log is not self._log or bisect_right(rows, self._last) != self._seen:
             self._log, self._seen, self._found = log, 0, []
-        for index in self._sifted(log, rows[self._seen :]):
-            if self._wanted.matches(self._record(log, index)):
-                self._found.append(index)
+        new = rows[self._seen :]
+        if self._enough and not log.from_url:
+            self._found += self._through_sieves(log, new)
+        else:
+            self._found += [
+                index
+                for index in self._sifted(log, new)
+                if self._wanted.matches(Record(Event(self._collector, log, index)))
+            ]
         self._seen = len(rows)
         self._last = rows[-1] if rows else -1
         return self._found
 
-    def records(self, indexes: Iterable[int]) -> list[Record]:
+    def records(self, indexes: Sequence[int]) -> list[Record]:
         """The records at `indexes`."""
-        log = self._collector.log
-        return [self._record(log, index) for index in indexes]
-
-    def _record(self, log: EventLog, index: int) -> Record:
-        return Record(Event(self._collector, log, index))
+        return Records(self._collector, self._collector.log, indexes)
 
     def _sifted(self, log: EventLog, rows: Sequence[int]) -> Iterable[int]:
         """Those of `rows` that may match: none that does is left out."""
@@ -114,6 +119,13 @@ def _sieves(collector: Collector, columns: Mapping[str, Any]) -> list[Sieve]:
     return [*quick, partial(_parsed, plain)] if plain else quick
 
 
+def _sieves_decide(wanted: Wanted) -> bool:
+    """Whether what comes through the sieves matches for certain, as far as it is JSON."""
+    return wanted.predicate is None and all(
+        name not in _MADE and _compares_plainly(value) for name, value in wanted.columns.items()
+    )
+
+
 def _sieve_of(value: Any) -> Sieve | None:
     if type(value) is str:
         # A text stands in a body as it is, or else with escapes, which need a backslash.
@@ -131,12 +143,20 @@ def _compares_plainly(value: Any) -> bool:
 
 
 def _parsed(columns: Mapping[str, Any], bodies: Sequence[bytes], rows: Sequence[int]) -> list[int]:
-    return [index for index in rows if _holds(bodies[index], columns)]
+    wanted, found = tuple(columns.items()), []
+    for index in rows:
+        sent = _sent(bodies[index])
+        for name, value in wanted:
+            if name not in sent or sent[name] != value:
+                break
+        else:
+            found.append(index)
+    return found
 
 
-def _holds(body: bytes, columns: Mapping[str, Any]) -> bool:
+def _sent(body: bytes) -> dict[str, Any]:
     try:
-        sent = json.loads(body)
-    except ValueError:  # more digits than this Python takes: the thorough look decides
-        return True
-    return all(name in sent and sent[name] == value for name, value in columns.items())
+        sent: dict[str, Any] = _decode(body.decode())[0]
+    except ValueError:  # a blank in front, or more digits than this Python takes at once
+        return json_body.parse(body)
+    return sent
