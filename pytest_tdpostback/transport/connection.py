@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
 
     def expired(self) -> None:
         """The rest of a request did not come in time, or the sender did not close."""
-        self.owing = False
+        self._owing = False
         if self._ending:
             self._give_up()
         elif self._busy or self._blocked:
