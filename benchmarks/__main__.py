@@ -96,37 +96,58 @@ def _on_core(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
+KINDS: dict[str, dict[str, bool]] = {
+    "kept alive": {},
+    "a head of its own": {"vary": True},
+    "new connection": {"close": True},
+}
+
+
+class Measured(NamedTuple):
+    """One run of load on one server."""
+
+    rate: float
+    p99: float
+    processor: float
+    """Seconds of processor time of the server for each answer."""
+
+
 def throughput(size: Size) -> Iterator[str]:
-    """Answers a second and their 99th percentile."""
-    kinds: dict[str, dict[str, Any]] = {
-        "kept alive": {},
-        "head of its own": {"vary": True},
-        "new connection": {"close": True},
-    }
-    found: dict[str, dict[str, list[load.Load]]] = {
-        name: {kind: [] for kind in kinds} for name in SERVERS
+    """Answers a second, their 99th percentile, and what each costs its server."""
+    runs: dict[tuple[str, str], list[Measured]] = {
+        (name, kind): [] for name in SERVERS for kind in KINDS
     }
     with running(*SERVERS) as servers, _on_core(1):
         for _ in range(size.rounds):
-            for name, server in servers.items():
-                for kind, options in kinds.items():
-                    result = load.drive(server.port, seconds=size.seconds, **options)
-                    found[name][kind].append(result)
-    rate = {
-        name: {kind: statistics.median(each.rate for each in runs) for kind, runs in by.items()}
-        for name, by in found.items()
+            for (name, kind), measured in runs.items():
+                measured.append(_loaded(servers[name], size.seconds, **KINDS[kind]))
+    medians = {
+        which: Measured(*map(statistics.median, zip(*measured, strict=True)))
+        for which, measured in runs.items()
     }
-    yield "| 8 connections | kept alive /s | p99 ms | a head of its own /s | new connection /s |"
-    yield "|---|---|---|---|---|"
+    columns = " | ".join(f"{kind} /s | processor µs" for kind in KINDS)
+    yield f"| 8 connections | {columns} | p99 ms |"
+    yield "|---" * (2 + 2 * len(KINDS)) + "|"
     for name in SERVERS:
-        shown = [
-            f"{each:,.0f} ({each / rate[PEER][kind]:.1f}x)" for kind, each in rate[name].items()
-        ]
-        p99 = statistics.median(each.p99 for each in found[name]["kept alive"]) * 1000
-        yield f"| {name} | {shown[0]} | {p99:.2f} | {shown[1]} | {shown[2]} |"
-    share = rate[OURS]["kept alive"] / rate[RAW]["kept alive"]
+        cells = [name]
+        for kind in KINDS:
+            one, peer = medians[name, kind], medians[PEER, kind]
+            cells.append(f"{one.rate:,.0f} ({one.rate / peer.rate:.1f}x)")
+            cells.append(f"{one.processor * 1e6:.0f} ({peer.processor / one.processor:.1f}x)")
+        yield f"| {' | '.join(cells)} | {medians[name, 'kept alive'].p99 * 1e3:.2f} |"
+    ours, raw = medians[OURS, "kept alive"], medians[RAW, "kept alive"]
     yield ""
-    yield f"Kept alive, {share:.2f} of the raw responder (wanted: at least 0.40)."
+    yield (
+        f"Kept alive, {ours.rate / raw.rate:.2f} of the raw responder, by processor time "
+        f"{raw.processor / ours.processor:.2f} (wanted: at least 0.40)."
+    )
+
+
+def _loaded(server: Server, seconds: float, **options: bool) -> Measured:
+    before = server.ask("memory")["processor"]
+    one = load.drive(server.port, seconds=seconds, **options)
+    used = server.ask("memory")["processor"] - before
+    return Measured(one.rate, one.p99, used / one.answers)
 
 
 def scale(size: Size) -> Iterator[str]:
@@ -173,16 +194,15 @@ def costs(size: Size) -> Iterator[str]:
     modules, heavy = suite.at_rest()
     kept = ", ".join(f"{value:+,} {name}" for name, value in suite.leak(size.tests).items())
     yield ""
-    yield f"Plugin at rest: {modules} modules (wanted: 12), heavy ones: {', '.join(heavy) or 'none'}."
+    named = ", ".join(heavy) or "none"
+    yield f"Plugin at rest: {modules} modules (wanted: 12), heavy ones: {named}."
     yield f"Kept by {size.tests:,} tests: {kept}."
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="see that it works; figures mean little"
-    )
+    parser.add_argument("--quick", action="store_true", help="small, to see that it works")
     parser.add_argument("part", nargs="*", help="throughput, scale, costs (default: all)")
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else FULL

@@ -47,6 +47,8 @@ class Load(NamedTuple):
     """Answers a second."""
     p99: float
     """Seconds in which 99 of 100 requests were answered."""
+    answers: int
+    """How many there were."""
 
 
 def drive(
@@ -79,9 +81,10 @@ def _read(report: str) -> Load:
         raise RuntimeError(report)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", report)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", report)
-    if rate is None or p99 is None:
+    answers = re.search(r"(\d+) requests in", report)
+    if rate is None or p99 is None or answers is None:
         raise RuntimeError(report)
-    return Load(float(rate[1]), float(p99[1]) * _UNITS[p99[2]])
+    return Load(float(rate[1]), float(p99[1]) * _UNITS[p99[2]], int(answers[1]))
 
 
 def _drive(port: int, connections: int, seconds: float, *, close: bool) -> Load:
@@ -125,7 +128,7 @@ def _drive(port: int, connections: int, seconds: float, *, close: bool) -> Load:
             else:
                 send(sock)
     took.sort()
-    return Load(len(took) / seconds, took[int(len(took) * 0.99)])
+    return Load(len(took) / seconds, took[int(len(took) * 0.99)], len(took))
 
 
 if __name__ == "__main__":

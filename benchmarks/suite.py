@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import statistics
 import subprocess
@@ -119,6 +120,7 @@ def servers() -> dict[str, Callable[[], Any]]:
 
 def in_process(rounds: int) -> dict[str, dict[str, float]]:
     """Seconds from start to the first answer, for each further POST, and to stop, for each peer."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     times: dict[str, dict[str, list[float]]] = {
         peer: {"first answer": [], "further POST": [], "stop": []} for peer in PEERS
     }

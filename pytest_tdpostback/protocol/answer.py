@@ -59,6 +59,11 @@ class Answer:
         """The usual form on the wire, made once."""
         return self.wire()
 
+    @cached_property
+    def closing(self) -> bytes:
+        """The last one on its connection, made once."""
+        return self.wire(keep_alive=False)
+
     def wire(self, *, keep_alive: bool = True, head_only: bool = False) -> bytes:
         """The answer as bytes of HTTP/1.1; `head_only` leaves the body out (`HEAD`)."""
         connection = "keep-alive" if keep_alive else "close"

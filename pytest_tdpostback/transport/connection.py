@@ -239,11 +239,13 @@ class Connection(asyncio.Protocol):
             receipt.intervention.delivery(self, collector, receipt, keep_alive=keep_alive)
             return
         self._answered.append(receipt.seq)
-        if keep_alive and head.method != "HEAD":
-            self._out.append(receipt.answer.kept_alive)
+        answer = receipt.answer
+        if head.method == "HEAD":
+            self.write(answer.wire(keep_alive=keep_alive, head_only=True), close=not keep_alive)
+        elif keep_alive:
+            self._out.append(answer.kept_alive)
         else:
-            wire = receipt.answer.wire(keep_alive=keep_alive, head_only=head.method == "HEAD")
-            self.write(wire, close=not keep_alive)
+            self.write(answer.closing, close=True)
 
     def _answers_otherwise(self, head: Head, body: bytes, *, keep_alive: bool) -> bool:
         """Answer what is no event; false where it is one."""
