@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from ..protocol.answer import Answer
-from .parser import END_OF_HEAD, MAX_DRAIN, BadRequest, Message, Parser
+from .heads import END_OF_HEAD
+from .parser import MAX_DRAIN, BadRequest, Message, Parser
 
 if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.request import Head
+    from .heads import Known
     from .service import Service
 
 HEAD_SECONDS = 10.0
@@ -143,9 +145,12 @@ class Connection(asyncio.Protocol):
                 self._unread += data[start:]
                 return b""
             end = data.find(END_OF_HEAD, start) + len(END_OF_HEAD)
-            known = heads.get(data[start:end]) if end >= len(END_OF_HEAD) else None
+            raw = data[start:end] if end >= len(END_OF_HEAD) else b""
+            known = heads.get(raw)
             if known is None:
-                return data[start:]
+                known = self._like_the_last(raw)
+                if known is None:
+                    return data[start:]
             stop = end + known.length
             if stop > size:
                 self._partial += data[start:]
@@ -154,6 +159,14 @@ class Connection(asyncio.Protocol):
             start = stop
             self._respond(known.head, data[end:stop], keep_alive=known.keep_alive)
         return b""
+
+    def _like_the_last(self, raw: bytes) -> Known | None:
+        if not raw or self._parser is None or self._parser.pattern is None:
+            return None
+        known = self._parser.pattern.like(raw)
+        if known is not None:
+            self.service.heads.note(raw, known)
+        return known
 
     def _parse(self, data: bytes) -> None:
         if self._parser is None:

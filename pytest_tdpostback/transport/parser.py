@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import httptools
 
 from ..protocol.request import Head
+from .heads import END_OF_HEAD, Known, Pattern
 
 if TYPE_CHECKING:
     from .service import Service
@@ -20,8 +21,6 @@ Also of what is no body between two pieces of one: a trailer, extensions of chun
 MAX_METHOD = 64
 MAX_DRAIN = 256 * 1024 * 1024
 """Bytes of a refused body that are read and thrown away so that the sender reads the answer."""
-REMEMBERED_HEADS = 1024
-END_OF_HEAD = b"\r\n\r\n"
 _METHOD = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]+")
 _PARSED = frozenset(
     b"CONNECT DELETE GET HEAD OPTIONS PATCH POST PRI PUT TRACE".split()  # PRI: of HTTP/2 alone
@@ -37,39 +36,6 @@ class BadRequest(httptools.HttpParserError):
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)
         self.status = status
-
-
-class Known(NamedTuple):
-    """What a head that was parsed before came to."""
-
-    head: Head
-    length: int
-    """Bytes of the body behind it."""
-    keep_alive: bool
-
-
-class Heads:
-    """Heads that were parsed before, by their bytes.
-
-    One is kept when it comes for the second time: those that never come again only cost memory.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Known] = {}
-        self._seen: set[int] = set()
-        self.get = self._known.get
-
-    def note(self, raw: bytes, message: Message) -> None:
-        """`raw` was parsed and came to `message`."""
-        mark = hash(raw)
-        if mark not in self._seen:
-            if len(self._seen) >= REMEMBERED_HEADS:
-                self._seen.clear()
-            self._seen.add(mark)
-            return
-        if len(self._known) >= REMEMBERED_HEADS:
-            self._known.clear()
-        self._known[raw] = Known(message.head, message.size, message.keep_alive)
 
 
 class Receiver(Protocol):
@@ -148,6 +114,8 @@ class Parser:
     def __init__(self, receiver: Receiver) -> None:
         self.message: Message | None = None
         self.in_head = True
+        self.pattern: Pattern | None = None
+        """The last head that could have gone without being parsed."""
         self._receiver = receiver
         self._read = 0
         self._between = 0
@@ -293,7 +261,9 @@ class Parser:
             return
         self.message = None
         if message.plain and self._begins_with(message):
-            self._receiver.service.heads.note(self._first, message)
+            known = Known(message.head, message.size, message.keep_alive)
+            self._receiver.service.heads.note(self._first, known)
+            self.pattern = Pattern(self._first, known)
         self._read, self._between, self._first, self._method = 0, 0, b"", b""
         self._receiver.completed(message)
 

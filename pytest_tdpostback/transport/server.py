@@ -14,9 +14,9 @@ from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
 from ..collector.collector import Collector
 from ..collector.waiting import later
 from ..errors import ConfigurationError
+from .heads import Heads
 from .listener import BACKLOG, Listener
 from .loop import LoopThread
-from .parser import Heads
 from .wsgi import respond
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..protocol.answer import Answer
     from ..protocol.request import Head
     from .deadlines import Deadlines
-    from .parser import Heads
+    from .heads import Heads
 
 
 class Service(Protocol):

@@ -14,7 +14,7 @@ from pytest_tdpostback.protocol.answer import Answer
 from pytest_tdpostback.protocol.settings import Settings
 from pytest_tdpostback.transport.connection import Connection
 from pytest_tdpostback.transport.deadlines import Deadlines
-from pytest_tdpostback.transport.parser import Heads
+from pytest_tdpostback.transport.heads import Heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,7 +55,7 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     return request(b"", b"Transfer-Encoding: chunked", length=False) + body + end
 
 
-def statuses(data: bytes) -> list[int]:
+def statuses(data: bytes | bytearray) -> list[int]:
     """The statuses of the answers in `data`; the bodies here are `{}` or nothing."""
     return [int(each) for each in STATUS_LINE.findall(data)]
 

@@ -146,6 +146,26 @@ def test_flipped_bytes(data, changes):
     assert outcome(warm(data), [data]) == whole
 
 
+line = st.one_of(
+    st.sampled_from(FIELDS),
+    st.sampled_from([b"X-A: 2", b"X-A:3 \t", b"X-A : 4", b"X-B: 5", b"X-A: \x00", b"x-a: 6"]),
+    st.binary(max_size=12).map(lambda value: b"X-A: " + value),
+    st.binary(max_size=12),
+)
+
+
+@fuzz
+@given(st.lists(line, min_size=1, max_size=3), st.booleans())
+@example([b"X-A: 2", b"X-A : 3"], True)
+@example([b"Transfer-Encoding: chunked"], False)
+def test_a_line_that_differs_from_the_last_head_s(lines, counted):
+    """Served one by one, the later heads may be taken as like the first; in one piece, none is."""
+    requests = [request(BODY, each, length=counted) for each in [b"X-A: 1", *lines]]
+    one_by_one = outcome(Desk(), requests)
+    in_one_piece = outcome(Desk(), [b"".join(requests)])
+    assert one_by_one == in_one_piece
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.binary(min_size=1, max_size=200), st.lists(st.integers(0, 200), max_size=4))
 def test_any_bytes(data, places):

@@ -94,6 +94,20 @@ def test_a_head_is_recognised_when_it_comes_again(desk, monkeypatch):
     assert statuses(outcome(desk, [request()]).answers) == OK
 
 
+def test_a_head_that_differs_harmlessly_is_not_parsed(desk, monkeypatch):
+    def traced(number):
+        return request(BODY, b"Traceparent: %d \t" % number)
+
+    connection, wire = desk.connect()
+    connection.data_received(traced(0))
+    monkeypatch.setattr(connection._parser, "feed", None)
+    for number in range(1, 4):
+        connection.data_received(traced(number))
+    assert statuses(wire.written) == OK * 4
+    heads = [head.rsplit(b"\r\n", 2)[1] for head in desk.collector().log.heads]
+    assert heads == [b"Traceparent:%d" % number for number in range(4)]
+
+
 def test_heads_that_never_repeat_do_not_fill_the_memory(desk):
     for number in range(5000):
         outcome(desk, [request(BODY, b"traceparent: %d" % number)])

@@ -1,0 +1,79 @@
+"""Heads that need no parsing: those that were parsed before, and those that differ harmlessly."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ..protocol.request import Head
+
+REMEMBERED_HEADS = 1024
+END_OF_HEAD = b"\r\n\r\n"
+_HARMLESS = re.compile(
+    rb"""(?!(?:connection|content-length|expect|host|keep-alive|proxy-connection|te|trailer
+             |transfer-encoding|upgrade)\s*:)      # what frames a message, or may
+         ([!#$%&'*+\-.^_`|~0-9A-Za-z]+:)           # a name as RFC 9110 has it, 5.1
+         [ \t]*([\t\x20-\x7e\x80-\xff]*)           # a value without line break or NUL, 5.5""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+class Known(NamedTuple):
+    """What a head that was parsed came to."""
+
+    head: Head
+    length: int
+    """Bytes of the body behind it."""
+    keep_alive: bool
+
+
+class Heads:
+    """Heads that were parsed before, by their bytes.
+
+    One is kept when it comes for the second time: those that never come again only cost memory.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Known] = {}
+        self._seen: set[int] = set()
+        self.get = self._known.get
+
+    def note(self, raw: bytes, known: Known) -> None:
+        """`raw` came to `known`."""
+        mark = hash(raw)
+        if mark in self._seen:
+            if len(self._known) >= REMEMBERED_HEADS:
+                self._known.clear()
+            self._known[raw] = known
+        else:
+            if len(self._seen) >= REMEMBERED_HEADS:
+                self._seen.clear()
+            self._seen.add(mark)
+
+
+class Pattern:
+    """The last head of one connection that was parsed, and those that are like it.
+
+    Some senders write an id into each head. Where the lines that changed are fields that frame
+    nothing, in the strict form of the standard, parsing could not come to anything else.
+    """
+
+    def __init__(self, raw: bytes, known: Known) -> None:
+        """`raw` are the bytes, up to and with the empty line, that came to `known`."""
+        self._known = known
+        self._sent = raw[: -len(END_OF_HEAD)].split(b"\r\n")
+        self._kept = known.head.raw.split(b"\r\n")
+
+    def like(self, raw: bytes) -> Known | None:
+        """What `raw` comes to; `None` where it has to be parsed."""
+        lines = raw[: -len(END_OF_HEAD)].split(b"\r\n")
+        if len(lines) != len(self._sent) or lines[0] != self._sent[0]:
+            return None
+        kept = self._kept.copy()
+        for at, (line, before) in enumerate(zip(lines, self._sent)):  # noqa: B905 - equally long
+            if line != before:
+                field = _HARMLESS.fullmatch(line)
+                if field is None or not before.startswith(field[1]):
+                    return None
+                kept[at] = field[1] + field[2].rstrip(b" \t")
+        return Known(Head(b"\r\n".join(kept)), self._known.length, self._known.keep_alive)
