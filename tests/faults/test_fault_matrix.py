@@ -143,7 +143,7 @@ def test_every_fault_is_in_it():
 def test_seed_decides(tdpostback):
     def hits(seed):
         counts = []
-        for case in cases(seed=seed, patience=0.01):
+        for case in cases(seed=seed, patience=0.1):
             with case.apply(tdpostback) as handle:
                 for number in range(3):
                     Sender(tdpostback).by_socket({"id": number})

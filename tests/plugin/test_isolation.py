@@ -161,7 +161,8 @@ def test_more_tests_than_ports_are_kept(downstream):
             assert threading.active_count() < 5
             if os.path.isdir("/proc/self/fd"):
                 assert len(os.listdir("/proc/self/fd")) < 400
-        """
+        """,
+        apart=True,
     )
     result.assert_outcomes(passed=400)
 
