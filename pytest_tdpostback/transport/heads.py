@@ -10,12 +10,12 @@ from ..protocol.request import Head
 REMEMBERED_HEADS = 1024
 END_OF_HEAD = b"\r\n\r\n"
 _HARMLESS = re.compile(
-    rb"""(?!(?:connection|content-length|expect|host|keep-alive|proxy-connection|te|trailer
-             |transfer-encoding|upgrade)\s*:)      # what frames a message, or may
-         ([!#$%&'*+\-.^_`|~0-9A-Za-z]+:)           # a name as RFC 9110 has it, 5.1
-         [ \t]*([\t\x20-\x7e\x80-\xff]*)           # a value without line break or NUL, 5.5""",
+    rb"""(?!(?:content-length|connection|proxy-connection):)    # they frame what is around them
+         ([!#$%&'*+\-.^_`|~0-9A-Za-z]+:)             # a name as in RFC 9110, 5.1
+         [ \t]*([\t\x20-\x7e\x80-\xff]*)             # a value without line break or NUL, 5.5""",
     re.VERBOSE | re.IGNORECASE,
 )
+"""A field whose value decides nothing about a message that is known to be a plain one."""
 
 
 class Known(NamedTuple):
