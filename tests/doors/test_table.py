@@ -56,6 +56,7 @@ def with_requests(postback, raw, _):
 
 NOT_BY_CLIENTS = {
     "R1-absolute-target": "a client makes such a target for a proxy alone",
+    "R4-lowercase-method": "httpx writes methods in capitals",
 }
 
 CARRIERS = {
