@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _SHOWN = 3
-_IN_TEXT = re.compile(r"(?i)((?:td_write_key|x-td-write-key)\s*[=:]\s*|\btd1\s+)([^\s&\"',;]+)")
+_IN_TEXT = re.compile(
+    r"""(?i)((?:td_write_key|x-td-write-key)["']?\s*[=:]\s*["']?|\btd1\s+)([^\s&"',;]+)"""
+)
 
 
 class Redacted(str):

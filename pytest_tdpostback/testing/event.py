@@ -10,6 +10,7 @@ from ..collector.log import NO_STATUS, EventLog, EventState
 from ..protocol import body as json_body
 from ..protocol import findings as rules_of_findings
 from ..protocol import record as rows
+from ..protocol.secrets import without_keys
 
 if TYPE_CHECKING:
     from array import array
@@ -175,7 +176,7 @@ class Record(Mapping[str, Any]):
         return len(self._columns)
 
     def __repr__(self) -> str:
-        return f"Record({self.database}.{self.table}, {self._columns!r})"
+        return without_keys(f"Record({self.database}.{self.table}, {self._columns!r})")
 
 
 class Events(Sequence[Event]):

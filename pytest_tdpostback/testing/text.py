@@ -21,7 +21,7 @@ WIDTH = 100
 def shown(value: Any, width: int = WIDTH) -> str:
     """The `repr` of `value`, shortened in its middle where it is long."""
     try:
-        text = repr(value)
+        text = without_keys(repr(value))
     except Exception as error:  # noqa: BLE001 - the value is somebody else's
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     if len(text) <= width:

@@ -126,6 +126,7 @@ def test_copies_stay_short():
     [
         ("td_write_key=1/abcdef&a=1", "td_write_key=1/abc…&a=1"),
         ("X-TD-Write-Key: 1/abcdef", "X-TD-Write-Key: 1/abc…"),
+        ("{'td_write_key': '1/abcdef', 'a': 1}", "{'td_write_key': '1/abc…', 'a': 1}"),
         ("no key here", "no key here"),
     ],
 )

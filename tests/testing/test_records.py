@@ -103,6 +103,13 @@ def test_a_refusal_stands_in_the_log_without_the_key(tdpostback, caplog):
     assert "secret" not in caplog.text
 
 
+def test_a_key_among_the_columns_is_not_shown(tdpostback):
+    send(tdpostback, td_write_key="1/secret-of-mine")
+    record = tdpostback.assert_ingested("web", "visits")
+    assert record["td_write_key"] == "1/secret-of-mine"
+    assert repr(record).endswith("'td_write_key': '1/sec…'})")
+
+
 def test_check_warns_of_findings_without_pytest():
     with PostbackServer() as server:
         send(server.postback, **{"Bad-Name": 1})
