@@ -130,7 +130,7 @@ def test_the_files_are_in_the_runs_folder(tdpostback, tmp_path_factory):
 
 def python(code):
     """What a Python program prints."""
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-B", "-c", code]  # no bytecode is written either
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
