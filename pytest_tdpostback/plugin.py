@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,11 @@ import pytest
 
 # Bound now, before a test can freeze the clock: what is real time is found out on import.
 from .collector import waiting as _real_time  # noqa: F401
+from .errors import ConfigurationError, PostbackError, PostbackWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+    from pathlib import Path
 
     from .protocol.settings import Settings
     from .testing.postback import Postback
@@ -30,11 +33,26 @@ class Run:
         self.settings = settings
         self.server: RunServer | None = None
         self.tally: Tally | None = None
-        self.item: pytest.Item | None = None
+        self.request: pytest.FixtureRequest | None = None
+        """That of the server."""
+
+    def folder(self) -> Path:
+        """A new folder of the run, for the server's files."""
+        assert self.request is not None
+        factory: pytest.TempPathFactory = self.request.getfixturevalue("tmp_path_factory")
+        return factory.mktemp("tdpostback")
 
 
+class _Here(threading.local):
+    """The test that this thread set up last; in a thread that set up none, the last of all."""
+
+    item: pytest.Item | None = None
+
+
+_here = _Here()
 _run = pytest.StashKey[Run]()
 _scope = pytest.StashKey["Scope"]()
+_before = pytest.StashKey["pytest.Item | None"]()
 _section = pytest.StashKey[str]()
 
 
@@ -63,7 +81,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; a wrong option or ini value is a usage error."""
     from dataclasses import fields
 
-    from .errors import ConfigurationError
     from .protocol.settings import Settings
 
     names = ", ".join(f"{row.name}=..." for row in fields(Settings))
@@ -108,9 +125,9 @@ def _configured(config: pytest.Config) -> Settings:
 def _settings_of(item: pytest.Item) -> Settings:
     __tracebackhide__ = True
     settings = item.config.stash[_run].settings
+    if MARKER not in item.keywords:  # which is found out sooner than that there is no marker
+        return settings
     for marker in reversed(list(item.iter_markers(MARKER))):
-        from .errors import ConfigurationError
-
         where = f"{item.nodeid}: @pytest.mark.{MARKER}"
         if marker.args:
             raise ConfigurationError(f"{where} takes keyword arguments only, not {marker.args!r}")
@@ -124,14 +141,27 @@ def _settings_of(item: pytest.Item) -> Settings:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """From its setup on, a test owns what arrives at the run's server."""
+    item.stash[_before] = _here.item
+    _Here.item = _here.item = item
     run = item.config.stash[_run]
-    run.item = item
     try:
         settings = _settings_of(item)
     except Exception as error:  # noqa: BLE001 - shown without our frames
         raise _plain(error) from None
     if run.server is not None:
         item.stash[_scope] = run.server.begin(item.nodeid, settings)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> None:
+    """The first double needs the server; as an argument it would cost every test more."""
+    run = request.config.stash[_run]
+    if fixturedef.argname == "tdpostback_server":
+        run.request = request
+    elif fixturedef.argname in ("tdpostback", "make_tdpostback") and run.server is None:
+        request.getfixturevalue("tdpostback_server")
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -161,8 +191,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     except BaseException:
         _end(item, failed=True)
         raise
-    _end(item)
-    return result
+    else:
+        _end(item)
+        return result
+    finally:
+        _here.item = item.stash.get(_before, _here.item)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -183,8 +216,8 @@ def pytest_runtest_makereport(
 
 def _conclude(item: pytest.Item, scope: Scope, *, last: bool = False) -> None:
     """Raise what the test fails with, and warn of its findings."""
-    from .errors import PostbackError
-
+    if scope.quiet:
+        return
     try:
         scope.check(last=last)
         if not scope.failed:
@@ -196,11 +229,10 @@ def _conclude(item: pytest.Item, scope: Scope, *, last: bool = False) -> None:
 
 def _warn(item: pytest.Item, scope: Scope) -> None:
     """Warn of each finding, as if by the line where the test begins."""
-    from .errors import PostbackWarning
-    from .testing import text
-
-    line = (item.location[1] or 0) + 1
     for event, finding in scope.findings():
+        from .testing import text
+
+        line = (item.location[1] or 0) + 1
         scope.count_finding(finding)
         warnings.warn_explicit(text.found(event, finding), PostbackWarning, str(item.path), line)
 
@@ -303,40 +335,36 @@ def _tally(config: pytest.Config) -> Tally:
 
 
 @pytest.fixture(scope="session")
-def tdpostback_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PostbackServer]:
+def tdpostback_server() -> Iterator[PostbackServer]:
     """The running `PostbackServer` of this process; its `url` and `write_key` never change."""
     from .testing.run import RunServer
     from .transport.tls import TrustFiles
 
-    run = request.config.stash[_run]
-    with RunServer(run.settings, _tally(request.config)) as server:
-        server.trust = TrustFiles(lambda: tmp_path_factory.mktemp("tdpostback"))
+    config = _running().config
+    run = config.stash[_run]
+    with RunServer(run.settings, _tally(config)) as server:
+        server.trust = TrustFiles(run.folder)
         run.server = server
-        if run.item is not None:
-            _scope_of(run.item, server)
+        _scope_of(_running())
         yield server
         try:
-            if run.item is not None:
-                _end(run.item)
+            if _here.item is not None:
+                _end(_here.item)
             server.check()
         finally:
             run.server = None
 
 
 @pytest.fixture
-def tdpostback(request: pytest.FixtureRequest, tdpostback_server: RunServer) -> Postback:
+def tdpostback() -> Postback:
     """This test's double of the Postback API, with a URL and a write key of its own."""
-    return _scope_of(request.node, tdpostback_server).open()
+    return _scope_of(_running()).open()
 
 
 @pytest.fixture
-def make_tdpostback(
-    request: pytest.FixtureRequest, tdpostback_server: RunServer
-) -> Callable[..., Postback]:
+def make_tdpostback() -> Callable[..., Postback]:
     """Factory of further doubles: `make_tdpostback(profile=..., write_keys=[...], **settings)`."""
-    scope = _scope_of(request.node, tdpostback_server)
+    scope = _scope_of(_running())
 
     def make(*, write_keys: Iterable[str] = (), **settings: Any) -> Postback:
         __tracebackhide__ = True
@@ -346,7 +374,14 @@ def make_tdpostback(
     return make
 
 
-def _scope_of(item: pytest.Item, server: RunServer) -> Scope:
+def _running() -> pytest.Item:
+    assert _here.item is not None
+    return _here.item
+
+
+def _scope_of(item: pytest.Item) -> Scope:
     if _scope not in item.stash:
+        server = item.config.stash[_run].server
+        assert server is not None
         item.stash[_scope] = server.begin(item.nodeid, _settings_of(item))
     return item.stash[_scope]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import answer as answers
@@ -43,20 +44,32 @@ class Collector:
         self.settings = settings
         self.clock = Clock()
         self.keys = WriteKeys(before_change=self.validate_due)
-        self.log = EventLog()
         self.errors: list[BaseException] = []
         self.on_outcome: list[Callable[[EventLog, int], None]] = []
         self.intervene: Intervene | None = None
+        self._log: EventLog | None = None
         self._lock = threading.RLock()
-        self._changed = Changed(self._lock)
+        self._changed: Changed | None = None
         self._watchers = 0
         self._validation = Validation(self, call_later)
         self._handed_over: set[int] = set()
-        self._columns = SeenColumns()
-        self._visitors = uuid.uuid4()
         self._plans = Plans(settings)
         self._second = -1
         self._date = ""
+
+    @property
+    def log(self) -> EventLog:
+        """The events that arrived; made when it is needed, for many tests send none."""
+        if self._log is None:
+            with self._lock:
+                if self._log is None:
+                    self._log = EventLog()
+        return self._log
+
+    @property
+    def empty(self) -> bool:
+        """Whether no event arrived."""
+        return self._log is None or not len(self._log)
 
     # receiving
 
@@ -118,13 +131,13 @@ class Collector:
 
         `status` is `NO_STATUS` where not even that did.
         """
-        with self._changed:
+        with self._lock:
             index = seq - self.log.first
             if index >= 0:
                 self.log.statuses[index] = status
                 (self.log.unheard.discard if whole else self.log.unheard.add)(index)
                 if self._watchers:
-                    self._changed.notify_all()
+                    self.changed.notify_all()
 
     def handed_over(self, seq: int) -> None:
         """The answer to event `seq` is with somebody who may never say that it was sent.
@@ -137,9 +150,13 @@ class Collector:
         """P7: the global id of the sender: of its cookie, else one made up for event `seq`."""
         return answers.sent_global_id(head) or str(uuid.uuid5(self._visitors, str(seq)))
 
+    @cached_property
+    def _visitors(self) -> uuid.UUID:
+        return uuid.uuid4()
+
     def configure(self, settings: Settings) -> None:
         """Judge by `settings` from now on; what arrived before is shown by them, too."""
-        with self._changed:
+        with self._lock:
             self.settings = settings
             self._plans = Plans(settings)
 
@@ -152,30 +169,33 @@ class Collector:
 
     def validate_due(self) -> None:
         """Validate what is due, after the answers on their way are out (a moment, bounded)."""
-        if not len(self.log):
+        if self.empty:
             return
-        with self._changed:
+        with self._lock:
             self.wait(self.all_answered, 1.0)
             self.validate()
 
     def hold(self) -> None:
         """Keep accepted events pending from now on, until as many `release` calls came."""
         self.validate_due()
-        with self._changed:
+        with self._lock:
             self._validation.holds += 1
 
     def release(self) -> None:
         """End one `hold`; with the last one, what is due is validated."""
-        with self._changed:
+        with self._lock:
             self._validation.holds -= 1
         self.validate()
 
     # looking
 
     @property
-    def changed(self) -> threading.Condition:
+    def changed(self) -> Changed:
         """Held while reading more than one thing that belongs together."""
-        return self._changed
+        with self._lock:
+            if self._changed is None:
+                self._changed = Changed(self._lock)
+            return self._changed
 
     def wait(self, met: Callable[[], Any], seconds: float) -> Any:
         """The first true value of `met()`, asked now and after each change, else its last value.
@@ -183,7 +203,7 @@ class Collector:
         Gives up after `seconds` of real time.
         """
         deadline = real_time() + seconds
-        with self._changed:
+        with self._lock:
             self._watchers += 1
             try:
                 self._presume_answered()
@@ -193,7 +213,7 @@ class Collector:
                     if now >= deadline:
                         break
                     due = self._validation.due()
-                    self._changed.wait(min(deadline, due or deadline) - now)
+                    self.changed.wait(min(deadline, due or deadline) - now)
                     self._validation.run()
                     value = met()
                 return value
@@ -202,15 +222,15 @@ class Collector:
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call `wake` with each change from now on, in the thread that made it."""
-        with self._changed:
+        with self._lock:
             self._watchers += 1
-            self._changed.watch(wake)
+            self.changed.watch(wake)
 
     def unwatch(self, wake: Callable[[], None]) -> None:
         """Call `wake` no more."""
-        with self._changed:
+        with self._lock:
             self._watchers -= 1
-            self._changed.unwatch(wake)
+            self.changed.unwatch(wake)
 
     def all_answered(self) -> bool:
         """Whether no answer is still on its way to the wire."""
@@ -227,7 +247,7 @@ class Collector:
 
     def why_pending(self, seconds: float) -> str:
         """Why what is pending cannot have its outcome within `seconds`; empty where it can."""
-        with self._changed:
+        with self._lock:
             if self.held:
                 return "validation is held"
             due = self._validation.due()
@@ -240,26 +260,31 @@ class Collector:
 
     def request(self, log: EventLog, index: int) -> PostbackRequest:
         """The stored request at `index` of `log`."""
-        return PostbackRequest(Head(log.heads[index]), log.bodies[index], log.peers[index])
+        peer = log.peers[index].decode()
+        return PostbackRequest(Head(log.heads[index]), log.bodies[index], peer)
 
     def column_findings(self, log: EventLog, index: int) -> list[Finding]:
         """C2: the finding of the event that brings its table above the limit of columns."""
         return self._columns.findings(self, log, index)
 
+    @cached_property
+    def _columns(self) -> SeenColumns:
+        return SeenColumns()
+
     def clear(self) -> None:
         """Forget every event and error; sequence numbers go on."""
-        with self._changed:
-            self.log = EventLog(first=self.log.first + len(self.log))
+        with self._lock:
+            self._log = EventLog(first=self.log.first + len(self.log))
             self._validation.clear()
             self.errors.clear()
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     def announce(self, index: int) -> None:
         """Tell who waits that the event at `index` has an outcome; within the lock."""
         for listener in self.on_outcome:
             listener(self.log, index)
         if self._watchers:
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     # within
 

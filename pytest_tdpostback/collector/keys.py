@@ -33,6 +33,9 @@ class Scope:
         return ""
 
 
+_EVERYTHING = Scope()
+
+
 class WriteKeys:
     """The keys of one double: those that are valid, and what each may write to."""
 
@@ -53,7 +56,7 @@ class WriteKeys:
         __tracebackhide__ = True
         if key is None:
             key = f"{secrets.randbelow(90_000) + 10_000}/{secrets.token_hex(20)}"
-        if not _well_formed(key):
+        elif not _well_formed(key):
             message = (
                 f"write key {_shown(key)} is not valid; give account/secret, like 12345/abcdef"
             )
@@ -63,6 +66,10 @@ class WriteKeys:
         self._scopes[key] = scope
         self._revoked.discard(key)
         return WriteKey(key)
+
+    def adopt(self, key: str) -> None:
+        """Make `key`, which `add` of another double returned, valid here too, without limits."""
+        self._scopes[key] = _EVERYTHING
 
     def add_all(self, keys: Iterable[str]) -> None:
         """Make one key or several valid, without limits; raises as `add` does."""

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ..protocol.request import Head
+from .blobs import Blobs, RepeatedBlobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,10 +45,9 @@ class EventLog:
 
     def __init__(self, first: int = 1) -> None:
         self.first = first
-        self.heads: list[bytes] = []
-        self._head = b""
-        self.bodies: list[bytes] = []
-        self.peers: list[str] = []
+        self.heads = RepeatedBlobs()
+        self.bodies = Blobs()
+        self.peers = RepeatedBlobs()
         self.received = array("d")
         self.statuses = array("H")
         self.states = bytearray()
@@ -65,14 +65,10 @@ class EventLog:
         return len(self.states)
 
     def append(self, head: bytes, body: bytes, peer: str, received: float, status: int) -> int:
-        """Add a pending event and return its index; equal heads in a row are kept once."""
-        if head == self._head:
-            head = self._head
-        else:
-            self._head = head
+        """Add a pending event and return its index."""
         self.heads.append(head)
         self.bodies.append(body)
-        self.peers.append(peer)
+        self.peers.append(peer.encode())
         self.received.append(received)
         self.statuses.append(status)
         self.states.append(_PENDING)

@@ -33,6 +33,8 @@ class Doors:
         """`server` listens for `collector`."""
         self._collector = collector
         self._server = server
+        self.listens = False
+        """Whether it has a URL of its own, and not the server's."""
         self._listener: Listener | None = None
         self._fronts: dict[tuple[str, ...], dict[int, Listener]] = {}
         self._proxies: dict[tuple[str, ...], Listener] = {}
@@ -41,18 +43,25 @@ class Doors:
     # its own URL
 
     def listen(self) -> None:
-        """Have a port of its own from now on; HTTPS where the setting `tls` says so."""
-        context = None
-        if self._collector.settings.tls:
-            from ..transport.tls import own_names, server_context
+        """Have a port of its own from now on: it is opened when somebody asks for the URL.
 
-            context = server_context(own_names(self._server.host))
-        self._listener = self._open(ssl_context=context)
+        Raises `ConfigurationError` where the setting `tls` asks for what is not installed.
+        """
+        self.listens = True
+        if self._collector.settings.tls:
+            from ..transport.tls import authority
+
+            authority()
 
     @property
-    def listens(self) -> bool:
-        """Whether it has a port of its own."""
-        return self._listener is not None
+    def url(self) -> str:
+        """Base URL of this double, no trailing slash."""
+        if not self.listens:
+            return self._server.url
+        with self._collector.changed:
+            if self._listener is None:
+                self._listener = self._open_own()
+        return self._listener.url
 
     @property
     def ca_file(self) -> str:
@@ -193,6 +202,14 @@ class Doors:
             kind = partial(ProxyListener, self._front(hosts), frozenset(hosts))
             self._proxies[hosts] = self._open(host=LOOPBACK, kind=kind)
         return self._proxies[hosts]
+
+    def _open_own(self) -> Listener:
+        context = None
+        if self._collector.settings.tls:
+            from ..transport.tls import own_names, server_context
+
+            context = server_context(own_names(self._server.host))
+        return self._open(ssl_context=context)
 
     def _open(self, **options: Any) -> Listener:
         listener = self._server.open(lambda: self._collector, **options)

@@ -34,9 +34,12 @@ class Postback(Assertions, Doors):
     def __init__(
         self, collector: Collector, server: PostbackServer, *, write_key: str | None = None
     ) -> None:
-        """Made by the fixtures and by `PostbackServer`, whose URL it has until it listens."""
+        """Made by the fixtures and by `PostbackServer`, whose URL it has until it listens.
+
+        `write_key` is one of `collector.keys`; without it, a key is made when it is needed.
+        """
         super().__init__(collector, server)
-        self._write_key = collector.keys.add(write_key) if write_key else None
+        self._write_key = write_key
         self._checked = 0
 
     def renew_key(self) -> None:
@@ -44,11 +47,6 @@ class Postback(Assertions, Doors):
         self._write_key = None
 
     # where to send
-
-    @property
-    def url(self) -> str:
-        """Base URL of this double, no trailing slash."""
-        return self._server.url if self._listener is None else self._listener.url
 
     @property
     def write_key(self) -> str:
@@ -136,6 +134,11 @@ class Postback(Assertions, Doors):
     def _in(self, state: EventState) -> Sequence[Event]:
         return Events(self._collector, list(self._collector.log.indexes(state)))
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing arrived, and nothing went wrong."""
+        return self._collector.empty and not self._collector.errors
+
     def check(self, *, wait: bool = True) -> None:
         """Raise what a test fails with: errors while serving, what is pending, unexpected failures.
 
@@ -148,7 +151,7 @@ class Postback(Assertions, Doors):
             first = errors[0]
             errors.clear()
             raise first
-        if not len(self._collector.log):
+        if self._collector.empty:
             return
         if wait:
             self._check_settled()

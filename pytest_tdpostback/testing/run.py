@@ -45,7 +45,7 @@ class Scope:
         self._making = threading.Lock()
         self._findings: dict[Postback, NewFindings] = {}
         self._held: set[Postback] = set()
-        self._redirects = ExitStack()
+        self._redirects: ExitStack | None = None
 
     @property
     def postback(self) -> Postback:
@@ -73,6 +73,14 @@ class Scope:
         self.postbacks.append(made)
         return made
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing reached its doubles, and nothing went wrong there."""
+        for postback in self.postbacks:  # noqa: SIM110 - takes a third of what `all` does
+            if not postback.quiet:
+                return False
+        return True
+
     def call(self) -> None:
         """The test's own code begins: what a fixture holds until now, it will release."""
         self._held = {each for each in self.postbacks if each._collector.held}
@@ -96,21 +104,27 @@ class Scope:
     def findings(self) -> Iterator[tuple[Event, Finding]]:
         """Findings that were not told yet."""
         for postback in self.postbacks:
-            if len(postback._collector.log):
+            if not postback._collector.empty:
                 yield from self._findings.setdefault(postback, NewFindings(postback))
 
     def count_finding(self, finding: Finding) -> None:
         """Have the summary of the run count `finding`."""
         self._server.tally.findings[finding.rule] += 1
 
-    def close(self) -> list[Listener]:
-        """End what the doubles did to this process; returns what they listen with."""
-        self._redirects.close()
+    def end(self) -> None:
+        """End what the doubles did to this process; their ports stay open."""
+        if self._redirects is not None:
+            self._redirects.close()
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """What the doubles listen with."""
         return [listener for postback in self.postbacks for listener in postback.listeners]
 
     def _listen(self, postback: Postback) -> None:
         postback.listen()
         if postback.settings.redirect or postback.settings.block_network:
+            self._redirects = self._redirects or ExitStack()
             self._redirects.enter_context(postback.redirect())
 
 
@@ -122,7 +136,7 @@ class RunServer(PostbackServer):
         super().__init__(**vars(settings))
         self.scope: Scope | None = None
         self.tally = tally
-        self._finished: deque[Scope] = deque()
+        self._finished: deque[tuple[Scope, int]] = deque()
         self._kept = 0
         self._most_kept = min(KEPT_PORTS, _descriptors() // 4)
         self._spare: list[Listener] = []
@@ -136,7 +150,10 @@ class RunServer(PostbackServer):
 
     def new_postback(self, settings: Settings, key: str | None = None) -> Postback:
         """A double whose address is this server's until it listens on its own."""
-        return Postback(self.make_collector(settings), self, write_key=key)
+        collector = self.make_collector(settings)
+        if key is not None:
+            collector.keys.adopt(key)
+        return Postback(collector, self, write_key=key)
 
     def begin(self, name: str, settings: Settings) -> Scope:
         """The test `name` owns from now on what arrives here."""
@@ -147,12 +164,14 @@ class RunServer(PostbackServer):
         """The test of `scope` is over, and so are its faults; its ports stay open for a while."""
         if self.scope is scope:
             self.scope = None
-        listeners = scope.close()
+        scope.end()
         for postback in scope.postbacks:
             self._forget(postback, scope)
-        if listeners:
-            self._finished.append(scope)
-            self._kept += len(listeners)
+        if scope.postbacks:
+            # One that has no port yet may still be asked for its URL, by a thread left running.
+            weight = len(scope.listeners) or 1
+            self._finished.append((scope, weight))
+            self._kept += weight
         if self._kept >= self._most_kept + BATCH:
             self._close_oldest()
 
@@ -160,16 +179,19 @@ class RunServer(PostbackServer):
         """As any server does; plain ports are opened in batches."""
         if any(options.values()) or not self.is_running():
             return super().open(collector, **options)
-        if not self._spare:
-            self._spare = self._open_batch()
-        listener = self._spare.pop()
+        try:
+            listener = self._spare.pop()
+        except IndexError:
+            first, *further = self._open_batch()
+            self._spare += further
+            listener = first
         listener.collector = collector
         return listener
 
     def stop(self) -> None:
         """Stop, and note what reached finished tests late."""
         super().stop()
-        for scope in self._finished:
+        for scope, _ in self._finished:
             self._note_late(scope)
         self._finished.clear()
 
@@ -193,13 +215,13 @@ class RunServer(PostbackServer):
         scope = self.scope
         if scope is None or postback not in scope.postbacks:
             return
-        others = [(each, each.url) for each in scope.postbacks if each != postback]
-        others.append((self._postback, f"{self.url}, outside of any test"))
-        for finished in self._finished:
-            others += ((each, f"{each.url} of {finished.name}") for each in finished.postbacks)
-        for each, where in others:
+        others = [(each, "") for each in scope.postbacks if each != postback]
+        others.append((self._postback, ", outside of any test"))
+        for finished, _ in self._finished:
+            others += ((each, f" of {finished.name}") for each in finished.postbacks)
+        for each, whose in others:
             each._collector.validate_due()
-            yield from ((where, event) for event in each.events)
+            yield from ((f"{each.url}{whose}", event) for event in each.events)
 
     def _forget(self, postback: Postback, scope: Scope) -> None:
         """Make room: what arrives from now on is late, what arrived is not needed any more."""
@@ -209,9 +231,9 @@ class RunServer(PostbackServer):
             self._owners[postback._write_key] = scope.name
             if len(self._owners) > REMEMBERED_KEYS:
                 del self._owners[next(iter(self._owners))]
+        if postback._collector.empty:
+            return
         with postback._collector.changed:
-            if not len(postback._collector.log):
-                return
             self.tally.count(postback)
             if not scope.failed:
                 self.tally.arrived_late(scope.name, postback.unchecked())
@@ -220,12 +242,12 @@ class RunServer(PostbackServer):
     def _close_oldest(self) -> None:
         oldest: list[Listener] = []
         while self._kept > self._most_kept:
-            scope = self._finished.popleft()
+            scope, weight = self._finished.popleft()
             self._note_late(scope)
-            listeners = scope.close()
-            self._kept -= len(listeners)
-            oldest += listeners
-        self._close_batch(oldest)
+            self._kept -= weight
+            oldest += scope.listeners
+        if oldest:
+            self._close_batch(oldest)
 
     def _open_batch(self) -> list[Listener]:
         batch = tuple(
@@ -243,7 +265,8 @@ class RunServer(PostbackServer):
 
     def _note_late(self, scope: Scope) -> None:
         for postback in scope.postbacks:
-            self.tally.arrived_late(scope.name, postback.events)
+            if not postback.quiet:
+                self.tally.arrived_late(scope.name, postback.events)
 
 
 def _each(act: Callable[[Listener], None], listeners: Iterable[Listener]) -> None:

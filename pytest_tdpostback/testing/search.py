@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,15 +15,17 @@ from .event import Event, Record, Records
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ..collector.blobs import Blobs
     from ..collector.collector import Collector
     from ..collector.log import EventLog
     from .matching import Wanted
 
 _MADE = frozenset({"time", "td_record_time"})
 """Columns that are not what the body says (T1 to T6)."""
-_decode = json.JSONDecoder().raw_decode
-_EXPONENT = re.compile(rb"[0-9][eE]")
-Sieve = Callable[[Sequence[bytes], Sequence[int]], list[int]]
+_AS_DIGIT_AND_E = bytes.maketrans(b"123456789E", b"000000000e")
+AT_ONCE = 64
+"""Bodies that are looked at as one text, which takes half the time."""
+Sieve = Callable[["Blobs", Sequence[int]], list[int]]
 """Takes the bodies of a log and places in it; gives those places whose body may match."""
 
 
@@ -35,8 +36,8 @@ class MatchingRecords:
         self._collector = collector
         self._route = (database, table)
         self._wanted = wanted
-        self._sieves = _sieves(collector, wanted.columns)
-        self._enough = bool(self._sieves) and _sieves_decide(wanted)
+        self._sieve = _sieve(collector, wanted.columns)
+        self._enough = _sieve_decides(wanted)
         self._log: EventLog | None = None
         self._seen, self._last = 0, -1
         self._found: list[int] = []
@@ -51,8 +52,8 @@ class MatchingRecords:
         if log is not self._log or bisect_right(rows, self._last) != self._seen:
             self._log, self._seen, self._found = log, 0, []
         new = rows[self._seen :]
-        if self._enough and not log.from_url:
-            self._found += self._through_sieves(log, new)
+        if self._sieve is not None and self._enough and not log.from_url:
+            self._found += self._sieve(log.bodies, new)
         else:
             self._found += [
                 index
@@ -69,18 +70,13 @@ class MatchingRecords:
 
     def _sifted(self, log: EventLog, rows: Sequence[int]) -> Iterable[int]:
         """Those of `rows` that may match: none that does is left out."""
-        if not self._sieves:
+        if self._sieve is None:
             return rows
         if not log.from_url:
-            return self._through_sieves(log, rows)
+            return self._sieve(log.bodies, rows)
         from_url = [index for index in rows if index in log.from_url]
         rows = [index for index in rows if index not in log.from_url]
-        return sorted((*from_url, *self._through_sieves(log, rows)))
-
-    def _through_sieves(self, log: EventLog, rows: Sequence[int]) -> Sequence[int]:
-        for sieve in self._sieves:
-            rows = sieve(log.bodies, rows)
-        return rows
+        return sorted((*from_url, *self._sieve(log.bodies, rows)))
 
 
 class MatchingEvents:
@@ -108,55 +104,63 @@ class MatchingEvents:
         return None
 
 
-def _sieves(collector: Collector, columns: Mapping[str, Any]) -> list[Sieve]:
-    """Quick looks at JSON bodies, the quickest first; each lets everything pass that may match."""
+def _sieve(collector: Collector, columns: Mapping[str, Any]) -> Sieve | None:
+    """A quick look at JSON bodies; it lets everything pass that may match."""
     settings = collector.settings
     if settings.value_types != "json" or settings.url_parameters != "ignore":
-        return []
-    told = {name: value for name, value in columns.items() if name not in _MADE}
-    plain = {name: value for name, value in told.items() if _compares_plainly(value)}
-    quick = [sieve for sieve in map(_sieve_of, told.values()) if sieve is not None]
-    return [*quick, partial(_parsed, plain)] if plain else quick
+        return None
+    plain = {
+        name: value
+        for name, value in columns.items()
+        if name not in _MADE and _compares_plainly(value)
+    }
+    return partial(_parsed, plain) if plain else None
 
 
-def _sieves_decide(wanted: Wanted) -> bool:
-    """Whether what comes through the sieves matches for certain, as far as it is JSON."""
+def _sieve_decides(wanted: Wanted) -> bool:
+    """Whether what comes through the sieve matches for certain, as far as it is JSON."""
     return wanted.predicate is None and all(
         name not in _MADE and _compares_plainly(value) for name, value in wanted.columns.items()
     )
-
-
-def _sieve_of(value: Any) -> Sieve | None:
-    if type(value) is str:
-        # A text stands in a body as it is, or else with escapes, which need a backslash.
-        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return lambda bodies, rows: [i for i in rows if text in bodies[i] or b"\\" in bodies[i]]
-    if type(value) is int and value not in (0, 1):
-        # A number that equals it has its digits in a row, or an exponent.
-        digits, exponent = b"%d" % abs(value), _EXPONENT.search
-        return lambda bodies, rows: [i for i in rows if digits in bodies[i] or exponent(bodies[i])]
-    return None
 
 
 def _compares_plainly(value: Any) -> bool:
     return value is None or type(value) in (str, int, float, bool)
 
 
-def _parsed(columns: Mapping[str, Any], bodies: Sequence[bytes], rows: Sequence[int]) -> list[int]:
+def _parsed(columns: Mapping[str, Any], bodies: Blobs, rows: Sequence[int]) -> list[int]:
     wanted, found = tuple(columns.items()), []
-    for index in rows:
-        sent = _sent(bodies[index])
-        for name, value in wanted:
-            if name not in sent or sent[name] != value:
-                break
-        else:
-            found.append(index)
+    may_hold = list(map(_glance_for, columns.values()))
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        text = bodies.span(some[0], some[-1])
+        if not all(may(text) for may in may_hold):
+            continue
+        for index, sent in zip(some, _sent(bodies.take(some)), strict=True):
+            for name, value in wanted:
+                if name not in sent or sent[name] != value:
+                    break
+            else:
+                found.append(index)
     return found
 
 
-def _sent(body: bytes) -> dict[str, Any]:
+def _glance_for(value: Any) -> Callable[[bytearray], bool]:
+    """Tells whether one of the JSON bodies in a text may have a column that equals `value`."""
+    if type(value) is str:
+        # A text stands in a body as it is, or else with escapes, which need a backslash.
+        quoted = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return lambda text: quoted in text or b"\\" in text
+    if type(value) is int and value not in (0, 1):
+        # A number that equals it has its digits in a row, or an exponent.
+        digits = b"%d" % abs(value)
+        return lambda text: digits in text or b"0e" in text.translate(_AS_DIGIT_AND_E)
+    return lambda text: True  # noqa: ARG005
+
+
+def _sent(bodies: Sequence[bytearray]) -> list[dict[str, Any]]:
     try:
-        sent: dict[str, Any] = _decode(body.decode())[0]
-    except ValueError:  # a blank in front, or more digits than this Python takes at once
-        return json_body.parse(body)
+        sent: list[dict[str, Any]] = json.loads(b"[%b]" % b",".join(bodies))
+    except (ValueError, RecursionError):  # more digits than this Python takes at once
+        return [json_body.parse(bytes(body)) for body in bodies]
     return sent

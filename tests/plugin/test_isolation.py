@@ -167,6 +167,70 @@ def test_more_tests_than_ports_are_kept(downstream):
     result.assert_outcomes(passed=400)
 
 
+def test_a_port_is_opened_when_the_url_is_asked_for(downstream):
+    result = downstream(
+        """
+        import os
+        import pytest
+
+        @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc")
+        @pytest.mark.parametrize("number", range(40))
+        def test_it(tdpostback, tdpostback_server, number):
+            if number == 0:
+                assert tdpostback_server.url
+                pytest.files = len(os.listdir("/proc/self/fd"))
+            assert len(os.listdir("/proc/self/fd")) == pytest.files
+            if number == 39:
+                assert tdpostback.url != tdpostback_server.url
+                assert len(os.listdir("/proc/self/fd")) > pytest.files
+        """,
+        apart=True,
+    )
+    result.assert_outcomes(passed=40)
+
+
+def test_the_fixture_is_asked_for_in_a_thread(downstream):
+    result = downstream(
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        def test_it(request):
+            with ThreadPoolExecutor(1) as workers:
+                double = workers.submit(request.getfixturevalue, "tdpostback").result()
+            assert double is request.getfixturevalue("tdpostback")
+        """
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_another_plugin_skips_a_test_before_it_begins(downstream, pytester):
+    pytester.syspathinsert()
+    pytester.makepyfile(
+        skips="""
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_setup(item):
+            if item.name == "test_skipped":
+                pytest.skip("not today")
+        """
+    )
+    result = downstream(
+        """
+        def test_it(send):
+            send()
+
+        def test_skipped(send):
+            send()
+
+        def test_it_too(send):
+            send()
+        """,
+        plugins=["skips"],
+    )
+    result.assert_outcomes(passed=2, skipped=1)
+
+
 def test_workers_of_xdist_tell_the_controller(downstream):
     result = downstream(
         """
