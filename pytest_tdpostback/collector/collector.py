@@ -263,6 +263,14 @@ class Collector:
         peer = log.peers[index].decode()
         return PostbackRequest(Head(log.heads[index]), log.bodies[index], peer)
 
+    def judged(self, log: EventLog, index: int) -> tuple[PostbackRequest, Verdict]:
+        """The request at `index` of `log`, its head cut to what it was judged by, and the verdict.
+
+        It costs less than `request`: what is found out about a head is remembered.
+        """
+        plan = self._plans.of(Head(log.heads[index]))
+        return PostbackRequest(plan.head, log.bodies[index], ""), plan.verdict
+
     def column_findings(self, log: EventLog, index: int) -> list[Finding]:
         """C2: the finding of the event that brings its table above the limit of columns."""
         return self._columns.findings(self, log, index)

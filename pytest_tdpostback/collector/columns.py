@@ -31,7 +31,7 @@ class SeenColumns:
         if log is not self._log:
             self._log = log
             self._tables.clear()
-        verdict = collector.verdict(collector.request(log, index).head)
+        _, verdict = collector.judged(log, index)
         if log.state(index) is not EventState.INGESTED:
             return []
         assert verdict.database is not None
@@ -65,8 +65,8 @@ class _Table:
             index = rows[self._counted]
             if index > until:
                 return
-            request = collector.request(log, index)
-            data = sent_data(request, collector.verdict(request.head), collector.settings)
+            request, verdict = collector.judged(log, index)
+            data = sent_data(request, verdict, collector.settings)
             self._seen.update(data)
             self._counted += 1
             self._last = index

@@ -32,10 +32,11 @@ _JUDGED = frozenset(
 class Plan:
     """The verdict on a head, and what follows from it."""
 
-    __slots__ = ("_accepted", "_date", "limit", "origin", "route", "straight", "verdict")
+    __slots__ = ("_accepted", "_date", "head", "limit", "origin", "route", "straight", "verdict")
 
     def __init__(self, head: Head, settings: Settings) -> None:
-        """Judges `head`."""
+        """Judges `head`, which holds the fields that matter."""
+        self.head = head
         self.verdict: Verdict = judge_head(head, settings)
         self.route = (self.verdict.database or "", self.verdict.table or "")
         self.origin = head.headers.get("origin")

@@ -9,7 +9,7 @@ and `judge_body`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -75,21 +75,22 @@ class Verdict:
 def judge_head(head: Head, settings: Settings) -> Verdict:
     """What method, target and header fields decide; the answer is the same for equal heads."""
     profile = settings.judged_profile(head.host)
-    verdict = Verdict(profile, preflight=head.method == "OPTIONS")
+    preflight = head.method == "OPTIONS"
     if head.segments[:4] != ROUTE:
-        return replace(verdict, refusal=Refusal(404, "R6", f"no such path: {_path(head)}"))
-    if verdict.preflight:
-        return verdict
-    verdict = _with_route(verdict, head)
+        return Verdict(profile, Refusal(404, "R6", f"no such path: {_path(head)}"), preflight)
+    if preflight:
+        return Verdict(profile, preflight=True)
+    database, table, refusal = _route(head)
     if head.method not in profile.methods:
-        reason = f"{head.method} is not one of {', '.join(profile.methods)}"
-        return replace(verdict, refusal=Refusal(405, "R4", reason))
-    if not verdict.refusal:
-        verdict = _with_key(verdict, head, settings)
-    if not verdict.refusal:
-        verdict = _with_kind(verdict, head)
-        verdict = replace(verdict, unfit=_unfit(verdict, head, settings))
-    return verdict
+        refusal = Refusal(405, "R4", f"{head.method} is not one of {', '.join(profile.methods)}")
+    if refusal is not None:
+        return Verdict(profile, refusal, database=database, table=table)
+    key, key_rule, refusal = _key(profile, head, settings)
+    if refusal is not None:
+        return Verdict(profile, refusal, database=database, table=table)
+    kind = _kind(profile, head)
+    unfit = _unfit(profile, kind, head, settings)
+    return Verdict(profile, None, False, database, table, WriteKey(key), key_rule, kind, unfit)
 
 
 def judge_body(
@@ -130,31 +131,33 @@ def data_parameters(head: Head) -> dict[str, str]:
     return {name: value for name, value in head.parameters if name not in CONSUMED}
 
 
-def _with_route(verdict: Verdict, head: Head) -> Verdict:
+def _route(head: Head) -> tuple[str | None, str | None, Refusal | None]:
+    """Database and table, or why the path does not name them."""
     names = head.segments[4:]
     if len(names) == 3 and not names[2]:
         names = names[:2]
     if len(names) != 2:
         reason = f"{_path(head)} is not /postback/v3/event/{{database}}/{{table}}"
-        return replace(verdict, refusal=Refusal(400, "R2", reason))
+        return None, None, Refusal(400, "R2", reason)
     for role, name in zip(("database", "table"), names, strict=True):
         if not NAME.match(name):
             fault = f"{name!r} holds more than ASCII letters, digits and _" if name else "is empty"
-            return replace(verdict, refusal=Refusal(400, "R2", f"the {role} name {fault}"))
-    return replace(verdict, database=names[0], table=names[1])
+            return None, None, Refusal(400, "R2", f"the {role} name {fault}")
+    return names[0], names[1], None
 
 
-def _with_key(verdict: Verdict, head: Head, settings: Settings) -> Verdict:
-    key, rule = _sent_key(verdict.profile, head)
+def _key(profile: Profile, head: Head, settings: Settings) -> tuple[str, str, Refusal | None]:
+    """The key that decides and the rule it fails by, or why there is none."""
+    key, rule = _sent_key(profile, head)
     if not key:
-        place = "the X-TD-Write-Key header" if verdict.profile.url_interface else "a TD1 key"
-        return replace(verdict, refusal=Refusal(403, "A4", f"no write key: {place} is {rule}"))
+        place = "the X-TD-Write-Key header" if profile.url_interface else "a TD1 key"
+        return key, rule, Refusal(403, "A4", f"no write key: {place} is {rule}")
     if rule == "A5" and not KEY_SHAPE.match(key):
         rule = "A7"
         if settings.malformed_key == "refuse":
             reason = f"the write key {shortened(key)} is not account/secret"
-            return replace(verdict, refusal=Refusal(403, "A7", reason))
-    return replace(verdict, key=WriteKey(key), key_rule=rule)
+            return key, rule, Refusal(403, "A7", reason)
+    return key, rule, None
 
 
 def _sent_key(profile: Profile, head: Head) -> tuple[str, str]:
@@ -174,16 +177,16 @@ def _sent_key(profile: Profile, head: Head) -> tuple[str, str]:
     return key, "A5" if key else "missing"
 
 
-def _with_kind(verdict: Verdict, head: Head) -> Verdict:
-    if not verdict.profile.url_interface:
-        return verdict
+def _kind(profile: Profile, head: Head) -> Kind:
+    if not profile.url_interface:
+        return Kind.JSON
     if head.last_parameters.get("td_format") == "pixel":
-        return replace(verdict, kind=Kind.PIXEL)
+        return Kind.PIXEL
     if head.method == "GET":
-        return replace(verdict, kind=Kind.DEPRECATED)
+        return Kind.DEPRECATED
     if media_type(head) in ("", "text/plain"):
-        return replace(verdict, kind=Kind.PARAMETERS)
-    return verdict
+        return Kind.PARAMETERS
+    return Kind.JSON
 
 
 def media_type(head: Head) -> str:
@@ -191,13 +194,13 @@ def media_type(head: Head) -> str:
     return head.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _unfit(verdict: Verdict, head: Head, settings: Settings) -> Refusal | None:
+def _unfit(profile: Profile, kind: Kind, head: Head, settings: Settings) -> Refusal | None:
     length = head.headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > size_limit(verdict.profile, settings):
-        return _too_large(int(length[:20]), verdict.profile, settings)
-    if verdict.kind in (Kind.PIXEL, Kind.DEPRECATED):
+    if length.isdecimal() and int(length[:20]) > size_limit(profile, settings):
+        return _too_large(int(length[:20]), profile, settings)
+    if kind in (Kind.PIXEL, Kind.DEPRECATED):
         return None
-    if verdict.kind is Kind.JSON and media_type(head) != "application/json":
+    if kind is Kind.JSON and media_type(head) != "application/json":
         return _not_json(head)
     encoding = head.headers.get("content-encoding", "")
     if encoding:

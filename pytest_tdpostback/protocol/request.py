@@ -21,10 +21,14 @@ class Headers(Mapping[str, str]):
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         """`pairs` are names and values in the order of the wire."""
-        self.pairs = tuple((name, _guarded(name, value)) for name, value in pairs)
+        guarded = []
         self._values: dict[str, list[str]] = {}
-        for name, value in self.pairs:
-            self._values.setdefault(name.lower(), []).append(value)
+        for name, sent in pairs:
+            lower = name.lower()
+            value = _guarded(lower, sent)
+            guarded.append((name, value))
+            self._values.setdefault(lower, []).append(value)
+        self.pairs = tuple(guarded)
 
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()][0]
@@ -46,8 +50,8 @@ class Headers(Mapping[str, str]):
         return list(self._values.get(name.lower(), ()))
 
 
-def _guarded(name: str, value: str) -> str:
-    if name.lower() not in _SECRET_HEADERS:
+def _guarded(lower_name: str, value: str) -> str:
+    if lower_name not in _SECRET_HEADERS:
         return Redacted(value, without_keys(value)) if "write_key" in value else value
     scheme, space, key = value.partition(" ")
     return Redacted(value, f"{scheme} {shortened(key)}") if space else WriteKey(value)
@@ -139,6 +143,8 @@ def _without_key(piece: str) -> str:
 
 def decoded(piece: str) -> str:
     """Percent-encoding undone (R7); what is not UTF-8 becomes U+FFFD, which no name may hold."""
+    if piece.isascii() and "%" not in piece:
+        return piece
     return unquote_to_bytes(piece.encode("latin-1")).decode("utf-8", "replace")
 
 

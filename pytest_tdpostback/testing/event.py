@@ -117,10 +117,11 @@ class Event:
     @property
     def findings(self) -> list[Finding]:
         """What the service would silently change or ignore of it; empty where it never got it."""
-        if self.state in (EventState.REFUSED, EventState.LOST) or self._verdict.key is None:
+        request, verdict = self._collector.judged(self._log, self._index)
+        if self.state in (EventState.REFUSED, EventState.LOST) or verdict.key is None:
             return []
-        request, settings = self.request, self._collector.settings
-        found = rules_of_findings.findings(request, self._verdict, settings, self.received_at)
+        settings = self._collector.settings
+        found = rules_of_findings.findings(request, verdict, settings, self.received_at)
         return [*found, *self._collector.column_findings(self._log, self._index)]
 
     def columns(self) -> dict[str, Any]:
