@@ -103,7 +103,7 @@ class EventLog:
         self.states[index] = _INGESTED
         rows = self.ingested.get(route)
         if rows is None:
-            rows = self.ingested[route] = array("Q")
+            rows = self.ingested[route] = array("I")
         for _ in range(self.copies.get(index, 1) if self.copies else 1):
             if rows and rows[-1] > index:
                 insort(rows, index)
