@@ -53,7 +53,12 @@ class Server:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self.port = int(self._line())
+        answer = self._line()
+        if not answer:
+            raise RuntimeError(
+                f"{name} did not start; is all installed that docs/benchmarks.md names?"
+            )
+        self.port = int(answer)
 
     def ask(self, what: str) -> dict[str, Any]:
         """What it says of itself: `"memory"` at once, `"facts"` with what takes a while."""

@@ -41,27 +41,31 @@ class Blobs:
         return self._all[self._ends[first] : self._ends[last + 1]]
 
 
-class RepeatedBlobs:
-    """Byte strings in order, of which many are equal: those are kept once."""
+class Repeated:
+    """Texts in order, of which many are equal: those are kept once."""
 
     def __init__(self) -> None:
         self._different = Blobs()
         self._places = array("I")
-        self._known: dict[bytes, int] = {}
+        self._known: dict[str | bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, index: int) -> bytes:
-        """The byte string at `index`."""
+        """The bytes of the text at `index`."""
         return self._different[self._places[index]]
 
-    def append(self, blob: bytes) -> None:
-        """Add `blob` at the end."""
-        place = self._known.get(blob)
-        if place is None:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            place = self._known[blob] = len(self._different)
-            self._different.append(blob)
-        self._places.append(place)
+    def append(self, text: str | bytes) -> None:
+        """Add `text` at the end."""
+        try:
+            self._places.append(self._known[text])
+        except KeyError:
+            self._places.append(self._add(text))
+
+    def _add(self, text: str | bytes) -> int:
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        place = self._known[text] = len(self._different)
+        self._different.append(text.encode() if isinstance(text, str) else text)
+        return place

@@ -94,7 +94,7 @@ class Collector:
                 or judge_body(verdict, head, body, self.settings, size=size)
             )
         with self._lock:
-            log = self.log
+            log = self.log if self._log is None else self._log
             index = log.append(head.raw, body, peer, now, refusal.status if refusal else 200)
             seq = log.first + index
             if self.intervene is not None:

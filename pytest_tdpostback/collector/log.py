@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ..protocol.request import Head
-from .blobs import Blobs, RepeatedBlobs
+from .blobs import Blobs, Repeated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +45,9 @@ class EventLog:
 
     def __init__(self, first: int = 1) -> None:
         self.first = first
-        self.heads = RepeatedBlobs()
+        self.heads = Repeated()
         self.bodies = Blobs()
-        self.peers = RepeatedBlobs()
+        self.peers = Repeated()
         self.received = array("d")
         self.statuses = array("H")
         self.states = bytearray()
@@ -68,7 +68,7 @@ class EventLog:
         """Add a pending event and return its index."""
         self.heads.append(head)
         self.bodies.append(body)
-        self.peers.append(peer.encode())
+        self.peers.append(peer)
         self.received.append(received)
         self.statuses.append(status)
         self.states.append(_PENDING)

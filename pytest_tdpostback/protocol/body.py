@@ -86,7 +86,7 @@ def parse_any(body: bytes) -> Any:
         raise Unacceptable("B4", "the body is empty")
     try:
         text = body.decode().strip(_WHITESPACE)
-        if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+        if len(body) > MAX_DEPTH and body.count(b"{") + body.count(b"[") > MAX_DEPTH:
             _refuse_deep(text)
         value, end = (_decode_short if len(body) < _SHORT else _decode_long)(text)
     except UnicodeDecodeError as error:
