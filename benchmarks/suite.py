@@ -44,6 +44,21 @@ def test(number, httpserver):
     assert len(httpserver.log) == 1
 """,
 }
+IN_TURN = """
+import json, os, statistics, time
+took, last = {}, None
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.callspec.params["number"])
+def pytest_runtest_logfinish(nodeid):
+    global last
+    if last is not None:
+        name = nodeid.partition("::")[2].partition("[")[0]
+        took.setdefault(name, []).append(time.perf_counter() - last)
+    last = time.perf_counter()
+def pytest_unconfigure():
+    with open(os.environ["FACTS"], "w") as file:
+        json.dump({name: statistics.median(each) for name, each in took.items()}, file)
+"""
 CONFTEST = """
 import json, os, threading, gc
 tests = 0
@@ -68,37 +83,45 @@ print(len(new), *heavy)
 """
 
 
-def run(test: str, count: int, *, conftest: str = "", **environment: str) -> float:
-    """Seconds that pytest takes for `count` runs of `test`."""
+def run(count: int, *tests: str, conftest: str, **environment: str) -> list[Any]:
+    """What `conftest` writes, a JSON value a line, while pytest runs each of `tests` so often."""
+    mark = f"@pytest.mark.parametrize('number', range({count}))\n"
+    functions = [
+        mark + test.strip().replace("def test(", f"def test_{place}(")
+        for place, test in enumerate(tests)
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        mark = f"@pytest.mark.parametrize('number', range({count}))\n"
-        Path(folder, "test_it.py").write_text(IMPORTS + mark + test.lstrip())
+        Path(folder, "test_it.py").write_text("\n\n".join([IMPORTS, *functions]))
         Path(folder, "conftest.py").write_text(conftest)
+        facts = Path(folder, "facts")
         plugins = ["-p", "no:cacheprovider", "-p", "no:randomly"]
         command = [sys.executable, "-m", "pytest", "-q", *plugins, "--rootdir", folder, folder]
-        begin = time.perf_counter()
         done = subprocess.run(  # noqa: S603
             command,
-            env=os.environ | environment,
+            env=os.environ | environment | {"FACTS": str(facts)},
             capture_output=True,
             text=True,
             check=False,
             cwd=folder,
         )
-        took = time.perf_counter() - begin
-    if done.returncode:
-        raise RuntimeError(done.stdout + done.stderr)
-    return took
+        if done.returncode:
+            raise RuntimeError(done.stdout + done.stderr)
+        return [json.loads(line) for line in facts.read_text().splitlines()]
 
 
 def per_test(rounds: int, count: int) -> dict[str, float]:
-    """Seconds a test of each kind, above an empty one where it is a fixture's."""
-    times: dict[str, list[float]] = {name: [] for name in TESTS}
+    """Seconds a test of each kind: those that send in turn in one run, the others in another.
+
+    What follows a test that sends pays for the caches that it filled.
+    """
+    found: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for name, test in TESTS.items():
-            long, short = run(test, count), run(test, 1)
-            times[name].append((long - short) / (count - 1))
-    return {name: statistics.median(each) for name, each in times.items()}
+        for sends in (False, True):
+            names = [name for name in TESTS if name.endswith("post") == sends]
+            (medians,) = run(count, *(TESTS[name] for name in names), conftest=IN_TURN)
+            for place, name in enumerate(names):
+                found.setdefault(name, []).append(medians[f"test_{place}"])
+    return {name: statistics.median(each) for name, each in found.items()}
 
 
 def servers() -> dict[str, Callable[[], Any]]:
@@ -158,21 +181,19 @@ def at_rest() -> tuple[int, list[str]]:
 
 
 def leak(count: int) -> dict[str, int]:
-    """What a run of `count` tests keeps: growth of bytes, threads and descriptors after a tenth."""
-    with tempfile.TemporaryDirectory() as folder:
-        facts = Path(folder, "facts")
-        early, late = str(max(400, count // 10)), str(count)
-        run(
-            TESTS["tdpostback post"],
-            count,
-            conftest=CONFTEST,
-            EARLY=early,
-            LATE=late,
-            FACTS=str(facts),
-        )
-        first, last = map(json.loads, facts.read_text().splitlines())
+    """What a run of `count` tests keeps: growth of bytes, threads and descriptors after a tenth.
+
+    The bytes are those above a test without anything, of which pytest keeps its report.
+    """
+    early, late = max(400, count // 10), count
+    environment = {"EARLY": str(early), "LATE": str(late)}
+    kept = {}
+    for name in ("nothing", "tdpostback post"):
+        first, last = run(count, TESTS[name], conftest=CONFTEST, **environment)
+        kept[name] = [after - before for before, after in zip(first, last, strict=True)]
+    _, resident, threads, descriptors = kept["tdpostback post"]
     return {
-        "bytes a test": (last[1] - first[1]) // (last[0] - first[0]),
-        "threads": last[2] - first[2],
-        "descriptors": last[3] - first[3],
+        "bytes a test": (resident - kept["nothing"][1]) // (late - early),
+        "threads": threads,
+        "descriptors": descriptors,
     }

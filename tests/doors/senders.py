@@ -6,6 +6,7 @@ None of them knows of the double. Each function sends one event and returns the 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import http.client
 import json
 import ssl
@@ -27,6 +28,8 @@ context = ssl.create_default_context()
 session = requests.Session()
 pool = urllib3.PoolManager()
 client = httpx.Client()
+for end in (session.close, pool.clear, client.close):
+    atexit.register(end)
 
 
 def headers(key):
