@@ -285,7 +285,8 @@ class Collector:
             self._log = EventLog(first=self.log.first + len(self.log))
             self._validation.clear()
             self.errors.clear()
-            self.changed.notify_all()
+            if self._watchers:
+                self.changed.notify_all()
 
     def announce(self, index: int) -> None:
         """Tell who waits that the event at `index` has an outcome; within the lock."""

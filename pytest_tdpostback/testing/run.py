@@ -76,10 +76,7 @@ class Scope:
     @property
     def quiet(self) -> bool:
         """Whether nothing reached its doubles, and nothing went wrong there."""
-        for postback in self.postbacks:  # noqa: SIM110 - takes a third of what `all` does
-            if not postback.quiet:
-                return False
-        return True
+        return all(postback.quiet for postback in self.postbacks)
 
     def call(self) -> None:
         """The test's own code begins: what a fixture holds until now, it will release."""
