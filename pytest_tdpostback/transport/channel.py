@@ -12,6 +12,12 @@ from typing import Any
 READ_SIZE = 256 * 1024
 
 
+def socket_of(transport: asyncio.BaseTransport) -> socket.socket | None:
+    """The socket under `transport`; `None` for the moment between TLS losing it and saying so."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    return sock
+
+
 class SocketChannel(asyncio.Transport):
     """Carries one accepted, non-blocking socket for one protocol."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from werkzeug.wrappers import Request
 
 from ..protocol.answer import Answer
-from .channel import SocketChannel
+from .channel import SocketChannel, socket_of
 from .connection import Connection
 from .wsgi import environ_of
 
@@ -77,8 +77,10 @@ class Listener:
     def hang_up(self) -> None:
         """End every connection now and go on accepting; runs in the loop."""
         for connection in list(self._connections):
-            with contextlib.suppress(OSError):  # at once: `abort` may take a turn of the loop
-                connection.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            sock = socket_of(connection)
+            if sock is not None:
+                with contextlib.suppress(OSError):  # at once: `abort` may take a turn of the loop
+                    sock.shutdown(socket.SHUT_RDWR)
             cast("asyncio.Transport", connection).abort()
 
     def forget(self) -> None:

@@ -390,6 +390,26 @@ def test_a_kept_connection_does_not_lead_to_the_double_before(make_tdpostback):
         double.assert_ingested("shop", "orders", count=3, n=n)
 
 
+def test_may_begin_and_end_while_connections_do(tdpostback):
+    over = threading.Event()
+
+    def come_and_go():
+        while not over.is_set():
+            with suppress(OSError), socket.create_connection((HOST, 443), timeout=5) as sock:
+                ssl.create_default_context().wrap_socket(sock, server_hostname=HOST).close()
+
+    with tdpostback.redirect():
+        threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(1000):
+            with tdpostback.redirect():
+                pass
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
 def test_ends_with_an_exception(tdpostback):
     before = replaceable()
     with pytest.raises(ZeroDivisionError), tdpostback.redirect(block_network=True):

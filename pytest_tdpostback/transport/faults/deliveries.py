@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...collector.log import NO_STATUS
+from ..channel import socket_of
 
 if TYPE_CHECKING:
     from ...collector.collector import Collector, Receipt
@@ -79,9 +80,10 @@ class Parcel:
         """End the connection with a TCP reset."""
         transport = self.connection.transport
         if transport is not None:
-            sock: socket.socket = transport.get_extra_info("socket")
-            with contextlib.suppress(OSError):  # the sender may have been faster
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_BY_RESET)
+            sock = socket_of(transport)
+            if sock is not None:
+                with contextlib.suppress(OSError):  # the sender may have been faster
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_BY_RESET)
             transport.abort()
 
     def _count(self, sent: int) -> None:
@@ -93,9 +95,9 @@ class Parcel:
     def _undeliverable(self) -> bool:
         """Whether the sender was gone: one that closed its own direction only still reads."""
         transport = self.connection.transport
-        if transport is None:
+        sock = None if transport is None else socket_of(transport)
+        if sock is None:
             return True
-        sock: socket.socket = transport.get_extra_info("socket")
         return sock.fileno() >= 0 and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 
