@@ -48,14 +48,13 @@ class Collector:
         self.on_outcome: list[Callable[[EventLog, int], None]] = []
         self.intervene: Intervene | None = None
         self._log: EventLog | None = None
+        self._first = 1
         self._lock = threading.RLock()
         self._changed: Changed | None = None
         self._watchers = 0
         self._validation = Validation(self, call_later)
         self._handed_over: set[int] = set()
         self._plans = Plans(settings)
-        self._second = -1
-        self._date = ""
 
     @property
     def log(self) -> EventLog:
@@ -63,13 +62,18 @@ class Collector:
         if self._log is None:
             with self._lock:
                 if self._log is None:
-                    self._log = EventLog()
+                    self._log = EventLog(self._first)
         return self._log
 
     @property
     def empty(self) -> bool:
         """Whether no event arrived."""
         return self._log is None or not len(self._log)
+
+    @property
+    def next_seq(self) -> int:
+        """The sequence number of the next event."""
+        return self._first if self._log is None else self._first + len(self._log)
 
     # receiving
 
@@ -238,7 +242,7 @@ class Collector:
 
     def settled(self) -> bool:
         """Whether no event is pending."""
-        return not self.log.count(EventState.PENDING)
+        return self._log is None or not self._log.count(EventState.PENDING)
 
     @property
     def held(self) -> bool:
@@ -282,7 +286,7 @@ class Collector:
     def clear(self) -> None:
         """Forget every event and error; sequence numbers go on."""
         with self._lock:
-            self._log = EventLog(first=self.log.first + len(self.log))
+            self._first, self._log = self.next_seq, None
             self._validation.clear()
             self.errors.clear()
             if self._watchers:
@@ -313,7 +317,7 @@ class Collector:
     def _answer(
         self, head: Head, plan: Plan, refusal: Refusal | None, seq: int, now: float
     ) -> Answer:
-        date = self._date if int(now) == self._second else self._dated(now)
+        date = answers.http_date(int(now))
         if refusal is not None:
             return plan.refused(refusal, date, explain=self.settings.explain)
         if plan.straight or not plan.verdict.from_url:
@@ -323,13 +327,8 @@ class Collector:
 
     def _preflight(self, head: Head, plan: Plan, now: float) -> Answer:
         if plan.verdict.refusal is None:
-            return answers.preflight(head, plan.verdict.profile, answers.http_date(now))
+            return answers.preflight(head, plan.verdict.profile, answers.http_date(int(now)))
         return self._answer(head, plan, plan.verdict.refusal, 0, now)
-
-    def _dated(self, now: float) -> str:
-        self._second = int(now)
-        self._date = answers.http_date(now)
-        return self._date
 
     def _intervention(
         self, index: int, request: PostbackRequest, verdict: Verdict, refusal: Refusal | None

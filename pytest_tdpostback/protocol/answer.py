@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -126,7 +126,8 @@ def preflight(head: Head, profile: Profile, date: str) -> Answer:
     return Answer(204, tuple(headers), b"")
 
 
-def http_date(seconds: float) -> str:
+@lru_cache(maxsize=2)
+def http_date(seconds: int) -> str:
     """`seconds` since 1970 as the `Date` header writes it, in English whatever the locale."""
     from time import gmtime
 

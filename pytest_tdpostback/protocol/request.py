@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from urllib.parse import unquote_to_bytes
 
-from .secrets import Redacted, WriteKey, shortened, without_keys
+from .secrets import RedactedText, WriteKey, shortened, without_keys
 
 _BLANKS = " \t"
 """What HTTP lets stand around the value of a field; other white space belongs to the value."""
@@ -21,23 +21,25 @@ class Headers(Mapping[str, str]):
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         """`pairs` are names and values in the order of the wire."""
-        guarded = []
+        self._sent = tuple(pairs)
         self._values: dict[str, list[str]] = {}
-        for name, sent in pairs:
-            lower = name.lower()
-            value = _guarded(lower, sent)
-            guarded.append((name, value))
-            self._values.setdefault(lower, []).append(value)
-        self.pairs = tuple(guarded)
+        for name, value in self._sent:
+            self._values.setdefault(name.lower(), []).append(value)
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Names and values in the order of the wire; write keys are shortened in their `repr`."""
+        return tuple((name, _guarded(name.lower(), value)) for name, value in self._sent)
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()][0]
+        lower = name.lower()
+        return _guarded(lower, self._values[lower][0])
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._values
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _ in self.pairs))
+        return iter(dict.fromkeys(name for name, _ in self._sent))
 
     def __len__(self) -> int:
         return len(self._values)
@@ -47,14 +49,15 @@ class Headers(Mapping[str, str]):
 
     def getlist(self, name: str) -> list[str]:
         """Every value of the header `name`, in order; empty where it was not sent."""
-        return list(self._values.get(name.lower(), ()))
+        lower = name.lower()
+        return [_guarded(lower, value) for value in self._values.get(lower, ())]
 
 
 def _guarded(lower_name: str, value: str) -> str:
     if lower_name not in _SECRET_HEADERS:
-        return Redacted(value, without_keys(value)) if "write_key" in value else value
+        return RedactedText(value, without_keys(value)) if "write_key" in value else value
     scheme, space, key = value.partition(" ")
-    return Redacted(value, f"{scheme} {shortened(key)}") if space else WriteKey(value)
+    return RedactedText(value, f"{scheme} {shortened(key)}") if space else WriteKey(value)
 
 
 class Head:
@@ -84,7 +87,7 @@ class Head:
     def target(self) -> str:
         """The request target as it was sent; write keys in it are shortened in its `repr`."""
         shown = _without_keys(self._target)
-        return self._target if shown == self._target else Redacted(self._target, shown)
+        return self._target if shown == self._target else RedactedText(self._target, shown)
 
     @cached_property
     def headers(self) -> Headers:

@@ -17,17 +17,33 @@ _IN_TEXT = re.compile(
 class Redacted(str):
     """A string whose `repr` shows a shortened form: tracebacks and assertions print that."""
 
-    __slots__ = ("shown",)
-    shown: str
+    __slots__ = ()
+
+    @property
+    def shown(self) -> str:
+        """What `repr` gives instead of the string itself."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return repr(self.shown)
+
+
+class RedactedText(Redacted):
+    """A text with a write key somewhere in it."""
+
+    __slots__ = ("_shown",)
+    _shown: str
 
     def __new__(cls, value: str, shown: str) -> Self:
         """`value` is the string itself, `shown` what `repr` gives instead."""
         self = super().__new__(cls, value)
-        self.shown = shown
+        self._shown = shown
         return self
 
-    def __repr__(self) -> str:
-        return repr(self.shown)
+    @property
+    def shown(self) -> str:
+        """The text with its keys shortened."""
+        return self._shown
 
     def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
         return str(self), self.shown
@@ -38,9 +54,10 @@ class WriteKey(Redacted):
 
     __slots__ = ()
 
-    def __new__(cls, value: str, shown: str | None = None) -> Self:
-        """`value` is the whole key; `shown` stays `None` except when a copy is made."""
-        return super().__new__(cls, value, shortened(value) if shown is None else shown)
+    @property
+    def shown(self) -> str:
+        """The key shortened."""
+        return shortened(self)
 
 
 def shortened(key: str) -> str:

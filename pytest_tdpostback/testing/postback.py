@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from ..collector.log import EventState
 from ..errors import SettleTimeout, UnexpectedAuthFailure
-from ..protocol.secrets import Redacted, without_keys
+from ..protocol.secrets import RedactedText, without_keys
 from . import text
 from .aio import Aio
 from .assertions import SETTLE_SECONDS, Assertions
@@ -40,7 +40,8 @@ class Postback(Assertions, Doors):
         """
         super().__init__(collector, server)
         self._write_key = write_key
-        self._checked = 0
+        self._checked = collector.next_seq
+        """The first event that a later check still has to look at."""
 
     def renew_key(self) -> None:
         """Have a write key of its own; the one before stays valid."""
@@ -78,7 +79,7 @@ class Postback(Assertions, Doors):
         route = f"{quote(database, safe='')}/{quote(table, safe='')}"
         query = f"?{urlencode(params)}" if params else ""
         url = f"{self.url}/postback/v3/event/{route}{query}"
-        return Redacted(url, without_keys(url)) if "write_key" in query else url
+        return RedactedText(url, without_keys(url)) if "write_key" in query else url
 
     @cached_property
     def aio(self) -> Aio:
@@ -136,8 +137,8 @@ class Postback(Assertions, Doors):
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing arrived, and nothing went wrong."""
-        return self._collector.empty and not self._collector.errors
+        """Whether a check would find nothing that the one before did not."""
+        return self._checked == self._collector.next_seq and not self._collector.errors
 
     def check(self, *, wait: bool = True) -> None:
         """Raise what a test fails with: errors while serving, what is pending, unexpected failures.
@@ -151,24 +152,21 @@ class Postback(Assertions, Doors):
             first = errors[0]
             errors.clear()
             raise first
-        if self._collector.empty:
+        if self.quiet:
             return
-        if wait:
+        if wait and not self._collector.settled():
             self._check_settled()
         with self._collector.changed:
-            self._checked = self._collector.log.first + len(self._collector.log)
+            log = self._collector.log
+            self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
             failures = self._unexpected()
         if failures:
             self._expect(failures)
             raise UnexpectedAuthFailure(text.unexpected(failures), failures)
 
-    def unchecked(self) -> list[Event]:
+    def unchecked(self) -> Sequence[Event]:
         """What arrived after the last `check`, or had no outcome by then."""
-        return [
-            event
-            for event in self.events
-            if event.seq >= self._checked or event.state is EventState.PENDING
-        ]
+        return self.events[max(0, self._checked - self._collector.log.first) :]
 
     def _check_settled(self) -> None:
         __tracebackhide__ = True

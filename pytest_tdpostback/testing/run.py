@@ -75,7 +75,7 @@ class Scope:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing reached its doubles, and nothing went wrong there."""
+        """Whether a check of its doubles would find nothing new."""
         return all(postback.quiet for postback in self.postbacks)
 
     def call(self) -> None:

@@ -9,7 +9,8 @@ import asyncio
 import socket
 from typing import Any
 
-READ_SIZE = 256 * 1024
+READ_SIZE = 64 * 1024
+"""Bytes asked for at once: for larger ones memory is mapped, and unmapped, with each read."""
 
 
 def socket_of(transport: asyncio.BaseTransport) -> socket.socket | None:

@@ -146,7 +146,7 @@ class Series(Fault):
 
 def _in_front(status: int, now: float, extra: Iterable[tuple[str, str]] = ()) -> Answer:
     """The answer of a gateway, which knows nothing of the service's header fields."""
-    headers = [("Date", http_date(now)), *extra]
+    headers = [("Date", http_date(int(now))), *extra]
     if status in BODYLESS:
         return Answer(status, tuple(headers), b"")
     headers += [("Content-Type", "application/json"), ("Content-Length", "2")]
