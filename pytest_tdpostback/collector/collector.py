@@ -8,7 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import answer as answers
+from ..protocol.findings import findings
 from ..protocol.judge import Refusal, judge_body, judge_json
+from ..protocol.record import sent_data
 from ..protocol.request import Head, PostbackRequest
 from ..protocol.secrets import shortened
 from .clock import Clock
@@ -49,7 +51,8 @@ class Collector:
         self.intervene: Intervene | None = None
         self._log: EventLog | None = None
         self._first = 1
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held while reading more than one thing that belongs together."""
         self._changed: Changed | None = None
         self._watchers = 0
         self._validation = Validation(self, call_later)
@@ -60,7 +63,7 @@ class Collector:
     def log(self) -> EventLog:
         """The events that arrived; made when it is needed, for many tests send none."""
         if self._log is None:
-            with self._lock:
+            with self.lock:
                 if self._log is None:
                     self._log = EventLog(self._first)
         return self._log
@@ -83,11 +86,11 @@ class Collector:
         `size` is the length of the body in bytes where `body` is not all of it. The caller sends
         the answer, then calls `answered`: only then is the event validated (Y1).
         """
-        plan = self._plans.of(head)
+        plan = self._plans.of(head.raw)
         verdict = plan.verdict
         now = self.clock.now()
         if verdict.preflight:
-            with self._lock:
+            with self.lock:
                 return Receipt(self._preflight(head, plan, now))
         if plan.straight and (len(body) if size is None else size) <= plan.limit:
             refusal = judge_json(body)
@@ -97,7 +100,7 @@ class Collector:
                 or (self._key_refusal(plan) if verdict.profile.refuses_unknown_keys else None)
                 or judge_body(verdict, head, body, self.settings, size=size)
             )
-        with self._lock:
+        with self.lock:
             log = self.log if self._log is None else self._log
             index = log.append(head.raw, body, peer, now, refusal.status if refusal else 200)
             seq = log.first + index
@@ -118,15 +121,15 @@ class Collector:
 
     def verdict(self, head: Head) -> Verdict:
         """What `head` alone decides."""
-        return self._plans.of(head).verdict
+        return self._plans.of(head.raw).verdict
 
     def limit(self, head: Head) -> int:
         """B6: the largest body in bytes that a request with `head` may have."""
-        return self._plans.of(head).limit
+        return self._plans.of(head.raw).limit
 
     def answered(self, *seqs: int) -> None:
         """The answers to the events `seqs` are on the wire: their validation may begin (Y1)."""
-        with self._lock:
+        with self.lock:
             for seq in seqs:
                 self._validation.begin(seq)
 
@@ -135,7 +138,7 @@ class Collector:
 
         `status` is `NO_STATUS` where not even that did.
         """
-        with self._lock:
+        with self.lock:
             index = seq - self.log.first
             if index >= 0:
                 self.log.statuses[index] = status
@@ -160,7 +163,7 @@ class Collector:
 
     def configure(self, settings: Settings) -> None:
         """Judge by `settings` from now on; what arrived before is shown by them, too."""
-        with self._lock:
+        with self.lock:
             self.settings = settings
             self._plans = Plans(settings)
 
@@ -168,26 +171,26 @@ class Collector:
 
     def validate(self) -> None:
         """Give every event that is due its outcome (Y3); a no-op while validation is held."""
-        with self._lock:
+        with self.lock:
             self._validation.run()
 
     def validate_due(self) -> None:
         """Validate what is due, after the answers on their way are out (a moment, bounded)."""
         if self.empty:
             return
-        with self._lock:
+        with self.lock:
             self.wait(self.all_answered, 1.0)
             self.validate()
 
     def hold(self) -> None:
         """Keep accepted events pending from now on, until as many `release` calls came."""
         self.validate_due()
-        with self._lock:
+        with self.lock:
             self._validation.holds += 1
 
     def release(self) -> None:
         """End one `hold`; with the last one, what is due is validated."""
-        with self._lock:
+        with self.lock:
             self._validation.holds -= 1
         self.validate()
 
@@ -195,10 +198,10 @@ class Collector:
 
     @property
     def changed(self) -> Changed:
-        """Held while reading more than one thing that belongs together."""
-        with self._lock:
+        """What those who wait for an outcome are told by; made when somebody waits."""
+        with self.lock:
             if self._changed is None:
-                self._changed = Changed(self._lock)
+                self._changed = Changed(self.lock)
             return self._changed
 
     def wait(self, met: Callable[[], Any], seconds: float) -> Any:
@@ -207,7 +210,7 @@ class Collector:
         Gives up after `seconds` of real time.
         """
         deadline = real_time() + seconds
-        with self._lock:
+        with self.lock:
             self._watchers += 1
             try:
                 self._presume_answered()
@@ -226,13 +229,13 @@ class Collector:
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call `wake` with each change from now on, in the thread that made it."""
-        with self._lock:
+        with self.lock:
             self._watchers += 1
             self.changed.watch(wake)
 
     def unwatch(self, wake: Callable[[], None]) -> None:
         """Call `wake` no more."""
-        with self._lock:
+        with self.lock:
             self._watchers -= 1
             self.changed.unwatch(wake)
 
@@ -251,7 +254,7 @@ class Collector:
 
     def why_pending(self, seconds: float) -> str:
         """Why what is pending cannot have its outcome within `seconds`; empty where it can."""
-        with self._lock:
+        with self.lock:
             if self.held:
                 return "validation is held"
             due = self._validation.due()
@@ -272,12 +275,21 @@ class Collector:
 
         It costs less than `request`: what is found out about a head is remembered.
         """
-        plan = self._plans.of(Head(log.heads[index]))
+        plan = self._plans.of(log.heads[index])
         return PostbackRequest(plan.head, log.bodies[index], ""), plan.verdict
 
-    def column_findings(self, log: EventLog, index: int) -> list[Finding]:
-        """C2: the finding of the event that brings its table above the limit of columns."""
-        return self._columns.findings(self, log, index)
+    def findings(self, log: EventLog, index: int) -> list[Finding]:
+        """What the service would silently change or ignore of the event at `index` of `log`."""
+        plan = self._plans.of(log.heads[index])
+        state = log.state(index)
+        if plan.verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
+            return []
+        request = PostbackRequest(plan.head, log.bodies[index], "")
+        data = sent_data(request, plan.verdict, self.settings)
+        found = list(findings(request, plan.verdict, data, self.settings, log.received[index]))
+        if state is EventState.INGESTED:
+            found += self._columns.findings(self, log, index, plan.route, data)
+        return found
 
     @cached_property
     def _columns(self) -> SeenColumns:
@@ -285,7 +297,7 @@ class Collector:
 
     def clear(self) -> None:
         """Forget every event and error; sequence numbers go on."""
-        with self._lock:
+        with self.lock:
             self._first, self._log = self.next_seq, None
             self._validation.clear()
             self.errors.clear()

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from ..protocol.findings import MAX_COLUMNS, Finding, too_many_columns
 from ..protocol.record import RECORD_TIME, sent_data
-from .log import EventState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from .collector import Collector
     from .log import EventLog
@@ -22,26 +22,27 @@ class SeenColumns:
         self._log: EventLog | None = None
         self._tables: dict[tuple[str, str], _Table] = {}
 
-    def findings(self, collector: Collector, log: EventLog, index: int) -> list[Finding]:
+    def findings(
+        self,
+        collector: Collector,
+        log: EventLog,
+        index: int,
+        route: tuple[str, str],
+        data: Mapping[str, Any],
+    ) -> list[Finding]:
         """The finding of the event at `index` of `log` where it brings its table over the limit.
 
-        Only what was ingested counts: no other event gives the table a column. The column `time`,
-        which every table has, does not.
+        `data` is what it brings to the table `route`. Only what was ingested counts: no other event
+        gives the table a column. The column `time`, which every table has, does not.
         """
         if log is not self._log:
             self._log = log
             self._tables.clear()
-        _, verdict = collector.judged(log, index)
-        if log.state(index) is not EventState.INGESTED:
-            return []
-        assert verdict.database is not None
-        assert verdict.table is not None
-        route = (verdict.database, verdict.table)
         rows = log.ingested[route]
         table = self._tables.get(route)
         if table is None or not table.precedes(rows):
             table = self._tables[route] = _Table()
-        table.count(collector, log, rows, index)
+        table.count(collector, log, rows, index, data)
         return [too_many_columns(*route, table.columns)] if table.crossed_at == index else []
 
 
@@ -59,17 +60,27 @@ class _Table:
         """Whether `rows` still begins with what was counted: an event may come in late between."""
         return not self._counted or rows[self._counted - 1] == self._last
 
-    def count(self, collector: Collector, log: EventLog, rows: Sequence[int], until: int) -> None:
-        """Go on counting up to the event at index `until`, or to the one that crosses."""
+    def count(
+        self,
+        collector: Collector,
+        log: EventLog,
+        rows: Sequence[int],
+        until: int,
+        last: Mapping[str, Any],
+    ) -> None:
+        """Go on counting up to the event at `until`, which brings `last`, or one that crosses."""
         while self.crossed_at is None and self._counted < len(rows):
             index = rows[self._counted]
             if index > until:
                 return
-            request, verdict = collector.judged(log, index)
-            data = sent_data(request, verdict, collector.settings)
-            self._seen.update(data)
+            self._seen.update(last if index == until else _brought(collector, log, index))
             self._counted += 1
             self._last = index
             self.columns = len(self._seen) - 2
             if self.columns > MAX_COLUMNS:
                 self.crossed_at = index
+
+
+def _brought(collector: Collector, log: EventLog, index: int) -> Mapping[str, Any]:
+    request, verdict = collector.judged(log, index)
+    return sent_data(request, verdict, collector.settings)

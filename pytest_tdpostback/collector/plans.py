@@ -70,16 +70,16 @@ class Plans:
         self._by_head: dict[bytes, Plan] = {}
         self._by_judged: dict[bytes, Plan] = {}
 
-    def of(self, head: Head) -> Plan:
-        """The plan for `head`; heads that differ in fields of no importance share theirs."""
-        plan = self._by_head.get(head.raw)
+    def of(self, raw: bytes) -> Plan:
+        """The plan for the head `raw`; heads that differ in unimportant fields share theirs."""
+        plan = self._by_head.get(raw)
         if plan is None:
-            plan = self._judged(head)
-            _keep(self._by_head, head.raw, plan)
+            plan = self._judged(raw)
+            _keep(self._by_head, raw, plan)
         return plan
 
-    def _judged(self, head: Head) -> Plan:
-        first, *lines = head.raw.split(b"\r\n")
+    def _judged(self, raw: bytes) -> Plan:
+        first, *lines = raw.split(b"\r\n")
         kept = [line for line in lines if line[: line.find(b":")].lower() in _JUDGED]
         judged = b"\r\n".join([first, *kept])
         plan = self._by_judged.get(judged)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from . import body as json_body
 from .judge import Kind
-from .record import sent_data, time_of, url_columns
+from .record import time_of, url_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from .judge import Verdict
@@ -45,20 +45,24 @@ class Finding:
 
 
 def findings(
-    request: PostbackRequest, verdict: Verdict, settings: Settings, received_at: float
+    request: PostbackRequest,
+    verdict: Verdict,
+    data: Mapping[str, Any],
+    settings: Settings,
+    received_at: float,
 ) -> Iterator[Finding]:
     """The findings of an accepted request received at `received_at` (UNIX seconds).
 
-    They come section by section: route, authentication, body or URL, time, columns. C2, which
-    depends on the events before, is not among them.
+    `data` is its `sent_data`. They come section by section: route, authentication, body or URL,
+    time, columns. C2, which depends on the events before, is not among them.
     """
-    data = sent_data(request, verdict, settings)
     yield from _route(request, verdict)
     yield from _authentication(request, verdict)
     yield from _kind(verdict)
     if not verdict.from_url:
         yield from _body(request, settings)
-    yield from _repeated(request, verdict, settings)
+    if request.head.parameters:
+        yield from _repeated(request, verdict, settings)
     when = time_of(request, verdict, data, received_at)
     if when.rule is not None:
         dropped = when.outside and settings.stale_time == "drop"
@@ -122,7 +126,7 @@ def _repeated(request: PostbackRequest, verdict: Verdict, settings: Settings) ->
             yield Finding("P9", message, name)
 
 
-def _columns(data: dict[str, Any]) -> Iterator[Finding]:
+def _columns(data: Mapping[str, Any]) -> Iterator[Finding]:
     for name in data:
         if not _COLUMN.match(name):
             message = f"column {name!r} gets an alias: lower case, digits and _, no digit first"

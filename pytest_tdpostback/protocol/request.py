@@ -107,12 +107,15 @@ class Head:
         authority = _authority(path)
         if authority is not None:
             path = path.partition("://")[2][len(authority) :]
-        return tuple(decoded(piece) for piece in path.split("/"))
+        pieces = path.split("/")
+        return tuple(map(decoded, pieces) if "%" in path or not path.isascii() else pieces)
 
     @cached_property
     def parameters(self) -> tuple[tuple[str, str], ...]:
         """The URL parameters in their order, decoded as form values (A2)."""
         query = self._target.partition("#")[0].partition("?")[2]
+        if not query:
+            return ()
         pairs = (piece.partition("=") for piece in query.split("&") if piece)
         return tuple((_form(name), _form(value)) for name, _, value in pairs)
 

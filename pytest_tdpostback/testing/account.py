@@ -54,7 +54,7 @@ class Account:
 
 def account(collector: Collector) -> Account:
     """The account of `collector` now; what it costs does not grow with events no fault hit."""
-    with collector.changed:
+    with collector.lock:
         log = collector.log
         ingested = [index for index in log.faults if log.state(index) is EventState.INGESTED]
         lost = log.indexes(EventState.LOST)

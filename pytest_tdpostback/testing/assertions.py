@@ -107,7 +107,7 @@ class Assertions:
         if enough:
             yield Wait(lambda: len(matching.look()) >= enough, timeout)
         yield from self._decided()
-        with self._collector.changed:
+        with self._collector.lock:
             rows = list(matching.look())
         if len(rows) != count and not (count is None and rows):
             wish = complaints.Wish(database, table, wanted, count, timeout)

@@ -58,7 +58,7 @@ class Doors:
         """Base URL of this double, no trailing slash."""
         if not self.listens:
             return self._server.url
-        with self._collector.changed:
+        with self._collector.lock:
             if self._listener is None:
                 self._listener = self._open_own()
         return self._listener.url

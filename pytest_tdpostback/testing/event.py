@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..collector.log import NO_STATUS, EventLog, EventState
 from ..protocol import body as json_body
-from ..protocol import findings as rules_of_findings
 from ..protocol import record as rows
 from ..protocol.secrets import without_keys
 
@@ -117,12 +116,7 @@ class Event:
     @property
     def findings(self) -> list[Finding]:
         """What the service would silently change or ignore of it; empty where it never got it."""
-        request, verdict = self._collector.judged(self._log, self._index)
-        if self.state in (EventState.REFUSED, EventState.LOST) or verdict.key is None:
-            return []
-        settings = self._collector.settings
-        found = rules_of_findings.findings(request, verdict, settings, self.received_at)
-        return [*found, *self._collector.column_findings(self._log, self._index)]
+        return self._collector.findings(self._log, self._index)
 
     def columns(self) -> dict[str, Any]:
         """The row it is stored as, whatever its state."""

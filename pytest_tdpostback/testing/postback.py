@@ -102,7 +102,7 @@ class Postback(Assertions, Doors):
 
     def records(self, database: str | None = None, table: str | None = None) -> list[Record]:
         """The rows that were ingested, in order of arrival; `None` is any database, any table."""
-        with self._collector.changed:
+        with self._collector.lock:
             log = self._collector.log
             if database is not None and table is not None:
                 chosen = log.ingested.get((database, table), ())
@@ -156,7 +156,7 @@ class Postback(Assertions, Doors):
             return
         if wait and not self._collector.settled():
             self._check_settled()
-        with self._collector.changed:
+        with self._collector.lock:
             log = self._collector.log
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
             failures = self._unexpected()

@@ -230,7 +230,7 @@ class RunServer(PostbackServer):
                 del self._owners[next(iter(self._owners))]
         if postback._collector.empty:
             return
-        with postback._collector.changed:
+        with postback._collector.lock:
             self.tally.count(postback)
             if not scope.failed:
                 self.tally.arrived_late(scope.name, postback.unchecked())

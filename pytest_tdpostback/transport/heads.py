@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import NamedTuple
 
 from ..protocol.request import Head
@@ -60,9 +61,16 @@ class Pattern:
 
     def __init__(self, raw: bytes, known: Known) -> None:
         """`raw` are the bytes, up to and with the empty line, that came to `known`."""
+        self._raw = raw
         self._known = known
-        self._sent = raw[: -len(END_OF_HEAD)].split(b"\r\n")
-        self._kept = known.head.raw.split(b"\r\n")
+
+    @cached_property
+    def _sent(self) -> list[bytes]:
+        return self._raw[: -len(END_OF_HEAD)].split(b"\r\n")
+
+    @cached_property
+    def _kept(self) -> list[bytes]:
+        return self._known.head.raw.split(b"\r\n")
 
     def like(self, raw: bytes) -> Known | None:
         """What `raw` comes to; `None` where it has to be parsed."""

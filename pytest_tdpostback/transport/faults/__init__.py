@@ -148,14 +148,14 @@ class Faults:
     def _add(self, method: str, fault: Fault, limits: Chosen) -> FaultHandle:
         chosen = Limits.of(method, limits)
         handle = FaultHandle(fault, chosen, self._collector, self._see, self._retire)
-        with self._collector.changed:
+        with self._collector.lock:
             self._made.append(handle)
             self._active.insert(0, handle)
             self._collector.intervene = self._intervene
         return handle
 
     def _retire(self, handle: FaultHandle) -> None:
-        with self._collector.changed:
+        with self._collector.lock:
             if handle in self._active:
                 self._active.remove(handle)
             if not self._active:

@@ -180,7 +180,7 @@ class FaultHandle:
     @property
     def events(self) -> Sequence[Any]:
         """The events it hit, in order of arrival; `tdpostback.clear()` forgets them too."""
-        with self._collector.changed:
+        with self._collector.lock:
             first = self._collector.log.first
             return self._see([seq - first for seq in self._hits if seq >= first])
 
