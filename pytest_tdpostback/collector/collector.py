@@ -14,7 +14,7 @@ from ..protocol.record import sent_data
 from ..protocol.request import Head, PostbackRequest
 from ..protocol.secrets import shortened
 from .clock import Clock
-from .columns import SeenColumns
+from .columns import column_findings
 from .keys import WriteKeys
 from .log import NO_STATUS, EventLog, EventState
 from .plans import Plan, Plans
@@ -288,17 +288,14 @@ class Collector:
         data = sent_data(request, plan.verdict, self.settings)
         found = list(findings(request, plan.verdict, data, self.settings, log.received[index]))
         if state is EventState.INGESTED:
-            found += self._columns.findings(self, log, index, plan.route, data)
+            found += column_findings(self, log, index, plan.route, data)
         return found
-
-    @cached_property
-    def _columns(self) -> SeenColumns:
-        return SeenColumns()
 
     def clear(self) -> None:
         """Forget every event and error; sequence numbers go on."""
         with self.lock:
             self._first, self._log = self.next_seq, None
+            self._plans.clear()
             self._validation.clear()
             self.errors.clear()
             if self._watchers:

@@ -15,38 +15,27 @@ if TYPE_CHECKING:
     from .log import EventLog
 
 
+def column_findings(
+    collector: Collector,
+    log: EventLog,
+    index: int,
+    route: tuple[str, str],
+    data: Mapping[str, Any],
+) -> list[Finding]:
+    """The finding of the event at `index` of `log` where it brings its table over the limit.
+
+    `data` is what it brings to the table `route`. Only what was ingested counts: no other event
+    gives the table a column. The column `time`, which every table has, does not.
+    """
+    rows = log.ingested[route]
+    table = log.seen_columns.get(route)
+    if table is None or not table.precedes(rows):
+        table = log.seen_columns[route] = SeenColumns()
+    table.count(collector, log, rows, index, data)
+    return [too_many_columns(*route, table.columns)] if table.crossed_at == index else []
+
+
 class SeenColumns:
-    """The columns that records brought, table by table, in the order of their events' arrival."""
-
-    def __init__(self) -> None:
-        self._log: EventLog | None = None
-        self._tables: dict[tuple[str, str], _Table] = {}
-
-    def findings(
-        self,
-        collector: Collector,
-        log: EventLog,
-        index: int,
-        route: tuple[str, str],
-        data: Mapping[str, Any],
-    ) -> list[Finding]:
-        """The finding of the event at `index` of `log` where it brings its table over the limit.
-
-        `data` is what it brings to the table `route`. Only what was ingested counts: no other event
-        gives the table a column. The column `time`, which every table has, does not.
-        """
-        if log is not self._log:
-            self._log = log
-            self._tables.clear()
-        rows = log.ingested[route]
-        table = self._tables.get(route)
-        if table is None or not table.precedes(rows):
-            table = self._tables[route] = _Table()
-        table.count(collector, log, rows, index, data)
-        return [too_many_columns(*route, table.columns)] if table.crossed_at == index else []
-
-
-class _Table:
     """What the first `rows` of one table brought, and the event that crossed the limit."""
 
     def __init__(self) -> None:

@@ -18,6 +18,8 @@ from .blobs import Blobs, Repeated
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .columns import SeenColumns
+
 _journal = logging.getLogger("pytest_tdpostback")
 
 
@@ -60,6 +62,7 @@ class EventLog:
         """Where the record is in the URL, not in the body."""
         self.expected: set[int] = set()
         self.unheard: set[int] = set()
+        self.seen_columns: dict[tuple[str, str], SeenColumns] = {}
 
     def __len__(self) -> int:
         return len(self.states)

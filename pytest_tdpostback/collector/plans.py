@@ -78,6 +78,11 @@ class Plans:
             _keep(self._by_head, raw, plan)
         return plan
 
+    def clear(self) -> None:
+        """Forget them; what is needed again is judged again."""
+        self._by_head.clear()
+        self._by_judged.clear()
+
     def _judged(self, raw: bytes) -> Plan:
         first, *lines = raw.split(b"\r\n")
         kept = [line for line in lines if line[: line.find(b":")].lower() in _JUDGED]

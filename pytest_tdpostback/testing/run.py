@@ -110,6 +110,7 @@ class Scope:
 
     def end(self) -> None:
         """End what the doubles did to this process; their ports stay open."""
+        self._findings.clear()
         if self._redirects is not None:
             self._redirects.close()
 
