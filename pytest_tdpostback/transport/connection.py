@@ -298,6 +298,7 @@ class Connection(asyncio.Protocol):
     def ignore(self) -> None:
         """Read on and take no notice of it, until the sender closes the connection."""
         self._ending = True
+        self.service.deadlines.drop(self)
 
     def delivered(self) -> None:
         """A delivery that took its time is over: go on with what has arrived since."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import threading
@@ -9,6 +10,7 @@ import threading
 import pytest
 
 from pytest_tdpostback import PostbackServer
+from pytest_tdpostback.transport import connection as connections
 from tests.faults.senders import DEADLINE, ERROR, Sender, read_answer
 
 
@@ -313,3 +315,47 @@ def test_a_cut_answer_ends_without_a_reset(tdpostback):
     with sender.connect() as sock:
         sock.sendall(sender.request({"id": 1}))
         assert b"".join(iter(lambda: sock.recv(1), b"")) == b"HTTP/"
+
+
+def test_a_request_in_pieces_hangs_as_long_as_one_in_one(tdpostback, monkeypatch):
+    sender = Sender(tdpostback)
+    tdpostback.faults.hang()
+    monkeypatch.setattr(connections, "BODY_SECONDS", 0.3)
+    head, _, body = sender.request({"id": 1}).partition(b"\r\n\r\n")
+
+    with sender.connect() as sock:
+        sock.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert read_answer(sock)[0] == 100
+        sock.sendall(body)
+        tdpostback.wait_for(lambda event: event.fault == "hang")
+        for _ in range(2):  # two younger ones are given up
+            with sender.connect() as impatient:
+                impatient.sendall(head + b"\r\n\r\n")
+                assert read_answer(impatient)[0] == 408
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            sock.recv(1)
+
+
+def test_bad_bytes_behind_a_late_answer_are_refused_last(tdpostback):
+    sender = Sender(tdpostback)
+    tdpostback.faults.delay(0.3, times=1)
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 1}) + sender.request({"id": 2}) + b"BAD\x01\r\n\r\n")
+        data = rest_of(sock)
+
+    assert [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+)", data)] == [200, 200, 400]
+
+
+def test_continue_comes_after_the_late_answer_before_it(tdpostback):
+    sender = Sender(tdpostback)
+    tdpostback.faults.delay(0.05, times=1)
+    head, _, body = sender.request({"id": 2}).partition(b"\r\n\r\n")
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 1}) + head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert read_answer(sock)[0] == 200
+        assert read_answer(sock)[0] == 100
+        sock.sendall(body)
+        assert read_answer(sock)[0] == 200
