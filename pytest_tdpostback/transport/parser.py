@@ -21,6 +21,7 @@ Also of what is no body between two pieces of one: a trailer, extensions of chun
 MAX_METHOD = 64
 MAX_DRAIN = 256 * 1024 * 1024
 """Bytes of a refused body that are read and thrown away so that the sender reads the answer."""
+_EMPTY_LINES = re.compile(rb"[\r\n]*")
 _METHOD = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]+")
 _PARSED = frozenset(
     b"CONNECT DELETE GET HEAD OPTIONS PATCH POST PRI PUT TRACE".split()  # PRI: of HTTP/2 alone
@@ -89,20 +90,20 @@ class Message:
         """Whether it offers another protocol, and httptools therefore stops behind its head."""
         self.answered = False
         """Whether the answer is out before the body is."""
-        self._body: list[bytes] = []
+        self._body = bytearray()
 
     def add(self, data: bytes) -> bool:
         """Take a piece of the body; false where it goes beyond `limit` and is not kept."""
         self.size += len(data)
         if self.size <= self.limit and not self.answered:
-            self._body.append(data)
+            self._body += data
             return True
         self._body.clear()
         return self.answered
 
     def body(self) -> bytes:
         """The body; empty where it became too large to be kept."""
-        return b"".join(self._body)
+        return bytes(self._body)
 
 
 class Parser:
@@ -148,8 +149,7 @@ class Parser:
     def _start(self, data: bytes, at: int) -> int:
         """Where after `at` the next message begins, whose method is known then, or is held."""
         self._tail = self._method = b""
-        while at < len(data) and data[at] in b"\r\n":
-            at += 1
+        at = _EMPTY_LINES.match(data, at).end()  # type: ignore[union-attr]
         found = _METHOD.match(data, at, at + MAX_METHOD)
         method = found[0] if found else b""
         stop = at + len(method)

@@ -8,10 +8,12 @@ import ssl
 import struct
 import tracemalloc
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_tdpostback import PostbackServer
+from pytest_tdpostback.protocol.answer import Answer
 from pytest_tdpostback.transport import connection as connections
 from pytest_tdpostback.transport.parser import MAX_HEAD
 from tests.transport.conftest import served
@@ -27,6 +29,9 @@ from tests.transport.senders import (
     talk,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CHUNKED = b"Transfer-Encoding: chunked"
 
 
@@ -41,6 +46,18 @@ class Trick:
 
     def __str__(self) -> str:
         return self.name
+
+
+class Aside(Desk):
+    """Answers one method when the test says so."""
+
+    done: Callable[[Answer], None]
+
+    def answers_aside(self, head):
+        return head.method == "LATE"
+
+    def dispatch_aside(self, head, body, peer, done):  # noqa: ARG002
+        self.done = done
 
 
 def bare(*lines: bytes, end: bytes = b"\r\n\r\n", between: bytes = b"\r\n") -> bytes:
@@ -203,6 +220,27 @@ def test_a_body_that_does_not_come_is_given_up(server, monkeypatch, rounds):
     assert len(server.postback.events) == rounds
 
 
+def test_each_piece_of_a_body_gains_time(monkeypatch):
+    desk = Desk()
+    given = []
+    monkeypatch.setattr(desk.deadlines, "set", lambda _, seconds: given.append(seconds))
+    connection, _ = desk.connect()
+    for piece in (request()[:-3], request()[-3:-2], request()[-2:-1]):
+        connection.data_received(piece)
+    assert given == [connections.BODY_SECONDS] * 3
+
+
+def test_a_head_behind_a_late_answer_is_not_refused_before_it():
+    desk = Aside()
+    connection, wire = desk.connect()
+    connection.data_received(request(method=b"LATE") + request()[:30])
+    connection.expired()
+    assert not wire.written
+    desk.done(Answer(200, (), b""))
+    connection.data_received(request()[30:])
+    assert statuses(wire.written) == [200, 200]
+
+
 def test_a_refused_body_that_does_not_come_is_given_up(monkeypatch):
     monkeypatch.setattr(connections, "BODY_SECONDS", 0.01)
     with PostbackServer(write_keys=[KEY], max_body=10) as server, Sender(server.port) as sender:
@@ -271,6 +309,20 @@ def test_trailers_and_extensions_are_bounded(begin, end):
         assert tracemalloc.get_traced_memory()[0] < 300_000
     finally:
         tracemalloc.stop()
+
+
+def test_tiny_chunks_cost_what_they_hold():
+    connection, wire = Desk().connect()
+    connection.data_received(chunk(b""))
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            connection.data_received(b"1\r\n \r\n" * 2000)
+        assert tracemalloc.get_traced_memory()[0] < 400_000
+    finally:
+        tracemalloc.stop()
+    connection.data_received(b"8\r\n" + BODY + b"\r\n0\r\n\r\n")
+    assert statuses(wire.written) == [200]
 
 
 def test_unknown_methods_in_a_pipeline():
