@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from pytest_tdpostback import ConfigurationError, PostbackServer
@@ -14,6 +15,12 @@ def hit(handle):
 
 def send(postback, count, **kwargs):
     return [Sender(postback).by_socket({"id": number}, **kwargs) for number in range(count)]
+
+
+def by_httpx(sender, payload):
+    with httpx.Client(transport=sender.postback.httpx_transport()) as client:
+        url = sender.postback.event_url("shop", "orders")
+        return client.post(url, json=payload, headers=sender.headers()).status_code
 
 
 def test_table_and_database(tdpostback):
@@ -95,6 +102,18 @@ def test_an_error_of_a_predicate_fails_the_test(tdpostback):
         tdpostback.check()
 
 
+@pytest.mark.parametrize("outcome", [pytest.fail, pytest.skip])
+@pytest.mark.parametrize("client", [Sender.by_socket, by_httpx])
+def test_what_pytest_raises_in_a_predicate_ends_the_test(tdpostback, outcome, client):
+    tdpostback.faults.status(503, where=lambda _: outcome("within"))
+
+    assert client(Sender(tdpostback), {"id": 1}) == 200
+
+    assert tdpostback.assert_ingested("shop", "orders").event.status == 200
+    with pytest.raises(outcome.Exception, match="within"):
+        tdpostback.check()
+
+
 def test_probability_repeats_itself(make_tdpostback):
     def hits(**limits):
         postback = make_tdpostback()
@@ -105,6 +124,14 @@ def test_probability_repeats_itself(make_tdpostback):
     assert hits(seed=1) == hits(seed=1) != hits(seed=2)
     assert hits() == hits(seed=0)
     assert 5 < len(hits()) < 35
+
+
+def test_a_lost_toss_does_not_count_as_one_of_the_times(tdpostback):
+    handle = tdpostback.faults.drop(probability=0.3, times=4)
+
+    send(tdpostback, 60)
+
+    assert len(handle.events) == 4
 
 
 @pytest.mark.parametrize(("probability", "hits"), [(0, []), (1, [0, 1, 2])])
