@@ -47,6 +47,8 @@ class Exchange:
         self._receipt: Receipt = collector.receive(head, kept, PEER, size=len(body))
         intervention = self._receipt.intervention
         self._delivery: Any = intervention.delivery if intervention else None
+        if self._delivery is not None:
+            collector.answered(self._receipt.seq)
         late = self._delivery.seconds if self._delivery else 0.0
         self._in_time = timeout is None or late < timeout
         self.seconds: float = late if timeout is None else min(late, timeout)

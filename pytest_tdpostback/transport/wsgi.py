@@ -45,6 +45,7 @@ def respond(collector: Collector, request: Request) -> Response:
     body = _read(request, limit)
     receipt = collector.receive(head, body, _peer(request.environ), size=len(body))
     if receipt.intervention is not None and receipt.intervention.delivery is not None:
+        collector.answered(receipt.seq)
         time.sleep(receipt.intervention.delivery.seconds)
         receipt.intervention.delivery.arrive(collector, receipt)
     response = response_of(receipt.answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 
 import httpx
 import pytest
@@ -86,3 +87,20 @@ def test_fault(tdpostback, httpserver, name, send):
     tdpostback.settle()
     (event,) = handle.events
     assert (str(event.state), event.status, event.copies) == (state, status, copies)
+
+
+@pytest.mark.parametrize("send", [by_werkzeug, by_mounted_server, by_httpx, by_requests])
+def test_no_outcome_waits_for_a_late_answer(tdpostback, httpserver, monkeypatch, send):
+    seen = []
+
+    def look(_):
+        (event,) = tdpostback.events
+        seen.append((str(event.state), event.status))
+
+    monkeypatch.setattr(time, "sleep", look)
+    tdpostback.faults.delay(0.1)
+
+    assert send(tdpostback, httpserver) == 200
+
+    assert seen == [("ingested", None)]
+    assert tdpostback.events[0].status == 200

@@ -125,7 +125,6 @@ class Delivery:
 
         Raises `error` where the fault leaves no answer.
         """
-        collector.answered(receipt.seq)
         if self.error is not None:
             raise self.error(self.message)
         collector.answered_late(receipt.seq, receipt.answer.status)
