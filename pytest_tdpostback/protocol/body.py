@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_DEPTH = 512
 MAX_INTEGER_DIGITS = 4_300
@@ -68,6 +72,26 @@ _decode_long = json.JSONDecoder(
 ).raw_decode
 
 
+_limit: Callable[[], int] = getattr(sys, "get_int_max_str_digits", int)
+"""The most digits of an integer that the interpreter reads; 0 sets no limit, nor does Python before
+3.10.7."""
+
+
+def _decode(text: str) -> tuple[Any, int]:
+    """The value that `text` begins with, and where it ends.
+
+    Checking every integer takes several times as long, so the interpreter's limit comes first.
+    """
+    if not 0 < _limit() <= MAX_INTEGER_DIGITS:
+        return _decode_long(text)
+    try:
+        return _decode_short(text)
+    except (json.JSONDecodeError, Unacceptable):
+        raise
+    except ValueError:  # an integer above that limit
+        return _decode_long(text)
+
+
 def parse(body: bytes) -> dict[str, Any]:
     """The object that a POST body holds; of a duplicate key the last value (B5).
 
@@ -88,7 +112,7 @@ def parse_any(body: bytes) -> Any:
         text = body.decode().strip(_WHITESPACE)
         if len(body) > MAX_DEPTH and body.count(b"{") + body.count(b"[") > MAX_DEPTH:
             _refuse_deep(text)
-        value, end = (_decode_short if len(body) < _SHORT else _decode_long)(text)
+        value, end = (_decode_short if len(body) < _SHORT else _decode)(text)
     except UnicodeDecodeError as error:
         raise Unacceptable("B2", f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:

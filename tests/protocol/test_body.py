@@ -192,17 +192,30 @@ def test_hostile_body_is_read_once():
         parse(b"[" * 600 + b'"' + b'\\"' * 500_000)
 
 
-def test_lowered_limit_of_the_interpreter():
-    """[B2 V3 T3] a limit that the user lowered for himself changes nothing."""
+def test_many_integers_cost_no_step_each():
+    """[B2] a long body, which holds up everybody else, is read by the standard library alone."""
+    steps = []
+    sys.setprofile(lambda _, event, __: steps.append(event))
+    try:
+        parse(b'{"a":[' + b"1," * 10_000 + b"1]}")
+    finally:
+        sys.setprofile(None)
+    assert len(steps) < 100
+
+
+@pytest.mark.parametrize("limit", [640, 0])
+def test_another_limit_of_the_interpreter(limit):
+    """[B2 V3 T3] a limit that the user lowered or lifted for himself changes nothing."""
     if not hasattr(sys, "set_int_max_str_digits"):
         pytest.fail("this Python has no limit on digits: it is older than any that is supported")
     program = """
         import sys
-        sys.set_int_max_str_digits(640)
+        sys.set_int_max_str_digits(LIMIT)
         from pytest_tdpostback.protocol.body import Unacceptable, duplicate_keys, parse
         from pytest_tdpostback.protocol.record import as_string, record_time
         digits = "9" * 4300
         value = parse(b'{"a":{"k":[' + digits.encode() + b']},"b":' + digits.encode() + b"}")
+        assert parse(b'{"a":[' + b"1," * 4300 + b"1]}") == {"a": [1] * 4301}
         assert value["b"] == 10 ** 4300 - 1
         assert as_string(value["b"]) == digits
         assert as_string(value["a"]) == '{"k":[' + digits + "]}"
@@ -217,7 +230,11 @@ def test_lowered_limit_of_the_interpreter():
     """
     source = "\n".join(line[8:] for line in program.splitlines())
     done = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", source.replace("LIMIT", str(limit))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
