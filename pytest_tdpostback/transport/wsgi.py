@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 from werkzeug.datastructures import Headers as WerkzeugHeaders
@@ -12,6 +12,7 @@ from werkzeug.wrappers import Request, Response
 
 from ..protocol.judge import size_limit
 from ..protocol.request import Head
+from .parser import MAX_DRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.answer import Answer
 
+PIECE = 64 * 1024
+"""Bytes of a body that are read at a time."""
 _PATH_SAFE = "/:@!$&'()*+,;=-._~"
 
 
@@ -28,22 +31,24 @@ def application(collector: Callable[[], Collector]) -> WSGIApplication:
     """A WSGI application that serves whatever `collector()` returns for each request."""
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        response = respond(collector(), Request(environ))
+        request = Request(environ)
+        response = respond(collector(), request, request.stream)
         return response(environ, start_response)
 
     return app
 
 
-def respond(collector: Collector, request: Request) -> Response:
+def respond(collector: Collector, request: Request, stream: IO[bytes] | None = None) -> Response:
     """Hand `request` to `collector`; its event is validated when the response was sent (Y1).
 
-    Raises `TimeoutError` or a `ConnectionError` where a fault leaves no answer, which servers take
-    for a sender that is gone.
+    `stream` is where its body is still to be read from; without one it was read before. Raises
+    `TimeoutError` or a `ConnectionError` where a fault leaves no answer, which servers take for a
+    sender that is gone.
     """
     head = head_of(request.environ)
     limit = size_limit(collector.verdict(head).profile, collector.settings)
-    body = _read(request, limit)
-    receipt = collector.receive(head, body, _peer(request.environ), size=len(body))
+    body, size = _read(request, stream, limit)
+    receipt = collector.receive(head, body, _peer(request.environ), size=size)
     if receipt.intervention is not None and receipt.intervention.delivery is not None:
         collector.answered(receipt.seq)
         time.sleep(receipt.intervention.delivery.seconds)
@@ -125,7 +130,17 @@ def _peer(environ: WSGIEnvironment) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _read(request: Request, limit: int) -> bytes:
+def _read(request: Request, stream: IO[bytes] | None, limit: int) -> tuple[bytes, int]:
+    """The body, empty where it is larger than `limit`, and how many bytes it has at least."""
     if (request.content_length or 0) > limit:
-        return b""
-    return request.get_data()
+        return b"", request.content_length or 0
+    if stream is None:
+        stream = io.BytesIO(request.get_data())
+    body, size = bytearray(), 0
+    while size <= limit + MAX_DRAIN and (piece := stream.read(PIECE)):
+        size += len(piece)
+        if size <= limit:
+            body += piece
+        else:
+            body.clear()
+    return bytes(body), size

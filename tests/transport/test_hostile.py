@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import struct
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.protocol.answer import Answer
 from pytest_tdpostback.transport import connection as connections
+from pytest_tdpostback.transport import wsgi
 from pytest_tdpostback.transport.parser import MAX_HEAD
 from tests.transport.conftest import served
 from tests.transport.senders import (
@@ -356,3 +359,54 @@ def test_connections_of_all_tricks_at_once(server):
     assert served(server)
     for sender in senders:
         sender.socket.close()
+
+
+class Spaces(io.RawIOBase):
+    """A stream of that many of them, and how many were read."""
+
+    def __init__(self, count):
+        self.count = count
+        self.seen = 0
+
+    def read(self, size=-1):
+        piece = b" " * min(size if size >= 0 else self.count, self.count - self.seen)
+        self.seen += len(piece)
+        return piece
+
+
+def post_by_wsgi(postback, stream):
+    """Its size unknown, as a server passes on a body in chunks."""
+    builder = EnvironBuilder(
+        "/postback/v3/event/shop/orders",
+        method="POST",
+        content_type="application/json",
+        headers=[("X-TD-Write-Key", KEY)],
+    )
+    environ = builder.get_environ()
+    environ.update({"wsgi.input": stream, "wsgi.input_terminated": True})
+    environ.pop("CONTENT_LENGTH", None)
+    return run_wsgi_app(postback.wsgi_app, environ, buffered=True)[1]
+
+
+@pytest.mark.parametrize(("drained", "read"), [(1 << 30, 64_000_000), (1_000_000, 1_065_536)])
+def test_a_body_without_a_size_is_bounded_behind_another_server(
+    make_tdpostback, monkeypatch, drained, read
+):
+    postback = make_tdpostback(max_body=1000, write_keys=[KEY])
+    monkeypatch.setattr(wsgi, "MAX_DRAIN", drained)
+    stream = Spaces(64_000_000)
+    tracemalloc.start()
+    try:
+        assert post_by_wsgi(postback, stream).startswith("413 ")
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+    assert stream.seen <= read
+    assert postback.events[0].reason == f"the body has {stream.seen} bytes; 1000 are the most"
+
+
+def test_a_body_without_a_size_is_read_behind_another_server(make_tdpostback):
+    postback = make_tdpostback(write_keys=[KEY])
+    body = b'{"id":' + b" " * 200_000 + b"1}"
+    assert post_by_wsgi(postback, io.BytesIO(body)).startswith("200 ")
+    assert postback.assert_ingested("shop", "orders", id=1).event.request.body == body
