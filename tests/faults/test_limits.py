@@ -276,8 +276,25 @@ def test_faults_without_pytest():
         (lambda f: f.drop(where=3), "faults.drop(where=3): give a mapping of columns"),
         (lambda f: f.drop(tabel="t"), "faults.drop(tabel=...): give one of database, table, where"),
         (lambda f: f.sequence([]), "faults.sequence([]): give at least one entry"),
-        (lambda f: f.sequence(["no"]), "faults.sequence(entry='no'): give one of 'drop'"),
-        (lambda f: f.sequence([700]), "faults.sequence(code=700): give an HTTP status"),
+        (
+            lambda f: f.sequence(["okay"]),
+            "faults.sequence(entry='okay'): give an HTTP status from 200 to 599, one of 'drop',",
+        ),
+        (lambda f: f.sequence(["delay"]), "faults.sequence(entry='delay'): give an HTTP status"),
+        (lambda f: f.sequence([700]), "faults.sequence(entry=700): give an HTTP status"),
+        (lambda f: f.sequence([None]), "faults.sequence(entry=None): give an HTTP status"),
+        (lambda f: f.sequence([[503]]), "faults.sequence(entry=[503]): give an HTTP status"),
+        (lambda f: f.sequence(503), "faults.sequence(entries=503): give a list of entries"),
+        (lambda f: f.sequence("drop"), "faults.sequence(entries='drop'): give a list of entries"),
+        (
+            lambda f: f.sequence([f.status(503, times=2), "ok"]),
+            "faults.sequence(entry=<fault status(503): 0 events hit>): give an entry",
+        ),
+        (lambda f: f.sequence([f.drop(table="t")]), "faults.sequence(entry=<fault drop: 0 events"),
+        (
+            lambda f: f.sequence([f.sequence(["drop"]), "ok"]),
+            "faults.sequence(entry=<fault sequence([drop]): 0 events hit>): give its entries",
+        ),
     ],
 )
 def test_wrong_arguments(tdpostback, call, message):

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .kinds import Fault
 
 PLACES = ("storing", "answer")
-NAMED = ("drop", "duplicate", "garbage", "hang", "ok", "reset")
-"""What a sequence may call by its name."""
 
 
 class Faults:
@@ -130,9 +128,10 @@ class Faults:
 
         An entry is a status, `"ok"` for an event that is spared, the name of a fault that needs no
         argument (`"drop"`, `"duplicate"`, `"garbage"`, `"hang"`, `"reset"`), or what another method
-        returned: `sequence([503, faults.delay(0.2), "ok"])`. That fault then acts here alone.
+        returned: `sequence([503, faults.delay(0.2), "ok"])`. That fault then acts here alone: it
+        takes no limits of its own, and its events are those of the sequence's handle.
         """
-        found = [self._entry(entry) for entry in entries]
+        found = [self._entry(entry) for entry in checks.series(entries)]
         if not found:
             raise ConfigurationError("faults.sequence([]): give at least one entry")
         return self._add("sequence", kinds.Series(found), limits)
@@ -181,11 +180,16 @@ class Faults:
     def _entry(self, entry: Any) -> Fault | None:
         if isinstance(entry, FaultHandle):
             entry.remove()
+            if entry.limited:
+                raise checks.wrong_entry(entry, "an entry without limits, and the sequence its own")
+            if isinstance(entry.fault, kinds.Series):
+                raise checks.wrong_entry(entry, "its entries, for a sequence is none itself")
             return entry.fault
-        if isinstance(entry, str):
-            checks.one_of("sequence", "entry", entry, NAMED)
-            return _MADE[entry]() if entry in _MADE else None
-        return kinds.Status(checks.http_status("sequence", entry))
+        if checks.is_status(entry):
+            return kinds.Status(entry)
+        if not isinstance(entry, str) or entry not in (*_MADE, "ok"):
+            raise checks.wrong_entry(entry, _ENTRY)
+        return _MADE[entry]() if entry in _MADE else None
 
 
 def _hang() -> Fault:
@@ -216,3 +220,8 @@ _MADE = {
     "hang": _hang,
     "reset": _reset,
 }
+"""What a sequence may call by its name."""
+_ENTRY = (
+    f"an {checks.STATUS}, one of {', '.join(map(repr, _MADE))}, 'ok', or a fault with its arguments"
+    ", like faults.delay(0.2)"
+)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+STATUS = "HTTP status from 200 to 599"
 
 
 def count(method: str, name: str, value: Any, *, least: int = 0) -> int:
@@ -41,9 +44,9 @@ def share(method: str, name: str, value: Any) -> float:
 
 def http_status(method: str, value: Any) -> int:
     """`value` as the status of a final answer."""
-    if type(value) is not int or not 200 <= value <= 599:
-        raise _wrong(method, "code", value, "an HTTP status from 200 to 599")
-    return value
+    if not is_status(value):
+        raise _wrong(method, "code", value, f"an {STATUS}")
+    return int(value)
 
 
 def route_part(method: str, what: str, value: Any) -> str | None:
@@ -65,6 +68,23 @@ def one_of(method: str, name: str, value: Any, valid: Sequence[str]) -> Any:
     if value not in valid:
         raise _wrong(method, name, value, f"one of {', '.join(map(repr, valid))}")
     return value
+
+
+def is_status(value: Any) -> bool:
+    """Whether `value` is the status of a final answer."""
+    return type(value) is int and 200 <= value <= 599
+
+
+def series(value: Any) -> list[Any]:
+    """`value` as the entries of a sequence."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise _wrong("sequence", "entries", value, "a list of entries, like [503, 'ok']")
+    return list(value)
+
+
+def wrong_entry(value: Any, valid: str) -> ConfigurationError:
+    """What is raised for `value` as an entry of a sequence."""
+    return _wrong("sequence", "entry", value, valid)
 
 
 def _is_number(value: Any) -> bool:

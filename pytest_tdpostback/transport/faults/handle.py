@@ -185,6 +185,11 @@ class FaultHandle:
             return self._see([seq - first for seq in self._hits if seq >= first])
 
     @property
+    def limited(self) -> bool:
+        """Whether it may hit some events only."""
+        return self._limits != Limits()
+
+    @property
     def over(self) -> bool:
         """Whether it will hit no further event."""
         return self._left == 0 or self.fault.over
