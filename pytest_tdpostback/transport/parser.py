@@ -23,10 +23,8 @@ MAX_DRAIN = 256 * 1024 * 1024
 """Bytes of a refused body that are read and thrown away so that the sender reads the answer."""
 _EMPTY_LINES = re.compile(rb"[\r\n]*")
 _METHOD = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]+")
-_PARSED = frozenset(
-    b"CONNECT DELETE GET HEAD OPTIONS PATCH POST PRI PUT TRACE".split()  # PRI: of HTTP/2 alone
-)
-"""Methods that are left to httptools, which knows some more and refuses the rest."""
+_PARSED = frozenset(b"CONNECT DELETE HEAD PATCH PRI PUT TRACE".split())  # PRI: of HTTP/2 alone
+"""Methods that are left to httptools, which refuses some and takes others for RTSP, too."""
 _STAND_IN = b"PUT"
 _FRAMING = frozenset((b"host", b"content-length", b"expect", b"transfer-encoding", b"upgrade"))
 
@@ -302,6 +300,9 @@ def _understand(message: Message, version: str) -> None:
     lengths = framing.get(b"content-length", [b"0"])
     if len(lengths) > 1 or not lengths[0].isdigit():
         raise BadRequest("a Content-Length that is no number")
+    codings = b",".join(framing.get(b"transfer-encoding", ())).lower().split(b",")
+    if any(coding.strip() != b"chunked" for coding in codings[:-1]):
+        raise BadRequest("a transfer coding beside chunked", 501)
     message.length = int(lengths[0])
     message.expects_continue = (
         version == "1.1" and framing.get(b"expect", (b"",))[0].lower() == b"100-continue"

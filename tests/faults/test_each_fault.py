@@ -112,6 +112,18 @@ def test_status_beats_the_refusal_a_request_deserves(tdpostback):
     assert (str(event.state), event.rule, event.findings) == ("lost", None, [])
 
 
+def test_a_reset_content_has_none(tdpostback):
+    tdpostback.faults.status(205)
+    sender = Sender(tdpostback)
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 1}) * 2)
+        for _ in range(2):
+            status, answer, _ = read_answer(sock)
+            assert (status, answer[-4:]) == (205, b"\r\n\r\n")
+            assert b"\r\nContent-Length: 0\r\n" in answer
+
+
 def test_throttle_tells_how_long_to_wait(tdpostback):
     tdpostback.clock.freeze(at=1_800_000_000)
     throttled = tdpostback.faults.throttle(2, 30)

@@ -75,6 +75,10 @@ def chunk(data: bytes) -> bytes:
     return request(b"", CHUNKED, length=False) + data
 
 
+def gzipped(*fields: bytes) -> bytes:
+    return request(b"", *fields, length=False) + b"8\r\n" + BODY + b"\r\n0\r\n\r\n"
+
+
 SMUGGLED = b"POST /postback/v3/event/shop/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 
 TRICKS = [
@@ -124,6 +128,11 @@ TRICKS = [
     Trick("chunked-and-length", request(b"", CHUNKED, b"Content-Length: 5", length=False)),
     Trick("chunked-twice", request(b"", CHUNKED, CHUNKED, length=False) + b"0\r\n\r\n"),
     Trick("chunked-not-last", request(b"", CHUNKED + b", gzip", length=False)),
+    Trick("gzip-and-chunked", gzipped(CHUNKED.replace(b"chunked", b"gzip, chunked")), (501,)),
+    Trick("gzip-then-chunked", gzipped(b"Transfer-Encoding: gzip", CHUNKED), (501,)),
+    Trick("rtsp", request(method=b"OPTIONS").replace(b"HTTP/1.1", b"RTSP/1.0")),
+    Trick("rtsp-event", request().replace(b"HTTP/1.1", b"RTSP/1.0")),
+    Trick("ice-event", request().replace(b"HTTP/1.1", b"ICE/1.0")),
     Trick("chunked-misspelt", request(b"", b"Transfer-Encoding: xchunked", length=False)),
     Trick("chunked-vertical-tab", request(b"", b"Transfer-Encoding: \x0bchunked", length=False)),
     Trick("identity", request(BODY, b"Transfer-Encoding: identity")),

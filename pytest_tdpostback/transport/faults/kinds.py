@@ -149,5 +149,7 @@ def _in_front(status: int, now: float, extra: Iterable[tuple[str, str]] = ()) ->
     headers = [("Date", http_date(int(now))), *extra]
     if status in BODYLESS:
         return Answer(status, tuple(headers), b"")
+    if status == 205:  # RFC 9110, 15.3.6: without content, and it says so
+        return Answer(status, (*headers, ("Content-Length", "0")), b"")
     headers += [("Content-Type", "application/json"), ("Content-Length", "2")]
     return Answer(status, tuple(headers), b"{}")
