@@ -78,9 +78,13 @@ class FaultCase:
         postback.settle()
         told = {_key(event, column): event for event in _sent(postback, database, table)}
         stored = Counter(_stored(postback, database, table, column))
-        missing = [value for value in values if not stored[value] and not _excused(told.get(value))]
+        missing = [
+            value
+            for value in values
+            if not stored[_hashable(value)] and not _excused(told.get(_hashable(value)))
+        ]
         if missing:
-            hits = [told[value] for value in missing if value in told]
+            hits = [told[key] for key in map(_hashable, missing) if key in told]
             raise AssertionError(
                 f"not at least once under {self.name}: no record with {column} in {missing!r}\n"
                 f"{text.lines(hits) or '  none of them was sent at all'}"
@@ -96,9 +100,9 @@ class FaultCase:
         __tracebackhide__ = True
         postback.settle()
         stored = Counter(_stored(postback, database, table, column))
-        twice = [value for value, times in stored.items() if times > 1]
-        if twice:
-            hits = [e for e in _sent(postback, database, table) if _key(e, column) in twice]
+        hits = [e for e in _sent(postback, database, table) if stored[_key(e, column)] > 1]
+        if hits:
+            twice = list({_key(event, column): _value(event, column) for event in hits}.values())
             raise AssertionError(
                 f"not at most once under {self.name}: stored again, {column} in {twice!r}\n"
                 f"{text.lines(hits)}"
@@ -150,10 +154,20 @@ def _sent(postback: Postback, database: str, table: str) -> Iterator[Event]:
     return (e for e in postback.events if (e.database, e.table) == (database, table))
 
 
+def _value(event: Event, column: str) -> Any:
+    """What `column` holds in what the event is stored as, or would be."""
+    return event.columns().get(column) if isinstance(event.payload, dict) else None
+
+
 def _key(event: Event, column: str) -> Any:
-    """What `column` held in what was sent."""
-    payload = event.payload
-    return payload.get(column) if isinstance(payload, dict) else None
+    return _hashable(_value(event, column))
+
+
+def _hashable(value: Any) -> Any:
+    """What stands for `value` where a list or an object cannot."""
+    if isinstance(value, dict):
+        return frozenset((name, _hashable(each)) for name, each in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _stored(postback: Postback, database: str, table: str, column: str) -> Iterator[Any]:

@@ -45,10 +45,14 @@ def send_until_200_without_reading(sender, payload):
 
 
 def deliver(send, postback, case):
+    deliver_values(send, postback, case, range(3))
+
+
+def deliver_values(send, postback, case, values):
     sender = Sender(postback, timeout=0.2)
     with case.apply(postback):
-        for number in range(3):
-            send(sender, {"id": number})
+        for value in values:
+            send(sender, {"id": value})
 
 
 def verdict(check):
@@ -158,3 +162,33 @@ def test_wrong_arguments(arguments):
     (name,) = arguments
     with pytest.raises(ConfigurationError, match=f"fault_matrix\\({name}="):
         fault_matrix(**arguments)
+
+
+def test_a_column_that_holds_a_list(tdpostback):
+    case = CASES["status-503"]
+    deliver_values(send_until_answered, tdpostback, case, [[1, 2], {"a": 1}, "x"])
+
+    case.assert_at_least_once(tdpostback, *TABLE, [[1, 2], {"a": 1}, "x"])
+    case.assert_at_most_once(tdpostback, *TABLE)
+    said = verdict(lambda: case.assert_at_least_once(tdpostback, *TABLE, [[1, 2], [3]]))
+    assert "no record with id in [[3]]" in said
+
+
+def test_a_list_that_is_stored_twice(tdpostback):
+    case = CASES["reset-before-answer"]
+    deliver_values(send_until_200_without_reading, tdpostback, case, [[1, 2], {"a": 1}])
+
+    said = verdict(lambda: case.assert_at_most_once(tdpostback, *TABLE))
+
+    assert "stored again, id in [[1, 2], {'a': 1}]" in said
+
+
+@pytest.mark.parametrize("name", ["status-503", "drop"])
+def test_values_are_those_of_the_record(make_tdpostback, name):
+    postback = make_tdpostback(value_types="string")
+    deliver(send_until_answered, postback, CASES[name])
+
+    CASES[name].assert_at_least_once(postback, *TABLE, ["0", "1", "2"])
+    CASES[name].assert_at_most_once(postback, *TABLE)
+    said = verdict(lambda: CASES[name].assert_at_least_once(postback, *TABLE, [1]))
+    assert "no record with id in [1]" in said
