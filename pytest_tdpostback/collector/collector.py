@@ -326,12 +326,12 @@ class Collector:
     def _answer(
         self, head: Head, plan: Plan, refusal: Refusal | None, seq: int, now: float
     ) -> Answer:
-        date = answers.http_date(int(now))
+        second = int(now)
         if refusal is not None:
-            return plan.refused(refusal, date, explain=self.settings.explain)
+            return plan.refused(refusal, second, explain=self.settings.explain)
         if plan.straight or not plan.verdict.from_url:
-            return plan.accepted(date)
-        visitor = self.visitor(head, seq)
+            return plan.accepted(second)
+        date, visitor = answers.http_date(second), self.visitor(head, seq)
         return answers.from_url(plan.verdict, head, date, origin=plan.origin, visitor=visitor)
 
     def _preflight(self, head: Head, plan: Plan, now: float) -> Answer:

@@ -32,7 +32,7 @@ _JUDGED = frozenset(
 class Plan:
     """The verdict on a head, and what follows from it."""
 
-    __slots__ = ("_accepted", "_date", "head", "limit", "origin", "route", "straight", "verdict")
+    __slots__ = ("_accepted", "_second", "head", "limit", "origin", "route", "straight", "verdict")
 
     def __init__(self, head: Head, settings: Settings) -> None:
         """Judges `head`, which holds the fields that matter."""
@@ -45,20 +45,21 @@ class Plan:
             self.verdict.from_url or self.verdict.unfit or self.verdict.profile.refuses_unknown_keys
         )
         """Whether nothing but a JSON body within `limit` is left to be judged."""
-        self._date = ""
+        self._second = -1
         self._accepted: Answer
 
-    def accepted(self, date: str) -> Answer:
-        """W1: the answer to an event with a JSON body; made once a second."""
-        if date is not self._date:
+    def accepted(self, second: int) -> Answer:
+        """W1: the answer to an event with a JSON body; made once a second (of UNIX time)."""
+        if second != self._second:
+            date = answers.http_date(second)
             self._accepted = answers.ok(self.verdict.profile, date, origin=self.origin)
-            self._date = date
+            self._second = second
         return self._accepted
 
-    def refused(self, refusal: Refusal, date: str, *, explain: bool) -> Answer:
+    def refused(self, refusal: Refusal, second: int, *, explain: bool) -> Answer:
         """W2: the answer to a refused request."""
-        profile, origin = self.verdict.profile, self.origin
-        return answers.refused(refusal, profile, date, origin=origin, explain=explain)
+        profile, date = self.verdict.profile, answers.http_date(second)
+        return answers.refused(refusal, profile, date, origin=self.origin, explain=explain)
 
 
 class Plans:
