@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tdpostback.conformance.catalogue import checks
-from pytest_tdpostback.conformance.target import JSON, MARK, Target
+from pytest_tdpostback.conformance.target import JSON, MARK, WRONG_KEY, Target
 
 if TYPE_CHECKING:
     from pytest_tdpostback.conformance.inspection import Inspection
@@ -103,19 +103,22 @@ def test_last_of_duplicate_keys_counts(target: Target, inspection: Inspection) -
 
 
 @checks("B6", profiles=("v2-2.0.0",))
-def test_largest_body_is_accepted(target: Target) -> None:
+def test_largest_body_is_accepted(target: Target, inspection: Inspection) -> None:
     body = target.body(filler="")
     body = body.replace(b'""', b'"' + (V2_LIMIT - len(body)) * b"x" + b'"')
     assert len(body) == V2_LIMIT
     assert target.post(body=body).status == 200
+    assert inspection.event()["state"] == "ingested"
 
 
+# With the right key, a service without a limit would store it.
 @checks("B6", profiles=("v2-2.0.0",))
 def test_larger_body_is_refused(target: Target) -> None:
     body = target.body(filler="")
     body = body.replace(b'""', b'"' + (V2_LIMIT + 1 - len(body)) * b"x" + b'"')
     with target.connect() as connection:
-        fields = [*typed(target, JSON), ("Content-Length", str(len(body)))]
+        fields = [("Content-Type", JSON), ("X-TD-Write-Key", WRONG_KEY)]
+        fields.append(("Content-Length", str(len(body))))
         target.begin(connection, "POST", headers=fields)
         if not connection.answers_within(PATIENCE):
             connection.write(body)

@@ -12,9 +12,11 @@ import werkzeug.serving
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.conformance.catalogue import INSPECTED, status_of
+from pytest_tdpostback.protocol import judge
 from pytest_tdpostback.protocol.profiles import profiles
 from pytest_tdpostback.protocol.rules import rules
 from pytest_tdpostback.testing.inspection import inspected
+from tests.conformance.mutants import function
 from tests.conformance.running import KEY, run_checks
 
 PACKAGE = ("--pyargs", "pytest_tdpostback.conformance")
@@ -97,15 +99,30 @@ def test_as_wsgi_behind_another_server(profile: str, make) -> None:
     assert outcome.rules("passed") >= rules_in(profile) - OF_THE_CONNECTION
 
 
-def test_run_sends_small_marked_events_to_one_table_and_nothing_else() -> None:
-    with serving("openapi-1.0.0", inspection=False) as server:
-        run_checks(server.url, "openapi-1.0.0")
+@each_profile
+def test_run_sends_small_marked_events_to_one_table_and_nothing_else(profile: str) -> None:
+    with serving(profile, inspection=False) as server:
+        run_checks(server.url, profile)
         events = server.postback.events
         rows = server.postback.records()
         assert 0 < len(events) < 120
         assert {(row.database, row.table) for row in rows} == {("tdpostback_conformance", "checks")}
         assert len({row["td_conformance"] for row in rows}) == 1
         assert max(len(event.request.body) for event in events) < 5_000
+
+
+@each_profile
+def test_service_that_takes_any_route_stores_in_one_table_alone(profile: str, monkeypatch) -> None:
+    def elsewhere(route, head):
+        database, table, refusal = route(head)
+        return ("elsewhere", "else", None) if refusal else (database, table, None)
+
+    function(judge._route, elsewhere)(monkeypatch)
+    with serving(profile, inspection=False) as server:
+        outcome = run_checks(server.url, profile)
+        rows = server.postback.records()
+    assert outcome.rules("failed") == {"R2", "R3"}
+    assert {(row.database, row.table) for row in rows} == {("tdpostback_conformance", "checks")}
 
 
 def run_package(pytester, *options):
