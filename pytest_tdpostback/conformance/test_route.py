@@ -105,6 +105,13 @@ def test_preflight_allows_what_it_asks_for(target: Target) -> None:
 
 
 @checks("R5")
+def test_preflight_allows_credentials(target: Target) -> None:
+    reply = target.send("OPTIONS", headers=[ORIGIN, ("Access-Control-Request-Method", "POST")])
+    assert reply.header("Access-Control-Allow-Origin") == ORIGIN[1]
+    assert reply.header("Access-Control-Allow-Credentials") == "true"
+
+
+@checks("R5")
 def test_preflight_is_no_event(target: Target, inspection: Inspection) -> None:
     target.send("OPTIONS", headers=[ORIGIN])
     assert inspection.events() == []
@@ -117,6 +124,12 @@ def test_answer_to_a_page_is_readable_by_it(target: Target, *, key: bool, status
     fields += [("X-TD-Write-Key", target.key)] if key else []
     reply = target.post(headers=fields)
     assert reply.status == status
+    assert reply.header("Access-Control-Allow-Origin") in ("*", ORIGIN[1])
+
+
+@checks("R5", profiles=("openapi-1.0.0", "article-2015"))
+def test_pixel_is_readable_by_a_page(target: Target) -> None:
+    reply = target.pixel(("td_format", "pixel"), headers=[ORIGIN])
     assert reply.header("Access-Control-Allow-Origin") in ("*", ORIGIN[1])
 
 

@@ -118,7 +118,7 @@ def preflight(head: Head, profile: Profile, date: str) -> Answer:
     asked = head.headers.get("access-control-request-headers")
     headers = [
         ("Date", date),
-        ("Access-Control-Allow-Origin", head.headers.get("origin", "*")),
+        *_for_page(head.headers.get("origin", "*")),
         ("Access-Control-Allow-Methods", ", ".join(profile.methods)),
         ("Access-Control-Allow-Headers", asked or "Content-Type, X-TD-Write-Key"),
         ("Access-Control-Max-Age", "600"),
@@ -174,5 +174,12 @@ def _shaped(
     headers.append(("Content-Length", str(len(body))))
     headers.extend(extra)
     if origin is not None:
-        headers += [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+        headers += [*_for_page(origin), ("Vary", "Origin")]
     return Answer(status, tuple(headers), body)
+
+
+def _for_page(origin: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Allow-Credentials", "true"),
+    )

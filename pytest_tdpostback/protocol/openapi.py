@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .profiles import Profile
 
 Document = dict[str, Any]
+_FOR_PAGE = ("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials")
 
 
 def openapi(profile: Profile) -> Document:
@@ -169,14 +170,14 @@ def _redirect(profile: Profile) -> Document:
 
 
 def _common_headers(profile: Profile) -> Document:
-    names = ["Date", "Content-Length", "Connection", "Access-Control-Allow-Origin"]
+    names = ["Date", "Content-Length", "Connection", *_FOR_PAGE]
     if profile.strict_transport_security:
         names.append("Strict-Transport-Security")
     return {name: _header(name) for name in names}
 
 
 def _preflight_headers() -> Document:
-    kinds = ("Origin", "Methods", "Headers")
+    kinds = ("Origin", "Credentials", "Methods", "Headers")
     return {
         f"Access-Control-Allow-{kind}": {"required": True, "schema": {"type": "string"}}
         for kind in kinds
@@ -192,7 +193,7 @@ def _headers(profile: Profile) -> Document:
             "description": cited("W3"),
             "schema": text | {"enum": ["keep-alive", "close"]},
         },
-        "Access-Control-Allow-Origin": {"description": cited("R5"), "schema": text},
+        **{name: {"description": cited("R5"), "schema": text} for name in _FOR_PAGE},
         "Allow": {"required": True, "schema": {"const": ", ".join(profile.methods)}},
     }
     if profile.strict_transport_security:

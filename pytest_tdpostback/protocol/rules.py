@@ -251,11 +251,13 @@ _ROUTE = [
     ),
     Rule(
         "R5",
-        "`OPTIONS` on the event route answers a CORS preflight with 204, allowing the origin, the "
-        "methods and the headers asked for, and is not an event. The answer to any other request "
-        "that has an `Origin` header carries `Access-Control-Allow-Origin`.",
+        "`OPTIONS` on the event route answers a CORS preflight with 204, allowing the origin, "
+        "credentials, the methods and the headers asked for, and is not an event. The answer to "
+        "any other request that has an `Origin` header carries `Access-Control-Allow-Origin` and "
+        "`Access-Control-Allow-Credentials`.",
         Basis.INFERRED,
-        "Browsers cannot send an event with a header of its own unless both are there.",
+        "Browsers cannot send an event with a header of its own unless both are there, and no "
+        "beacon of `application/json` without leave for credentials, which beacons always send.",
         status=204,
     ),
     Rule(

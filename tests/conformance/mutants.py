@@ -286,6 +286,16 @@ MUTANTS = [
         answers(answer.ok, without("Access-Control-Allow-Origin")),
     ),
     Mutant(
+        "R5",
+        "a page may not read a pixel",
+        answers(answer.from_url, without("Access-Control-Allow-Origin")),
+    ),
+    Mutant(
+        "R5",
+        "a page may not send credentials",
+        answers(answer.preflight, without("Access-Control-Allow-Credentials")),
+    ),
+    Mutant(
         "R6",
         "an unknown path is a bad request",
         judged(

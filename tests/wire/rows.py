@@ -28,6 +28,12 @@ PIXEL = f"{PATH}?td_format=pixel&{KEYED}"
 ROW = stored({"a": 1})
 V2_LIMIT = 1_048_064
 DAY = 86_400
+ORIGIN = "Origin: https://a.example"
+FOR_A_PAGE: dict[str, str | None] = {
+    "Access-Control-Allow-Origin": "https://a.example",
+    "Access-Control-Allow-Credentials": "true",
+    "Vary": "Origin",
+}
 
 _R2, _R4, _R6 = refused(400, "R2"), refused(405, "R4"), refused(404, "R6")
 _A4, _A5, _A6, _A7, _A10 = (
@@ -100,11 +106,34 @@ ROUTE = [
     ),
     case(
         "R5-refusal-for-a-browser",
-        post("[]", "Origin: https://a.example"),
+        post("[]", ORIGIN),
         _B3,
-        answer={"Access-Control-Allow-Origin": "https://a.example"},
+        answer=FOR_A_PAGE,
     ),
-    case("R5-no-origin", post(), ROW, answer={"Access-Control-Allow-Origin": None}),
+    case("R5-no-origin", post(), ROW, answer=dict.fromkeys(FOR_A_PAGE)),
+    case(
+        "R5-no-origin-of-a-pixel",
+        get(f"{PIXEL}&a=1"),
+        stored({"a": "1"}),
+        v2=_R4,
+        answer=dict.fromkeys(FOR_A_PAGE),
+    ),
+    _pixel("R5-pixel", "&a=1", stored({"a": "1"}), ORIGIN, answer=FOR_A_PAGE),
+    _pixel("R5-redirect", "&td_redirect=x", stored({}).answered(302), ORIGIN, answer=FOR_A_PAGE),
+    case(
+        "R5-deprecated-get",
+        get(f"{PATH}?{KEYED}&a=1", ORIGIN),
+        stored({"a": "1"}, "P6"),
+        v2=_R4,
+        answer=FOR_A_PAGE,
+    ),
+    case(
+        "R5-empty-post",
+        post(b"", ORIGIN, content_type=None, target=f"{PATH}?a=1"),
+        stored({"a": "1"}, "B9"),
+        v2=_B1,
+        answer=FOR_A_PAGE,
+    ),
     _path("R6-root", "/", _R6),
     _path("R6-js", "/js/v3/event/test_db/test_tbl", _R6),
     _path("R6-database-table", "/test_db/test_tbl", _R6),

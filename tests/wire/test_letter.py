@@ -89,6 +89,7 @@ class TestEveryProfile:
             "204 No Content",
             f"Date: {DATE}",
             "Access-Control-Allow-Origin: https://shop.example",
+            "Access-Control-Allow-Credentials: true",
             f"Access-Control-Allow-Methods: {methods}",
             "Access-Control-Allow-Headers: content-type,x-td-write-key",
             "Access-Control-Max-Age: 600",
@@ -100,7 +101,11 @@ class TestEveryProfile:
 
 def test_for_a_browser(doubles):
     """[R5] a real answer names the origin."""
-    extra = ("Access-Control-Allow-Origin: https://a.example", "Vary: Origin")
+    extra = (
+        "Access-Control-Allow-Origin: https://a.example",
+        "Access-Control-Allow-Credentials: true",
+        "Vary: Origin",
+    )
     answer = exchange(doubles(OPENAPI), post(b'{"a":1}', "Origin: https://a.example"))
     assert answer == wire("200 OK", *usual(OPENAPI, *extra))
 

@@ -150,3 +150,24 @@ def test_chromium_beacon(postback, browse):
         refused = postback.wait_for(lambda event: event.status == 400, timeout=DEADLINE)
     assert [finding.rule for finding in record.event.findings] == ["B9"]
     assert refused.rule == "B1"
+
+
+def test_chromium_with_credentials(postback, browse):
+    """[R5] a beacon of JSON always sends credentials, and a page may have them sent."""
+    url = postback.event_url("test_db", "test_tbl")
+    keyed = postback.event_url("test_db", "test_tbl", td_write_key=postback.write_key)
+    key = {"Content-Type": "application/json", "X-TD-Write-Key": str(postback.write_key)}
+    page = f"""
+        <!doctype html><script>
+        const json = new Blob(['{{"by":"beacon"}}'], {{type: "application/json"}});
+        navigator.sendBeacon("{keyed}", json);
+        fetch("{url}", {{method: "POST", headers: {key}, body: "{{}}", credentials: "include"}})
+            .then((answer) => answer.text())
+            .then((body) => fetch("{url}", {{
+                method: "POST", headers: {key}, body: JSON.stringify({{by: "page", read: body}}),
+            }}));
+        </script>
+    """
+    with browse(page):
+        postback.assert_ingested("test_db", "test_tbl", by="beacon", timeout=DEADLINE)
+        postback.assert_ingested("test_db", "test_tbl", by="page", read="{}", timeout=DEADLINE)
