@@ -81,11 +81,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; a wrong option or ini value is a usage error."""
     from dataclasses import fields
 
+    from .conformance.options import refuse_workers
     from .protocol.settings import Settings
 
     names = ", ".join(f"{row.name}=..." for row in fields(Settings))
     config.addinivalue_line("markers", f"{MARKER}({names}): settings of this test's double")
     try:
+        refuse_workers(config)
         config.stash[_run] = Run(_configured(config))
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import pytest_tdpostback
 from pytest_tdpostback.conformance.catalogue import check_of
 from pytest_tdpostback.conformance.inspection import Inspection
 from pytest_tdpostback.conformance.target import MOST_REQUESTS, Target
+from pytest_tdpostback.protocol.judge import NAME
 from pytest_tdpostback.protocol.profiles import DEFAULT, for_host, profiles
 from pytest_tdpostback.protocol.rules import rules
 from pytest_tdpostback.protocol.secrets import WriteKey
@@ -103,14 +105,18 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     run = uuid.uuid4().hex
     url, key = option("--tdpostback-target"), option("--tdpostback-key")
     if url:
-        yield Target(url.rstrip("/"), WriteKey(key), *place, profile, run)
+        named = Target(url.rstrip("/"), WriteKey(key), *place, profile, run)
+        _refuse_unreachable(named)
+        yield named
         return
     server = pytest_tdpostback.PostbackServer(
         profile=profile, write_keys=[OWN_KEY], inspection=True, on_auth_failure="ignore"
     )
     with server:
         yield Target(server.url, WriteKey(OWN_KEY), *place, profile, run)
-        server.check()
+        with warnings.catch_warnings():  # of the findings that checks provoke
+            warnings.simplefilter("ignore", pytest_tdpostback.PostbackWarning)
+            server.check()
 
 
 @pytest.fixture(scope="session")
@@ -145,6 +151,17 @@ def _refuse_misfits(config: pytest.Config) -> None:
         raise pytest.UsageError(message)
     if url and not (urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname):
         raise pytest.UsageError(f"--tdpostback-target {url!r}: give http://host or https://host")
+    for option in ("--tdpostback-database", "--tdpostback-table"):
+        name = config.getoption(option)
+        if not NAME.match(name):
+            raise pytest.UsageError(f"{option} {name!r}: give ASCII letters, digits and _")
+
+
+def _refuse_unreachable(target: Target) -> None:
+    try:
+        target.connect().close()
+    except OSError as error:
+        pytest.exit(f"cannot reach {target.url}: {error}", pytest.ExitCode.USAGE_ERROR)
 
 
 def _profile(config: pytest.Config) -> Profile:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigurationError
+
 if TYPE_CHECKING:
+    import pytest
     from _pytest.config.argparsing import OptionGroup
 
 DATABASE, TABLE = "tdpostback_conformance", "checks"
@@ -34,3 +37,10 @@ def add_options(group: OptionGroup) -> None:
         default=TABLE,
         help="contract check: table that takes its events (default: %(default)s)",
     )
+
+
+def refuse_workers(config: pytest.Config) -> None:
+    """Raise `ConfigurationError` where workers of xdist would disturb each other at one target."""
+    if config.getoption("--tdpostback-target") and config.getoption("dist", "no") != "no":
+        message = "--tdpostback-target: the checks of one target cannot run side by side; "
+        raise ConfigurationError(message + "leave -n out")

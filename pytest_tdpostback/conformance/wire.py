@@ -105,6 +105,11 @@ class Connection:
         except TimeoutError:
             return False
 
+    def close(self) -> None:
+        """End it."""
+        self._file.close()
+        self._socket.close()
+
     def __enter__(self) -> Connection:
         return self
 
@@ -114,8 +119,7 @@ class Connection:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        self._socket.close()
+        self.close()
 
     def _head(self) -> tuple[int, Fields]:
         line = self._file.readline(65_537)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import wsgiref.simple_server
 import xml.etree.ElementTree as ET
@@ -181,18 +182,40 @@ def test_junit_report_names_the_rules(pytester) -> None:
     assert seen.keys() == {("A6", ""), ("A6", "not observable"), ("T1", "not observable")}
 
 
+NAMED = ["--tdpostback-target=http://localhost", "--tdpostback-key=1/a"]
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         (["--tdpostback-target=http://localhost"], "give --tdpostback-target and --tdpostback-key"),
         (["--tdpostback-key=1/a"], "give --tdpostback-target and --tdpostback-key"),
         (["--tdpostback-key=1/a", "--tdpostback-target=here"], "'here': give http://host"),
+        (["--tdpostback-database=a-b"], "--tdpostback-database 'a-b': give ASCII letters, digits"),
+        (["--tdpostback-table="], "--tdpostback-table '': give ASCII letters, digits and _"),
+        ([*NAMED, "-n2"], "the checks of one target cannot run side by side; leave -n out"),
     ],
 )
 def test_options_that_do_not_fit_are_usage_errors(pytester, options, text) -> None:
     result = run_package(pytester, *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: *{text}*"])
+
+
+def test_target_that_cannot_be_reached_ends_the_run_at_once(pytester) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    result = run_package(pytester, f"--tdpostback-target={url}", "--tdpostback-key=1/a")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines([f"*cannot reach {url}: *"])
+    assert "ConnectionRefusedError" not in result.stdout.str()
+
+
+def test_findings_that_checks_provoke_are_no_warnings(pytester) -> None:
+    pytester.makeini("[pytest]\nfilterwarnings =\n    error::pytest_tdpostback.PostbackWarning\n")
+    result = run_package(pytester, "-kR3 or B10")
+    assert result.ret == pytest.ExitCode.OK
+    assert "warnings" not in result.parseoutcomes()
 
 
 def test_known_host_speaks_its_profile(pytester) -> None:
