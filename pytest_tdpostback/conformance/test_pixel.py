@@ -147,7 +147,16 @@ def test_body_of_a_ping_is_no_record(
     assert (record["a"], "b" in record) == ("1", False)
 
 
-@checks("P9")
+@checks("P9", profiles=("openapi-1.0.0", "article-2015"))
 def test_last_of_repeated_parameters_counts(target: Target, inspection: Inspection) -> None:
     target.pixel(PIXEL, ("a", "1"), ("a", "2"))
+    assert inspection.finding("P9")["record"]["a"] == "2"
+
+
+@checks("P9")
+def test_last_of_repeated_parameters_beside_a_body_counts(
+    target: Target, inspection: Inspection
+) -> None:
+    inspection.configure(url_parameters="store")
+    target.post(query="a=1&a=2")
     assert inspection.finding("P9")["record"]["a"] == "2"

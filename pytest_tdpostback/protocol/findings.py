@@ -117,11 +117,10 @@ def _body(request: PostbackRequest, settings: Settings) -> Iterator[Finding]:
 
 
 def _repeated(request: PostbackRequest, verdict: Verdict, settings: Settings) -> Iterator[Finding]:
-    if not verdict.profile.url_interface:
-        return
-    all_count = verdict.from_url or settings.url_parameters == "store"
+    key_counts = verdict.profile.url_interface
+    others_count = verdict.from_url or settings.url_parameters == "store"
     for name, times in Counter(name for name, _ in request.head.parameters).items():
-        if times > 1 and (all_count or name == "td_write_key"):
+        if times > 1 and (key_counts if name == "td_write_key" else others_count):
             message = f"URL parameter {name} was sent {times} times; the last one counts"
             yield Finding("P9", message, name)
 

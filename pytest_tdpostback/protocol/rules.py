@@ -711,7 +711,7 @@ _TRACKING_PIXEL = [
         "P9",
         "Of a repeated URL parameter the last one counts, and the event carries a finding.",
         Basis.INFERRED,
-        profiles=_NOT_V2,
+        "In `v2-2.0.0` no parameter counts unless `url_parameters` is `store` (B10).",
     ),
 ]
 

@@ -66,6 +66,12 @@ def test_stored_parameters():
     assert found(postback, target=f"{PATH}?{query}") == expected
 
 
+def test_stored_parameters_without_a_pixel():
+    """[P9] in v2 too, where keys in the URL do not count."""
+    postback = double(profile="v2-2.0.0", url_parameters="store")
+    assert found(postback, target=f"{PATH}?b=2&b=3&td_write_key=1&td_write_key=2") == [("P9", "b")]
+
+
 def test_none_of_a_refused_event():
     """[B3] what is refused has a rule and a reason instead."""
     assert found(double(), body=b"[]", target=f"{PATH}/?a=1") == []

@@ -624,7 +624,6 @@ TRACKING_PIXEL = [
         "P9-beside-a-body",
         post(target=f"{PATH}?b=1&b=2"),
         stored({"b": "2", "a": 1}, "P9"),
-        v2=stored({"b": "2", "a": 1}),
         url_parameters="store",
     ),
 ]
