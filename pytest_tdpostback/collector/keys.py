@@ -103,7 +103,9 @@ class WriteKeys:
             return scope.fault(database, table)
         if key in self._revoked:
             return "was revoked"
-        return "" if self._any else "is unknown"
+        if self._any:
+            return ""
+        return "is unknown" if _well_formed(key) else "is not account/secret"
 
     def __contains__(self, key: object) -> bool:
         return key in self._scopes

@@ -150,8 +150,7 @@ def _key(profile: Profile, head: Head, settings: Settings) -> tuple[str, str, Re
     """The key that decides and the rule it fails by, or why there is none."""
     key, rule = _sent_key(profile, head)
     if not key:
-        place = "the X-TD-Write-Key header" if profile.url_interface else "a TD1 key"
-        return key, rule, Refusal(403, "A4", f"no write key: {place} is {rule}")
+        return key, rule, Refusal(403, "A4", f"no write key: {rule}")
     if rule == "A5" and not KEY_SHAPE.match(key):
         rule = "A7"
         if settings.malformed_key == "refuse":
@@ -166,15 +165,22 @@ def _sent_key(profile: Profile, head: Head) -> tuple[str, str]:
     if profile.td1_authorization and "Authorization" in headers:
         scheme, _, credentials = headers["Authorization"].partition(" ")
         if scheme.lower() == "td1":
-            return credentials.strip(), "A5" if credentials.strip() else "empty"
+            key = credentials.strip()
+            return key, "A5" if key else "the Authorization header holds none"
         if "X-TD-Write-Key" in headers and scheme:
             return headers["Authorization"], "A10"
-        return "", "missing beside an Authorization of another scheme" if scheme else "empty"
+        return "", _nowhere(profile) if scheme else "the Authorization header holds none"
     if "X-TD-Write-Key" in headers:
         key = str(headers["X-TD-Write-Key"])
-        return key, "A5" if key else "empty"
+        return key, "A5" if key else "the X-TD-Write-Key header is empty"
     key = head.last_parameters.get("td_write_key", "") if profile.url_interface else ""
-    return key, "A5" if key else "missing"
+    return key, "A5" if key else _nowhere(profile)
+
+
+def _nowhere(profile: Profile) -> str:
+    td1, url = "an Authorization of the scheme TD1", "the URL parameter td_write_key"
+    other = td1 if profile.td1_authorization else url
+    return f"neither the X-TD-Write-Key header nor {other} holds one"
 
 
 def _kind(profile: Profile, head: Head) -> Kind:

@@ -79,6 +79,39 @@ def test_revoked_while_pending():
     assert (event.state, event.rule, event.record) == ("rejected", "A5", None)
 
 
+KEYED = ("X-TD-Write-Key", KEY)
+URL = "neither the X-TD-Write-Key header nor the URL parameter td_write_key holds one"
+TD1 = "neither the X-TD-Write-Key header nor an Authorization of the scheme TD1 holds one"
+
+
+@pytest.mark.parametrize(
+    ("profile", "fields", "reason"),
+    [
+        ("openapi-1.0.0", [], URL),
+        ("openapi-1.0.0", [("Authorization", f"TD1 {KEY}")], URL),
+        ("openapi-1.0.0", [("X-TD-Write-Key", "")], "the X-TD-Write-Key header is empty"),
+        ("v2-2.0.0", [], TD1),
+        ("v2-2.0.0", [("Authorization", "Basic YTpi")], TD1),
+        ("v2-2.0.0", [("X-TD-Write-Key", "")], "the X-TD-Write-Key header is empty"),
+        ("v2-2.0.0", [("Authorization", "TD1"), KEYED], "the Authorization header holds none"),
+        ("v2-2.0.0", [("Authorization", ""), KEYED], "the Authorization header holds none"),
+    ],
+)
+def test_reason_where_there_is_no_key(profile, fields, reason):
+    """[A4] it names each place that could have held one."""
+    event = send(double(profile=profile), headers=[("Content-Type", "application/json"), *fields])
+    assert (event.rule, event.reason) == ("A4", f"no write key: {reason}")
+
+
+@pytest.mark.parametrize(("profile", "rule"), [("openapi-1.0.0", "A7"), ("article-2015", "A6")])
+def test_reason_of_a_malformed_key(profile, rule):
+    postback = double(profile=profile)
+    headers = (("Content-Type", "application/json"), ("X-TD-Write-Key", "foobar"))
+    event = send(postback, headers=headers)
+    postback.settle()
+    assert (event.rule, event.reason) == (rule, "write key foo… is not account/secret")
+
+
 def test_never_added():
     with pytest.raises(ConfigurationError, match="never added") as error:
         double().keys.revoke("777/secret-of-somebody")

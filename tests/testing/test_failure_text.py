@@ -49,7 +49,8 @@ def test_refused_without_a_key(tdpostback, told, send):
         ),
         (
             "  #1 POST shop.orders: 403, refused, "
-            "A4: no write key: the X-TD-Write-Key header is missing"
+            "A4: no write key: neither the X-TD-Write-Key header "
+            "nor the URL parameter td_write_key holds one"
         ),
         "  sent: {'id': 7}",
     ]
