@@ -216,6 +216,9 @@ def main() -> None:
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else FULL
     parts = {"throughput": throughput, "scale": scale, "costs": costs}
+    unknown = [name for name in arguments.part if name not in parts]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is no part; give {', '.join(parts)}")
     python = f"{platform.python_implementation()} {platform.python_version()}"
     tool = "wrk" if load.WRK else "Python, which may be slower than what it measures"
     print(f"{python}, {platform.system()}, {os.cpu_count()} cores; load by {tool}.")

@@ -37,6 +37,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_RUN = {
     "pip install ": "what it installs is what is being tested",
+    ".venv/bin/pip install ": "likewise",
+    ".venv/bin/pytest ": "the tests of the page run one by one",
     "python3 -m venv ": "the tests of the wheel run the first such command, CI the second",
     "pytest --pyargs pytest_tdpostback.conformance --tdpostback-target https://": "needs a key",
 }
