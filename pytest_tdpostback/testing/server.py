@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 class PostbackServer(CollectorServer):
     """A double of the Postback API on a port of its own, for programs and other test runners.
 
-    A `pytest_httpserver.HTTPServerBase`: start it, stop it, or use it as a context manager.
+    A `pytest_httpserver.HTTPServerBase`: start it, `check` it and stop it, or use it as a context
+    manager, which in the end warns of what nobody checked.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class PostbackServer(CollectorServer):
         `inspection` also answers questions about the double itself, below `/.tdpostback/`;
         `settings` are those of the fixtures. Raises `ConfigurationError` for what is not valid.
         """
+        __tracebackhide__ = True
         chosen = Settings().changed({"profile": profile, **settings}, "PostbackServer")
         if chosen.tls and ssl_context is None:
             ssl_context = server_context(own_names(host))
@@ -109,13 +111,20 @@ class PostbackServer(CollectorServer):
     ) -> None:
         """Stop; warn of what `check` would have raised, unless an error is on its way."""
         super().__exit__(kind, error, traceback)
-        failures = self.postback._unexpected()
-        if error is None and failures:
-            warnings.warn(text.unchecked(failures), PostbackWarning, stacklevel=2)
+        if error is None:
+            try:
+                self._check_outcomes()
+            except Exception as unseen:  # noqa: BLE001 - whatever it is, it is told
+                warnings.warn(text.unchecked(unseen), PostbackWarning, stacklevel=2)
 
     def check(self) -> None:
         """Raise what a test would have failed with, and errors of `dispatch`; warn of findings."""
-        super().check()
-        self.postback.check()
+        __tracebackhide__ = True
+        self._check_outcomes()
         for event, finding in self._findings:
             warnings.warn(text.found(event, finding), PostbackWarning, stacklevel=2)
+
+    def _check_outcomes(self) -> None:
+        __tracebackhide__ = True
+        super().check()
+        self.postback.check()

@@ -10,13 +10,17 @@ import requests
 from pytest_tdpostback import PostbackServer, PostbackWarning, SettleTimeout, UnexpectedAuthFailure
 
 
-def lose_one(server):
+def send(server, key="12345/abcdef"):
     requests.post(
         server.postback.event_url("shop", "orders"),
         json={"id": 7},
-        headers={"X-TD-Write-Key": "12345/abcdef"},
+        headers={"X-TD-Write-Key": key},
         timeout=10,
     )
+
+
+def lose_one(server):
+    send(server)
     server.postback.settle()
 
 
@@ -35,6 +39,34 @@ def test_a_loss_that_nobody_looked_at_is_a_warning():
         PostbackServer() as server,
     ):
         lose_one(server)
+
+
+def test_a_loss_that_was_still_pending_is_a_warning():
+    with (
+        pytest.warns(PostbackWarning, match="UnexpectedAuthFailure: 1 event was answered 200"),
+        PostbackServer(validation_delay=0.2) as server,
+    ):
+        send(server)
+
+
+def test_what_is_pending_for_longer_is_a_warning():
+    with (
+        pytest.warns(PostbackWarning, match="SettleTimeout: 1 event is still pending"),
+        PostbackServer(validation_delay=3600) as server,
+    ):
+        send(server, server.write_key)
+
+
+def test_an_error_while_serving_is_a_warning():
+    class Broken(PostbackServer):
+        def dispatch(self, _):
+            raise ZeroDivisionError("no answer today")
+
+    with (
+        pytest.warns(PostbackWarning, match="ZeroDivisionError: no answer today"),
+        Broken() as server,
+    ):
+        requests.options(server.postback.event_url("shop", "orders"), timeout=10)
 
 
 def test_an_expected_loss_is_none():
