@@ -6,6 +6,9 @@ import time
 
 from ..errors import ConfigurationError
 
+LAST = 253_402_300_799
+"""The last second of the year 9999, and so the last that a `Date` header can say."""
+
 
 class Clock:
     """Time as the double sees it, in UNIX seconds: `received_at`, `Date`, the window of T3.
@@ -25,22 +28,23 @@ class Clock:
     def freeze(self, at: float | None = None) -> None:
         """Stop the clock `at` UNIX seconds; `None` (the default) stops it where it is.
 
-        Raises `ConfigurationError` where `at` is no number of seconds.
+        Raises `ConfigurationError` where `at` is no moment of the years 1970 to 9999.
         """
         __tracebackhide__ = True
-        self._frozen = self.now() if at is None else _seconds("freeze", at)
+        self._frozen = self.now() if at is None else _moment("freeze", at)
 
     def advance(self, seconds: float) -> None:
         """Move the clock by `seconds`, frozen or running; negative moves it back.
 
-        Raises `ConfigurationError` where `seconds` is no number.
+        Raises `ConfigurationError` where `seconds` is no number, or leads out of the years 1970 to
+        9999.
         """
         __tracebackhide__ = True
-        step = _seconds("advance", seconds)
+        moment = _moment("advance", seconds, self.now())
         if self._frozen is None:
-            self._offset += step
+            self._offset += float(seconds)
         else:
-            self._frozen += step
+            self._frozen = moment
 
     def reset(self) -> None:
         """Back to real time."""
@@ -48,10 +52,15 @@ class Clock:
         self._offset = 0.0
 
 
-def _seconds(name: str, value: float) -> float:
+def _moment(name: str, value: float, start: float = 0.0) -> float:
+    """The moment `value` seconds after `start`."""
     __tracebackhide__ = True
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        moment = start + float(value)
+    except (OverflowError, TypeError, ValueError):
         message = f"clock.{name}({value!r}): give a number of seconds"
         raise ConfigurationError(message) from None
+    if not 0 <= moment <= LAST:  # also where it is no number
+        message = f"clock.{name}({value!r}): the clock knows the years 1970 to 9999 only"
+        raise ConfigurationError(message)
+    return moment

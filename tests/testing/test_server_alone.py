@@ -7,7 +7,13 @@ import warnings
 import pytest
 import requests
 
-from pytest_tdpostback import PostbackServer, PostbackWarning, SettleTimeout, UnexpectedAuthFailure
+from pytest_tdpostback import (
+    ConfigurationError,
+    PostbackServer,
+    PostbackWarning,
+    SettleTimeout,
+    UnexpectedAuthFailure,
+)
 
 
 def send(server, key="12345/abcdef"):
@@ -105,6 +111,23 @@ def test_what_cannot_settle_is_named_at_once():
         ):
             server.check()
         server.postback.clear()
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), 1e30, 10**400, -1e10, 3e11, "now"])
+def test_a_clock_knows_no_other_time_than_an_answer_can_say(odd):
+    with PostbackServer() as server:
+        clock = server.postback.clock
+        with pytest.raises(ConfigurationError, match=r"clock.freeze\(.*1970 to 9999|seconds"):
+            clock.freeze(odd)
+        with pytest.raises(ConfigurationError, match=r"clock.advance\(.*1970 to 9999|seconds"):
+            clock.advance(odd)
+        clock.freeze(253_402_300_799)
+        with pytest.raises(ConfigurationError, match="1970 to 9999"):
+            clock.advance(1)
+        clock.advance(-1)
+        send(server, server.write_key)
+        record = server.postback.assert_ingested("shop", "orders", id=7)
+        assert record["time"] == "253402300798"
 
 
 def test_a_url_with_a_key_is_shown_without_it():
