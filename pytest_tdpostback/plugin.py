@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -208,7 +209,8 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         text: str = _section_of(item)
-        shown: Any = report.longrepr
+        shown: Any = _without_keys(report.longrepr)
+        report.longrepr = shown
         if text and hasattr(shown, "addsection"):
             shown.addsection("tdpostback", text)
         if call.excinfo is not None and isinstance(call.excinfo.value, pytest.fail.Exception):
@@ -285,6 +287,20 @@ def _point_at(item: pytest.Item, report: pytest.TestReport, error: BaseException
     crash = getattr(report.longrepr, "reprcrash", None)
     if type(error).__module__ == "pytest_tdpostback" and crash is not None:
         crash.path, crash.lineno = str(item.path), (item.location[1] or 0) + 1
+
+
+def _without_keys(shown: Any) -> Any:
+    """`shown`, a piece of a report, in which pytest may have printed a write key from within."""
+    from .protocol.secrets import without_bare_keys
+
+    if isinstance(shown, str):
+        return without_bare_keys(shown)
+    if type(shown) in (list, tuple):
+        return type(shown)(map(_without_keys, shown))
+    if is_dataclass(shown):
+        for name, piece in vars(shown).items():
+            setattr(shown, name, _without_keys(piece))
+    return shown
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:

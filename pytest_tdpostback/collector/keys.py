@@ -73,6 +73,7 @@ class WriteKeys:
 
     def add_all(self, keys: Iterable[str]) -> None:
         """Make one key or several valid, without limits; raises as `add` does."""
+        __tracebackhide__ = True
         for key in [keys] if isinstance(keys, str) else keys:
             self.add(key)
 

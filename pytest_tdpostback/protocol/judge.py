@@ -14,7 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from . import body as json_body
-from .secrets import WriteKey, shortened
+from .secrets import WriteKey, shortened, without_keys
 
 if TYPE_CHECKING:
     from .profiles import Profile
@@ -141,7 +141,8 @@ def _route(head: Head) -> tuple[str | None, str | None, Refusal | None]:
         return None, None, Refusal(400, "R2", reason)
     for role, name in zip(("database", "table"), names, strict=True):
         if not NAME.match(name):
-            fault = f"{name!r} holds more than ASCII letters, digits and _" if name else "is empty"
+            shown = without_keys(repr(name))
+            fault = f"{shown} holds more than ASCII letters, digits and _" if name else "is empty"
             return None, None, Refusal(400, "R2", f"the {role} name {fault}")
     return names[0], names[1], None
 
@@ -226,5 +227,5 @@ def _too_large(size: int, profile: Profile, settings: Settings) -> Refusal:
 
 
 def _path(head: Head) -> str:
-    path = head.target.partition("?")[0]
+    path = without_keys(head.target.partition("?")[0])
     return path if len(path) <= 200 else path[:200] + "…"

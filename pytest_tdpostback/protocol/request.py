@@ -11,6 +11,8 @@ from .secrets import RedactedText, WriteKey, shortened, without_keys
 _BLANKS = " \t"
 """What HTTP lets stand around the value of a field; other white space belongs to the value."""
 _SECRET_HEADERS = frozenset({"x-td-write-key", "authorization"})
+_BARE_KEY = 42
+"""Characters that a text has at least, if it holds a write key which no name tells."""
 
 
 class Headers(Mapping[str, str]):
@@ -55,7 +57,10 @@ class Headers(Mapping[str, str]):
 
 def _guarded(lower_name: str, value: str) -> str:
     if lower_name not in _SECRET_HEADERS:
-        return RedactedText(value, without_keys(value)) if "write_key" in value else value
+        if len(value) < _BARE_KEY and "key" not in lower_name and "key" not in value:
+            return value
+        shown = without_keys(f"{lower_name}:{value}").removeprefix(f"{lower_name}:")
+        return value if shown == value else RedactedText(value, shown)
     scheme, space, key = value.partition(" ")
     return RedactedText(value, f"{scheme} {shortened(key)}") if space else WriteKey(value)
 
@@ -138,13 +143,14 @@ def _authority(target: str) -> str | None:
 
 def _without_keys(target: str) -> str:
     path, question, query = target.partition("?")
-    return path + question + "&".join(_without_key(piece) for piece in query.split("&"))
+    pieces = "&".join(_without_key(piece) for piece in query.split("&"))
+    return without_keys(path) + question + pieces
 
 
 def _without_key(piece: str) -> str:
     name, equals, value = piece.partition("=")
     hidden = equals and _form(name).lower() == "td_write_key"
-    return f"{name}={shortened(_form(value))}" if hidden else piece
+    return f"{name}={shortened(_form(value))}" if hidden else without_keys(piece)
 
 
 def decoded(piece: str) -> str:

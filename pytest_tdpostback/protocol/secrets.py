@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _SHOWN = 3
-_IN_TEXT = re.compile(
-    r"""(?i)((?:td_write_key|x-td-write-key)["']?\s*[=:]\s*["']?|\btd1\s+)([^\s&"',;]+)"""
-)
+_NAMED = re.compile(r"""(?i)(write[-_]?key["']?\s*[=:]\s*["']?|\btd1\s+)([^\s&"',;]+)""")
+_BARE = re.compile(r"(?i)(?<=\d)((?:/|%2f)[0-9a-f]{3})[0-9a-f]{37}(?![0-9a-f])")
+"""The service's own keys, and those that a double makes: a number and 40 hexadecimal digits."""
 
 
 class Redacted(str):
@@ -69,8 +69,17 @@ def shortened(key: str) -> str:
 
 
 def without_keys(text: str) -> str:
-    """`text` (a target, a header line) with every write key in it shortened."""
-    return _IN_TEXT.sub(lambda found: found[1] + shortened(found[2].replace("%2F", "/")), text)
+    """`text` (a target, a header line) with every write key in it shortened.
+
+    A key is told by the name before it, or else by its looks.
+    """
+    named = _NAMED.sub(lambda found: found[1] + shortened(found[2].replace("%2F", "/")), text)
+    return without_bare_keys(named)
+
+
+def without_bare_keys(text: str) -> str:
+    """`text` with every write key shortened that looks like one of the service's."""
+    return _BARE.sub(r"\1…", text)
 
 
 def _head(secret: str) -> str:

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator, FormatChecker, SchemaError
 from jsonschema.validators import validator_for
 
 from ..errors import ConfigurationError
+from ..protocol.secrets import without_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ def violations(
     validator = kind(plain, format_checker=FormatChecker())
     wrong = [
         f"record of event #{record.event.seq} in {record.database}.{record.table}: "
-        f"{error.json_path}: {error.message}"
+        + without_keys(f"{error.json_path}: {error.message}")
         for record in records
         for error in validator.iter_errors(dict(record))
     ]

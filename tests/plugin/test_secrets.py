@@ -6,9 +6,33 @@ import pytest
 
 SOURCE = """
     import logging
+    from dataclasses import dataclass
+    from typing import NamedTuple
+
+    import attrs
+    import pytest
     from conftest import post
+    from pytest_tdpostback import PostbackServer
+    from pytest_tdpostback.protocol.request import Headers
 
     SECRET = "secretsecretsecretsecret"
+
+    @dataclass
+    class Data:
+        user: str
+        key: str
+
+    @attrs.define
+    class Attrs:
+        user: str
+        key: str
+
+    class Named(NamedTuple):
+        user: str
+        key: str
+
+    def hidden(*each):
+        return {"f": f"{each}", "l": list(each)}
 
     def write(double):
         with open("keys.txt", "a") as file:
@@ -50,6 +74,41 @@ SOURCE = """
     def test_late(tdpostback):
         write(tdpostback)
         tdpostback.keys.revoke("1/never-added")
+
+    def test_a_factory_that_refuses(tdpostback, make_tdpostback):
+        write(tdpostback)
+        make_tdpostback(write_keys=[tdpostback.write_key, "bad"])
+
+    def test_a_server_that_refuses(tdpostback):
+        write(tdpostback)
+        PostbackServer(write_keys=[tdpostback.write_key, "bad"])
+
+    def test_plain_keys(make_tdpostback, tdpostback):
+        write(tdpostback)
+        given = [f"{tdpostback.write_key}", "bad"]
+        make_tdpostback(write_keys=given)
+
+    def test_sent_in_the_wrong_place(tdpostback):
+        write(tdpostback)
+        key = tdpostback.write_key
+        path = "/postback/v3/event/shop/orders"
+        post(tdpostback.url, None, path=f"{path}/{key}")
+        post(tdpostback.url, None, {"write_key": key, "kept": {"in": key}}, path=f"{path}?k={key}")
+        post(tdpostback.url, key, {"write_key": key, "kept": {"in": key}})
+        event = tdpostback.events[0]
+        headers = Headers([("X-TD-WriteKey", key), ("X-Write-Key", key), ("X-K", f"k {key}")])
+        print([repr(each) for each in (*tdpostback.events, headers)], event.reason)
+        tdpostback.assert_ingested("shop", "orders", id=8, timeout=0)
+
+    def test_valid(tdpostback):
+        write(tdpostback)
+        post(tdpostback.url, tdpostback.write_key, {"k": tdpostback.write_key})
+        tdpostback.assert_valid({"properties": {"k": {"type": "number"}}})
+
+    @pytest.mark.parametrize("kind", [Data, Attrs, Named, lambda *each: list(each), hidden])
+    def test_compared_within(tdpostback, kind):
+        write(tdpostback)
+        assert kind("u", tdpostback.write_key) == kind("u", "1/x")
 """
 
 
@@ -57,6 +116,9 @@ SOURCE = """
     "options",
     [
         ["-vv", "--showlocals", "-rA", "--junit-xml=out.xml"],
+        ["-vv", "--color=yes"],
+        ["-v"],
+        [],
         ["-vv", "--showlocals", "--full-trace"],
         ["-vv", "--showlocals", "--tb=short"],
         ["-n2", "-vv", "--showlocals", "--junit-xml=out.xml"],
@@ -65,9 +127,9 @@ SOURCE = """
 def test_no_output_holds_a_whole_key(downstream, pytester, options):
     xdist = ["xdist"] if "-n2" in options else []
     result = downstream(SOURCE, *options, plugins=xdist, apart=True)
-    assert result.parseoutcomes()["failed"] == 6
+    assert result.parseoutcomes()["failed"] == 16
     secrets = [key.partition("/")[2] for key in (pytester.path / "keys.txt").read_text().split()]
-    assert len(secrets) == 7
+    assert len(secrets) == 17
     output = result.stdout.str() + result.stderr.str()
     if (pytester.path / "out.xml").exists():
         output += (pytester.path / "out.xml").read_text("utf-8")

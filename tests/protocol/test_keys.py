@@ -8,8 +8,10 @@ import pickle
 import pytest
 
 from pytest_tdpostback import ConfigurationError
+from pytest_tdpostback.protocol.judge import judge_head
 from pytest_tdpostback.protocol.request import Head, PostbackRequest
 from pytest_tdpostback.protocol.secrets import WriteKey, shortened, without_keys
+from pytest_tdpostback.protocol.settings import Settings
 from tests.protocol.requests import KEY, PATH, double, send
 
 
@@ -147,6 +149,29 @@ def test_a_key_hides_behind_no_encoding():
     assert repr(head.target) == repr(f"{PATH}?td%5Fwrite_key=123/top…&a=1")
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        Head.of("POST", f"{PATH}/1/{'5ec' * 13}e", []),
+        Head.of("POST", f"{PATH}?other=1%2F{'5ec' * 13}e", []),
+        Head.of("POST", PATH, [("X-TD-WriteKey", f"1/{'5ec' * 4}")]),
+        Head.of("POST", PATH, [("X-Write-Key", f"1/{'5ec' * 4}")]),
+        Head.of("POST", PATH, [("X-Other", f"1/{'5ec' * 13}e")]),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_shown_shortened(head):
+    assert "5ec5ec" in head.raw.decode()
+    assert "5ec5ec" not in repr((head.target, head.headers, list(head.headers.items())))
+
+
+@pytest.mark.parametrize("path", [f"{PATH}/1/{'5ec' * 13}e", f"{PATH}%2F1%2F{'5ec' * 13}e"])
+def test_no_reason_holds_a_key_of_the_path(path):
+    verdict = judge_head(Head.of("POST", path, []), Settings())
+    assert verdict.refusal is not None
+    assert verdict.refusal.rule == "R2"
+    assert "1/5ec…" in verdict.refusal.reason.replace("%2F", "/")
+
+
 def test_copies_stay_short():
     key = WriteKey("123/topsecret")
     for again in (copy.copy(key), copy.deepcopy(key), pickle.loads(pickle.dumps(key))):
@@ -160,6 +185,12 @@ def test_copies_stay_short():
         ("td_write_key=1/abcdef&a=1", "td_write_key=1/abc…&a=1"),
         ("X-TD-Write-Key: 1/abcdef", "X-TD-Write-Key: 1/abc…"),
         ("{'td_write_key': '1/abcdef', 'a': 1}", "{'td_write_key': '1/abc…', 'a': 1}"),
+        ("X-Write-Key: 1/abcdef", "X-Write-Key: 1/abc…"),
+        ("writeKey=1/abcdef", "writeKey=1/abc…"),
+        (f"/orders/1/{'ab' * 20}: 400", "/orders/1/aba…: 400"),
+        (f"/orders/1%2F{'AB' * 20}/", "/orders/1%2FABA…/"),
+        (f"'1/{'ab' * 20}' is not of type", "'1/aba…' is not of type"),
+        (f"1/{'ab' * 21}", f"1/{'ab' * 21}"),
         ("no key here", "no key here"),
     ],
 )
