@@ -143,8 +143,7 @@ class Collector:
             if index >= 0:
                 self.log.statuses[index] = status
                 (self.log.unheard.discard if whole else self.log.unheard.add)(index)
-                if self._watchers:
-                    self.changed.notify_all()
+                self.wake()
 
     def handed_over(self, seq: int) -> None:
         """The answer to event `seq` is with somebody who may never say that it was sent.
@@ -298,13 +297,16 @@ class Collector:
             self._plans.clear()
             self._validation.clear()
             self.errors.clear()
-            if self._watchers:
-                self.changed.notify_all()
+            self.wake()
 
     def announce(self, index: int) -> None:
         """Tell who waits that the event at `index` has an outcome; within the lock."""
         for listener in self.on_outcome:
             listener(self.log, index)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have everybody who waits look again; within the lock."""
         if self._watchers:
             self.changed.notify_all()
 

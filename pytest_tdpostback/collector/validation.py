@@ -43,6 +43,7 @@ class Validation:
         if delay or self.holds or self._pending:
             self._pending.append((real_time() + delay, seq, plan))
             self._schedule(delay)
+            self._collector.wake()
         else:
             self._decide(seq, plan)
 
