@@ -115,6 +115,30 @@ def test_pytest_socket_allows_the_double_by_its_address(downstream):
     assert blocked.parseoutcomes().get("passed", 0) == 0
 
 
+def test_pytest_socket_puts_connect_back_before_fixtures_end(downstream):
+    pytest.importorskip("trustme")
+    downstream(
+        """
+        import socket
+        import pytest
+
+        plain = socket.socket.connect
+
+        @pytest.fixture
+        def flushing(tdpostback):
+            yield
+            assert socket.socket.connect is plain
+
+        @pytest.mark.tdpostback(redirect=True)
+        def test_it(flushing):
+            assert socket.socket.connect is not plain
+        """,
+        "--allow-hosts=127.0.0.1",
+        plugins=["socket"],
+        apart=True,
+    ).assert_outcomes(passed=1)
+
+
 MIXED = """
     import random
     import pytest
@@ -222,6 +246,24 @@ def test_a_frozen_clock_stops_neither_the_double_nor_a_wait(downstream, freezing
         """,
         apart=True,
     ).assert_outcomes(passed=5)
+
+
+def test_a_clock_that_is_frozen_when_the_plugin_is_first_used(downstream):
+    downstream(
+        """
+        import freezegun
+        import pytest
+
+        @freezegun.freeze_time("2020-01-01")
+        def test_it(request):
+            double = request.getfixturevalue("tdpostback")
+            with pytest.raises(AssertionError, match="nothing arrived"):
+                double.assert_ingested("shop", "orders", timeout=0.2)
+        """,
+        "--timeout=60",
+        plugins=["timeout"],
+        apart=True,
+    ).assert_outcomes(passed=1)
 
 
 ASYNC = """

@@ -256,3 +256,76 @@ def test_workers_of_xdist_tell_the_controller(downstream):
             "findings: C1 (4)",
         ]
     )
+
+
+IN_THREADS = """
+    import threading
+    import pytest
+    from _pytest import runner
+
+    both_set_up = threading.Barrier(2)
+
+
+    class Local(threading.local):
+        state = None
+
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(session):
+        local, main = Local(), session._setupstate
+
+        class Session(type(session)):
+            @property
+            def _setupstate(self):
+                if threading.current_thread() is threading.main_thread():
+                    return main
+                local.state = local.state or runner.SetupState()
+                return local.state
+
+        del session._setupstate
+        session.__class__ = Session
+        runner._update_current_test_var = lambda *_: None  # one variable of the whole process
+        first, *others = session.items
+        runner.runtestprotocol(first, nextitem=others[0])
+        threads = [
+            threading.Thread(target=runner.runtestprotocol, args=(item,), kwargs={"nextitem": None})
+            for item in others
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return True
+
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(request):
+        if threading.current_thread() is not threading.main_thread():
+            both_set_up.wait(20)
+"""
+
+
+def test_tests_in_threads_beside_each_other(downstream, pytester):
+    pytester.syspathinsert()
+    pytester.makepyfile(in_threads=IN_THREADS)
+    result = downstream(
+        """
+        from conftest import post
+
+        def test_first(tdpostback):
+            pass
+
+        def test_lost(tdpostback):
+            post(tdpostback.url, "1/unknown")
+
+        def test_good(make_tdpostback):
+            double = make_tdpostback()
+            post(double.url, double.write_key)
+            double.assert_ingested("shop", "orders")
+        """,
+        *("-v", "-s"),
+        plugins=["in_threads", "no:logging", "no:warnings"],
+        apart=True,
+    )
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*_ test_lost _*", "1 event was answered 200 and rejected *"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 import trio
@@ -83,6 +84,50 @@ def test_wait_for_and_settle(tdpostback, loop):
 
     assert loop.run(body).status == 200
     assert len(tdpostback.records()) == 1
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda aio: aio.settle(30),
+        lambda aio: aio.wait_for(lambda event: event.state == "ingested", timeout=30),
+        lambda aio: aio.assert_ingested("shop", "orders", timeout=30),
+    ],
+    ids=["settle", "wait_for", "assert_ingested"],
+)
+def test_an_outcome_wakes(tdpostback, loop, wait):
+    held = tdpostback.hold_validation()
+
+    async def release():
+        held.__exit__(None, None, None)
+
+    async def body():
+        with held:
+            await loop.send(tdpostback)
+            held.__enter__()
+        deadline = time.monotonic() + 10
+        await loop.beside(release(), wait(tdpostback.aio))
+        assert time.monotonic() < deadline
+
+    loop.run(body)
+
+
+def test_nobody_wakes_for_nothing(tdpostback, loop, monkeypatch):
+    waits = []
+    for kind in (asyncio.Event, trio.Event):
+
+        async def wait(event, plain=kind.wait):
+            waits.append(event)
+            return await plain(event)
+
+        monkeypatch.setattr(kind, "wait", wait)
+
+    async def body():
+        with pytest.raises(AssertionError, match="nothing arrived"):
+            await tdpostback.aio.assert_ingested("shop", "orders", timeout=0.3)
+
+    loop.run(body)
+    assert 1 <= len(waits) <= 2
 
 
 def test_expected_failures(tdpostback, loop):

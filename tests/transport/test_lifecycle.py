@@ -10,6 +10,7 @@ import os
 import resource
 import socket
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -97,6 +98,18 @@ def test_a_server_starts_again_where_it_was(server):
         assert server.url == url
         assert served(server)
     assert len(server.postback.events) == 6
+
+
+def test_start_and_stop_wait_for_nothing():
+    server = PostbackServer(write_keys=[KEY])
+    deadline = time.monotonic() + 5
+    for _ in range(20):
+        server.start()
+        with Sender(server.port) as sender:
+            sender.send(request())
+            assert statuses(sender.read(answers=1)) == [200]
+            server.stop()
+    assert time.monotonic() < deadline
 
 
 def test_a_taken_port_is_named_and_nothing_is_left(server):
