@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
         self._blocked = False
         self._ending = False
         self._owing = False
+        self._leaving = False
 
     # what the transport calls
 
@@ -238,6 +239,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         if self._ending:
             return
+        keep_alive = keep_alive and not self._leaving
         if head is not self._event_head:
             if self._answers_otherwise(head, body, keep_alive=keep_alive):
                 return
@@ -315,6 +317,9 @@ class Connection(asyncio.Protocol):
         self.flush()
         if self._busy or self._blocked or self.transport is None:
             return
+        if self._leaving and not self._ending:
+            self._linger()
+            return
         self.transport.resume_reading()
         if self._parser and self._parser.message and not self._parser.in_head:
             self._admit(self._parser.message)
@@ -327,6 +332,12 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     # to the end
+
+    def leave(self) -> bool:
+        """End after the answer that is due, which is then the last; whether none is."""
+        self._leaving = True
+        begun = self._partial or self._unread or (self._parser and self._parser.message)
+        return not (begun or self._busy or self._blocked or self._ending)
 
     def _refuse(self, status: int) -> None:
         """Answer what is no request, once those before it are answered, and end."""

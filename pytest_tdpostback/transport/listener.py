@@ -72,16 +72,15 @@ class Listener:
             self._socket.close()
         for handshake in self._handshakes:
             handshake.cancel()
-        self.hang_up()
+        for connection in list(self._connections):
+            _end(connection)
 
     def hang_up(self) -> None:
-        """End every connection now and go on accepting; runs in the loop."""
+        """End every connection, a busy one after its answer; accept others. Runs in the loop."""
         for connection in list(self._connections):
-            sock = socket_of(connection)
-            if sock is not None:
-                with contextlib.suppress(OSError):  # at once: `abort` may take a turn of the loop
-                    sock.shutdown(socket.SHUT_RDWR)
-            cast("asyncio.Transport", connection).abort()
+            carried = cast("asyncio.Transport", connection).get_protocol()
+            if cast("Connection", carried).leave():
+                _end(connection)
 
     def forget(self) -> None:
         """Give up the sockets in a process forked off: the parent's connections are not its own."""
@@ -190,3 +189,11 @@ class Listener:
             self.failed(error)
         self._loop.remove_reader(self._socket.fileno())
         self._loop.call_later(EXHAUSTED_SECONDS, self.open)
+
+
+def _end(connection: asyncio.BaseTransport) -> None:
+    sock = socket_of(connection)
+    if sock is not None:
+        with contextlib.suppress(OSError):  # at once: `abort` may take a turn of the loop
+            sock.shutdown(socket.SHUT_RDWR)
+    cast("asyncio.Transport", connection).abort()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .connection import Connection
+from .heads import END_OF_HEAD
 from .server import Listener
 from .tls import STORE_PASSWORD
 
@@ -42,6 +43,11 @@ class ProxyConnection(Connection):
 
     service: ProxyListener
 
+    def data_received(self, data: bytes) -> None:
+        """Serve every request that `data` completes."""
+        self._last = data
+        super().data_received(data)
+
     def _respond(
         self, head: Head, body: bytes, *, keep_alive: bool, size: int | None = None
     ) -> None:
@@ -61,6 +67,9 @@ class ProxyConnection(Connection):
     def _tunnel(self, front: Listener) -> None:
         """Say yes, and let `front` serve the rest: TLS, if any, ends there."""
         if self.transport is None:
+            return
+        if not self._last.endswith(b"\n") or self._last.count(END_OF_HEAD) > 1:
+            self._refuse(400)  # what follows is for `front`, and was read here already
             return
         sock = self.transport.get_extra_info("socket").dup()
         self.transport.write(ESTABLISHED)
@@ -93,7 +102,7 @@ def environment(
         ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"), files.bundle
     )
     changed |= {"NODE_EXTRA_CA_CERTS": files.ca, "NODE_USE_ENV_PROXY": "1"}
-    changed["NODE_OPTIONS"] = _added("NODE_OPTIONS", f'--require "{PRELOAD}"')
+    changed["NODE_OPTIONS"] = _added("NODE_OPTIONS", f'--require "{PRELOAD.as_posix()}"')
     changed["TDPOSTBACK_REDIRECT"] = json.dumps({"hosts": [*hosts], "ports": ports})
     changed["JAVA_TOOL_OPTIONS"] = _added("JAVA_TOOL_OPTIONS", _java_options(proxy, files))
     return {**os.environ, **changed}

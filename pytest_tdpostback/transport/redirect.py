@@ -19,8 +19,9 @@ import os
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from ..errors import BlockedConnection
@@ -53,18 +54,21 @@ class Redirect:
         *,
         proxies: Mapping[tuple[str, int], int],
         block_network: bool = False,
+        blocked: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`ports` gives for a port of the service the one that answers for it on loopback.
 
         `hang_up()` ends the connections that are open there: those which clients keep would lead
         what they send next to a double that is no longer meant. `proxies` gives for the host and
-        port of a proxy the port of the one that stands in for it on loopback.
+        port of a proxy the port of the one that stands in for it on loopback. `blocked()` is told
+        where somebody was not let connect to.
         """
         self.hosts = frozenset(hosts)
         self.ports = ports
         self.hang_up = hang_up
         self.proxies = proxies
         self.block_network = block_network
+        self.blocked = blocked
 
 
 class _Sentinels:
@@ -98,8 +102,9 @@ class _Patches:
 
     def replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Set `owner.name` to `make(what it was)`."""
+        made = make(getattr(owner, name))
         self._replaced.append((owner, name, vars(owner).get(name, _NOT_THERE)))
-        setattr(owner, name, make(getattr(owner, name)))
+        setattr(owner, name, made)
 
     def undo(self) -> None:
         while self._replaced:
@@ -142,13 +147,13 @@ def begin(redirect: Redirect) -> None:
     """Let `redirect` decide from now on; of several, the last that knows a host does."""
     global _active  # noqa: PLW0603 - what is replaced belongs to the process, and so does this
     with _lock:
+        if not _active:
+            _install()
         outdated = [*_ended, *_active]
         _ended.clear()
         for host in sorted({*redirect.hosts, *(host for host, _ in redirect.proxies)}):
             _sentinels.address(host)
         _active = (*_active, redirect)
-        if len(_active) == 1:
-            _install()
         _go_past_proxies()
     for each in outdated:
         each.hang_up()
@@ -172,6 +177,14 @@ def end(redirect: Redirect) -> None:
 
 
 def _install() -> None:
+    try:
+        _replace_all()
+    except BaseException:
+        _patches.undo()
+        raise
+
+
+def _replace_all() -> None:
     _patches.replace(socket, "getaddrinfo", _getaddrinfo)
     _patches.replace(socket, "gethostbyname", _gethostbyname)
     _patches.replace(socket, "gethostbyname_ex", _gethostbyname_ex)
@@ -180,15 +193,17 @@ def _install() -> None:
     _patches.replace(socket.socket, "sendto", _sendto)
     _patches.replace(ssl.SSLContext, "wrap_socket", _wrap)
     _patches.replace(ssl.SSLContext, "wrap_bio", _wrap)
-    if find_spec("uvloop"):
-        import uvloop
+    with suppress(ImportError):  # not installed, or of no use to a client either
+        from uvloop import Loop
 
-        _patches.replace(uvloop.Loop, "getaddrinfo", _uvloop_getaddrinfo)
-        _patches.replace(uvloop.Loop, "create_connection", _uvloop_create_connection)
-    if find_spec("aiodns") and find_spec("aiohttp"):
-        from aiohttp.resolver import AsyncResolver
+        _patches.replace(Loop, "getaddrinfo", _uvloop_getaddrinfo)
+        _patches.replace(Loop, "create_connection", _uvloop_create_connection)
+        _patches.replace(Loop, "create_datagram_endpoint", _uvloop_create_datagram_endpoint)
+    with suppress(ImportError):
+        if find_spec("aiodns"):
+            from aiohttp.resolver import AsyncResolver
 
-        _patches.replace(AsyncResolver, "resolve", _aiohttp_resolve)
+            _patches.replace(AsyncResolver, "resolve", _aiohttp_resolve)
 
 
 def _go_past_proxies() -> None:
@@ -232,7 +247,11 @@ def _proxy_of(host: str, port: object) -> int | None:
 
 
 def _number(port: object) -> int:
-    return int(port) if isinstance(port, (int, str)) and str(port).isdecimal() else 0
+    """The number of `port`, which may be the name of a service; 0 where it is no port."""
+    name = port.decode("latin-1") if isinstance(port, bytes) else str(port)
+    with suppress(OSError):
+        return int(name) if name.isdecimal() else socket.getservbyname(name, "tcp")
+    return 0
 
 
 def _target(address: Address, family: int) -> Address:
@@ -240,21 +259,33 @@ def _target(address: Address, family: int) -> Address:
     host, port = address[0], address[1]
     name = _sentinels.host(host)
     redirect = _redirect_of(name)
-    led = _proxy_of(name, port) if redirect is None else redirect.ports.get(port)
+    led = _proxy_of(name, port) if redirect is None else redirect.ports.get(_number(port))
     if led is not None:
         prefix = _MAPPED if family == socket.AF_INET6 else ""
         return (prefix + LOOPBACK, led, *address[2:])
     if redirect is not None:
-        message = f"{name}:{port}: only the ports 80 and 443 of {name} are redirected"
-        raise BlockedConnection(message)
+        _block(redirect, f"{name}:{port}", f"only the ports 80 and 443 of {name} are redirected")
     _permit(name)
     return address
 
 
 def _permit(name: str) -> None:
-    if any(each.block_network for each in _active) and not _is_here(name):
-        message = f"{name}: no connections to other hosts while block_network is in force"
-        raise BlockedConnection(message)
+    blocking = next((each for each in reversed(_active) if each.block_network), None)
+    if blocking is not None and not _is_here(name):
+        _block(blocking, name, "no connections to other hosts while block_network is in force")
+
+
+def _permit_datagram(host: object) -> None:
+    name = _sentinels.host(host)
+    redirect = _redirect_of(name)
+    if redirect is not None:
+        _block(redirect, name, "datagrams to it are not redirected")
+    _permit(name)
+
+
+def _block(redirect: Redirect, place: str, why: str) -> NoReturn:
+    redirect.blocked(place)
+    raise BlockedConnection(f"{place}: {why}")
 
 
 def _is_here(name: str) -> bool:
@@ -334,10 +365,7 @@ def _sendto(original: Callable[..., Any]) -> Callable[..., Any]:
     def sendto(self: socket.socket, /, *arguments: Any) -> Any:
         address = arguments[-1] if arguments else None
         if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
-            name = _sentinels.host(address[0])
-            if _redirect_of(name) is not None:
-                raise BlockedConnection(f"{name}: datagrams to it are not redirected")
-            _permit(name)
+            _permit_datagram(address[0])
         return original(self, *arguments)
 
     return sendto
@@ -372,6 +400,8 @@ def _trusting(context: ssl.SSLContext) -> ssl.SSLContext:
     twin.options = context.options & ~_VERSIONS | twin.options
     if context.minimum_version >= ssl.TLSVersion.TLSv1_2:
         twin.minimum_version = context.minimum_version
+    if context.maximum_version >= ssl.TLSVersion.TLSv1_2:
+        twin.maximum_version = context.maximum_version
     twin.load_verify_locations(cadata=authority_pem())
     return twin
 
@@ -398,6 +428,17 @@ def _uvloop_create_connection(original: Callable[..., Any]) -> Callable[..., Any
         return await original(self, factory, host, port, **options)
 
     return create_connection
+
+
+def _uvloop_create_datagram_endpoint(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def create_datagram_endpoint(
+        self: Any, factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any
+    ) -> Any:
+        if isinstance(remote_addr, tuple):
+            _permit_datagram(remote_addr[0])
+        return await original(self, factory, local_addr, remote_addr, **options)
+
+    return create_datagram_endpoint
 
 
 def _aiohttp_resolve(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -138,7 +138,33 @@ def test_leads_nowhere_else(tdpostback, program):
     assert done.stdout.strip() != "200"
     if language not in ("curl", "java"):  # which show the status alone
         assert "example.org" in done.stderr
+    if language == "node":  # or the network has refused it
+        assert "tdpostback" in done.stderr
     assert not tdpostback.events
+
+
+def test_knows_a_host_in_any_spelling(tdpostback, program):
+    _, run = program
+    done = run(URL.replace("https:", "http:").replace(HOST, HOST.upper()))
+    assert done.stdout.strip() == "200", done.stderr
+    tdpostback.assert_ingested("shop", "orders", count=1)
+
+
+UPPER_CASE = """
+const socket = require("net").connect(80, "IN.TREASUREDATA.COM");
+socket.on("connect", () => { console.log(socket.remoteAddress); socket.end(); });
+socket.on("error", (error) => { console.error(String(error)); process.exit(1); });
+"""
+
+
+def test_a_node_that_reads_no_proxy_knows_a_host_in_any_spelling(tdpostback):
+    node = shutil.which("node") or pytest.skip("node is not installed")
+    environment = tdpostback.proxy_environ()
+    command = [node, "-e", UPPER_CASE]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() == "127.0.0.1", done.stderr
 
 
 # the proxy itself
@@ -206,6 +232,15 @@ def test_a_tunnel_to_port_80_is_plain(tdpostback, connection):
     assert tdpostback.refused[0].rule == "B1"
 
 
+@pytest.mark.parametrize("rest", [b"\x16\x03\x01", b"POST / HTTP/1.1\r\n\r\n"])
+def test_what_comes_before_the_tunnel_is_there_is_refused(connection, rest):
+    """It is for whom the tunnel leads to; so nobody waits for what was lost."""
+    connection.connect()
+    head = f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n"
+    connection.sock.sendall(head.encode() + rest)
+    assert connection.sock.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
 def test_tls_ends_at_the_double_with_a_certificate_of_the_host(tdpostback, connection):
     context = ssl.create_default_context(cafile=tdpostback.proxy_environ()["SSL_CERT_FILE"])
     connection.request("CONNECT", f"{HOST}:443")
@@ -239,6 +274,8 @@ def test_nothing_goes_past_the_proxy(tdpostback, monkeypatch):
     assert len(proxies) == 1
     assert (environment["NO_PROXY"], environment["no_proxy"]) == ("", "")
     assert environment["NODE_OPTIONS"].startswith("--no-warnings --require ")
+    assert "\\" not in environment["NODE_OPTIONS"]  # which Node reads as an escape
+    assert environment["NODE_USE_ENV_PROXY"] == "1"
     assert environment["UNRELATED"] == "stays"
 
 
