@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .testing.server import PostbackServer
 
 MARKER = "tdpostback"
+REDIRECTED = "_tdpostback_redirected"
 
 
 class Run:
@@ -152,6 +153,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         raise _plain(error) from None
     if run.server is not None:
         item.stash[_scope] = run.server.begin(item.nodeid, settings)
+    if settings.redirect or settings.block_network:
+        names = getattr(item, "fixturenames", None)
+        if names is not None and REDIRECTED not in names:
+            vars(item)["fixturenames"] = [REDIRECTED, *names]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -389,6 +394,12 @@ def make_tdpostback() -> Callable[..., Postback]:
         return scope.make(chosen, write_keys)
 
     return make
+
+
+@pytest.fixture(name=REDIRECTED)
+def _redirected(tdpostback_server: PostbackServer) -> None:  # noqa: ARG001 - which leads there
+    """The service's hosts end at this test's double, before any other fixture is set up."""
+    _scope_of(_running()).redirect()
 
 
 def _running() -> pytest.Item:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from ..protocol.profiles import by_host
+from .fronts import LOOPBACK, Fronts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..transport.server import Listener
+    from .postback import Postback
     from .server import PostbackServer
-
-LOOPBACK = "127.0.0.1"
 
 
 class Doors:
@@ -36,9 +35,9 @@ class Doors:
         self.listens = False
         """Whether it has a URL of its own, and not the server's."""
         self._listener: Listener | None = None
-        self._fronts: dict[tuple[str, ...], dict[int, Listener]] = {}
-        self._proxies: dict[tuple[str, ...], Listener] = {}
         self.listeners: list[Listener] = []
+        self.blocked: list[str] = []
+        """Hosts that a redirect to it did not let somebody connect to."""
 
     # its own URL
 
@@ -93,24 +92,8 @@ class Doors:
         ended, everything is as it was.
         Raises `ConfigurationError` where the extra `tls` is not installed.
         """
-        from ..transport import redirect
-
-        names = self._hosts(hosts)
-        fronts = self._front(names)
-        proxies = redirect.proxies_of_environment()
-        instead = [self._proxy(names)] if proxies else []
-        chosen = redirect.Redirect(
-            names,
-            {port: listener.port for port, listener in fronts.items()},
-            partial(self._hang_up, [*fronts.values(), *instead]),
-            proxies={place: listener.port for place in proxies for listener in instead},
-            block_network=block_network or self._collector.settings.block_network,
-        )
-        redirect.begin(chosen)
-        try:
+        with self._redirect(self._fronts, hosts, block_network=block_network):
             yield
-        finally:
-            redirect.end(chosen)
 
     def proxy_environ(self, *, hosts: Iterable[str] = ()) -> dict[str, str]:
         """The environment of a program in any language whose connections shall end here.
@@ -121,9 +104,9 @@ class Doors:
         """
         from ..transport.proxy import environment
 
-        names = self._hosts(hosts)
-        ports = {port: listener.port for port, listener in self._front(names).items()}
-        proxy = f"http://{LOOPBACK}:{self._proxy(names).port}"
+        names, fronts = self._hosts(hosts), self._fronts
+        ports = {port: listener.port for port, listener in fronts.of(names).items()}
+        proxy = f"http://{LOOPBACK}:{fronts.proxy(names).port}"
         return environment(proxy, ports, names, self._server.trust)
 
     # without sockets
@@ -183,25 +166,40 @@ class Doors:
             sorted({*by_host, *self._collector.settings.extra_hosts, *settings.extra_hosts})
         )
 
-    def _front(self, hosts: tuple[str, ...]) -> dict[int, Listener]:
-        """What answers for each port of `hosts`."""
-        from ..transport.tls import server_context
+    @cached_property
+    def own_fronts(self) -> Fronts:
+        """What listens in place of the service's hosts for this double alone."""
+        this = cast("Postback", self)
+        return Fronts(self._server, lambda: this, self.listeners)
 
-        if hosts not in self._fronts:
-            context = server_context(hosts)
-            self._fronts[hosts] = {
-                80: self._open(host=LOOPBACK),
-                443: self._open(host=LOOPBACK, ssl_context=context),
-            }
-        return self._fronts[hosts]
+    @property
+    def _fronts(self) -> Fronts:
+        """Whoever has the server's URL shares its fronts too."""
+        return self.own_fronts if self.listens else self._server.fronts
 
-    def _proxy(self, hosts: tuple[str, ...]) -> Listener:
-        from ..transport.proxy import ProxyListener
+    @contextmanager
+    def _redirect(
+        self, fronts: Fronts, hosts: Iterable[str] = (), *, block_network: bool = False
+    ) -> Iterator[None]:
+        from ..transport import redirect
 
-        if hosts not in self._proxies:
-            kind = partial(ProxyListener, self._front(hosts), frozenset(hosts))
-            self._proxies[hosts] = self._open(host=LOOPBACK, kind=kind)
-        return self._proxies[hosts]
+        names = self._hosts(hosts)
+        listeners = fronts.of(names)
+        proxies = redirect.proxies_of_environment()
+        instead = [fronts.proxy(names)] if proxies else []
+        chosen = redirect.Redirect(
+            names,
+            {port: listener.port for port, listener in listeners.items()},
+            partial(fronts.hang_up, [*listeners.values(), *instead]),
+            proxies={place: listener.port for place in proxies for listener in instead},
+            block_network=block_network or self._collector.settings.block_network,
+            blocked=fronts.note_blocked,
+        )
+        redirect.begin(chosen)
+        try:
+            yield
+        finally:
+            redirect.end(chosen)
 
     def _open_own(self) -> Listener:
         context = None
@@ -209,18 +207,6 @@ class Doors:
             from ..transport.tls import own_names, server_context
 
             context = server_context(own_names(self._server.host))
-        return self._open(ssl_context=context)
-
-    def _open(self, **options: Any) -> Listener:
-        listener = self._server.open(lambda: self._collector, **options)
+        listener = self._server.open(lambda: self._collector, ssl_context=context)
         self.listeners.append(listener)
         return listener
-
-    def _hang_up(self, listeners: list[Listener]) -> None:
-        if not self._server.is_running():
-            return
-        done = threading.Event()
-        for listener in listeners:
-            self._server.loop.call(listener.hang_up)
-        self._server.loop.call(done.set)
-        done.wait(1.0)

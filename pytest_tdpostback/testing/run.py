@@ -60,16 +60,23 @@ class Scope:
         """The test's own double on a port of its own."""
         postback = self.postback
         if not postback.listens:
-            self._listen(postback)
+            postback.listen()
+            self.redirect()
             postback.renew_key()
         return postback
+
+    def redirect(self) -> None:
+        """Lead the service's hosts to the test's own double, where a setting says so."""
+        if self._redirects is None:
+            self._redirect(self.postback)
 
     def make(self, settings: Settings, write_keys: Iterable[str]) -> Postback:
         """A further double of this test."""
         __tracebackhide__ = True
         made = self._server.new_postback(settings)
         made.keys.add_all(write_keys)
-        self._listen(made)
+        made.listen()
+        self._redirect(made)
         self.postbacks.append(made)
         return made
 
@@ -119,11 +126,10 @@ class Scope:
         """What the doubles listen with."""
         return [listener for postback in self.postbacks for listener in postback.listeners]
 
-    def _listen(self, postback: Postback) -> None:
-        postback.listen()
+    def _redirect(self, postback: Postback) -> None:
         if postback.settings.redirect or postback.settings.block_network:
             self._redirects = self._redirects or ExitStack()
-            self._redirects.enter_context(postback.redirect())
+            self._redirects.enter_context(postback._redirect(postback.own_fronts))
 
 
 class RunServer(PostbackServer):

@@ -10,6 +10,7 @@ from ..protocol.settings import Settings
 from ..transport.server import CollectorServer
 from ..transport.tls import TrustFiles, own_names, server_context
 from . import text
+from .fronts import Fronts
 from .inspection import PREFIX, Inspection
 from .postback import Postback
 from .report import NewFindings
@@ -65,6 +66,8 @@ class PostbackServer(CollectorServer):
         self._inspection = Inspection(lambda: self.postback) if inspection else None
         self._postback.keys.add_all(write_keys)
         self._findings = NewFindings(self._postback)
+        self.fronts = Fronts(self, lambda: self.postback, [])
+        """What listens in place of the service's hosts for whose events arrive now."""
 
     @property
     def url(self) -> str:

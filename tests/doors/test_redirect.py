@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import socket
@@ -9,6 +10,7 @@ import ssl
 import sys
 import threading
 from contextlib import ExitStack, nullcontext, suppress
+from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any
 from urllib.error import HTTPError
@@ -130,6 +132,48 @@ def status_of(send, *args, **event):
         return error.code
 
 
+def test_remembers_what_it_blocked(tdpostback):
+    """For the failure of a test whose sender swallows errors."""
+    with tdpostback.redirect(block_network=True):
+        for place in (("example.org", 443), (HOST, 8443)):
+            with pytest.raises(BlockedConnection):
+                socket.create_connection(place)
+    assert tdpostback.blocked == ["example.org", f"{HOST}:8443"]
+
+
+def test_this_machine_stays_open_by_its_mapped_address(tdpostback):
+    with socket.create_server(("127.0.0.1", 0)) as here, tdpostback.redirect(block_network=True):
+        _connected(socket.AF_INET6, ("::ffff:127.0.0.1", here.getsockname()[1])).close()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, lambda send: _uvloop().run(send)])
+def test_the_name_of_a_service_is_a_port_on_every_loop(tdpostback, run):
+    async def connect():
+        reader, writer = await asyncio.open_connection(HOST, "https", ssl=senders.context)
+        writer.write(b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % HOST.encode())
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    with tdpostback.redirect():
+        assert run(connect()).startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize("run", [asyncio.run, lambda send: _uvloop().run(send)])
+@pytest.mark.parametrize("host", ["192.0.2.7", HOST])
+def test_endpoints_of_datagrams_are_blocked_on_every_loop(tdpostback, run, host):
+    async def send():
+        loop = asyncio.get_running_loop()
+        await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=(host, 53))
+
+    with tdpostback.redirect(block_network=True), pytest.raises(BlockedConnection, match=host):
+        run(send())
+
+
+def _uvloop():
+    return pytest.importorskip("uvloop")
+
+
 # hosts
 
 
@@ -213,6 +257,45 @@ def test_the_clients_context_learns_nothing(connected):
     known = context.cert_store_stats()
     context.wrap_socket(connected, server_hostname=HOST).close()
     assert context.cert_store_stats() == known
+
+
+class _Stream(ssl.SSLSocket):
+    """What a client wants its streams to be."""
+
+
+class _Object(ssl.SSLObject):
+    """What a client wants its TLS without a socket to be."""
+
+
+def test_what_the_client_demands_is_demanded(connected):
+    context = ssl.create_default_context()
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.options ^= ssl.OP_NO_TICKET
+    context.sslsocket_class, context.sslobject_class = _Stream, _Object
+    with context.wrap_socket(connected, server_hostname=HOST) as stream:
+        assert isinstance(stream, _Stream)
+        for demand in ("minimum_version", "maximum_version", "verify_flags", "verify_mode"):
+            assert getattr(stream.context, demand) == getattr(context, demand)
+        assert stream.context.options & ssl.OP_NO_TICKET == context.options & ssl.OP_NO_TICKET
+    bio = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=HOST)
+    assert isinstance(bio, _Object)
+
+
+def test_a_client_may_bring_a_session(tdpostback):
+    context = ssl.create_default_context()
+    with (
+        PostbackServer(tls=True) as other,
+        socket.create_connection(("127.0.0.1", other.port)) as sock,
+    ):
+        context.load_verify_locations(other.postback.ca_file)
+        with context.wrap_socket(sock, server_hostname="localhost") as stream:
+            stream.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert stream.recv(100)  # a ticket has come by then
+            session = stream.session
+    assert session is not None
+    with tdpostback.redirect(), socket.create_connection((HOST, 443)) as sock:
+        context.wrap_socket(sock, server_hostname=HOST, session=session).close()
 
 
 def test_a_client_that_does_not_check_still_does_not(tdpostback):
@@ -440,6 +523,58 @@ def test_a_kept_connection_of_a_late_thread_is_heard(tdpostback):
     tdpostback.assert_ingested("shop", "orders")
 
 
+@pytest.mark.parametrize("connect", [http.client.HTTPConnection, http.client.HTTPSConnection])
+@pytest.mark.parametrize("busy", ["with its body", "with its answer"])
+@pytest.mark.parametrize("change", ["begins", "ends"])
+def test_a_request_on_its_way_is_answered_while_redirects_change(
+    tdpostback, make_tdpostback, connect, busy, change
+):
+    """And its connection, which would lead to the wrong double next time, is not kept."""
+    other = make_tdpostback()
+    fields = {**senders.headers(tdpostback.write_key), "Content-Length": 2}
+    with ExitStack() as stack:
+        inner = stack.enter_context(ExitStack())
+        (stack if change == "begins" else inner).enter_context(tdpostback.redirect())
+        if change == "ends":
+            stack.enter_context(other.redirect())
+            inner.enter_context(tdpostback.redirect())
+        sender = connect(HOST, timeout=20)
+        stack.callback(sender.close)
+        if busy == "with its answer":
+            tdpostback.faults.delay(0.3)
+        sender.request("POST", PATH, "{" if busy == "with its body" else "{}", fields)
+        if busy == "with its answer":
+            tdpostback.assert_ingested("shop", "orders")
+        inner.close() if change == "ends" else stack.enter_context(other.redirect())
+        if busy == "with its body":
+            sender.sock.sendall(b"}")
+        answer = sender.getresponse()
+        assert (answer.status, answer.read()) == (200, b"{}")
+        assert not sender.sock or sender.sock.recv(1) == b""
+    tdpostback.assert_ingested("shop", "orders", count=1)
+    assert not other.events
+
+
+def test_what_cannot_be_replaced_leaves_all_as_it_was(tdpostback, monkeypatch):
+    before = replaceable()
+    with monkeypatch.context() as patch:
+        patch.delattr(ssl.SSLContext, "wrap_bio")
+        with pytest.raises(AttributeError), tdpostback.redirect():
+            pass
+    assert replaceable() == before
+    with tdpostback.redirect():
+        assert senders.with_requests(tdpostback.write_key, n=1) == 200
+    assert replaceable() == before
+
+
+@pytest.mark.parametrize("broken", ["uvloop", "aiohttp.resolver"])
+def test_what_is_installed_and_broken_is_left_out(tdpostback, monkeypatch, broken):
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, broken, None)
+        with tdpostback.redirect():
+            assert senders.with_requests(tdpostback.write_key, n=1) == 200
+
+
 def test_an_address_that_is_kept_leads_nowhere_afterwards(tdpostback):
     with tdpostback.redirect():
         address: Any = socket.getaddrinfo(HOST, 443, type=socket.SOCK_STREAM)[0][4]
@@ -529,3 +664,139 @@ def test_the_run_can_be_redirected(pytester, setting):
     )
     result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", *setting, timeout=60)
     result.assert_outcomes(passed=3)
+
+
+ALL_KINDS = {
+    "test_it.py": f"""
+        import socket, unittest
+        import pytest
+
+        def is_redirected(port=80):
+            with socket.create_connection(("{HOST}", port), timeout=20) as sock:
+                return sock.getpeername()[0] == "127.0.0.1"
+
+        @pytest.fixture(scope="session", autouse=True)
+        def covers_the_setup_of_others():
+            assert is_redirected()
+            yield
+            assert is_redirected()
+
+        @pytest.fixture
+        def covers_the_teardown_of_others():
+            yield
+            assert is_redirected()
+
+        def test_without_a_fixture():
+            assert is_redirected()
+
+        def test_with_the_server(tdpostback_server, covers_the_teardown_of_others):
+            assert is_redirected()
+
+        class TestCase(unittest.TestCase):
+            def test_of_unittest(self):
+                assert is_redirected()
+
+        class TestClass:
+            def test_method(self):
+                '''
+                >>> is_redirected()
+                True
+                '''
+                assert is_redirected()
+        """,
+    "test_text.txt": f"""
+        >>> import socket
+        >>> with socket.create_connection(("{HOST}", 80), timeout=20) as sock:
+        ...     sock.getpeername()[0]
+        '127.0.0.1'
+        """,
+}
+
+
+@pytest.mark.parametrize("setting", ["redirect", "block_network"])
+def test_the_run_is_redirected_whatever_its_tests_ask_for(pytester, setting):
+    for name, text in ALL_KINDS.items():
+        pytester.path.joinpath(name).write_text(dedent(text))
+    options = ("--doctest-modules", "--doctest-glob=*.txt")
+    setting = f"tdpostback_{setting}=true"
+    result = pytester.runpytest_subprocess("-o", setting, *options, timeout=60)
+    result.assert_outcomes(passed=6)
+
+
+def test_the_marker_covers_its_test_alone(pytester):
+    pytester.makepyfile(
+        f"""
+        import http.client, socket
+        import pytest
+
+        GETADDRINFO = socket.getaddrinfo
+        MARKED = pytest.param(True, marks=pytest.mark.tdpostback(redirect=True))
+
+        @pytest.mark.parametrize("marked", [False, MARKED, False])
+        def test_marked(marked):
+            assert (socket.getaddrinfo is not GETADDRINFO) == marked
+
+        @pytest.mark.tdpostback(redirect=True)
+        def test_a_key_failure_fails_it(tdpostback_server):
+            sender = http.client.HTTPConnection("{HOST}")
+            headers = {{"X-TD-Write-Key": "1/wrong", "Content-Type": "application/json"}}
+            sender.request("POST", "{PATH}", "{{}}", headers)
+            assert sender.getresponse().status == 200
+            assert len(tdpostback_server.postback.events) == 1
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:randomly", timeout=60)
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["The write key was 1/wr*"])
+
+
+WHOLE_RUN = f"""
+    import os, threading
+    import pytest, requests
+
+    requests.packages.urllib3.disable_warnings()
+    SESSION = requests.Session()
+    SESSION.trust_env = False
+
+    def send(key, n, environ=None):
+        if environ is not None:
+            SESSION.proxies = {{"https": environ["HTTPS_PROXY"]}}
+            SESSION.verify = environ["SSL_CERT_FILE"]
+        headers = {{"X-TD-Write-Key": str(key)}}
+        assert SESSION.post("{URL}", json={{"n": n}}, headers=headers).status_code == 200
+
+    @pytest.fixture(scope="session")
+    def environ(tdpostback_server):
+        return tdpostback_server.postback.proxy_environ()
+
+    @pytest.fixture(scope="session")
+    def redirected(tdpostback_server):
+        with tdpostback_server.postback.redirect():
+            yield
+
+    @pytest.mark.parametrize("n", range(3))
+    def test_by_the_proxy(environ, tdpostback_server, tdpostback, n):
+        send(tdpostback_server.write_key, n, environ)
+        tdpostback.assert_ingested("shop", "orders", count=1, n=n)
+
+    @pytest.mark.parametrize("n", range(3))
+    def test_by_the_redirect(redirected, tdpostback_server, n):
+        send(tdpostback_server.write_key, n)
+        tdpostback_server.postback.assert_ingested("shop", "orders", count=1, n=n)
+
+    def test_a_key_failure_fails_the_test_running_then(environ):
+        send("1/wrong", 0, environ)
+
+    def test_nothing_is_left_over(environ, tdpostback):
+        tdpostback.assert_nothing_ingested()
+    """
+
+
+@pytest.mark.parametrize("setting", ["false", "true"])
+def test_what_a_session_has_leads_to_the_test_running_then(pytester, setting):
+    """Beside a redirect of each test too."""
+    pytester.makepyfile(WHOLE_RUN)
+    options = ["-p", "no:randomly", "-o", f"tdpostback_redirect={setting}"]
+    result = pytester.runpytest_subprocess(*options, timeout=120)
+    result.assert_outcomes(passed=7, failed=1)
+    result.stdout.fnmatch_lines(["FAILED *test_a_key_failure_fails_the_test_running_then*"])
