@@ -52,10 +52,6 @@ class SocketChannel(asyncio.Transport):
         """`"socket"` gives the socket, as in asyncio."""
         return self._socket if name == "socket" else default
 
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Whose bytes it carries."""
-        return self._protocol
-
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send `data` now as far as the socket takes it, the rest when it can."""
         if self._closing:

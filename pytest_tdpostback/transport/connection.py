@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
         self.transport = cast("asyncio.Transport", transport)
-        self.service.opened(transport)
+        self.service.opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Serve every request that `data` completes, then send their answers in one piece."""
@@ -88,7 +88,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The connection is gone, with whatever was not complete."""
         if self.transport:
-            self.service.closed(self.transport)
+            self.transport.close()  # or Python 3.10 says of TLS that nobody did
+            self.service.closed(self)
         self.service.deadlines.drop(self)
         self.transport = self._parser = None
         self._ending = True

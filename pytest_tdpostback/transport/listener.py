@@ -6,7 +6,7 @@ import contextlib
 import errno
 import socket
 import threading
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from werkzeug.wrappers import Request
 
@@ -51,7 +51,7 @@ class Listener:
         self._loop = server.loop.loop
         self._socket = sock
         self._exhausted = False
-        self._connections: set[asyncio.BaseTransport] = set()
+        self._connections: set[Connection] = set()
         self._handshakes: set[asyncio.Task[object]] = set()
 
     @property
@@ -78,16 +78,15 @@ class Listener:
     def hang_up(self) -> None:
         """End every connection, a busy one after its answer; accept others. Runs in the loop."""
         for connection in list(self._connections):
-            carried = cast("asyncio.Transport", connection).get_protocol()
-            if cast("Connection", carried).leave():
+            if connection.leave():
                 _end(connection)
 
     def forget(self) -> None:
         """Give up the sockets in a process forked off: the parent's connections are not its own."""
         self._socket.close()
         for connection in self._connections:
-            if isinstance(connection, SocketChannel):
-                connection.get_extra_info("socket").close()
+            if isinstance(connection.transport, SocketChannel):
+                connection.transport.get_extra_info("socket").close()
 
     # what a connection asks
 
@@ -124,14 +123,13 @@ class Listener:
 
         threading.Thread(target=work, name="tdpostback-aside", daemon=True).start()
 
-    def opened(self, transport: asyncio.BaseTransport) -> None:
+    def opened(self, connection: Connection) -> None:
         """A connection began."""
-        self._connections.add(transport)
+        self._connections.add(connection)
 
-    def closed(self, transport: asyncio.BaseTransport) -> None:
+    def closed(self, connection: Connection) -> None:
         """A connection ended."""
-        self._connections.discard(transport)
-        transport.close()  # or Python 3.10 says of TLS that nobody did
+        self._connections.discard(connection)
 
     def failed(self, error: Exception) -> None:
         """Keep an error of our own for the test and for `check`."""
@@ -191,9 +189,12 @@ class Listener:
         self._loop.call_later(EXHAUSTED_SECONDS, self.open)
 
 
-def _end(connection: asyncio.BaseTransport) -> None:
-    sock = socket_of(connection)
+def _end(connection: Connection) -> None:
+    transport = connection.transport
+    if transport is None:
+        return
+    sock = socket_of(transport)
     if sock is not None:
         with contextlib.suppress(OSError):  # at once: `abort` may take a turn of the loop
             sock.shutdown(socket.SHUT_RDWR)
-    cast("asyncio.Transport", connection).abort()
+    transport.abort()

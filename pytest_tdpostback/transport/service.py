@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from ..collector.collector import Collector
     from ..protocol.answer import Answer
     from ..protocol.request import Head
+    from .connection import Connection
     from .deadlines import Deadlines
     from .heads import Heads
 
@@ -38,10 +38,10 @@ class Service(Protocol):
     ) -> None:
         """Find the answer in a thread of its own; the loop then calls `done` with it."""
 
-    def opened(self, transport: asyncio.BaseTransport) -> None:
+    def opened(self, connection: Connection) -> None:
         """A connection began."""
 
-    def closed(self, transport: asyncio.BaseTransport) -> None:
+    def closed(self, connection: Connection) -> None:
         """A connection ended."""
 
     def failed(self, error: Exception) -> None:
