@@ -212,6 +212,8 @@ def pytest_runtest_makereport(
     """A failed test's report shows what arrived."""
     report = yield
     if report.failed:
+        if _scope in item.stash:
+            item.stash[_scope].failed = True
         text: str = _section_of(item)
         shown: Any = _without_keys(report.longrepr)
         report.longrepr = shown
