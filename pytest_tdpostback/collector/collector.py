@@ -173,12 +173,12 @@ class Collector:
         with self.lock:
             self._validation.run()
 
-    def validate_due(self) -> None:
-        """Validate what is due, after the answers on their way are out (a moment, bounded)."""
+    def validate_due(self, seconds: float = 1.0) -> None:
+        """Validate what is due, after the answers on their way are out or `seconds` over."""
         if self.empty:
             return
         with self.lock:
-            self.wait(self.all_answered, 1.0)
+            self.wait(self.all_answered, seconds)
             self.validate()
 
     def hold(self) -> None:
@@ -208,6 +208,7 @@ class Collector:
 
         Gives up after `seconds` of real time.
         """
+        __tracebackhide__ = True
         deadline = real_time() + seconds
         with self.lock:
             self._watchers += 1

@@ -28,7 +28,7 @@ ENDS = 10
 
 def section(postbacks: Iterable[Postback]) -> str:
     """What a failed test's report shows of its doubles; empty where nothing arrived."""
-    return "\n".join(_of(each) for each in postbacks if each.events)
+    return "\n".join(_of(each) for each in postbacks if not each._collector.empty)
 
 
 def account(events: Sequence[Event]) -> str:
@@ -39,6 +39,7 @@ def account(events: Sequence[Event]) -> str:
 
 
 def _of(postback: Postback) -> str:
+    postback._collector.validate_due()
     events = postback.events
     head, tail = events, events[:0]
     if len(events) > 2 * ENDS:
