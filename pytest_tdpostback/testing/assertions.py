@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..collector.log import EventState
 from ..errors import SettleTimeout
 from . import complaints, text
 from .expectation import ExpectedFailures
-from .matching import Wanted, WantedFailure, Where
+from .matching import Wanted, WantedFailure, Where, check_count, check_rule, check_timeout
 from .search import MatchingEvents, MatchingRecords
 from .waits import Steps, Wait, waiting
 
@@ -56,6 +57,7 @@ class Assertions:
         Raises `SettleTimeout`, which names what is pending, after `timeout` seconds.
         """
         __tracebackhide__ = True
+        check_timeout(timeout)
         yield from self._settled(timeout)
 
     @waiting
@@ -66,6 +68,7 @@ class Assertions:
         at the end. Raises `AssertionError` after `timeout` seconds.
         """
         __tracebackhide__ = True
+        check_timeout(timeout)
         matching = MatchingEvents(self._collector, predicate)
         found: Event | None = yield Wait(matching.first, timeout)
         if found is None:
@@ -101,11 +104,13 @@ class Assertions:
         seconds, which says what came nearest.
         """
         __tracebackhide__ = True
+        check_count(count)
+        check_timeout(timeout)
         wanted = Wanted.of(where, columns)
         matching = MatchingRecords(self._collector, database, table, wanted)
         enough = 1 if count is None else count
         if enough:
-            yield Wait(lambda: len(matching.look()) >= enough, timeout)
+            yield Wait(partial(matching.found, enough), timeout)
         yield from self._decided()
         with self._collector.lock:
             rows = list(matching.look())
@@ -135,6 +140,8 @@ class Assertions:
         `status` and `rule` narrow them down. Returns the events; raises `AssertionError`.
         """
         __tracebackhide__ = True
+        check_count(count)
+        check_rule(rule)
         yield from self._settled()
         found = [
             event
@@ -158,6 +165,7 @@ class Assertions:
         The events it returns are expected from then on. Raises `AssertionError`.
         """
         __tracebackhide__ = True
+        check_count(count)
         yield from self._settled()
         wanted = WantedFailure(key, database, table)
         found = [event for event in self.auth_failures if wanted.matches(event)]
@@ -178,6 +186,8 @@ class Assertions:
         A context that gives a list, which holds the failures after the exit. Raises
         `AssertionError` where none failed, or not `count` of them.
         """
+        __tracebackhide__ = True
+        check_count(count)
         return ExpectedFailures(self, WantedFailure(key, database, table), count)
 
     @waiting

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ..collector.log import EventState
 from ..protocol.secrets import shortened
 from . import text
-from .diagnosis import Near, Wish, differences, findings, misspelled, nearest
+from .diagnosis import Near, Wish, differences, findings, misspelled, nearest, row_of
+from .waits import blocks_a_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .assertions import Assertions
     from .event import Event, Record
@@ -22,11 +23,18 @@ __all__ = [
     "ingested",
     "not_ingested",
     "nothing_satisfied",
+    "unexpected",
     "want_failures",
     "want_refused",
 ]
 ELSEWHERE = 3
 """Events at other URLs that a text shows."""
+LOSSES = 5
+"""Lost events that a text shows before it says why."""
+KEYS = 3
+"""Write keys that a text says something about."""
+ARGUMENTS = {"count": (1, None), "timeout": (2.0,)}
+"""Arguments of `assert_ingested` that may be meant as columns, unless they have these values."""
 
 
 def not_ingested(postback: Assertions, wish: Wish, rows: Sequence[int]) -> str:
@@ -38,6 +46,7 @@ def not_ingested(postback: Assertions, wish: Wish, rows: Sequence[int]) -> str:
     near = nearest(wish, events, {event.seq for event in found})
     cause, details = _cause(postback, wish, near, some=bool(rows))
     head = f"expected {wish}, found {len(rows) or 'none'} within {wish.seconds:g} s: {cause}"
+    details += _taken_for_arguments(wish, [*found[:1], *([near.event] if near else [])])
     if len(events) > 1:
         last = f", the last {text.SHOWN}" if len(events) > text.SHOWN else ""
         details.append(f"arrived here: {len(events)} events{last}")
@@ -64,7 +73,31 @@ def nothing_satisfied(
     head = f"no event satisfied the predicate{called} within {seconds:g} s: "
     if not postback.events:
         return _joined(f"{head}nothing arrived", _nothing(postback))
-    return _joined(f"{head}{len(postback.events)} arrived", _all(postback))
+    arrived = [*_blocked(postback), *_all(postback)]
+    return _joined(f"{head}{len(postback.events)} arrived", arrived)
+
+
+def unexpected(postback: Assertions, events: Sequence[Event]) -> str:
+    """`events` were answered 200 and rejected, though nobody expected it."""
+    were = "event was" if len(events) == 1 else "events were"
+    shared = [
+        f"{name}={value!r}"
+        for name, value in (("database", events[0].database), ("table", events[0].table))
+        if all(getattr(event, name) == value for event in events)
+    ]
+    called = postback._server.name_of(postback)
+    made = f" ({called} is the one at {postback.url})" if called == "double" else ""
+    return "\n".join(
+        [
+            f"{len(events)} {were} answered 200 and rejected afterwards; the sender cannot know",
+            text.lines(events, most=LOSSES),
+            *dict.fromkeys(line for event in _each_cause(events) for line in _why(postback, event)),
+            f"If the test means this, it says so{made}:",
+            f"  with {called}.expect_auth_failure({', '.join(shared)}):",
+            "      ...",
+            f"or, {postback._server.lenience(postback)}",
+        ]
+    )
 
 
 def want_refused(
@@ -82,7 +115,9 @@ def want_refused(
         wanted = text.counted(count, "refused event") + of
         others = [event for event in postback.refused if event not in found]
         accepted = [event for event in postback.events if event.state is not EventState.REFUSED]
-        if others:
+        if len(found) > (count or 0):
+            cause = "too many"
+        elif others:
             cause = f"{len(others)} refused for another reason"
         else:
             cause = f"{len(accepted)} accepted with 200" if accepted else "nothing else arrived"
@@ -101,7 +136,9 @@ def want_failures(
     __tracebackhide__ = True
     if not _enough(found, count):
         what = text.counted(count, "authentication failure") + (f" of {wanted}" * bool(str(wanted)))
-        raise AssertionError(_unwanted(postback, what, found, _no_failure(postback, found, since)))
+        too_many = len(found) > (count or 0)
+        cause = "too many" if too_many else _no_failure(postback, found, since)
+        raise AssertionError(_unwanted(postback, what, found, cause))
 
 
 def _no_failure(postback: Assertions, found: Sequence[Event], since: int) -> str:
@@ -152,11 +189,15 @@ def _cause(
         if some:
             return "no more arrived", _nothing(postback)
         if arrived:
-            return f"nothing arrived for {wish.route}", list(_other_routes(postback, wish))
+            others = [*_blocked(postback), *_other_routes(postback, wish)]
+            return f"nothing arrived for {wish.route}", others
         return "nothing arrived", _nothing(postback)
     event = near.event
     if event.state is EventState.REFUSED:
-        return f"{another} arrived and was refused with {event.status}", _refused(wish, event)
+        return (
+            f"{another} arrived and was refused with {event.status}",
+            _refused(postback, wish, event),
+        )
     if event.state is EventState.REJECTED:
         return (
             f"{another} arrived, was answered 200 and rejected afterwards",
@@ -175,9 +216,31 @@ def _nothing(postback: Assertions) -> list[str]:
     if elsewhere:
         shown = [f"{text.line(event)}, at {where}" for where, event in elsewhere[:ELSEWHERE]]
         return [f"{len(elsewhere)} arrived at another URL than {postback.url}:", *shown]
+    if not postback._collector.empty:
+        return _blocked(postback) or ["Has the sender sent them all: flushed, joined, awaited?"]
     return [
         f"No request reached {postback.url}.",
-        "Is the sender given this URL, and has it sent: flushed, joined, awaited?",
+        *(
+            _blocked(postback)
+            or ["Is the sender given this URL, and has it sent: flushed, joined, awaited?"]
+        ),
+    ]
+
+
+def _blocked(postback: Assertions) -> list[str]:
+    if not blocks_a_loop():
+        return []
+    call = f"await {postback._server.name_of(postback)}.aio.…"
+    return [f"An event loop runs in this thread, and this call blocks it; {call} lets it send."]
+
+
+def _taken_for_arguments(wish: Wish, events: Iterable[Event]) -> list[str]:
+    columns = {name for event in events for name in row_of(event)}
+    given = {"count": wish.count, "timeout": wish.seconds}
+    return [
+        f"{name} is an argument here; the column {name} is compared by where={{{name!r}: ...}}."
+        for name, usual in ARGUMENTS.items()
+        if name in columns and given[name] not in usual
     ]
 
 
@@ -190,8 +253,10 @@ def _other_routes(postback: Assertions, wish: Wish) -> Iterator[str]:
         yield question
 
 
-def _refused(wish: Wish, event: Event) -> list[str]:
+def _refused(postback: Assertions, wish: Wish, event: Event) -> list[str]:
     details = [text.line(event)]
+    if event.rule == "A6":
+        details += _why(postback, event)
     if event.database is not None and (event.database, event.table) != (wish.database, wish.table):
         details.append(f"It was sent to {text.place(event)}, not to {wish.route}.")
     details.append(f"sent: {text.sent(event)}")
@@ -199,13 +264,32 @@ def _refused(wish: Wish, event: Event) -> list[str]:
 
 
 def _rejected(postback: Assertions, event: Event) -> list[str]:
-    details = [text.line(event)]
-    owner = event.key and postback._server.owner_of(event.key)
+    return [
+        text.line(event),
+        *_why(postback, event),
+        *findings(event),
+        f"sent: {text.sent(event)}",
+    ]
+
+
+def _each_cause(events: Sequence[Event]) -> list[Event]:
+    """The first event of each key, and the first that was lost for its time."""
+    causes = {None if event.rule == "T3" else event.key: event for event in reversed(events)}
+    return sorted(causes.values(), key=lambda event: event.seq)[:KEYS]
+
+
+def _why(postback: Assertions, event: Event) -> Iterator[str]:
+    """What is the matter with an event that was refused or rejected, and what to do."""
+    if event.rule == "T3":
+        yield 'No key is at fault: the setting stale_time="drop" drops what has such a time (T3).'
+        yield 'Send the time of the event in UNIX seconds, or set stale_time="receipt".'
+        return
+    key = event.key or ""
+    owner = postback._server.owner_of(key, postback)
     if owner:
-        details.append(f"{shortened(event.key or '')} is the write key of {owner}.")
-    if event.rule in ("A5", "A7"):
-        details.append(f"The key of this double is {shortened(postback.write_key)}.")
-    return [*details, f"sent: {text.sent(event)}", *findings(event)]
+        yield f"{shortened(key)} is the write key of {owner}."
+    if key not in postback._collector.keys and key != postback.write_key:
+        yield f"The key of this double is {shortened(postback.write_key)}."
 
 
 def _differs(wish: Wish, near: Near, *, some: bool) -> tuple[str, list[str]]:
@@ -216,8 +300,8 @@ def _differs(wish: Wish, near: Near, *, some: bool) -> tuple[str, list[str]]:
         cause = f"{which} is in {text.place(event)}, not in {wish.route}"
     else:
         cause = f"{which} differs"
-    details += [f"  {line}" for line in differences(event, wish.wanted)]
     details += findings(event)
+    details += [f"  {line}" for line in differences(event, wish.wanted)]
     details.append(f"record: {text.shown(event.columns(), 200)}")
     return cause, details
 

@@ -72,13 +72,14 @@ def nearest(wish: Wish, events: Sequence[Event], found: Collection[int]) -> Near
 
 
 def differences(event: Event, wanted: Wanted) -> list[str]:
-    """A line for each wanted column that `event` does not have as it should be."""
-    row = _row(event)
-    lines = [
+    """A line for each wanted column that `event` has not as it should be; first come hints."""
+    row = row_of(event)
+    told = [
         _difference(name, value, row, event)
         for name, value in wanted.columns.items()
         if not _equal(value, row.get(name, _MISSING))
     ]
+    lines = [what + hint for what, hint in sorted(told, key=lambda each: not each[1])]
     if not lines and wanted.predicate is not None:
         lines.append(f"where=... does not hold for {text.shown(row)}")
     return lines
@@ -93,6 +94,14 @@ def misspelled(name: str, known: Iterable[str]) -> str:
 def findings(event: Event) -> list[str]:
     """The findings of `event`, the first ones, in lines."""
     return [f"finding {finding}" for finding in event.findings[:FINDINGS]]
+
+
+def row_of(event: Event) -> dict[str, Any]:
+    """The row that `event` is or would have been; empty where there is none."""
+    if event.state is EventState.REFUSED:
+        payload = event.payload
+        return dict(payload) if isinstance(payload, Mapping) else {}
+    return event.columns()
 
 
 def _near(wish: Wish, event: Event) -> Near:
@@ -116,7 +125,7 @@ def _agreement(columns: Mapping[str, Any], event: Event) -> float:
     """Which part of the wanted columns `event` has, from 0 to 1."""
     if not columns:
         return 0.0
-    row = _row(event)
+    row = row_of(event)
     if not row and event.request.body:
         return sum(
             _as_text(value).encode() in event.request.body for value in columns.values()
@@ -147,20 +156,15 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else text.shown(value)
 
 
-def _row(event: Event) -> dict[str, Any]:
-    """The row that `event` is or would have been; empty where there is none."""
-    if event.state is EventState.REFUSED:
-        payload = event.payload
-        return dict(payload) if isinstance(payload, Mapping) else {}
-    return event.columns()
-
-
-def _difference(name: str, wanted: Any, row: Mapping[str, Any], event: Event) -> str:
+def _difference(name: str, wanted: Any, row: Mapping[str, Any], event: Event) -> tuple[str, str]:
+    """What differs, and a hint at why, which may be empty."""
     if name in row:
         expected, got = text.shown_apart(wanted, row[name])
-        return f"{name}: expected {expected}, got {got}{_of_kinds(wanted, row[name])}"
+        hint = _of_kinds(wanted, row[name]) or _of_units(wanted, row[name])
+        return f"{name}: expected {expected}, got {got}", hint
+    missing = f"{name}: expected {text.shown(wanted)}, but there is no such column"
     hint = _absent(name, row, event)
-    return f"{name}: expected {text.shown(wanted)}, but there is no such column{hint}"
+    return (missing, hint) if hint else (f"{missing}; there are {text.shown(list(row))}", "")
 
 
 def _of_kinds(wanted: Any, got: Any) -> str:
@@ -171,10 +175,16 @@ def _of_kinds(wanted: Any, got: Any) -> str:
     return f" (it is {other}, not {one})"
 
 
+def _of_units(wanted: Any, got: Any) -> str:
+    if {type(wanted), type(got)} <= {int, float} and wanted and got == wanted * 1000:
+        return " (it is 1000 times as much: milliseconds, not seconds?)"
+    return ""
+
+
 def _absent(name: str, row: Mapping[str, Any], event: Event) -> str:
     if name == "td_record_time":
         return " (T2: it is consumed, and sets the column time)"
     if name in event.request.head.last_parameters:
         return " (B10: a URL parameter beside a JSON body is not stored)"
     question = misspelled(name, row)
-    return f"; {question}" if question else f"; there are {text.shown(list(row))}"
+    return f"; {question}" if question else ""

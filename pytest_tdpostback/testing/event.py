@@ -162,6 +162,7 @@ class Record(Mapping[str, Any]):
         return self.event.columns()
 
     def __getitem__(self, column: str) -> Any:
+        __tracebackhide__ = True
         return self._columns[column]
 
     def __iter__(self) -> Iterator[str]:
@@ -191,10 +192,14 @@ class Events(Sequence[Event]):
     @overload
     def __getitem__(self, place: slice) -> Events: ...
     def __getitem__(self, place: int | slice) -> Event | Events:
+        __tracebackhide__ = True
         chosen = range(len(self._log)) if self._indexes is None else self._indexes
         if isinstance(place, slice):
             return Events(self._collector, chosen[place])
-        return Event(self._collector, self._log, chosen[place])
+        try:
+            return Event(self._collector, self._log, chosen[place])
+        except IndexError:
+            raise _no_such_place(place, len(chosen), "event") from None
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, (list, Events)) else NotImplemented
@@ -230,7 +235,11 @@ class Records(list[Record]):
     def __getitem__(self, place: Any) -> Any:
         if self._indexes is None:
             return super().__getitem__(place)
-        chosen = self._indexes[place]
+        __tracebackhide__ = True
+        try:
+            chosen = self._indexes[place]
+        except IndexError:
+            raise _no_such_place(place, len(self._indexes), "record") from None
         if isinstance(chosen, int):
             return self._record(chosen)
         return Records(self._collector, self._log, chosen)
@@ -248,6 +257,11 @@ class Records(list[Record]):
 
     def _record(self, index: int) -> Record:
         return Record(Event(self._collector, self._log, index))
+
+
+def _no_such_place(place: int, there_are: int, noun: str) -> IndexError:
+    there = f"is 1 {noun}" if there_are == 1 else f"are {there_are or 'no'} {noun}s"
+    return IndexError(f"[{place}]: there {there}")
 
 
 def _of_a_list(name: str) -> Callable[..., Any]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from ..protocol.secrets import shortened
+from . import text
 
 if TYPE_CHECKING:
     from .event import Event, Record
@@ -39,10 +42,50 @@ class Wanted:
 
     def matches(self, record: Record) -> bool:
         """Whether `record` is one of them; values compare with `==`."""
+        __tracebackhide__ = True
         for name, value in self.columns.items():
             if name not in record or not value == record[name]:  # noqa: SIM201 - matchers define ==
                 return False
-        return self.predicate is None or bool(self.predicate(record))
+        if self.predicate is None:
+            return True
+        try:
+            return bool(self.predicate(record))
+        except Exception as error:
+            text.note(error, f"{text.line(record.event)}: {text.shown(dict(record))}")
+            raise
+
+
+def check_count(count: Any) -> None:
+    """Raise `ConfigurationError` where `count` is no number of events."""
+    __tracebackhide__ = True
+    if count is not None and (not isinstance(count, (int, Integral)) or count < 0):
+        raise ConfigurationError(
+            f"count={text.shown(count)}: give a whole number from 0, or None for at least one; "
+            'a column of this name is compared by where={"count": ...}'
+        )
+
+
+def check_timeout(timeout: Any) -> None:
+    """Raise `ConfigurationError` where `timeout` is no time to wait."""
+    __tracebackhide__ = True
+    if not isinstance(timeout, (int, float, Real)) or not isfinite(timeout) or timeout < 0:
+        raise ConfigurationError(
+            f"timeout={text.shown(timeout)}: give seconds, from 0; "
+            'a column of this name is compared by where={"timeout": ...}'
+        )
+
+
+def check_rule(rule: str | None) -> None:
+    """Raise `ConfigurationError` where there is no such rule."""
+    __tracebackhide__ = True
+    if rule is None:
+        return
+    from ..protocol.rules import rules
+
+    try:
+        rules[rule]
+    except KeyError as error:
+        raise ConfigurationError(f"rule={error.args[0]}") from None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from ..collector.log import EventState
 from ..errors import SettleTimeout, UnexpectedAuthFailure
 from ..protocol.secrets import RedactedText, without_keys
-from . import text
+from . import complaints, text
 from .aio import Aio
 from .assertions import SETTLE_SECONDS, Assertions
 from .doors import Doors
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from .account import Account
     from .event import Event, Record
     from .server import PostbackServer
+
+
+ANSWER_SECONDS = 0.1
+"""How long a look waits for what follows an answer; one that a fault keeps back takes longer."""
 
 
 class Postback(Assertions, Doors):
@@ -102,6 +106,7 @@ class Postback(Assertions, Doors):
 
     def records(self, database: str | None = None, table: str | None = None) -> list[Record]:
         """The rows that were ingested, in order of arrival; `None` is any database, any table."""
+        self._collector.validate_due(ANSWER_SECONDS)
         with self._collector.lock:
             log = self._collector.log
             if database is not None and table is not None:
@@ -125,6 +130,7 @@ class Postback(Assertions, Doors):
     @property
     def auth_failures(self) -> Sequence[Event]:
         """Events rejected after their 200, expected or not (Y3)."""
+        self._collector.validate_due(ANSWER_SECONDS)
         return self._in(EventState.REJECTED)
 
     @property
@@ -162,7 +168,7 @@ class Postback(Assertions, Doors):
             failures = self._unexpected()
         if failures:
             self._expect(failures)
-            raise UnexpectedAuthFailure(text.unexpected(failures), failures)
+            raise UnexpectedAuthFailure(complaints.unexpected(self, failures), failures)
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last `check`, or had no outcome by then."""
@@ -181,7 +187,11 @@ class Postback(Assertions, Doors):
         if self.settings.on_auth_failure == "ignore":
             return []
         log = self._collector.log
-        return [event for event in self.auth_failures if event.seq - log.first not in log.expected]
+        return [
+            event
+            for event in self._in(EventState.REJECTED)
+            if event.seq - log.first not in log.expected
+        ]
 
     def clear(self) -> None:
         """Forget what happened so far; keys, settings and clock stay."""

@@ -40,6 +40,8 @@ class Scope:
         self.postbacks: list[Postback] = []
         self.failed = False
         """Whether the test has failed already: one failure is enough."""
+        self.late: dict[Postback, tuple[str, int]] = {}
+        """Doubles of finished tests that were reached meanwhile: whose, and the first event."""
         self._server = server
         self._own: Postback | None = None
         self._making = threading.Lock()
@@ -205,8 +207,10 @@ class RunServer(PostbackServer):
         self.handler_errors.clear()
         self._postback.check()
 
-    def owner_of(self, key: str) -> str | None:
-        """The test or double whose write key `key` is."""
+    def owner_of(self, key: str, asking: Assertions) -> str | None:
+        """The test or double whose write key `key` is; `None` where it is that of `asking`."""
+        if key in asking._collector.keys:
+            return None
         scope = self.scope
         if scope and any(key in each.keys for each in scope.postbacks):
             return "another double of this test"
@@ -215,22 +219,37 @@ class RunServer(PostbackServer):
         return self._owners.get(key)
 
     def elsewhere(self, postback: Assertions) -> Iterator[tuple[str, Event]]:
-        """What reached the other doubles of this test, finished tests late, or no test at all."""
+        """What reached the other doubles of this test, or during it those of finished tests."""
         scope = self.scope
         if scope is None or postback not in scope.postbacks:
             return
-        others = [(each, "") for each in scope.postbacks if each != postback]
-        others.append((self._postback, ", outside of any test"))
-        for finished, _ in self._finished:
-            others += ((each, f" of {finished.name}") for each in finished.postbacks)
-        for each, whose in others:
+        others = [(each, "", 0) for each in scope.postbacks if each != postback]
+        others += [(each, f" of {test}", seq) for each, (test, seq) in list(scope.late.items())]
+        for each, whose, first in others:
             each._collector.validate_due()
-            yield from ((f"{each.url}{whose}", event) for event in each.events)
+            for event in each.events:
+                if event.seq >= first:
+                    yield f"{each.url}{whose}", event
+
+    def name_of(self, postback: Assertions) -> str:
+        """How a test calls `postback`; a double that it made has a name of its own choice."""
+        if self.scope is None or postback not in self.scope.postbacks:
+            return "tdpostback_server.postback"
+        if postback is not self.scope._own:
+            return "double"
+        return "tdpostback" if self.scope._own.listens else "tdpostback_server.postback"
+
+    def lenience(self, postback: Assertions) -> str:
+        """What lets every failure at `postback` pass."""
+        if postback is self._postback:
+            return "for the whole run, --tdpostback-on-auth-failure=ignore"
+        return 'for the whole test, @pytest.mark.tdpostback(on_auth_failure="ignore")'
 
     def _forget(self, postback: Postback, scope: Scope) -> None:
         """Make room: what arrives from now on is late, what arrived is not needed any more."""
         if "faults" in vars(postback):
             postback.faults.clear()
+        postback._collector.intervene = partial(self._came_late, scope.name, postback)
         if postback._write_key is not None:
             self._owners[postback._write_key] = scope.name
             if len(self._owners) > REMEMBERED_KEYS:
@@ -242,6 +261,11 @@ class RunServer(PostbackServer):
             if not scope.failed:
                 self.tally.arrived_late(scope.name, postback.unchecked())
             postback.clear()
+
+    def _came_late(self, test: str, postback: Postback, seq: int, *_: object) -> None:
+        """Note the first event that reaches a finished test while another one runs."""
+        if self.scope is not None:
+            self.scope.late.setdefault(postback, (test, seq))
 
     def _close_oldest(self) -> None:
         oldest: list[Listener] = []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..collector.log import EventState
 from ..protocol import body as json_body
+from . import text
 from .event import Event, Record, Records
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class MatchingRecords:
 
     def look(self) -> Sequence[int]:
         """Where in the log the matching records are now; to be called with the lock held."""
+        __tracebackhide__ = True
         log = self._collector.log
         rows = log.ingested.get(self._route, ())
         if self._wanted.anything:
@@ -56,14 +58,17 @@ class MatchingRecords:
         if self._sieve is not None and self._enough and not log.from_url:
             self._found += self._sieve(log.bodies, new)
         else:
-            self._found += [
-                index
-                for index in self._sifted(log, new)
-                if self._wanted.matches(Record(Event(self._collector, log, index)))
-            ]
+            for index in self._sifted(log, new):
+                if self._wanted.matches(Record(Event(self._collector, log, index))):
+                    self._found.append(index)
         self._seen = len(rows)
         self._last = rows[-1] if rows else -1
         return self._found
+
+    def found(self, enough: int) -> bool:
+        """Whether there are `enough` of them now; to be called with the lock held."""
+        __tracebackhide__ = True
+        return len(self.look()) >= enough
 
     def records(self, indexes: Sequence[int]) -> list[Record]:
         """The records at `indexes`."""
@@ -92,6 +97,7 @@ class MatchingEvents:
 
     def first(self) -> Event | None:
         """The first of them, of those that are new or had no outcome yet."""
+        __tracebackhide__ = True
         log = self._collector.log
         if log is not self._log:
             self._log, self._open, self._seen = log, [], 0
@@ -100,8 +106,12 @@ class MatchingEvents:
         self._seen = len(log)
         for index in candidates:
             event = Event(self._collector, log, index)
-            if self._predicate(event):
-                return event
+            try:
+                if self._predicate(event):
+                    return event
+            except Exception as error:
+                text.note(error, text.line(event))
+                raise
         return None
 
 

@@ -88,13 +88,21 @@ class PostbackServer(CollectorServer):
         """Whose events arrive now."""
         return self.postback._collector
 
-    def owner_of(self, key: str) -> str | None:  # noqa: ARG002 - for a test run to know
+    def owner_of(self, key: str, asking: Assertions) -> str | None:  # noqa: ARG002 - for a test run
         """Whose write key `key` is, where another double of this run made it."""
         return None
 
     def elsewhere(self, postback: Assertions) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
         """What arrived at URLs that have to do with `postback`, but not at its own."""
         return iter(())
+
+    def name_of(self, postback: Assertions) -> str:  # noqa: ARG002
+        """What to call `postback` in code that a text proposes."""
+        return "server.postback"
+
+    def lenience(self, postback: Assertions) -> str:  # noqa: ARG002
+        """What lets every failure at `postback` pass."""
+        return 'for all of them, PostbackServer(on_auth_failure="ignore")'
 
     def inspects(self, head: Head) -> bool:
         """Whether `head` asks the double about itself, and it answers such questions."""

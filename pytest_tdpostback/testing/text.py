@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.secrets import shortened, without_keys
+from ..protocol.secrets import without_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,26 +99,16 @@ def found(event: Event, finding: Finding) -> str:
     return f"{finding} (event #{event.seq} {event.database}.{event.table})"
 
 
-def unexpected(events: Sequence[Event]) -> str:
-    """Events that were answered 200 and rejected, though nobody expected it."""
-    first = events[0]
-    were = "event was" if len(events) == 1 else "events were"
-    cause = f"The write key was {shortened(first.key or '')}. " if first.rule != "T3" else ""
-    return (
-        f"{len(events)} {were} answered 200 and rejected afterwards; the sender cannot know\n"
-        f"{lines(events)}\n"
-        f"{cause}If the test means this, it says so:\n"
-        f"  with tdpostback.expect_auth_failure(database={first.database!r}, "
-        f"table={first.table!r}):\n"
-        "      ...\n"
-        'or, for the whole test, @pytest.mark.tdpostback(on_auth_failure="ignore")'
-    )
-
-
 def unchecked(error: Exception) -> str:
     """What `check` raises, where nobody called it while the server ran."""
     said = without_keys(str(error))
     return f"server.check() raises this, and nobody called it:\n{type(error).__name__}: {said}"
+
+
+def note(error: Exception, asked_about: str) -> None:
+    """Have `error`, which a test's own function raised, say what it was asked about."""
+    if sys.version_info >= (3, 11):
+        error.add_note(f"asked about {asked_about}")
 
 
 def unsettled(events: Sequence[Event], seconds: float, why: str) -> str:

@@ -71,12 +71,27 @@ def block(collector: Collector, steps: Steps[T]) -> T:
     """Take `steps` to their end in this thread."""
     __tracebackhide__ = True
     answer = None
-    while True:
-        try:
+    _here.blocks = True
+    try:
+        while True:
             wait = steps.send(answer)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        answer = collector.wait(wait.met, wait.seconds)
+            answer = collector.wait(wait.met, wait.seconds)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    finally:
+        _here.blocks = False
+
+
+class _Here(threading.local):
+    blocks = False
+
+
+_here = _Here()
+
+
+def blocks_a_loop() -> bool:
+    """Whether the steps that ask hold up an event loop of this thread."""
+    return _here.blocks and (_in_trio() or _in_asyncio())
 
 
 async def go_on(collector: Collector, steps: Steps[T]) -> T:
@@ -141,6 +156,11 @@ class _Wakeup:
 
     def _ring(self) -> None:
         self._event.set()
+
+
+def _in_asyncio() -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 def _in_trio() -> bool:

@@ -111,6 +111,38 @@ def test_the_url_and_the_key_of_another_test(downstream):
     )
 
 
+def test_what_reached_a_finished_test_before_this_one_is_no_cause(downstream):
+    result = downstream(
+        """
+        from conftest import post
+
+        def test_first(tdpostback):
+            global url, key
+            url, key = tdpostback.url, tdpostback.write_key
+
+        def test_second():
+            post(url, key)
+
+        def test_third(tdpostback):
+            tdpostback.assert_ingested("shop", "orders", timeout=0)
+
+        def test_fourth(tdpostback):
+            post(url, key)
+            tdpostback.assert_ingested("shop", "orders", timeout=0)
+        """
+    )
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ test_third _*",
+            "*No request reached *",
+            "*_ test_fourth _*",
+            "*1 arrived at another URL than *",
+            "*#2 POST shop.orders: 200, ingested, at * of test_it.py::test_first",
+        ]
+    )
+
+
 def test_two_tests_with_the_same_key(downstream):
     downstream(
         """

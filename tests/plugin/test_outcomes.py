@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 WRONG_KEY = """
@@ -18,8 +20,10 @@ def test_a_lost_event_fails_the_test_as_if_by_its_own_hand(downstream):
             "*_ test_wrong_key _*",
             "1 event was answered 200 and rejected afterwards; the sender cannot know",
             "  #1 POST shop.orders: 200, rejected, A5: write key 12345/abc… is unknown",
-            "The write key was 12345/abc…. If the test means this, it says so:",
+            "The key of this double is */*….",
+            "If the test means this, it says so:",
             "  with tdpostback.expect_auth_failure(database='shop', table='orders'):",
+            'or, for the whole test, @pytest.mark.tdpostback(on_auth_failure="ignore")',
             "*- tdpostback -*",
             "1 event: 1 rejected, at http://127.0.0.1:*",
             "#1 POST shop.orders: 200, rejected, A5: write key 12345/abc… is unknown",
@@ -32,6 +36,166 @@ def test_a_lost_event_fails_the_test_as_if_by_its_own_hand(downstream):
     )
     result.stdout.no_fnmatch_line("*traceback entries are hidden*")
     result.stdout.no_fnmatch_line("*plugin.py*")
+
+
+@pytest.mark.parametrize(
+    ("test", "says"),
+    [
+        pytest.param(
+            """
+            def test_it(tdpostback, make_tdpostback):
+                post(make_tdpostback().url, tdpostback.write_key)
+            """,
+            [
+                "*/*… is the write key of another double of this test.",
+                "The key of this double is */*….",
+                "If the test means this, it says so (double is the one at http://127.0.0.1:*):",
+                "  with double.expect_auth_failure(database='shop', table='orders'):",
+            ],
+            id="of a further double",
+        ),
+        pytest.param(
+            """
+            def test_it(tdpostback_server):
+                post(tdpostback_server.url, "1/unknown")
+            """,
+            ["  with tdpostback_server.postback.expect_auth_failure(database='shop', *):"],
+            id="of the server",
+        ),
+        pytest.param(
+            """
+            def test_it(tdpostback):
+                for table in ("orders", "clicks"):
+                    post(tdpostback.url, "1/unknown", path=f"/postback/v3/event/shop/{table}")
+            """,
+            ["  with tdpostback.expect_auth_failure(database='shop'):"],
+            id="of two tables",
+        ),
+        pytest.param(
+            """
+            def test_it(tdpostback):
+                for number in range(10):
+                    post(tdpostback.url, "1/unknown", {"number": number})
+            """,
+            [
+                "10 events were answered 200 and rejected afterwards; the sender cannot know",
+                "  #5 POST shop.orders: 200, rejected, A5: write key 1/unk… is unknown",
+                "  … and 5 more",
+                "The key of this double is */*….",
+            ],
+            id="of many",
+        ),
+        pytest.param(
+            """
+            import pytest
+
+            @pytest.mark.tdpostback(stale_time="drop")
+            def test_it(tdpostback):
+                post(tdpostback.url, tdpostback.write_key, {"td_record_time": 1})
+            """,
+            [
+                "  #1 POST shop.orders: 200, rejected, T3: td_record_time 1 is older than 7 days",
+                'No key is at fault: the setting stale_time="drop" drops *',
+                'Send the time of the event in UNIX seconds, or set stale_time="receipt".',
+                "If the test means this, it says so:",
+            ],
+            id="for its time",
+        ),
+    ],
+)
+def test_what_a_lost_event_needs(downstream, test, says):
+    result = downstream("from conftest import post\n\n" + textwrap.dedent(test))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(says, consecutive=says[0].startswith("*/"))
+
+
+@pytest.mark.parametrize("end", ["assert 1 == 2", "raise RuntimeError"])
+def test_a_fixture_that_fails_after_a_loss_is_one_error(downstream, end):
+    result = downstream(
+        f"""
+        import pytest
+
+        @pytest.fixture
+        def application(send):
+            send(key="1/unknown")
+            {end}
+
+        def test_it(application): pass
+        """
+    )
+    result.assert_outcomes(errors=1)
+
+
+def test_a_report_right_after_the_answer_knows_the_outcome(downstream):
+    result = downstream(
+        """
+        def test_it(tdpostback, send):
+            for _ in range(20):
+                send(key="1/unknown")
+                assert len(tdpostback.auth_failures) == 1
+                tdpostback.clear()
+                send()
+                assert len(tdpostback.records()) == 1
+                tdpostback.clear()
+            send(key="1/unknown")
+            assert not tdpostback
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E       assert not *", "1 event: 1 rejected, at *"])
+
+
+def test_a_look_leaves_pending_what_is_held_or_due_later(downstream):
+    downstream(
+        """
+        def test_held(tdpostback, send):
+            with tdpostback.hold_validation():
+                send()
+                assert not tdpostback.records()
+
+        def test_due_later(make_tdpostback):
+            from conftest import post
+
+            double = make_tdpostback(validation_delay=3600)
+            post(double.url, double.write_key)
+            assert not double.records()
+            assert not double.auth_failures
+            double.clear()
+        """
+    ).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ('tdpostback.assert_ingested("shop", "orders", where=lambda r: r["b"] == 2)', "KeyError"),
+        ("tdpostback.wait_for(lambda e: e.seq / 0)", "ZeroDivisionError"),
+        ('tdpostback.assert_ingested("shop", "orders", timeout="1")', "*ConfigurationError"),
+        ("tdpostback.records()[1]", "IndexError"),
+        ("tdpostback.events[1]", "IndexError"),
+        ('asyncio.run(tdpostback.aio.assert_ingested("a", "b", timeout=0))', "AssertionError"),
+        ('tdpostback.assert_ingested("a", "b", timeout=0)', "AssertionError"),
+        ("tdpostback.assert_refused()", "AssertionError"),
+    ],
+)
+def test_no_frame_of_ours_is_shown(downstream, call, error):
+    result = downstream(f"import asyncio\ndef test_it(tdpostback, send):\n    send()\n    {call}")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*: {error}*"])
+    result.stdout.no_fnmatch_line("*pytest_tdpostback/*.py:[0-9]*")
+
+
+def test_a_section_tells_of_findings(downstream):
+    result = downstream(
+        """
+        def test_it(send):
+            send({"Id": 7})
+            assert 1 == 2
+        """
+    )
+    result.stdout.fnmatch_lines(
+        ["#1 POST shop.orders: 200, ingested", "    record *", "    finding C1: *"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,15 +275,19 @@ def test_an_event_that_cannot_settle_fails_at_once(downstream):
         @pytest.mark.tdpostback(validation_delay=3600)
         def test_due_much_later(send): send()
 
+        @pytest.mark.tdpostback(validation_delay=6)
+        def test_due_a_little_too_late(send): send()
+
         def test_held(tdpostback, send):
             tdpostback.hold_validation().__enter__()
             send()
         """
     )
-    result.assert_outcomes(failed=2)
+    result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(
         [
-            "1 event is still pending: the next one is due in *",
+            "1 event is still pending: the next one is due in 3.6e+03 s",
+            "1 event is still pending: the next one is due in [56]* s",
             "1 event is still pending: validation is held",
         ]
     )

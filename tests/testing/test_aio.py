@@ -155,6 +155,21 @@ def test_a_wait_that_is_in_vain_ends(tdpostback, loop):
     loop.run(body)
 
 
+def test_a_call_that_blocks_the_loop_says_so(tdpostback, loop):
+    async def body():
+        with pytest.raises(AssertionError) as caught:
+            tdpostback.assert_ingested("shop", "orders", timeout=0)
+        assert str(caught.value).splitlines()[2] == (
+            "  An event loop runs in this thread, and this call blocks it; "
+            "await tdpostback.aio.… lets it send."
+        )
+        with pytest.raises(AssertionError) as caught:
+            await tdpostback.aio.assert_ingested("shop", "orders", timeout=0)
+        assert "event loop" not in str(caught.value)
+
+    loop.run(body)
+
+
 def test_the_signature_is_that_of_the_name_without_aio(tdpostback):
     assert tdpostback.aio.assert_refused.__doc__ == tdpostback.assert_refused.__doc__
     with pytest.raises(TypeError, match="colour"):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
+
+from pytest_tdpostback import ConfigurationError
 
 WRONG = "12345/abcdef0123456789"
 pytestmark = [
@@ -92,6 +95,39 @@ def test_key_of_another_double_of_this_test(tdpostback, make_tdpostback, told, s
     )
 
 
+def test_its_own_keys_are_nobody_elses(tdpostback, told, send):
+    limited = tdpostback.keys.add("12345/limited", tables="clicks")
+    send(key=limited)
+    assert missing(tdpostback, told, id=7)[1:] == [
+        (
+            "  #1 POST shop.orders: 200, rejected, A5: "
+            "write key 12345/lim… may not write to table shop.orders"
+        ),
+        "  sent: {'id': 7}",
+    ]
+
+
+@pytest.mark.tdpostback(profile="article-2015", on_auth_failure="ignore")
+def test_key_of_another_double_that_is_refused_at_once(tdpostback, make_tdpostback, told, send):
+    other = make_tdpostback()
+    send(key=other.write_key)
+    head, _, owner, own, _ = missing(tdpostback, told, id=7)
+    assert head.endswith("it arrived and was refused with 403")
+    assert owner.endswith("is the write key of another double of this test.")
+    assert own == "  The key of this double is OWN…."
+
+
+@pytest.mark.tdpostback(stale_time="drop", on_auth_failure="ignore")
+def test_dropped_for_its_time(tdpostback, told, send):
+    tdpostback.clock.freeze(1_700_000_000)
+    send({"id": 7, "td_record_time": 1})
+    assert missing(tdpostback, told, id=7)[1:4] == [
+        "  #1 POST shop.orders: 200, rejected, T3: td_record_time 1 is older than 7 days",
+        '  No key is at fault: the setting stale_time="drop" drops what has such a time (T3).',
+        '  Send the time of the event in UNIX seconds, or set stale_time="receipt".',
+    ]
+
+
 def test_a_string_where_a_number_was_expected(tdpostback, told, send):
     send({"id": "7", "total": 12})
     assert missing(tdpostback, told, id=7, total=12) == [
@@ -123,10 +159,21 @@ def test_a_consumed_column(tdpostback, told, send):
 def test_milliseconds(tdpostback, told, send):
     tdpostback.clock.freeze(1_700_000_000)
     send({"id": 7, "td_record_time": 1_700_000_000_000})
-    assert (
+    assert missing(tdpostback, told, id=8, time="1699999999")[2] == (
         "  finding T5: td_record_time was ignored: "
         "1700000000000 looks like milliseconds; send UNIX seconds"
-    ) in missing(tdpostback, told, time="1699999999")
+    )
+
+
+def test_milliseconds_in_a_column(tdpostback, told, send):
+    send({"id": 8, "at": 1_700_000_000_000})
+    assert missing(tdpostback, told, id=7, at=1_700_000_000)[2:4] == [
+        (
+            "    at: expected 1700000000, got 1700000000000 "
+            "(it is 1000 times as much: milliseconds, not seconds?)"
+        ),
+        "    id: expected 7, got 8",
+    ]
 
 
 @pytest.mark.parametrize("route", [("shop", "order"), ("shops", "orders")])
@@ -197,9 +244,82 @@ def test_one_of_two_was_rejected(tdpostback, told, send):
 
 def test_no_more_arrived(tdpostback, told, send):
     send()
-    assert missing(tdpostback, told, id=7, count=2)[0].endswith(
-        "found 1 within 0 s: no more arrived"
-    )
+    assert missing(tdpostback, told, id=7, count=2) == [
+        ("expected 2 records in shop.orders with id=7, found 1 within 0 s: no more arrived"),
+        "  Has the sender sent them all: flushed, joined, awaited?",
+    ]
+
+
+def test_columns_that_are_arguments_here(tdpostback, told, send):
+    send({"count": 3, "timeout": 0})
+    assert missing(tdpostback, told, count=3)[1:] == [
+        "  Has the sender sent them all: flushed, joined, awaited?",
+        "  count is an argument here; the column count is compared by where={'count': ...}.",
+        "  timeout is an argument here; the column timeout is compared by where={'timeout': ...}.",
+    ]
+    assert tdpostback.assert_ingested("shop", "orders", where={"count": 3})
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"count": -1}, "count=-1: give a whole number from 0, or None for at least one; "),
+        ({"count": "3"}, "count='3': give a whole number from 0, or None for at least one; "),
+        ({"timeout": "1"}, "timeout='1': give seconds, from 0; "),
+        ({"timeout": float("nan")}, "timeout=nan: give seconds, from 0; "),
+        ({"timeout": -1}, "timeout=-1: give seconds, from 0; "),
+    ],
+)
+def test_arguments_that_make_no_sense(tdpostback, given, says):
+    with pytest.raises(ConfigurationError) as caught:
+        tdpostback.assert_ingested("shop", "orders", **given)
+    assert str(caught.value).startswith(says)
+    assert str(caught.value).endswith(f'is compared by where={{"{next(iter(given))}": ...}}')
+
+
+@pytest.mark.parametrize("name", ["assert_refused", "assert_auth_failed", "expect_auth_failure"])
+def test_a_count_that_makes_no_sense(tdpostback, name):
+    with pytest.raises(ConfigurationError, match=r"^count='1': give a whole number"):
+        getattr(tdpostback, name)(count="1")
+
+
+@pytest.mark.parametrize("wait", ["settle", "wait_for"])
+def test_a_timeout_that_makes_no_sense(tdpostback, wait):
+    arguments = [print] if wait == "wait_for" else []
+    with pytest.raises(ConfigurationError, match=r"^timeout='1': give seconds"):
+        getattr(tdpostback, wait)(*arguments, timeout="1")
+
+
+def test_a_rule_that_does_not_exist(tdpostback):
+    with pytest.raises(ConfigurationError, match=r"^rule='B99' is unknown; known, nearest first"):
+        tdpostback.assert_refused(rule="B99")
+
+
+def test_a_predicate_that_raises_says_on_what(tdpostback, send):
+    def noted(caught):
+        if sys.version_info < (3, 11):  # exceptions have no notes
+            return "asked about #1 POST shop.orders: 200, ingested: {'time': "
+        (note,) = caught.value.__notes__
+        return note
+
+    send()
+    tdpostback.settle()
+    with pytest.raises(KeyError) as caught:
+        tdpostback.assert_ingested("shop", "orders", where=lambda record: record["b"])
+    assert noted(caught).startswith("asked about #1 POST shop.orders: 200, ingested: {'time': ")
+    with pytest.raises(ZeroDivisionError) as divided:
+        tdpostback.wait_for(lambda event: event.seq / 0)
+    assert noted(divided).startswith("asked about #1 POST shop.orders: 200, ingested")
+
+
+def test_an_event_that_is_not_there(tdpostback, send):
+    with pytest.raises(IndexError, match=r"^\[0\]: there are no records$"):
+        tdpostback.records()[0]
+    send()
+    with pytest.raises(IndexError, match=r"^\[5\]: there is 1 event$"):
+        tdpostback.events[5]
+    with pytest.raises(IndexError, match=r"^\[0\]: there are no events$"):
+        tdpostback.refused[0]
 
 
 def test_arrived_at_another_url(tdpostback, make_tdpostback, send):
@@ -231,6 +351,12 @@ def test_a_value_whose_repr_fails(tdpostback, told, send):
     assert "<Odd whose repr raised RuntimeError>" in missing(tdpostback, told, id=Odd())[0]
 
 
+def test_a_key_among_the_columns_is_not_shown(tdpostback, told, send):
+    send({"td_write_key": WRONG})
+    assert WRONG not in "".join(missing(tdpostback, told, id=7))
+    assert WRONG not in "".join(told(tdpostback.assert_nothing_ingested))
+
+
 def test_something_was_ingested(tdpostback, told, send):
     send()
     assert told(tdpostback.assert_nothing_ingested, "shop") == [
@@ -245,6 +371,25 @@ def test_refused_by_another_rule(tdpostback, told, send):
     assert told(tdpostback.assert_refused, rule="A4")[0] == (
         "expected at least 1 refused event with rule='A4', found none: 1 refused for another reason"
     )
+
+
+def test_too_many_were_refused(tdpostback, told, send):
+    for _ in range(2):
+        send(headers={"X-TD-Write-Key": None})
+    assert told(tdpostback.assert_refused, count=1)[0] == (
+        "expected 1 refused event, found 2: too many"
+    )
+
+
+def test_too_many_failed(tdpostback, told, send):
+    def expecting():
+        with tdpostback.expect_auth_failure(count=1):
+            send(key=WRONG)
+            send(key=WRONG)
+
+    says = "expected 1 authentication failure, found 2: too many"
+    assert told(expecting)[0] == says
+    assert told(tdpostback.assert_auth_failed, count=1)[0] == says
 
 
 def test_nothing_was_refused(tdpostback, told, send):

@@ -39,6 +39,18 @@ def test_check_raises_once_what_a_test_would_fail_with():
         server.check()
 
 
+def test_check_names_what_there_is_without_pytest():
+    with PostbackServer() as server:
+        lose_one(server)
+        with pytest.raises(UnexpectedAuthFailure) as caught:
+            server.check()
+    assert str(caught.value).splitlines()[4:] == [
+        "  with server.postback.expect_auth_failure(database='shop', table='orders'):",
+        "      ...",
+        'or, for all of them, PostbackServer(on_auth_failure="ignore")',
+    ]
+
+
 def test_a_loss_that_nobody_looked_at_is_a_warning():
     with (
         pytest.warns(PostbackWarning, match=r"server\.check\(\) raises this"),
