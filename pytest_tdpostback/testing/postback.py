@@ -176,6 +176,7 @@ class Postback(Assertions, Doors):
 
     def _check_settled(self) -> None:
         __tracebackhide__ = True
+        self._collector.validate_due(ANSWER_SECONDS)
         why = self._collector.why_pending(SETTLE_SECONDS)
         if not why:
             self.settle(SETTLE_SECONDS)
