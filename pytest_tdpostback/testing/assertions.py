@@ -31,6 +31,7 @@ class Assertions:
     if TYPE_CHECKING:
         _collector: Collector
         _server: PostbackServer
+        blocked: list[str]
 
         @property
         def url(self) -> str: ...  # noqa: D102

@@ -73,7 +73,7 @@ def nothing_satisfied(
     head = f"no event satisfied the predicate{called} within {seconds:g} s: "
     if not postback.events:
         return _joined(f"{head}nothing arrived", _nothing(postback))
-    arrived = [*_blocked(postback), *_all(postback)]
+    arrived = [*_kept_back(postback), *_all(postback)]
     return _joined(f"{head}{len(postback.events)} arrived", arrived)
 
 
@@ -189,7 +189,7 @@ def _cause(
         if some:
             return "no more arrived", _nothing(postback)
         if arrived:
-            others = [*_blocked(postback), *_other_routes(postback, wish)]
+            others = [*_kept_back(postback), *_other_routes(postback, wish)]
             return f"nothing arrived for {wish.route}", others
         return "nothing arrived", _nothing(postback)
     event = near.event
@@ -217,21 +217,25 @@ def _nothing(postback: Assertions) -> list[str]:
         shown = [f"{text.line(event)}, at {where}" for where, event in elsewhere[:ELSEWHERE]]
         return [f"{len(elsewhere)} arrived at another URL than {postback.url}:", *shown]
     if not postback._collector.empty:
-        return _blocked(postback) or ["Has the sender sent them all: flushed, joined, awaited?"]
+        return _kept_back(postback) or ["Has the sender sent them all: flushed, joined, awaited?"]
     return [
         f"No request reached {postback.url}.",
         *(
-            _blocked(postback)
+            _kept_back(postback)
             or ["Is the sender given this URL, and has it sent: flushed, joined, awaited?"]
         ),
     ]
 
 
-def _blocked(postback: Assertions) -> list[str]:
-    if not blocks_a_loop():
-        return []
-    call = f"await {postback._server.name_of(postback)}.aio.…"
-    return [f"An event loop runs in this thread, and this call blocks it; {call} lets it send."]
+def _kept_back(postback: Assertions) -> list[str]:
+    """What is known to have kept a sender from sending."""
+    told = []
+    if postback.blocked:
+        told.append(f"Connections were blocked to {', '.join(dict.fromkeys(postback.blocked))}.")
+    if blocks_a_loop():
+        call = f"await {postback._server.name_of(postback)}.aio.…"
+        told.append(f"This call blocks an event loop that runs in this thread; use {call} instead.")
+    return told
 
 
 def _taken_for_arguments(wish: Wish, events: Iterable[Event]) -> list[str]:

@@ -160,8 +160,8 @@ def test_a_call_that_blocks_the_loop_says_so(tdpostback, loop):
         with pytest.raises(AssertionError) as caught:
             tdpostback.assert_ingested("shop", "orders", timeout=0)
         assert str(caught.value).splitlines()[2] == (
-            "  An event loop runs in this thread, and this call blocks it; "
-            "await tdpostback.aio.… lets it send."
+            "  This call blocks an event loop that runs in this thread; "
+            "use await tdpostback.aio.… instead."
         )
         with pytest.raises(AssertionError) as caught:
             await tdpostback.aio.assert_ingested("shop", "orders", timeout=0)
