@@ -335,10 +335,14 @@ class Connection(asyncio.Protocol):
     # to the end
 
     def leave(self) -> bool:
-        """End after the answer that is due, which is then the last; whether none is."""
+        """End after the answer that is due, which is then the last; whether none is.
+
+        One is where nothing was ever sent: who has just connected is about to send.
+        """
         self._leaving = True
+        new = self._parser is None and self._event_head is None
         begun = self._partial or self._unread or (self._parser and self._parser.message)
-        return not (begun or self._busy or self._blocked or self._ending)
+        return not (new or begun or self._busy or self._blocked or self._ending)
 
     def _refuse(self, status: int) -> None:
         """Answer what is no request, once those before it are answered, and end."""
