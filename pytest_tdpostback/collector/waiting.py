@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class _Real:
+class Real:
     """Keeps the function as an attribute of a class: freezegun replaces those of modules."""
 
     clock = staticmethod(time.monotonic)
@@ -18,7 +18,7 @@ class _Real:
 
 def real_time() -> float:
     """Seconds of real time since some moment; frozen clocks do not stop it."""
-    return _Real.clock()
+    return Real.clock()
 
 
 class Changed(threading.Condition):

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .selector import READ, WRITE
+
+if TYPE_CHECKING:
+    from .selector import ServingSelector
 
 READ_SIZE = 64 * 1024
 """Bytes asked for at once: for larger ones memory is mapped, and unmapped, with each read."""
@@ -26,27 +31,28 @@ class SocketChannel(asyncio.Transport):
         "_closing",
         "_descriptor",
         "_ended",
-        "_loop",
         "_out",
         "_protocol",
-        "_reading",
+        "_selector",
         "_socket",
+        "_watched",
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.Protocol
+        self, selector: ServingSelector, sock: socket.socket, protocol: asyncio.Protocol
     ) -> None:
         """Starts reading at once: what the sender has already sent is served right away."""
-        self._loop = loop
+        self._selector = selector
         self._socket = sock
         self._descriptor = sock.fileno()
         self._protocol = protocol
         self._out = bytearray()
         self._closing = False
         self._ended = False
-        self._reading = False
+        self._watched = 0
         protocol.connection_made(self)
         self.resume_reading()
+        self._read()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """`"socket"` gives the socket, as in asyncio."""
@@ -68,7 +74,7 @@ class SocketChannel(asyncio.Transport):
             return
         if sent < len(data):
             self._out += data[sent:]
-            self._loop.add_writer(self._descriptor, self._flush)
+            self._watch(self._watched | WRITE)
             self._protocol.pause_writing()
 
     def close(self) -> None:
@@ -89,15 +95,12 @@ class SocketChannel(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Read nothing until `resume_reading`."""
-        if self._reading:
-            self._reading = False
-            self._loop.remove_reader(self._descriptor)
+        self._watch(self._watched & ~READ)
 
     def resume_reading(self) -> None:
         """Read again."""
-        if not self._reading and not self._closing:
-            self._reading = True
-            self._loop.add_reader(self._descriptor, self._read)
+        if not self._closing:
+            self._watch(self._watched | READ)
 
     def write_eof(self) -> None:
         """Tell the peer that no more will be sent, once everything written is."""
@@ -108,6 +111,25 @@ class SocketChannel(asyncio.Transport):
     def can_write_eof(self) -> bool:
         """TCP can end one direction alone."""
         return True
+
+    def _watch(self, events: int) -> None:
+        """Be told of `events` of the socket from now on, and of no others."""
+        if events == self._watched:
+            return
+        if not events:
+            self._selector.unregister(self._descriptor)
+        elif self._watched:
+            self._selector.modify(self._descriptor, events, self._ready)
+        else:
+            self._selector.register(self._descriptor, events, self._ready)
+        self._watched = events
+
+    def _ready(self, events: int) -> None:
+        """`events` happened; what is not watched any more was seen before that ended."""
+        if events & self._watched & READ:
+            self._read()
+        if events & self._watched & WRITE:
+            self._flush()
 
     def _shutdown(self) -> None:
         try:
@@ -141,7 +163,7 @@ class SocketChannel(asyncio.Transport):
         del self._out[:sent]
         if self._out:
             return
-        self._loop.remove_writer(self._descriptor)
+        self._watch(self._watched & ~WRITE)
         if self._closing:
             self._lose(None)
             return
@@ -153,9 +175,7 @@ class SocketChannel(asyncio.Transport):
         if self._socket.fileno() < 0:
             return
         self._closing = True
-        self.pause_reading()
-        if self._out:
-            self._out.clear()
-            self._loop.remove_writer(self._descriptor)
+        self._watch(0)
+        self._out.clear()
         self._socket.close()
         self._protocol.connection_lost(error)

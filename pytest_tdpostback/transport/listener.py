@@ -13,6 +13,7 @@ from werkzeug.wrappers import Request
 from ..protocol.answer import Answer
 from .channel import SocketChannel, socket_of
 from .connection import Connection
+from .selector import READ
 from .wsgi import environ_of
 
 if TYPE_CHECKING:
@@ -48,28 +49,26 @@ class Listener:
         self.heads = server.heads
         self.deadlines = server.loop.deadlines
         self.port: int = sock.getsockname()[1]
+        scheme = "https" if ssl_context else "http"
+        self.url = f"{scheme}://{server.format_host(server.host)}:{self.port}"
+        """Base URL, no trailing slash."""
         self._loop = server.loop.loop
         self._socket = sock
+        self._open = False
         self._exhausted = False
         self._connections: set[Connection] = set()
         self._handshakes: set[asyncio.Task[object]] = set()
 
-    @property
-    def url(self) -> str:
-        """Base URL, no trailing slash."""
-        scheme = "https" if self.ssl_context else "http"
-        return f"{scheme}://{self.server.format_host(self.server.host)}:{self.port}"
-
     def open(self) -> None:
         """Accept from now on; runs in the loop."""
-        if self._socket.fileno() >= 0:
-            self._loop.add_reader(self._socket.fileno(), self._accept)
+        if self._socket.fileno() >= 0 and not self._open:
+            self._open = True
+            self._loop.selector.register(self._socket.fileno(), READ, self._accept)
 
     def close(self) -> None:
         """Stop accepting and end every connection; runs in the loop."""
-        if self._socket.fileno() >= 0:
-            self._loop.remove_reader(self._socket.fileno())
-            self._socket.close()
+        self._pause()
+        self._socket.close()
         for handshake in self._handshakes:
             handshake.cancel()
         for connection in list(self._connections):
@@ -141,7 +140,7 @@ class Listener:
         """Serve the sender `peer` at the other end of `sock`; runs in the loop."""
         connection = self.connection(peer)
         if self.ssl_context is None:
-            SocketChannel(self._loop, sock, connection)
+            SocketChannel(self._loop.selector, sock, connection)
             return
         handshake = self._loop.create_task(
             self._loop.connect_accepted_socket(
@@ -163,8 +162,8 @@ class Listener:
         if not handshake.cancelled():
             handshake.exception()  # the sender's affair: it sees that it is not served
 
-    def _accept(self) -> None:
-        for _ in range(BACKLOG):
+    def _accept(self, _: int) -> None:
+        for _ in range(BACKLOG if self._open else 0):
             try:
                 sock, address = self._socket.accept()
             except (BlockingIOError, InterruptedError):
@@ -180,12 +179,18 @@ class Listener:
             host, port = address[:2]
             self.carry(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
+    def _pause(self) -> None:
+        """Accept nothing until `open`."""
+        if self._open:
+            self._open = False
+            self._loop.selector.unregister(self._socket.fileno())
+
     def _rest(self, error: OSError) -> None:
         """Accept nothing for a moment: the loop would ask again and again, and serve nobody."""
         if not self._exhausted:
             self._exhausted = True
             self.failed(error)
-        self._loop.remove_reader(self._socket.fileno())
+        self._pause()
         self._loop.call_later(EXHAUSTED_SECONDS, self.open)
 
 

@@ -6,18 +6,37 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..collector.waiting import real_time
+from ..collector.waiting import Real
 from .deadlines import Deadlines
+from .selector import ServingSelector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Runs on real time, whatever clock a test has frozen."""
+    """Runs on real time, whatever clock a test has frozen; its `selector` serves sockets itself."""
 
-    def time(self) -> float:
-        return real_time()
+    time = staticmethod(Real.clock)
+
+    def __init__(self) -> None:
+        self.selector = ServingSelector(self._failed)
+        super().__init__(self.selector)
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.Handle:
+        self.selector.interrupted = True
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        self.selector.interrupted = True
+        return super().call_at(when, callback, *args, context=context)
+
+    def _failed(self, error: BaseException) -> None:
+        self.call_exception_handler({"message": f"{error!r} while serving", "exception": error})
 
 
 class LoopThread:

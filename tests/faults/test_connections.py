@@ -165,6 +165,29 @@ def test_other_connections_do_not_wait(tdpostback):
     assert [len(handle.events) for handle in (hung, late, slow)] == [1, 1, 1]
 
 
+def test_a_late_answer_comes_while_others_never_stop_sending(tdpostback):
+    """Time passes for the server though there is always a request to serve."""
+    sender = Sender(tdpostback)
+    tdpostback.faults.delay(0.3, where={"id": 0})
+    over = threading.Event()
+
+    def send():
+        with sender.connect() as sock:
+            while not over.is_set():
+                sock.sendall(sender.request({"id": 1}) * 50)
+                for _ in range(50):
+                    read_answer(sock)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        assert sender.by_socket({"id": 0}) == 200
+    finally:
+        over.set()
+        thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
 def test_hang_is_no_pending_event(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.hang()
