@@ -55,13 +55,16 @@ class WriteKeys:
         """
         __tracebackhide__ = True
         if key is None:
-            key = f"{secrets.randbelow(90_000) + 10_000}/{secrets.token_hex(20)}"
+            noise = secrets.token_bytes(22)
+            key = f"{10_000 + int.from_bytes(noise[:2], 'big')}/{noise[2:].hex()}"
         elif not _well_formed(key):
             message = (
                 f"write key {_shown(key)} is not valid; give account/secret, like 12345/abcdef"
             )
             raise ConfigurationError(message)
-        scope = Scope(_names("databases", databases), _names("tables", tables))
+        scope = _EVERYTHING
+        if databases is not None or tables is not None:
+            scope = Scope(_names("databases", databases), _names("tables", tables))
         self._before_change()
         self._scopes[key] = scope
         self._revoked.discard(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ..protocol import answer as answers
@@ -15,16 +16,10 @@ if TYPE_CHECKING:
 
 REMEMBERED = 1024
 """Heads kept; senders use few, and one that never repeats a head must not fill the memory."""
-_JUDGED = frozenset(
-    (
-        b"authorization",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"host",
-        b"origin",
-        b"x-td-write-key",
-    )
+_JUDGED = re.compile(
+    rb"""\r\n(?:authorization|content-encoding|content-length|content-type|host|origin
+        |x-td-write-key):.*(?=\r\n|\Z)""",
+    re.VERBOSE | re.IGNORECASE,
 )
 """The fields that judging and the usual answer read; all others are cut off before they do."""
 
@@ -39,7 +34,7 @@ class Plan:
         self.head = head
         self.verdict: Verdict = judge_head(head, settings)
         self.route = (self.verdict.database or "", self.verdict.table or "")
-        self.origin = head.headers.get("origin")
+        self.origin = head.field("origin") if "origin" in head.fields else None
         self.limit = size_limit(self.verdict.profile, settings)
         self.straight = self.verdict.key is not None and not (
             self.verdict.from_url or self.verdict.unfit or self.verdict.profile.refuses_unknown_keys
@@ -85,9 +80,7 @@ class Plans:
         self._by_judged.clear()
 
     def _judged(self, raw: bytes) -> Plan:
-        first, *lines = raw.split(b"\r\n")
-        kept = [line for line in lines if line[: line.find(b":")].lower() in _JUDGED]
-        judged = b"\r\n".join([first, *kept])
+        judged = raw.partition(b"\r\n")[0] + b"".join(_JUDGED.findall(raw))
         plan = self._by_judged.get(judged)
         if plan is None:
             plan = Plan(Head(judged), self._settings)

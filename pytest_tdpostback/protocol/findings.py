@@ -60,7 +60,7 @@ def findings(
     yield from _authentication(request, verdict)
     yield from _kind(verdict)
     if not verdict.from_url:
-        yield from _body(request, settings)
+        yield from _body(request, data, settings)
     if request.head.parameters:
         yield from _repeated(request, verdict, settings)
     when = time_of(request, verdict, data, received_at)
@@ -95,9 +95,9 @@ def _authentication(request: PostbackRequest, verdict: Verdict) -> Iterator[Find
     if verdict.profile.td1_authorization:
         names.append("Authorization")
     for name in names:
-        sent = request.headers.getlist(name)
-        if len(sent) > 1:
-            yield Finding("A4", f"{name} was sent {len(sent)} times; the first one counts")
+        times = len(request.head.fields.get(name.lower(), ()))
+        if times > 1:
+            yield Finding("A4", f"{name} was sent {times} times; the first one counts")
 
 
 def _kind(verdict: Verdict) -> Iterator[Finding]:
@@ -107,8 +107,12 @@ def _kind(verdict: Verdict) -> Iterator[Finding]:
         yield Finding("P6", "GET without td_format=pixel is deprecated and may lose data")
 
 
-def _body(request: PostbackRequest, settings: Settings) -> Iterator[Finding]:
-    for key in json_body.duplicate_keys(request.body):
+def _body(
+    request: PostbackRequest, data: Mapping[str, Any], settings: Settings
+) -> Iterator[Finding]:
+    beside = settings.url_parameters == "store"
+    parsed = json_body.parse(request.body) if beside else data
+    for key in json_body.duplicate_keys(request.body, parsed):
         yield Finding("B5", f"key {key!r} stands more than once; the last value counts", key)
     if settings.url_parameters == "ignore":
         for name in url_columns(request):

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import body as json_body
+from .profiles import for_host
 from .secrets import WriteKey, shortened, without_keys
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ class Refusal:
     reason: str
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is known of a request: refused, `OPTIONS` and so no event (R5), or an event to accept.
 
     `refusal` counts before the key is looked up, `unfit` (size, content type, encoding) after it.
@@ -74,7 +74,7 @@ class Verdict:
 
 def judge_head(head: Head, settings: Settings) -> Verdict:
     """What method, target and header fields decide; the answer is the same for equal heads."""
-    profile = settings.judged_profile(head.host)
+    profile = settings.profile or for_host(head.host)
     preflight = head.method == "OPTIONS"
     if head.segments[:4] != ROUTE:
         return Verdict(profile, Refusal(404, "R6", f"no such path: {_path(head)}"), preflight)
@@ -162,17 +162,16 @@ def _key(profile: Profile, head: Head, settings: Settings) -> tuple[str, str, Re
 
 def _sent_key(profile: Profile, head: Head) -> tuple[str, str]:
     """The key that decides and the rule it fails by; without a key, what is the matter."""
-    headers = head.headers
-    if profile.td1_authorization and "Authorization" in headers:
-        scheme, _, credentials = headers["Authorization"].partition(" ")
+    if profile.td1_authorization and "authorization" in head.fields:
+        scheme, _, credentials = head.field("authorization").partition(" ")
         if scheme.lower() == "td1":
             key = credentials.strip()
             return key, "A5" if key else "the Authorization header holds none"
-        if "X-TD-Write-Key" in headers and scheme:
-            return headers["Authorization"], "A10"
+        if "x-td-write-key" in head.fields and scheme:
+            return head.field("authorization"), "A10"
         return "", _nowhere(profile) if scheme else "the Authorization header holds none"
-    if "X-TD-Write-Key" in headers:
-        key = str(headers["X-TD-Write-Key"])
+    if "x-td-write-key" in head.fields:
+        key = head.field("x-td-write-key")
         return key, "A5" if key else "the X-TD-Write-Key header is empty"
     key = head.last_parameters.get("td_write_key", "") if profile.url_interface else ""
     return key, "A5" if key else _nowhere(profile)
@@ -198,26 +197,27 @@ def _kind(profile: Profile, head: Head) -> Kind:
 
 def media_type(head: Head) -> str:
     """The type of `Content-Type` in lower case, without its parameters (B1); empty without one."""
-    return head.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return head.field("content-type").partition(";")[0].strip().lower()
 
 
 def _unfit(profile: Profile, kind: Kind, head: Head, settings: Settings) -> Refusal | None:
-    length = head.headers.get("content-length", "")
+    length = head.field("content-length")
     if length.isdecimal() and int(length[:20]) > size_limit(profile, settings):
         return _too_large(int(length[:20]), profile, settings)
     if kind in (Kind.PIXEL, Kind.DEPRECATED):
         return None
     if kind is Kind.JSON and media_type(head) != "application/json":
         return _not_json(head)
-    encoding = head.headers.get("content-encoding", "")
+    encoding = head.field("content-encoding")
     if encoding:
-        return Refusal(400, "B8", f"Content-Encoding {encoding!r} is not documented")
+        shown = without_keys(repr(encoding))
+        return Refusal(400, "B8", f"Content-Encoding {shown} is not documented")
     return None
 
 
 def _not_json(head: Head) -> Refusal:
     kind = media_type(head)
-    given = f"Content-Type is {kind!r}" if kind else "Content-Type is missing"
+    given = f"Content-Type is {without_keys(repr(kind))}" if kind else "Content-Type is missing"
     return Refusal(400, "B1", f"{given}, not application/json")
 
 

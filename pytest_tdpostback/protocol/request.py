@@ -100,10 +100,24 @@ class Head:
         return Headers((name, value) for name, _, value in map(_field, self._lines))
 
     @cached_property
+    def fields(self) -> dict[str, list[str]]:
+        """The values of each field by its name in lower case; bare, for judging alone."""
+        fields: dict[str, list[str]] = {}
+        for line in self._lines:
+            name, _, value = line.partition(":")
+            fields.setdefault(name.lower(), []).append(value)
+        return fields
+
+    def field(self, name: str) -> str:
+        """The first value of the field `name`, given in lower case, bare; empty without it."""
+        values = self.fields.get(name)
+        return values[0] if values else ""
+
+    @property
     def host(self) -> str:
         """The host that was asked: of an absolute target, else of `Host`; may be empty."""
         authority = _authority(self._target)
-        return self.headers.get("host", "") if authority is None else authority
+        return self.field("host") if authority is None else authority
 
     @cached_property
     def segments(self) -> tuple[str, ...]:

@@ -178,12 +178,6 @@ class Settings:
             chosen[name] = checked(_known(known, name, where), value, where)
         return replace(self, **chosen)
 
-    def judged_profile(self, host: str) -> Profile:
-        """The profile of a request to `host`: the setting, else what the host speaks."""
-        from .profiles import for_host
-
-        return self.profile or for_host(host)
-
 
 def checked(row: Field[Any], value: Any, where: str) -> Any:
     """`value` as the setting `row` keeps it; raises `ConfigurationError` naming what it accepts."""

@@ -1,7 +1,8 @@
 """One connection: bytes in, requests out to the collector, answers back in order.
 
-Every request is parsed by httptools. A head that was parsed before is recognised by its bytes,
-because senders repeat their heads: then only the body has to be cut off.
+Requests are parsed by httptools. A head that was parsed before is recognised by its bytes, and one
+that differs harmlessly by its lines, because senders repeat their heads: then only the body has to
+be cut off.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class Connection(asyncio.Protocol):
             raw = data[start:end] if end >= len(END_OF_HEAD) else b""
             known = heads.get(raw)
             if known is None:
-                known = self._like_the_last(raw)
+                known = self._like_another(raw)
                 if known is None:
                     return data[start:]
             stop = end + known.length
@@ -162,12 +163,13 @@ class Connection(asyncio.Protocol):
             self._respond(known.head, data[end:stop], keep_alive=known.keep_alive)
         return b""
 
-    def _like_the_last(self, raw: bytes) -> Known | None:
-        if not raw or self._parser is None or self._parser.pattern is None:
+    def _like_another(self, raw: bytes) -> Known | None:
+        """What `raw` comes to, if it is like the head parsed last, here or else anywhere."""
+        pattern = (self._parser and self._parser.pattern) or self.service.heads.pattern
+        known = pattern.like(raw) if raw and pattern else None
+        if known is None or known.length > self.service.collector().limit(known.head):
             return None
-        known = self._parser.pattern.like(raw)
-        if known is not None:
-            self.service.heads.note(raw, known)
+        self.service.heads.note(raw, known)
         return known
 
     def _parse(self, data: bytes) -> None:

@@ -17,6 +17,7 @@ _HARMLESS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """A field whose value decides nothing about a message that is known to be a plain one."""
+_LENGTH = re.compile(rb"(content-length:)[ \t]*([0-9]{1,18})", re.IGNORECASE)
 
 
 class Known(NamedTuple):
@@ -38,6 +39,8 @@ class Heads:
         self._known: dict[bytes, Known] = {}
         self._seen: set[int] = set()
         self.get = self._known.get
+        self.pattern: Pattern | None = None
+        """The last head that was parsed, on any connection."""
 
     def note(self, raw: bytes, known: Known) -> None:
         """`raw` came to `known`."""
@@ -53,10 +56,11 @@ class Heads:
 
 
 class Pattern:
-    """The last head of one connection that was parsed, and those that are like it.
+    """A head that was parsed, and those that are like it.
 
-    Some senders write an id into each head. Where the lines that changed are fields that frame
-    nothing, in the strict form of the standard, parsing could not come to anything else.
+    Some senders write an id into each head, and a test has a port and a write key of its own. Where
+    the lines that changed are the length or fields that frame nothing, in the strict form of the
+    standard, parsing could not come to anything else.
     """
 
     def __init__(self, raw: bytes, known: Known) -> None:
@@ -77,11 +81,14 @@ class Pattern:
         lines = raw[: -len(END_OF_HEAD)].split(b"\r\n")
         if len(lines) != len(self._sent) or lines[0] != self._sent[0]:
             return None
-        kept = self._kept.copy()
+        kept, length = self._kept.copy(), self._known.length
         for at, (line, before) in enumerate(zip(lines, self._sent)):  # noqa: B905 - equally long
             if line != before:
-                field = _HARMLESS.fullmatch(line)
+                new_length = _LENGTH.fullmatch(line)
+                field = new_length or _HARMLESS.fullmatch(line)
                 if field is None or not before.startswith(field[1]):
                     return None
+                if new_length:
+                    length = int(field[2])
                 kept[at] = field[1] + field[2].rstrip(b" \t")
-        return Known(Head(b"\r\n".join(kept)), self._known.length, self._known.keep_alive)
+        return Known(Head(b"\r\n".join(kept)), length, self._known.keep_alive)

@@ -260,8 +260,9 @@ class Parser:
         self.message = None
         if message.plain and self._begins_with(message):
             known = Known(message.head, message.size, message.keep_alive)
-            self._receiver.service.heads.note(self._first, known)
-            self.pattern = Pattern(self._first, known)
+            heads = self._receiver.service.heads
+            heads.note(self._first, known)
+            self.pattern = heads.pattern = Pattern(self._first, known)
         self._read, self._between, self._first, self._method = 0, 0, b"", b""
         self._receiver.completed(message)
 

@@ -110,7 +110,7 @@ def refuses(status: int, when: Callable[[Head, Any], Any]) -> Break:
     def change(head, verdict):
         if verdict.refusal or verdict.preflight or not when(head, verdict):
             return verdict
-        return replace(verdict, refusal=Refusal(status, "X", "broken"), key=None)
+        return verdict._replace(refusal=Refusal(status, "X", "broken"), key=None)
 
     return judged(change)
 
@@ -130,7 +130,7 @@ def fits(rule: str) -> Break:
 
     def change(_, verdict):
         unfit = verdict.unfit
-        return replace(verdict, unfit=None) if unfit and unfit.rule == rule else verdict
+        return verdict._replace(unfit=None) if unfit and unfit.rule == rule else verdict
 
     return judged(change)
 
@@ -182,7 +182,7 @@ def without(name: str) -> Callable[[Answer], Answer]:
 def key_of_parameter(head, verdict):
     """The parameter decides (A3)."""
     sent = head.last_parameters.get("td_write_key")
-    return replace(verdict, key=WriteKey(sent)) if sent and verdict.key else verdict
+    return verdict._replace(key=WriteKey(sent)) if sent and verdict.key else verdict
 
 
 def any_key(fields):
@@ -219,7 +219,7 @@ def first_parameters(head):
 def pings_are_events(head, verdict):
     """The body of a ping is read (P8)."""
     if head.method == "POST" and verdict.kind is Kind.PIXEL:
-        return replace(verdict, kind=Kind.JSON)
+        return verdict._replace(kind=Kind.JSON)
     return verdict
 
 
@@ -300,7 +300,7 @@ MUTANTS = [
         "an unknown path is a bad request",
         judged(
             lambda _, v: (
-                replace(v, refusal=replace(v.refusal, status=400))
+                v._replace(refusal=replace(v.refusal, status=400))
                 if v.refusal and v.refusal.rule == "R6"
                 else v
             )

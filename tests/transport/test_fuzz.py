@@ -168,6 +168,27 @@ def test_a_line_that_differs_from_the_last_head_s(lines, counted):
     assert one_by_one == in_one_piece
 
 
+@fuzz
+@given(
+    st.lists(
+        st.tuples(line, st.sampled_from([BODY, b'{"id":22}', b"", b"x" * 2000])),
+        min_size=2,
+        max_size=4,
+    ),
+    st.booleans(),
+)
+@example([(b"Content-Length: 8", BODY), (b"Content-Length: 9", b'{"id":22}')], False)
+@example([(b"X-A: 1", BODY), (b"X-A: 2", b"x" * 2000)], True)
+def test_a_line_that_differs_from_the_last_head_s_on_another_connection(sent, counted):
+    """What a head on one connection came to decides nothing about a head on the next."""
+    knowing = Desk(max_body=1000)
+    for field, body in sent:
+        data = request(body, field, length=counted)
+        head = data[: len(data) - len(body)]
+        assert outcome(knowing, [data]) == outcome(Desk(max_body=1000), [data])
+        assert outcome(knowing, [head]) == outcome(Desk(max_body=1000), [head])
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.binary(min_size=1, max_size=200), st.lists(st.integers(0, 200), max_size=4))
 def test_any_bytes(data, places):
