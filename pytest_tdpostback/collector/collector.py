@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
-from functools import cached_property
+import weakref
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import answer as answers
@@ -45,7 +46,7 @@ class Collector:
         """`call_later(seconds, function)` is how validation gets to run after an answer."""
         self.settings = settings
         self.clock = Clock()
-        self.keys = WriteKeys(before_change=self.validate_due)
+        self.keys = WriteKeys(before_change=partial(_validate_due, weakref.ref(self)))
         self.errors: list[BaseException] = []
         self.on_outcome: list[Callable[[EventLog, int], None]] = []
         self.intervene: Intervene | None = None
@@ -55,7 +56,7 @@ class Collector:
         """Held while reading more than one thing that belongs together."""
         self._changed: Changed | None = None
         self._watchers = 0
-        self._validation = Validation(self, call_later)
+        self._validation = Validation(call_later)
         self._handed_over: set[int] = set()
         self._plans = Plans(settings)
 
@@ -131,7 +132,7 @@ class Collector:
         """The answers to the events `seqs` are on the wire: their validation may begin (Y1)."""
         with self.lock:
             for seq in seqs:
-                self._validation.begin(seq)
+                self._validation.begin(self, seq)
 
     def answered_late(self, seq: int, status: int, *, whole: bool = True) -> None:
         """Of the answer to event `seq`, which a fault kept back, the status got out, or `whole`.
@@ -171,7 +172,7 @@ class Collector:
     def validate(self) -> None:
         """Give every event that is due its outcome (Y3); a no-op while validation is held."""
         with self.lock:
-            self._validation.run()
+            self._validation.run(self)
 
     def validate_due(self, seconds: float = 1.0) -> None:
         """Validate what is due, after the answers on their way are out or `seconds` over."""
@@ -221,7 +222,7 @@ class Collector:
                         break
                     due = self._validation.due()
                     self.changed.wait(min(deadline, due or deadline) - now)
-                    self._validation.run()
+                    self._validation.run(self)
                     value = met()
                 return value
             finally:
@@ -383,3 +384,10 @@ class Collector:
     def pending(self) -> Iterator[int]:
         """Where in the log the events without an outcome are."""
         return self.log.indexes(EventState.PENDING)
+
+
+def _validate_due(of: weakref.ref[Collector]) -> None:
+    """Validate what is due of a collector that may be gone, while its keys are not."""
+    collector = of()
+    if collector is not None:
+        collector.validate_due()

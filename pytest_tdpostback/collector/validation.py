@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..protocol.record import sent_data, time_of
@@ -20,43 +21,41 @@ if TYPE_CHECKING:
 class Validation:
     """The accepted events of one collector that have no outcome yet.
 
-    Its caller holds the collector's lock.
+    Its caller is that collector, which holds its lock. It keeps no reference back: a double that
+    nobody uses any more is freed at once, without the garbage collector.
     """
 
-    def __init__(
-        self, collector: Collector, call_later: Callable[[float, Callable[[], None]], None]
-    ) -> None:
+    def __init__(self, call_later: Callable[[float, Callable[[], None]], None]) -> None:
         """`call_later(seconds, function)` is how what is not due yet gets its turn."""
         self.unanswered: dict[int, Plan] = {}
         self.holds = 0
-        self._collector = collector
         self._call_later = call_later
         self._pending: deque[tuple[float, int, Plan]] = deque()
         self._scheduled = False
 
-    def begin(self, seq: int) -> None:
+    def begin(self, collector: Collector, seq: int) -> None:
         """The answer to event `seq` is out: decide, at once where nothing asks to wait (Y5)."""
         plan = self.unanswered.pop(seq, None)
         if plan is None:
             return
-        delay = self._collector.settings.validation_delay
+        delay = collector.settings.validation_delay
         if delay or self.holds or self._pending:
             self._pending.append((real_time() + delay, seq, plan))
-            self._schedule(delay)
-            self._collector.wake()
+            self._schedule(collector, delay)
+            collector.wake()
         else:
-            self._decide(seq, plan)
+            _decide(collector, seq, plan)
 
-    def run(self) -> None:
+    def run(self, collector: Collector) -> None:
         """Give every event that is due its outcome; a no-op while validation is held."""
-        if self.holds:
+        if self.holds or not self._pending:
             return
         now = real_time()
         while self._pending and self._pending[0][0] <= now:
             _, seq, plan = self._pending.popleft()
-            self._decide(seq, plan)
+            _decide(collector, seq, plan)
         if self._pending:
-            self._schedule(self._pending[0][0] - now)
+            self._schedule(collector, self._pending[0][0] - now)
 
     def due(self) -> float | None:
         """Real time at which the next event is due; `None` where none is, or all are held."""
@@ -67,36 +66,36 @@ class Validation:
         self.unanswered.clear()
         self._pending.clear()
 
-    def _decide(self, seq: int, plan: Plan) -> None:
-        """Y3, Y4, T3: ingested, or rejected with the rule that says why."""
-        collector, verdict = self._collector, plan.verdict
-        log = collector.log
-        index = seq - log.first
-        assert verdict.key is not None
-        fault = collector.keys.fault(verdict.key, *plan.route)
-        if fault:
-            reason = f"write key {shortened(verdict.key)} {fault}"
-            log.decide(index, EventState.REJECTED, verdict.key_rule, reason)
-        elif collector.settings.stale_time == "drop" and (stale := self._stale(index, plan)):
-            log.decide(index, EventState.REJECTED, "T3", stale)
-        else:
-            if not plan.straight and verdict.from_url:
-                log.from_url.add(index)
-            log.ingest(index, plan.route)
-        collector.announce(index)
-
-    def _stale(self, index: int, plan: Plan) -> str:
-        collector = self._collector
-        request = collector.request(collector.log, index)
-        data = sent_data(request, plan.verdict, collector.settings)
-        when = time_of(request, plan.verdict, data, collector.log.received[index])
-        return f"td_record_time {when.why}" if when.outside else ""
-
-    def _schedule(self, seconds: float) -> None:
+    def _schedule(self, collector: Collector, seconds: float) -> None:
         if not self._scheduled and not self.holds:
             self._scheduled = True
-            self._call_later(max(seconds, 0.0), self._scheduled_run)
+            self._call_later(max(seconds, 0.0), partial(self._scheduled_run, collector))
 
-    def _scheduled_run(self) -> None:
+    def _scheduled_run(self, collector: Collector) -> None:
         self._scheduled = False
-        self._collector.validate()
+        collector.validate()
+
+
+def _decide(collector: Collector, seq: int, plan: Plan) -> None:
+    """Y3, Y4, T3: ingested, or rejected with the rule that says why."""
+    log, verdict = collector.log, plan.verdict
+    index = seq - log.first
+    assert verdict.key is not None
+    fault = collector.keys.fault(verdict.key, *plan.route)
+    if fault:
+        reason = f"write key {shortened(verdict.key)} {fault}"
+        log.decide(index, EventState.REJECTED, verdict.key_rule, reason)
+    elif collector.settings.stale_time == "drop" and (stale := _stale(collector, index, plan)):
+        log.decide(index, EventState.REJECTED, "T3", stale)
+    else:
+        if not plan.straight and verdict.from_url:
+            log.from_url.add(index)
+        log.ingest(index, plan.route)
+    collector.announce(index)
+
+
+def _stale(collector: Collector, index: int, plan: Plan) -> str:
+    request = collector.request(collector.log, index)
+    data = sent_data(request, plan.verdict, collector.settings)
+    when = time_of(request, plan.verdict, data, collector.log.received[index])
+    return f"td_record_time {when.why}" if when.outside else ""

@@ -212,7 +212,8 @@ class Assertions:
 
     def _decided(self) -> Steps[None]:
         """Let what is due have its outcome; an answer may just be on its way."""
-        yield Wait(self._collector.all_answered, 1.0)
+        if not self._collector.all_answered():
+            yield Wait(self._collector.all_answered, 1.0)
         self._collector.validate()
 
     def _settled(self, seconds: float = SETTLE_SECONDS) -> Steps[None]:

@@ -10,7 +10,7 @@ from ..protocol.profiles import by_host
 from .fronts import LOOPBACK, Fronts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from ssl import SSLContext
 
     import httpx
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 class Doors:
     """The half of `Postback` that lets requests in."""
 
-    def __init__(self, collector: Collector, server: PostbackServer) -> None:
-        """`server` listens for `collector`."""
-        self._collector = collector
+    def __init__(self, server: PostbackServer, make_collector: Callable[[], Collector]) -> None:
+        """`server` listens for the collector that `make_collector()` makes when it is needed."""
         self._server = server
+        self._make_collector = make_collector
         self.listens = False
         """Whether it has a URL of its own, and not the server's."""
         self._listener: Listener | None = None
@@ -39,18 +39,23 @@ class Doors:
         self.blocked: list[str] = []
         """Hosts that a redirect to it did not let somebody connect to."""
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has done anything with it yet, and so nothing has arrived."""
+        return "_collector" not in vars(self)
+
+    @cached_property
+    def _collector(self) -> Collector:
+        with self._server.making:
+            if self.untouched:
+                vars(self)["_collector"] = self._make_collector()
+            return vars(self)["_collector"]  # type: ignore[no-any-return]
+
     # its own URL
 
     def listen(self) -> None:
-        """Have a port of its own from now on: it is opened when somebody asks for the URL.
-
-        Raises `ConfigurationError` where the setting `tls` asks for what is not installed.
-        """
+        """Have a port of its own from now on: it is opened when somebody asks for the URL."""
         self.listens = True
-        if self._collector.settings.tls:
-            from ..transport.tls import authority
-
-            authority()
 
     @property
     def url(self) -> str:
@@ -207,6 +212,7 @@ class Doors:
             from ..transport.tls import own_names, server_context
 
             context = server_context(own_names(self._server.host))
-        listener = self._server.open(lambda: self._collector, ssl_context=context)
+        collector = self._collector
+        listener = self._server.open(lambda: collector, ssl_context=context)
         self.listeners.append(listener)
         return listener

@@ -201,6 +201,10 @@ class Events(Sequence[Event]):
         except IndexError:
             raise _no_such_place(place, len(chosen), "event") from None
 
+    def __iter__(self) -> Iterator[Event]:
+        chosen = range(len(self._log)) if self._indexes is None else self._indexes
+        return (Event(self._collector, self._log, index) for index in chosen)
+
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, (list, Events)) else NotImplemented
 

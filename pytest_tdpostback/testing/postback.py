@@ -13,10 +13,10 @@ from . import complaints, text
 from .aio import Aio
 from .assertions import SETTLE_SECONDS, Assertions
 from .doors import Doors
-from .event import Events, Records
+from .event import Event, Events, Records
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..collector.clock import Clock
     from ..collector.collector import Collector
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..protocol.settings import Settings
     from ..transport.faults import Faults
     from .account import Account
-    from .event import Event, Record
+    from .event import Record
     from .server import PostbackServer
 
 
@@ -36,15 +36,20 @@ class Postback(Assertions, Doors):
     """A double of the Postback API: where to send, what arrived, and what became of it."""
 
     def __init__(
-        self, collector: Collector, server: PostbackServer, *, write_key: str | None = None
+        self,
+        server: PostbackServer,
+        make_collector: Callable[[], Collector],
+        *,
+        write_key: str | None = None,
     ) -> None:
         """Made by the fixtures and by `PostbackServer`, whose URL it has until it listens.
 
-        `write_key` is one of `collector.keys`; without it, a key is made when it is needed.
+        `write_key` is one that `make_collector()` knows; without it, a key is made when it is
+        needed.
         """
-        super().__init__(collector, server)
+        super().__init__(server, make_collector)
         self._write_key = write_key
-        self._checked = collector.next_seq
+        self._checked = 1
         """The first event that a later check still has to look at."""
 
     def renew_key(self) -> None:
@@ -144,6 +149,8 @@ class Postback(Assertions, Doors):
     @property
     def quiet(self) -> bool:
         """Whether a check would find nothing that the one before did not."""
+        if self.untouched:
+            return True
         return self._checked == self._collector.next_seq and not self._collector.errors
 
     def check(self, *, wait: bool = True) -> None:
@@ -188,11 +195,8 @@ class Postback(Assertions, Doors):
         if self.settings.on_auth_failure == "ignore":
             return []
         log = self._collector.log
-        return [
-            event
-            for event in self._in(EventState.REJECTED)
-            if event.seq - log.first not in log.expected
-        ]
+        rejected = log.indexes(EventState.REJECTED)
+        return [Event(self._collector, log, at) for at in rejected if at not in log.expected]
 
     def clear(self) -> None:
         """Forget what happened so far; keys, settings and clock stay."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..collector.log import STATES, EventState
 from . import text
+from .event import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..protocol.findings import Finding
-    from .event import Event
     from .postback import Postback
 
 LOOKED_AT = 1_000
@@ -67,16 +66,18 @@ class NewFindings:
     """The findings of one double, each kind once, looked for among its first events."""
 
     def __init__(self, postback: Postback) -> None:
-        self._postback = postback
-        self._seen = 0
+        self._collector = postback._collector
+        self._next = 1
         self._known: set[tuple[str, str | None, str]] = set()
 
     def __iter__(self) -> Iterator[tuple[Event, Finding]]:
         """Those of events that arrived since the last time."""
-        events = self._postback.events
-        start, self._seen = self._seen, min(len(events), LOOKED_AT)
-        for event in islice(events, start, self._seen):
-            for finding in event.findings:
+        log = self._collector.log
+        start, end = max(0, self._next - log.first), min(len(log), LOOKED_AT)
+        self._next = log.first + len(log)
+        for index in range(start, end):
+            for finding in self._collector.findings(log, index):
+                event = Event(self._collector, log, index)
                 kind = (finding.rule, finding.column, text.place(event))
                 if kind not in self._known and len(self._known) < KINDS:
                     self._known.add(kind)
@@ -94,12 +95,11 @@ class Tally:
 
     def count(self, postback: Postback) -> None:
         """Count what `postback` answered 200 and lost."""
+        log = postback._collector.log
         for state in (EventState.REJECTED, EventState.LOST):
-            self.lost.update(
-                event.rule or f"fault {event.fault}"
-                for event in postback._in(state)
-                if event.status == 200
-            )
+            for index in log.indexes(state):
+                if log.statuses[index] == 200:
+                    self.lost[log.rules.get(index) or f"fault {log.faults[index]}"] += 1
 
     def arrived_late(self, test: str, events: Iterable[Event]) -> None:
         """Note `events` that reached `test` after its end."""

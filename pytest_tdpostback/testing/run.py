@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+import weakref
 from collections import deque
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..transport.listener import Listener
+from .event import Events
 from .postback import Postback
 from .report import NewFindings, Tally
 from .server import PostbackServer
@@ -40,11 +41,10 @@ class Scope:
         self.postbacks: list[Postback] = []
         self.failed = False
         """Whether the test has failed already: one failure is enough."""
-        self.late: dict[Postback, tuple[str, int]] = {}
-        """Doubles of finished tests that were reached meanwhile: whose, and the first event."""
+        self.late: dict[Collector, tuple[str, int]] = {}
+        """Collectors of finished tests that were reached meanwhile: where, and the first event."""
         self._server = server
         self._own: Postback | None = None
-        self._making = threading.Lock()
         self._findings: dict[Postback, NewFindings] = {}
         self._held: set[Postback] = set()
         self._redirects: ExitStack | None = None
@@ -52,7 +52,7 @@ class Scope:
     @property
     def postback(self) -> Postback:
         """The test's own double, which also takes what arrives at the run's address."""
-        with self._making:
+        with self._server.making:
             if self._own is None:
                 self._own = self._server.new_postback(self.settings, key=self._server.write_key)
                 self.postbacks.append(self._own)
@@ -62,6 +62,7 @@ class Scope:
         """The test's own double on a port of its own."""
         postback = self.postback
         if not postback.listens:
+            _check_tls(self.settings)
             postback.listen()
             self.redirect()
             postback.renew_key()
@@ -69,16 +70,18 @@ class Scope:
 
     def redirect(self) -> None:
         """Lead the service's hosts to the test's own double, where a setting says so."""
-        if self._redirects is None:
+        if self._redirects is None and _redirects(self.settings):
             self._redirect(self.postback)
 
     def make(self, settings: Settings, write_keys: Iterable[str]) -> Postback:
         """A further double of this test."""
         __tracebackhide__ = True
+        _check_tls(settings)
         made = self._server.new_postback(settings)
         made.keys.add_all(write_keys)
         made.listen()
-        self._redirect(made)
+        if _redirects(settings):
+            self._redirect(made)
         self.postbacks.append(made)
         return made
 
@@ -89,7 +92,9 @@ class Scope:
 
     def call(self) -> None:
         """The test's own code begins: what a fixture holds until now, it will release."""
-        self._held = {each for each in self.postbacks if each._collector.held}
+        self._held = {
+            each for each in self.postbacks if not each.untouched and each._collector.held
+        }
 
     def check(self, *, last: bool = False) -> None:
         """Raise what the test fails with; the first of its doubles that has something to say.
@@ -110,7 +115,7 @@ class Scope:
     def findings(self) -> Iterator[tuple[Event, Finding]]:
         """Findings that were not told yet."""
         for postback in self.postbacks:
-            if not postback._collector.empty:
+            if not postback.untouched and not postback._collector.empty:
                 yield from self._findings.setdefault(postback, NewFindings(postback))
 
     def count_finding(self, finding: Finding) -> None:
@@ -129,9 +134,8 @@ class Scope:
         return [listener for postback in self.postbacks for listener in postback.listeners]
 
     def _redirect(self, postback: Postback) -> None:
-        if postback.settings.redirect or postback.settings.block_network:
-            self._redirects = self._redirects or ExitStack()
-            self._redirects.enter_context(postback._redirect(postback.own_fronts))
+        self._redirects = self._redirects or ExitStack()
+        self._redirects.enter_context(postback._redirect(postback.own_fronts))
 
 
 class RunServer(PostbackServer):
@@ -142,7 +146,9 @@ class RunServer(PostbackServer):
         super().__init__(**vars(settings))
         self.scope: Scope | None = None
         self.tally = tally
-        self._finished: deque[tuple[Scope, int]] = deque()
+        self._late: dict[Collector, str] = {}
+        """Collectors of finished tests that were reached since: of which test."""
+        self._finished: deque[list[Listener]] = deque()
         self._kept = 0
         self._most_kept = min(KEPT_PORTS, _descriptors() // 4)
         self._spare: list[Listener] = []
@@ -156,10 +162,7 @@ class RunServer(PostbackServer):
 
     def new_postback(self, settings: Settings, key: str | None = None) -> Postback:
         """A double whose address is this server's until it listens on its own."""
-        collector = self.make_collector(settings)
-        if key is not None:
-            collector.keys.adopt(key)
-        return Postback(collector, self, write_key=key)
+        return Postback(self, partial(self._new_collector, settings, key), write_key=key)
 
     def begin(self, name: str, settings: Settings) -> Scope:
         """The test `name` owns from now on what arrives here."""
@@ -173,13 +176,12 @@ class RunServer(PostbackServer):
         scope.end()
         for postback in scope.postbacks:
             self._forget(postback, scope)
-        if scope.postbacks:
-            # One that has no port yet may still be asked for its URL, by a thread left running.
-            weight = len(scope.listeners) or 1
-            self._finished.append((scope, weight))
-            self._kept += weight
-        if self._kept >= self._most_kept + BATCH:
-            self._close_oldest()
+        listeners = scope.listeners
+        if listeners:
+            self._finished.append(listeners)
+            self._kept += len(listeners)
+            if self._kept >= self._most_kept + BATCH:
+                self._close_oldest()
 
     def open(self, collector: Callable[[], Collector], **options: Any) -> Listener:
         """As any server does; plain ports are opened in batches."""
@@ -197,9 +199,9 @@ class RunServer(PostbackServer):
     def stop(self) -> None:
         """Stop, and note what reached finished tests late."""
         super().stop()
-        for scope, _ in self._finished:
-            self._note_late(scope)
         self._finished.clear()
+        for collector in list(self._late):
+            self._note_late(collector)
 
     def check(self) -> None:
         """Raise what went wrong between tests; what went wrong within one failed that one."""
@@ -223,13 +225,12 @@ class RunServer(PostbackServer):
         scope = self.scope
         if scope is None or postback not in scope.postbacks:
             return
-        others = [(each, "", 0) for each in scope.postbacks if each != postback]
-        others += [(each, f" of {test}", seq) for each, (test, seq) in list(scope.late.items())]
-        for each, whose, first in others:
-            each._collector.validate_due()
-            for event in each.events:
-                if event.seq >= first:
-                    yield f"{each.url}{whose}", event
+        own = [each for each in scope.postbacks if each != postback and not each.untouched]
+        others = [(each._collector, each.url, 0) for each in own if not each._collector.empty]
+        others += [(each, *late) for each, late in list(scope.late.items())]
+        for collector, where, first in others:
+            collector.validate_due()
+            yield from ((where, event) for event in Events(collector) if event.seq >= first)
 
     def name_of(self, postback: Assertions) -> str:
         """How a test calls `postback`; a double that it made has a name of its own choice."""
@@ -247,35 +248,62 @@ class RunServer(PostbackServer):
 
     def _forget(self, postback: Postback, scope: Scope) -> None:
         """Make room: what arrives from now on is late, what arrived is not needed any more."""
+        with self.making:
+            if postback.untouched:
+                make = partial(self._late_collector, scope.name, postback._make_collector)
+                postback._make_collector = make
+                return
+        collector = postback._collector
         if "faults" in vars(postback):
             postback.faults.clear()
-        postback._collector.intervene = partial(self._came_late, scope.name, postback)
+        self._watch(collector, scope.name, postback.listeners[0].url if postback.listeners else "")
         if postback._write_key is not None:
             self._owners[postback._write_key] = scope.name
             if len(self._owners) > REMEMBERED_KEYS:
                 del self._owners[next(iter(self._owners))]
-        if postback._collector.empty:
+        if collector.empty:
             return
-        with postback._collector.lock:
+        with collector.lock:
             self.tally.count(postback)
-            if not scope.failed:
+            if not scope.failed and not postback.quiet:
                 self.tally.arrived_late(scope.name, postback.unchecked())
             postback.clear()
 
-    def _came_late(self, test: str, postback: Postback, seq: int, *_: object) -> None:
-        """Note the first event that reaches a finished test while another one runs."""
+    def _new_collector(self, settings: Settings, key: str | None) -> Collector:
+        collector = self.make_collector(settings)
+        if key is not None:
+            collector.keys.adopt(key)
+        return collector
+
+    def _late_collector(self, test: str, make: Callable[[], Collector]) -> Collector:
+        """One that is asked for by what a finished test left running."""
+        collector = make()
+        self._watch(collector, test)
+        return collector
+
+    def _watch(self, collector: Collector, test: str, url: str = "") -> None:
+        """Hear of what reaches `collector`, of the finished `test`, from now on."""
+        collector.intervene = partial(self._came_late, test, url, weakref.ref(collector))
+
+    def _came_late(
+        self, test: str, url: str, reached: weakref.ref[Collector], seq: int, *_: object
+    ) -> None:
+        """Note that an event reaches a finished test, and the first one while another runs."""
+        collector = reached()
+        assert collector is not None
+        self._late[collector] = test
         if self.scope is not None:
-            self.scope.late.setdefault(postback, (test, seq))
+            self.scope.late.setdefault(collector, (f"{url or self.url} of {test}", seq))
 
     def _close_oldest(self) -> None:
         oldest: list[Listener] = []
         while self._kept > self._most_kept:
-            scope, weight = self._finished.popleft()
-            self._note_late(scope)
-            self._kept -= weight
-            oldest += scope.listeners
-        if oldest:
-            self._close_batch(oldest)
+            listeners = self._finished.popleft()
+            self._kept -= len(listeners)
+            oldest += listeners
+        self._close_batch(oldest)
+        for listener in oldest:
+            self._note_late(listener.collector())
 
     def _open_batch(self) -> list[Listener]:
         batch = tuple(
@@ -291,10 +319,22 @@ class RunServer(PostbackServer):
             self._listeners.remove(listener)
         self.loop.call(partial(_each, Listener.close, batch))
 
-    def _note_late(self, scope: Scope) -> None:
-        for postback in scope.postbacks:
-            if not postback.quiet:
-                self.tally.arrived_late(scope.name, postback.events)
+    def _note_late(self, collector: Collector) -> None:
+        test = self._late.pop(collector, None)
+        if test is not None:
+            self.tally.arrived_late(test, Events(collector))
+
+
+def _redirects(settings: Settings) -> bool:
+    return settings.redirect or settings.block_network
+
+
+def _check_tls(settings: Settings) -> None:
+    """Raise `ConfigurationError` where the setting asks for what is not installed."""
+    if settings.tls:
+        from ..transport.tls import authority
+
+        authority()
 
 
 def _each(act: Callable[[Listener], None], listeners: Iterable[Listener]) -> None:

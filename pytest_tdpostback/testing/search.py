@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _MADE = frozenset({"time", "td_record_time"})
 """Columns that are not what the body says (T1 to T6)."""
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+"""Types whose values compare with `==` alike wherever they come from."""
 _AS_DIGIT_AND_E = bytes.maketrans(b"123456789E", b"000000000e")
 AT_ONCE = 64
 """Bodies that are looked at as one text, which takes half the time."""
@@ -38,8 +40,10 @@ class MatchingRecords:
         self._collector = collector
         self._route = (database, table)
         self._wanted = wanted
-        self._sieve = _sieve(collector, wanted.columns)
-        self._enough = _sieve_decides(wanted)
+        plain = _plain(collector, wanted.columns)
+        self._sieve: Sieve | None = partial(_parsed, plain) if plain else None
+        self._enough = wanted.predicate is None and len(plain) == len(wanted.columns)
+        """Whether what comes through the sieve matches for certain, as far as it is JSON."""
         self._log: EventLog | None = None
         self._seen, self._last = 0, -1
         self._found: list[int] = []
@@ -48,22 +52,25 @@ class MatchingRecords:
         """Where in the log the matching records are now; to be called with the lock held."""
         __tracebackhide__ = True
         log = self._collector.log
-        rows = log.ingested.get(self._route, ())
+        rows: Sequence[int] = log.ingested.get(self._route, ())
         if self._wanted.anything:
             return rows
         # An event that is decided after a later one stands before it, and moves what follows.
         if log is not self._log or bisect_right(rows, self._last) != self._seen:
-            self._log, self._seen, self._found = log, 0, []
-        new = rows[self._seen :]
+            self._log, self._seen, self._last, self._found = log, 0, -1, []
+        if len(rows) > self._seen:
+            self._look_at(log, rows[self._seen :])
+            self._seen, self._last = len(rows), rows[-1]
+        return self._found
+
+    def _look_at(self, log: EventLog, new: Sequence[int]) -> None:
+        __tracebackhide__ = True
         if self._sieve is not None and self._enough and not log.from_url:
             self._found += self._sieve(log.bodies, new)
-        else:
-            for index in self._sifted(log, new):
-                if self._wanted.matches(Record(Event(self._collector, log, index))):
-                    self._found.append(index)
-        self._seen = len(rows)
-        self._last = rows[-1] if rows else -1
-        return self._found
+            return
+        for index in self._sifted(log, new):
+            if self._wanted.matches(Record(Event(self._collector, log, index))):
+                self._found.append(index)
 
     def found(self, enough: int) -> bool:
         """Whether there are `enough` of them now; to be called with the lock held."""
@@ -115,28 +122,16 @@ class MatchingEvents:
         return None
 
 
-def _sieve(collector: Collector, columns: Mapping[str, Any]) -> Sieve | None:
-    """A quick look at JSON bodies; it lets everything pass that may match."""
+def _plain(collector: Collector, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `columns` by which a quick look at JSON bodies can tell what does not match."""
     settings = collector.settings
     if settings.value_types != "json" or settings.url_parameters != "ignore":
-        return None
-    plain = {
+        return {}
+    return {
         name: value
         for name, value in columns.items()
-        if name not in _MADE and _compares_plainly(value)
+        if name not in _MADE and type(value) in _PLAIN
     }
-    return partial(_parsed, plain) if plain else None
-
-
-def _sieve_decides(wanted: Wanted) -> bool:
-    """Whether what comes through the sieve matches for certain, as far as it is JSON."""
-    return wanted.predicate is None and all(
-        name not in _MADE and _compares_plainly(value) for name, value in wanted.columns.items()
-    )
-
-
-def _compares_plainly(value: Any) -> bool:
-    return value is None or type(value) in (str, int, float, bool)
 
 
 def _parsed(columns: Mapping[str, Any], bodies: Blobs, rows: Sequence[int]) -> list[int]:

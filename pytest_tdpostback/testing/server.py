@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,9 @@ class PostbackServer(CollectorServer):
             ssl_context = server_context(own_names(host))
         super().__init__(host, port, settings=chosen, ssl_context=ssl_context, expose=expose)
         self.trust = TrustFiles()
-        self._postback = Postback(self.collector, self)
+        self.making = threading.RLock()
+        """Held while a double or its collector is made."""
+        self._postback = Postback(self, lambda: self.collector)
         self._inspection = Inspection(lambda: self.postback) if inspection else None
         self._postback.keys.add_all(write_keys)
         self._findings = NewFindings(self._postback)

@@ -143,6 +143,62 @@ def test_what_reached_a_finished_test_before_this_one_is_no_cause(downstream):
     )
 
 
+def test_a_finished_test_whose_double_is_used_for_the_first_time(downstream):
+    result = downstream(
+        """
+        from conftest import post
+
+        def test_first(tdpostback):
+            global double
+            double = tdpostback
+
+        def test_second(tdpostback):
+            assert post(double.url, double.write_key) == 200
+            tdpostback.assert_ingested("shop", "orders", timeout=0)
+        """
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*1 arrived at another URL than *",
+            "*#1 POST shop.orders: 200, ingested, at * of test_it.py::test_first",
+            "arrived after their test was over:",
+            "*test_it.py::test_first: #1 POST shop.orders: 200, ingested*",
+        ]
+    )
+
+
+def test_a_finished_double_needs_no_garbage_collector(downstream):
+    """A suite whose doubles wait for it pays for its walks; this was a third of the fixture."""
+    downstream(
+        """
+        import gc, weakref
+        import pytest
+
+        left = []
+
+        def use(tdpostback):
+            with tdpostback.hold_validation():
+                tdpostback.keys.revoke(tdpostback.write_key)
+            return [tdpostback.clock, tdpostback.keys]
+
+        @pytest.fixture(scope="module", autouse=True)
+        def no_collections():
+            gc.disable()
+            yield
+            gc.enable()
+
+        @pytest.mark.parametrize("used", [False, True])
+        def test_first(tdpostback, used):
+            used_things = use(tdpostback) if used else []
+            left.extend(map(weakref.ref, [tdpostback, *used_things]))
+
+        def test_second():
+            assert [each() for each in left] == [None] * 4
+        """
+    ).assert_outcomes(passed=3)
+
+
 def test_two_tests_with_the_same_key(downstream):
     downstream(
         """
