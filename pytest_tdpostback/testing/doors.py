@@ -148,7 +148,8 @@ class Doors:
         """The same collector as a WSGI application."""
         from ..transport.wsgi import application
 
-        return application(lambda: self._collector)
+        collector = self._collector
+        return application(lambda: collector)
 
     def mount(self, httpserver: HTTPServer) -> None:
         """Serve every request to `httpserver` (of pytest-httpserver) with this double."""
@@ -215,4 +216,5 @@ class Doors:
         collector = self._collector
         listener = self._server.open(lambda: collector, ssl_context=context)
         self.listeners.append(listener)
+        self._server.opened(collector, listener)
         return listener

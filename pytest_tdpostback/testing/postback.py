@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -90,7 +90,7 @@ class Postback(Assertions, Doors):
         url = f"{self.url}/postback/v3/event/{route}{query}"
         return RedactedText(url, without_keys(url)) if "write_key" in query else url
 
-    @cached_property
+    @property
     def aio(self) -> Aio:
         """The waiting names as coroutines: `await tdpostback.aio.assert_ingested(...)`."""
         return Aio(self)
@@ -100,7 +100,7 @@ class Postback(Assertions, Doors):
         """Faults on the wire and behind it."""
         from ..transport.faults import Faults
 
-        return Faults(self._collector, lambda indexes: Events(self._collector, indexes))
+        return Faults(self._collector, partial(Events, self._collector))
 
     # what arrived
 

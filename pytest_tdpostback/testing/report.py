@@ -73,9 +73,9 @@ class NewFindings:
     def __iter__(self) -> Iterator[tuple[Event, Finding]]:
         """Those of events that arrived since the last time."""
         log = self._collector.log
-        start, end = max(0, self._next - log.first), min(len(log), LOOKED_AT)
-        self._next = log.first + len(log)
-        for index in range(start, end):
+        arrived = len(log)
+        start, self._next = max(0, self._next - log.first), log.first + arrived
+        for index in range(start, min(arrived, LOOKED_AT)):
             for finding in self._collector.findings(log, index):
                 event = Event(self._collector, log, index)
                 kind = (finding.rule, finding.column, text.place(event))

@@ -148,6 +148,8 @@ class RunServer(PostbackServer):
         self.tally = tally
         self._late: dict[Collector, str] = {}
         """Collectors of finished tests that were reached since: of which test."""
+        self._portless: weakref.WeakKeyDictionary[Collector, str] = weakref.WeakKeyDictionary()
+        """Collectors of finished tests that nobody had asked for a URL yet: of which test."""
         self._finished: deque[list[Listener]] = deque()
         self._kept = 0
         self._most_kept = min(KEPT_PORTS, _descriptors() // 4)
@@ -178,8 +180,7 @@ class RunServer(PostbackServer):
             self._forget(postback, scope)
         listeners = scope.listeners
         if listeners:
-            self._finished.append(listeners)
-            self._kept += len(listeners)
+            self._keep(listeners)
             if self._kept >= self._most_kept + BATCH:
                 self._close_oldest()
 
@@ -195,6 +196,13 @@ class RunServer(PostbackServer):
             listener = first
         listener.collector = collector
         return listener
+
+    def opened(self, collector: Collector, listener: Listener) -> None:
+        """One that a finished test left running stays open for a while, as the others do."""
+        test = self._portless.get(collector)
+        if test is not None:
+            self._watch(collector, test, listener.url)
+            self._keep([listener])
 
     def stop(self) -> None:
         """Stop, and note what reached finished tests late."""
@@ -256,7 +264,7 @@ class RunServer(PostbackServer):
         collector = postback._collector
         if "faults" in vars(postback):
             postback.faults.clear()
-        self._watch(collector, scope.name, postback.listeners[0].url if postback.listeners else "")
+        self._watch(collector, scope.name, postback._listener.url if postback._listener else "")
         if postback._write_key is not None:
             self._owners[postback._write_key] = scope.name
             if len(self._owners) > REMEMBERED_KEYS:
@@ -284,6 +292,8 @@ class RunServer(PostbackServer):
     def _watch(self, collector: Collector, test: str, url: str = "") -> None:
         """Hear of what reaches `collector`, of the finished `test`, from now on."""
         collector.intervene = partial(self._came_late, test, url, weakref.ref(collector))
+        if not url:
+            self._portless[collector] = test
 
     def _came_late(
         self, test: str, url: str, reached: weakref.ref[Collector], seq: int, *_: object
@@ -292,8 +302,13 @@ class RunServer(PostbackServer):
         collector = reached()
         assert collector is not None
         self._late[collector] = test
-        if self.scope is not None:
-            self.scope.late.setdefault(collector, (f"{url or self.url} of {test}", seq))
+        scope = self.scope
+        if scope is not None:
+            scope.late.setdefault(collector, (f"{url or self.url} of {test}", seq))
+
+    def _keep(self, listeners: list[Listener]) -> None:
+        self._finished.append(listeners)
+        self._kept += len(listeners)
 
     def _close_oldest(self) -> None:
         oldest: list[Listener] = []
@@ -321,8 +336,11 @@ class RunServer(PostbackServer):
 
     def _note_late(self, collector: Collector) -> None:
         test = self._late.pop(collector, None)
-        if test is not None:
+        if test is None:
+            return
+        with collector.lock:
             self.tally.arrived_late(test, Events(collector))
+            collector.clear()
 
 
 def _redirects(settings: Settings) -> bool:

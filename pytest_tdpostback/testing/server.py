@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.profiles import Profile
     from ..protocol.request import Head
+    from ..transport.listener import Listener
     from .assertions import Assertions
     from .event import Event
 
@@ -90,6 +91,9 @@ class PostbackServer(CollectorServer):
     def current_collector(self) -> Collector:
         """Whose events arrive now."""
         return self.postback._collector
+
+    def opened(self, collector: Collector, listener: Listener) -> None:
+        """The double of `collector` has a URL of its own now."""
 
     def owner_of(self, key: str, asking: Assertions) -> str | None:  # noqa: ARG002 - for a test run
         """Whose write key `key` is, where another double of this run made it."""

@@ -52,7 +52,6 @@ class SocketChannel(asyncio.Transport):
         self._watched = 0
         protocol.connection_made(self)
         self.resume_reading()
-        self._read()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """`"socket"` gives the socket, as in asyncio."""

@@ -16,7 +16,7 @@ import httptools
 
 from ..protocol.answer import Answer
 from .heads import END_OF_HEAD
-from .parser import MAX_DRAIN, BadRequest, Message, Parser
+from .parser import MAX_DRAIN, MAX_HEAD, BadRequest, Message, Parser
 
 if TYPE_CHECKING:
     from ..collector.collector import Collector
@@ -45,6 +45,8 @@ class Connection(asyncio.Protocol):
         self._parser: Parser | None = None
         self._partial = bytearray()
         """A request whose head is known and whose body is not all there."""
+        self._begun: Known | None = None
+        """What the head of that request came to."""
         self._needed = 0
         self._waiting: deque[Message | Answer] = deque()
         """What came after a request whose answer takes its time."""
@@ -58,6 +60,8 @@ class Connection(asyncio.Protocol):
         self._ending = False
         self._owing = False
         self._leaving = False
+        self._silent = True
+        """Whether nothing was ever sent."""
 
     # what the transport calls
 
@@ -68,6 +72,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Serve every request that `data` completes, then send their answers in one piece."""
+        self._silent = False
         if self._ending:
             return
         if self._busy or self._blocked:
@@ -149,27 +154,31 @@ class Connection(asyncio.Protocol):
                 return b""
             end = data.find(END_OF_HEAD, start) + len(END_OF_HEAD)
             raw = data[start:end] if end >= len(END_OF_HEAD) else b""
-            known = heads.get(raw)
+            known = remembered = heads.get(raw)
             if known is None:
-                known = self._like_another(raw)
+                known = self._begun or self._like_another(raw)
                 if known is None:
                     return data[start:]
             stop = end + known.length
             if stop > size:
+                if known.length > self.service.collector().limit(known.head):
+                    return data[start:]
                 self._partial += data[start:]
                 self._needed = stop - start
+                self._begun = known
                 return b""
-            start = stop
+            start, self._begun = stop, None
+            if remembered is None:
+                self.service.heads.note(raw, known)
             self._respond(known.head, data[end:stop], keep_alive=known.keep_alive)
         return b""
 
     def _like_another(self, raw: bytes) -> Known | None:
         """What `raw` comes to, if it is like the head parsed last, here or else anywhere."""
         pattern = (self._parser and self._parser.pattern) or self.service.heads.pattern
-        known = pattern.like(raw) if raw and pattern else None
+        known = pattern.like(raw) if 0 < len(raw) <= MAX_HEAD and pattern else None
         if known is None or known.length > self.service.collector().limit(known.head):
             return None
-        self.service.heads.note(raw, known)
         return known
 
     def _parse(self, data: bytes) -> None:
@@ -342,9 +351,8 @@ class Connection(asyncio.Protocol):
         One is where nothing was ever sent: who has just connected is about to send.
         """
         self._leaving = True
-        new = self._parser is None and self._event_head is None
         begun = self._partial or self._unread or (self._parser and self._parser.message)
-        return not (new or begun or self._busy or self._blocked or self._ending)
+        return not (self._silent or begun or self._busy or self._blocked or self._ending)
 
     def _refuse(self, status: int) -> None:
         """Answer what is no request, once those before it are answered, and end."""

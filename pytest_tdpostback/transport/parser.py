@@ -238,6 +238,7 @@ class Parser:
         message.upgrades = http.should_upgrade() and method != b"CONNECT"
         message.keep_alive = http.should_keep_alive() and version == "1.1"
         _understand(message, version)
+        message.plain = message.plain and method != b"CONNECT"  # what follows it is no body
         if not message.upgrades:
             self._receiver.begun(message)
 

@@ -176,14 +176,17 @@ def test_a_line_that_differs_from_the_last_head_s(lines, counted):
         max_size=4,
     ),
     st.booleans(),
+    st.sampled_from(METHODS),
 )
-@example([(b"Content-Length: 8", BODY), (b"Content-Length: 9", b'{"id":22}')], False)
-@example([(b"X-A: 1", BODY), (b"X-A: 2", b"x" * 2000)], True)
-def test_a_line_that_differs_from_the_last_head_s_on_another_connection(sent, counted):
+@example([(b"Content-Length: 8", BODY), (b"Content-Length: 9", b'{"id":22}')], False, b"POST")
+@example([(b"Content-Length: 0", b""), (b"Content-Length: 8", BODY)], False, b"CONNECT")
+@example([(b"X-A: 1", BODY), (b"X-A: 2", b"x" * 2000)], True, b"POST")
+@example([(b"X-A: 1", BODY), (b"X-A: " + b"2" * 66_000, BODY)], True, b"POST")
+def test_a_line_that_differs_from_the_last_head_s_on_another_connection(sent, counted, method):
     """What a head on one connection came to decides nothing about a head on the next."""
     knowing = Desk(max_body=1000)
     for field, body in sent:
-        data = request(body, field, length=counted)
+        data = request(body, field, length=counted, method=method)
         head = data[: len(data) - len(body)]
         assert outcome(knowing, [data]) == outcome(Desk(max_body=1000), [data])
         assert outcome(knowing, [head]) == outcome(Desk(max_body=1000), [head])
