@@ -157,12 +157,10 @@ class Connection(asyncio.Protocol):
             known = remembered = heads.get(raw)
             if known is None:
                 known = self._begun or self._like_another(raw)
-                if known is None:
-                    return data[start:]
+            if known is None or known.length > self.service.collector().limit(known.head):
+                return data[start:]
             stop = end + known.length
             if stop > size:
-                if known.length > self.service.collector().limit(known.head):
-                    return data[start:]
                 self._partial += data[start:]
                 self._needed = stop - start
                 self._begun = known
@@ -176,10 +174,7 @@ class Connection(asyncio.Protocol):
     def _like_another(self, raw: bytes) -> Known | None:
         """What `raw` comes to, if it is like the head parsed last, here or else anywhere."""
         pattern = (self._parser and self._parser.pattern) or self.service.heads.pattern
-        known = pattern.like(raw) if 0 < len(raw) <= MAX_HEAD and pattern else None
-        if known is None or known.length > self.service.collector().limit(known.head):
-            return None
-        return known
+        return pattern.like(raw) if pattern and 0 < len(raw) <= MAX_HEAD else None
 
     def _parse(self, data: bytes) -> None:
         if self._parser is None:

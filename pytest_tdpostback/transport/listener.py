@@ -162,8 +162,10 @@ class Listener:
         if not handshake.cancelled():
             handshake.exception()  # the sender's affair: it sees that it is not served
 
-    def _accept(self, _: int) -> None:
-        for _ in range(BACKLOG if self._open else 0):
+    def _accept(self, events: int) -> None:  # noqa: ARG002 - there is one that it waits for
+        if not self._open:  # closed since it became ready
+            return
+        for _ in range(BACKLOG):
             try:
                 sock, address = self._socket.accept()
             except (BlockingIOError, InterruptedError):
@@ -177,7 +179,11 @@ class Listener:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             host, port = address[:2]
-            self.carry(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            try:
+                self.carry(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            except BaseException:
+                sock.close()  # or the sender waits for as long as the error is kept
+                raise
 
     def _pause(self) -> None:
         """Accept nothing until `open`."""

@@ -237,8 +237,7 @@ class Parser:
         message.head = _head(method, message)
         message.upgrades = http.should_upgrade() and method != b"CONNECT"
         message.keep_alive = http.should_keep_alive() and version == "1.1"
-        _understand(message, version)
-        message.plain = message.plain and method != b"CONNECT"  # what follows it is no body
+        _understand(message, method, version)
         if not message.upgrades:
             self._receiver.begun(message)
 
@@ -288,7 +287,7 @@ def _head(method: bytes, message: Message) -> Head:
     return Head(raw)
 
 
-def _understand(message: Message, version: str) -> None:
+def _understand(message: Message, method: bytes, version: str) -> None:
     """Take from the fields what this floor has to know; the rest is for the protocol."""
     framing: dict[bytes, list[bytes]] = {}
     for name, value in message.fields:
@@ -309,4 +308,5 @@ def _understand(message: Message, version: str) -> None:
     message.expects_continue = (
         version == "1.1" and framing.get(b"expect", (b"",))[0].lower() == b"100-continue"
     )
-    message.plain = framing.keys() <= {b"host", b"content-length"}
+    # Behind a CONNECT there is no body, whatever its length says.
+    message.plain = method != b"CONNECT" and framing.keys() <= {b"host", b"content-length"}

@@ -300,6 +300,18 @@ def test_without_descriptors_the_loop_rests_and_recovers(server, monkeypatch):
     assert len(failures) == 1
 
 
+def test_who_cannot_be_served_is_not_left_waiting(server, monkeypatch):
+    def broken(peer):
+        raise ZeroDivisionError(peer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server._listeners[0], "connection", broken)
+        assert talk(server.port, request()) == []
+    assert talk(server.port, request()) == [200]
+    with pytest.raises(ZeroDivisionError):
+        server.check()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_forked_process_takes_nothing_along(server):

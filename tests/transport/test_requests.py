@@ -161,6 +161,16 @@ def test_a_refused_body_is_read_on_and_the_next_request_served():
     assert bodies(result) == [b"", BODY]
 
 
+def test_a_known_head_is_held_against_the_limit_of_the_double_that_it_reaches():
+    data = request(b"x" * 2000)
+    desk, strict = Desk(max_body=5000), Desk(max_body=1000)
+    for _ in range(3):
+        assert statuses(outcome(desk, [data]).answers) == [400]
+    strict.heads = desk.heads
+    for pieces in ([data], [data[:-2000]], [data[:-2000], data[-2000:]]):
+        assert outcome(strict, pieces) == outcome(Desk(max_body=1000), pieces)
+
+
 def test_chunks_are_counted_against_the_limit():
     desk = Desk(max_body=10)
     result = outcome(desk, [chunked(b"x" * 6, b"y" * 6) + request()])
