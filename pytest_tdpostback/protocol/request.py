@@ -21,17 +21,16 @@ class Headers(Mapping[str, str]):
     A name gives its first value; `getlist` gives all of them, `pairs` the fields as they were sent.
     """
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """`pairs` are names and values in the order of the wire."""
-        self._sent = tuple(pairs)
-        self._values: dict[str, list[str]] = {}
-        for name, value in self._sent:
-            self._values.setdefault(name.lower(), []).append(value)
+    def __init__(self, head: Head) -> None:
+        """Those of `head`."""
+        self._head = head
+        self._values = head.fields
 
     @cached_property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Names and values in the order of the wire; write keys are shortened in their `repr`."""
-        return tuple((name, _guarded(name.lower(), value)) for name, value in self._sent)
+        sent = map(_field, self._head.lines)
+        return tuple((name, _guarded(name.lower(), value)) for name, _, value in sent)
 
     def __getitem__(self, name: str) -> str:
         lower = name.lower()
@@ -41,7 +40,7 @@ class Headers(Mapping[str, str]):
         return isinstance(name, str) and name.lower() in self._values
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _ in self._sent))
+        return iter(dict.fromkeys(name for name, _ in self.pairs))
 
     def __len__(self) -> int:
         return len(self._values)
@@ -75,7 +74,7 @@ class Head:
     def __init__(self, raw: bytes) -> None:
         """`raw` is what `Head.of` makes."""
         self.raw = raw
-        first, *self._lines = raw.decode("latin-1").split("\r\n")
+        first, *self.lines = raw.decode("latin-1").split("\r\n")
         self.method, _, self._target = first.partition(" ")
 
     @classmethod
@@ -97,14 +96,13 @@ class Head:
     @cached_property
     def headers(self) -> Headers:
         """The header fields."""
-        return Headers((name, value) for name, _, value in map(_field, self._lines))
+        return Headers(self)
 
     @cached_property
     def fields(self) -> dict[str, list[str]]:
         """The values of each field by its name in lower case; bare, for judging alone."""
         fields: dict[str, list[str]] = {}
-        for line in self._lines:
-            name, _, value = line.partition(":")
+        for name, _, value in map(_field, self.lines):
             fields.setdefault(name.lower(), []).append(value)
         return fields
 
