@@ -46,6 +46,7 @@ class Doors:
 
     @cached_property
     def _collector(self) -> Collector:
+        """What takes its events; made once, whichever thread asks first."""
         with self._server.making:
             if self.untouched:
                 vars(self)["_collector"] = self._make_collector()

@@ -147,6 +147,16 @@ class Postback(Assertions, Doors):
         return Events(self._collector, list(self._collector.log.indexes(state)))
 
     @property
+    def empty(self) -> bool:
+        """Whether no event arrived."""
+        return self.untouched or self._collector.empty
+
+    @property
+    def held(self) -> bool:
+        """Whether validation is held."""
+        return not self.untouched and self._collector.held
+
+    @property
     def quiet(self) -> bool:
         """Whether a check would find nothing that the one before did not."""
         if self.untouched:

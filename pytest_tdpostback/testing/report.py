@@ -27,7 +27,7 @@ ENDS = 10
 
 def section(postbacks: Iterable[Postback]) -> str:
     """What a failed test's report shows of its doubles; empty where nothing arrived."""
-    return "\n".join(_of(each) for each in postbacks if not each._collector.empty)
+    return "\n".join(_of(each) for each in postbacks if not each.empty)
 
 
 def account(events: Sequence[Event]) -> str:

@@ -92,9 +92,7 @@ class Scope:
 
     def call(self) -> None:
         """The test's own code begins: what a fixture holds until now, it will release."""
-        self._held = {
-            each for each in self.postbacks if not each.untouched and each._collector.held
-        }
+        self._held = {each for each in self.postbacks if each.held}
 
     def check(self, *, last: bool = False) -> None:
         """Raise what the test fails with; the first of its doubles that has something to say.
@@ -106,7 +104,7 @@ class Scope:
             return
         try:
             for postback in self.postbacks:
-                held = postback in self._held and postback._collector.held
+                held = postback in self._held and postback.held
                 postback.check(wait=last or not held)
         except BaseException:
             self.failed = True
@@ -115,7 +113,7 @@ class Scope:
     def findings(self) -> Iterator[tuple[Event, Finding]]:
         """Findings that were not told yet."""
         for postback in self.postbacks:
-            if not postback.untouched and not postback._collector.empty:
+            if not postback.empty:
                 yield from self._findings.setdefault(postback, NewFindings(postback))
 
     def count_finding(self, finding: Finding) -> None:
@@ -233,8 +231,8 @@ class RunServer(PostbackServer):
         scope = self.scope
         if scope is None or postback not in scope.postbacks:
             return
-        own = [each for each in scope.postbacks if each != postback and not each.untouched]
-        others = [(each._collector, each.url, 0) for each in own if not each._collector.empty]
+        own = [each for each in scope.postbacks if each != postback and not each.empty]
+        others = [(each._collector, each.url, 0) for each in own]
         others += [(each, *late) for each, late in list(scope.late.items())]
         for collector, where, first in others:
             collector.validate_due()

@@ -149,3 +149,17 @@ def test_a_url_with_a_key_is_shown_without_it():
     assert secret in url
     assert secret not in repr(url)
     assert secret not in repr(server.write_key)
+
+
+def test_findings_after_a_clear_are_told_too():
+    with PostbackServer() as server:
+        for column in ("First", "Second"):
+            requests.post(
+                server.postback.event_url("shop", "orders"),
+                json={column: 1},
+                headers={"X-TD-Write-Key": server.write_key},
+                timeout=10,
+            )
+            with pytest.warns(PostbackWarning, match=f"C1: column '{column}'"):
+                server.check()
+            server.postback.clear()
