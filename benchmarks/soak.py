@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from pytest_tdpostback import Event, Postback
-    from pytest_tdpostback.transport.faults import Faults
-    from pytest_tdpostback.transport.faults.handle import Chosen
+    from pytest_tdpostback.server.faults import Faults
+    from pytest_tdpostback.server.faults.handle import Chosen
 
 ROUND_SECONDS = 10.0
 ROUND_EVENTS = 400_000

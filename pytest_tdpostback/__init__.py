@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .collector.log import EventState
+    from .collector.event_log import EventState
+    from .collector.events import Event, Record
     from .errors import (
         BlockedConnection,
         ConfigurationError,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from .protocol.profiles import Profile, profiles
     from .protocol.rules import Rule, rules
     from .protocol.schemas import load_schema
-    from .testing.event import Event, Record
     from .testing.fault_matrix import FaultCase, fault_matrix
     from .testing.postback import Postback
     from .testing.server import PostbackServer
@@ -52,15 +52,15 @@ __all__ = [
 _HOMES = {
     "BlockedConnection": "errors",
     "ConfigurationError": "errors",
-    "Event": "testing.event",
-    "EventState": "collector.log",
+    "Event": "collector.events",
+    "EventState": "collector.event_log",
     "FaultCase": "testing.fault_matrix",
     "Postback": "testing.postback",
     "PostbackError": "errors",
     "PostbackServer": "testing.server",
     "PostbackWarning": "errors",
     "Profile": "protocol.profiles",
-    "Record": "testing.event",
+    "Record": "collector.events",
     "Rule": "protocol.rules",
     "SettleTimeout": "errors",
     "UnexpectedAuthFailure": "errors",

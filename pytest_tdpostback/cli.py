@@ -23,8 +23,8 @@ from .protocol.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from .collector.events import Event
     from .protocol.rules import Rule
-    from .testing.event import Event
 
 ONLY_IN_TESTS = frozenset({"on_auth_failure"})
 """Settings that follow a rule but say what a test does, so that they mean nothing here."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .protocol.settings import Settings
     from .testing.postback import Postback
     from .testing.report import Tally
-    from .testing.run import RunServer, Scope
     from .testing.server import PostbackServer
+    from .testing.session import RunServer, Scope
 
 MARKER = "tdpostback"
 REDIRECTED = "_tdpostback_redirected"
@@ -240,11 +240,13 @@ def _conclude(item: pytest.Item, scope: Scope, *, last: bool = False) -> None:
 def _warn(item: pytest.Item, scope: Scope) -> None:
     """Warn of each finding, as if by the line where the test begins."""
     for event, finding in scope.findings():
-        from .testing import text
+        from .testing import formatting
 
         line = (item.location[1] or 0) + 1
         scope.count_finding(finding)
-        warnings.warn_explicit(text.found(event, finding), PostbackWarning, str(item.path), line)
+        warnings.warn_explicit(
+            formatting.found(event, finding), PostbackWarning, str(item.path), line
+        )
 
 
 def _end(item: pytest.Item, *, failed: bool = False) -> None:
@@ -361,8 +363,8 @@ def _tally(config: pytest.Config) -> Tally:
 @pytest.fixture(scope="session")
 def tdpostback_server() -> Iterator[PostbackServer]:
     """The running `PostbackServer` of this process; its `url` and `write_key` never change."""
-    from .testing.run import RunServer
-    from .transport.tls import TrustFiles
+    from .server.tls import TrustFiles
+    from .testing.session import RunServer
 
     config = _running().config
     run = config.stash[_run]

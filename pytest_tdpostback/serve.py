@@ -9,9 +9,9 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from .collector.collector import Collector
-from .collector.log import STATES, EventState
+from .collector.event_log import STATES, EventState
+from .collector.events import Event
 from .protocol.secrets import shortened
-from .testing.event import Event
 from .testing.server import PostbackServer
 
 if TYPE_CHECKING:

@@ -8,27 +8,27 @@ import weakref
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from ..protocol import answer as answers
+from ..protocol import response as responses
 from ..protocol.findings import findings
 from ..protocol.judge import Refusal, judge_body, judge_json
 from ..protocol.record import sent_data
-from ..protocol.request import Head, PostbackRequest
+from ..protocol.request import PostbackRequest, RequestHead
 from ..protocol.secrets import shortened
 from .clock import Clock
 from .columns import column_findings
-from .keys import WriteKeys
-from .log import NO_STATUS, EventLog, EventState
+from .event_log import NO_STATUS, EventLog, EventState
 from .plans import Plan, Plans
 from .receipt import Intervene, Intervention, Receipt
 from .validation import Validation
 from .waiting import Changed, later, real_time
+from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..protocol.answer import Answer
     from ..protocol.findings import Finding
     from ..protocol.judge import Verdict
+    from ..protocol.response import Response
     from ..protocol.settings import Settings
 
 __all__ = ["Collector", "Intervene", "Intervention", "Receipt"]
@@ -81,7 +81,9 @@ class Collector:
 
     # receiving
 
-    def receive(self, head: Head, body: bytes, peer: str, *, size: int | None = None) -> Receipt:
+    def receive(
+        self, head: RequestHead, body: bytes, peer: str, *, size: int | None = None
+    ) -> Receipt:
         """Judge a request, keep it as an event and return the answer to it.
 
         `size` is the length of the body in bytes where `body` is not all of it. The caller sends
@@ -120,11 +122,11 @@ class Collector:
             log.statuses[index] = answer.status
         return Receipt(answer, seq)
 
-    def verdict(self, head: Head) -> Verdict:
+    def verdict(self, head: RequestHead) -> Verdict:
         """What `head` alone decides."""
         return self._plans.of(head.raw).verdict
 
-    def limit(self, head: Head) -> int:
+    def limit(self, head: RequestHead) -> int:
         """B6: the largest body in bytes that a request with `head` may have."""
         return self._plans.of(head.raw).limit
 
@@ -153,9 +155,9 @@ class Collector:
         """
         self._handed_over.add(seq)
 
-    def visitor(self, head: Head, seq: int) -> str:
+    def visitor(self, head: RequestHead, seq: int) -> str:
         """P7: the global id of the sender: of its cookie, else one made up for event `seq`."""
-        return answers.sent_global_id(head) or str(uuid.uuid5(self._visitors, str(seq)))
+        return responses.sent_global_id(head) or str(uuid.uuid5(self._visitors, str(seq)))
 
     @cached_property
     def _visitors(self) -> uuid.UUID:
@@ -269,7 +271,7 @@ class Collector:
     def request(self, log: EventLog, index: int) -> PostbackRequest:
         """The stored request at `index` of `log`."""
         peer = log.peers[index].decode()
-        return PostbackRequest(Head(log.heads[index]), log.bodies[index], peer)
+        return PostbackRequest(RequestHead(log.heads[index]), log.bodies[index], peer)
 
     def judged(self, log: EventLog, index: int) -> tuple[PostbackRequest, Verdict]:
         """The request at `index` of `log`, its head cut to what it was judged by, and the verdict.
@@ -328,19 +330,19 @@ class Collector:
         return Refusal(403, "A6", f"write key {shortened(verdict.key)} {fault}")
 
     def _answer(
-        self, head: Head, plan: Plan, refusal: Refusal | None, seq: int, now: float
-    ) -> Answer:
+        self, head: RequestHead, plan: Plan, refusal: Refusal | None, seq: int, now: float
+    ) -> Response:
         second = int(now)
         if refusal is not None:
             return plan.refused(refusal, second, explain=self.settings.explain)
         if plan.straight or not plan.verdict.from_url:
             return plan.accepted(second)
-        date, visitor = answers.http_date(second), self.visitor(head, seq)
-        return answers.from_url(plan.verdict, head, date, origin=plan.origin, visitor=visitor)
+        date, visitor = responses.http_date(second), self.visitor(head, seq)
+        return responses.from_url(plan.verdict, head, date, origin=plan.origin, visitor=visitor)
 
-    def _preflight(self, head: Head, plan: Plan, now: float) -> Answer:
+    def _preflight(self, head: RequestHead, plan: Plan, now: float) -> Response:
         if plan.verdict.refusal is None:
-            return answers.preflight(head, plan.verdict.profile, answers.http_date(int(now)))
+            return responses.preflight(head, plan.verdict.profile, responses.http_date(int(now)))
         return self._answer(head, plan, plan.verdict.refusal, 0, now)
 
     def _intervention(
@@ -359,7 +361,7 @@ class Collector:
         self,
         index: int,
         plan: Plan,
-        answer: Answer,
+        answer: Response,
         refusal: Refusal | None,
         intervention: Intervention,
     ) -> Receipt:

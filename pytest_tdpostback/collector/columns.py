@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .collector import Collector
-    from .log import EventLog
+    from .event_log import EventLog
 
 
 def column_findings(

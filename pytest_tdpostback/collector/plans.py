@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..protocol import answer as answers
+from ..protocol import response as responses
 from ..protocol.judge import judge_head, size_limit
-from ..protocol.request import Head
+from ..protocol.request import RequestHead
 
 if TYPE_CHECKING:
-    from ..protocol.answer import Answer
     from ..protocol.judge import Refusal, Verdict
+    from ..protocol.response import Response
     from ..protocol.settings import Settings
 
 REMEMBERED = 1024
@@ -29,7 +29,7 @@ class Plan:
 
     __slots__ = ("_accepted", "_second", "head", "limit", "origin", "route", "straight", "verdict")
 
-    def __init__(self, head: Head, settings: Settings) -> None:
+    def __init__(self, head: RequestHead, settings: Settings) -> None:
         """Judges `head`, which holds the fields that matter."""
         self.head = head
         self.verdict: Verdict = judge_head(head, settings)
@@ -41,20 +41,20 @@ class Plan:
         )
         """Whether nothing but a JSON body within `limit` is left to be judged."""
         self._second = -1
-        self._accepted: Answer
+        self._accepted: Response
 
-    def accepted(self, second: int) -> Answer:
+    def accepted(self, second: int) -> Response:
         """W1: the answer to an event with a JSON body; made once a second (of UNIX time)."""
         if second != self._second:
-            date = answers.http_date(second)
-            self._accepted = answers.ok(self.verdict.profile, date, origin=self.origin)
+            date = responses.http_date(second)
+            self._accepted = responses.ok(self.verdict.profile, date, origin=self.origin)
             self._second = second
         return self._accepted
 
-    def refused(self, refusal: Refusal, second: int, *, explain: bool) -> Answer:
+    def refused(self, refusal: Refusal, second: int, *, explain: bool) -> Response:
         """W2: the answer to a refused request."""
-        profile, date = self.verdict.profile, answers.http_date(second)
-        return answers.refused(refusal, profile, date, origin=self.origin, explain=explain)
+        profile, date = self.verdict.profile, responses.http_date(second)
+        return responses.refused(refusal, profile, date, origin=self.origin, explain=explain)
 
 
 class Plans:
@@ -83,7 +83,7 @@ class Plans:
         judged = raw.partition(b"\r\n")[0] + b"".join(_JUDGED.findall(raw))
         plan = self._by_judged.get(judged)
         if plan is None:
-            plan = Plan(Head(judged), self._settings)
+            plan = Plan(RequestHead(judged), self._settings)
             _keep(self._by_judged, judged, plan)
         return plan
 

@@ -10,7 +10,7 @@ from ..protocol.judge import Refusal, Verdict
 from ..protocol.request import PostbackRequest
 
 if TYPE_CHECKING:
-    from ..protocol.answer import Answer
+    from ..protocol.response import Response
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Intervention:
     """
 
     fault: str
-    answer: Answer | None = None
+    answer: Response | None = None
     answered: bool = True
     stored: bool = True
     copies: int = 1
@@ -35,6 +35,6 @@ Intervene = Callable[[int, PostbackRequest, Verdict, "Refusal | None"], "Interve
 class Receipt(NamedTuple):
     """What a request came to: the answer, and the event's sequence number (none for `OPTIONS`)."""
 
-    answer: Answer
+    answer: Response
     seq: int = 0
     intervention: Intervention | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..protocol.record import sent_data, time_of
 from ..protocol.secrets import shortened
-from .log import EventState
+from .event_log import EventState
 from .waiting import real_time
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from .secrets import WriteKey, shortened, without_keys
 
 if TYPE_CHECKING:
     from .profiles import Profile
-    from .request import Head
+    from .request import RequestHead
     from .settings import Settings
 
 ROUTE = ("", "postback", "v3", "event")
@@ -72,7 +72,7 @@ class Verdict(NamedTuple):
         return self.kind is not Kind.JSON
 
 
-def judge_head(head: Head, settings: Settings) -> Verdict:
+def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     """What method, target and header fields decide; the answer is the same for equal heads."""
     profile = settings.profile or for_host(head.host)
     preflight = head.method == "OPTIONS"
@@ -94,7 +94,7 @@ def judge_head(head: Head, settings: Settings) -> Verdict:
 
 
 def judge_body(
-    verdict: Verdict, head: Head, body: bytes, settings: Settings, *, size: int | None = None
+    verdict: Verdict, head: RequestHead, body: bytes, settings: Settings, *, size: int | None = None
 ) -> Refusal | None:
     """What the body decides of a request whose head was accepted; `None` accepts it.
 
@@ -126,12 +126,12 @@ def size_limit(profile: Profile, settings: Settings) -> int:
     return min(profile.body_limit or settings.max_body, settings.max_body)
 
 
-def data_parameters(head: Head) -> dict[str, str]:
+def data_parameters(head: RequestHead) -> dict[str, str]:
     """P2: the URL parameters that are columns where the URL is the record."""
     return {name: value for name, value in head.parameters if name not in CONSUMED}
 
 
-def _route(head: Head) -> tuple[str | None, str | None, Refusal | None]:
+def _route(head: RequestHead) -> tuple[str | None, str | None, Refusal | None]:
     """Database and table, or why the path does not name them."""
     names = head.segments[4:]
     if len(names) == 3 and not names[2]:
@@ -147,7 +147,9 @@ def _route(head: Head) -> tuple[str | None, str | None, Refusal | None]:
     return names[0], names[1], None
 
 
-def _key(profile: Profile, head: Head, settings: Settings) -> tuple[str, str, Refusal | None]:
+def _key(
+    profile: Profile, head: RequestHead, settings: Settings
+) -> tuple[str, str, Refusal | None]:
     """The key that decides and the rule it fails by, or why there is none."""
     key, rule = _sent_key(profile, head)
     if not key:
@@ -160,7 +162,7 @@ def _key(profile: Profile, head: Head, settings: Settings) -> tuple[str, str, Re
     return key, rule, None
 
 
-def _sent_key(profile: Profile, head: Head) -> tuple[str, str]:
+def _sent_key(profile: Profile, head: RequestHead) -> tuple[str, str]:
     """The key that decides and the rule it fails by; without a key, what is the matter."""
     if profile.td1_authorization and "authorization" in head.fields:
         scheme, _, credentials = head.field("authorization").partition(" ")
@@ -183,7 +185,7 @@ def _nowhere(profile: Profile) -> str:
     return f"neither the X-TD-Write-Key header nor {other} holds one"
 
 
-def _kind(profile: Profile, head: Head) -> Kind:
+def _kind(profile: Profile, head: RequestHead) -> Kind:
     if not profile.url_interface:
         return Kind.JSON
     if head.last_parameters.get("td_format") == "pixel":
@@ -195,12 +197,12 @@ def _kind(profile: Profile, head: Head) -> Kind:
     return Kind.JSON
 
 
-def media_type(head: Head) -> str:
+def media_type(head: RequestHead) -> str:
     """The type of `Content-Type` in lower case, without its parameters (B1); empty without one."""
     return head.field("content-type").partition(";")[0].strip().lower()
 
 
-def _unfit(profile: Profile, kind: Kind, head: Head, settings: Settings) -> Refusal | None:
+def _unfit(profile: Profile, kind: Kind, head: RequestHead, settings: Settings) -> Refusal | None:
     length = head.field("content-length")
     if length.isdecimal() and int(length[:20]) > size_limit(profile, settings):
         return _too_large(int(length[:20]), profile, settings)
@@ -215,7 +217,7 @@ def _unfit(profile: Profile, kind: Kind, head: Head, settings: Settings) -> Refu
     return None
 
 
-def _not_json(head: Head) -> Refusal:
+def _not_json(head: RequestHead) -> Refusal:
     kind = media_type(head)
     given = f"Content-Type is {without_keys(repr(kind))}" if kind else "Content-Type is missing"
     return Refusal(400, "B1", f"{given}, not application/json")
@@ -226,6 +228,6 @@ def _too_large(size: int, profile: Profile, settings: Settings) -> Refusal:
     return Refusal(413, "B6", f"the body has {size} bytes; {limit} are the most")
 
 
-def _path(head: Head) -> str:
+def _path(head: RequestHead) -> str:
     path = without_keys(head.target.partition("?")[0])
     return path if len(path) <= 200 else path[:200] + "…"

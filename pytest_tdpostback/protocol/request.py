@@ -21,7 +21,7 @@ class Headers(Mapping[str, str]):
     A name gives its first value; `getlist` gives all of them, `pairs` the fields as they were sent.
     """
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: RequestHead) -> None:
         """Those of `head`."""
         self._head = head
         self._values = head.fields
@@ -64,7 +64,7 @@ def _guarded(lower_name: str, value: str) -> str:
     return RedactedText(value, f"{scheme} {shortened(key)}") if space else WriteKey(value)
 
 
-class Head:
+class RequestHead:
     """Method, target and header fields of a request.
 
     `raw` is their one form in memory (`METHOD target`, then a line for each field, in Latin-1); two
@@ -72,13 +72,13 @@ class Head:
     """
 
     def __init__(self, raw: bytes) -> None:
-        """`raw` is what `Head.of` makes."""
+        """`raw` is what `RequestHead.of` makes."""
         self.raw = raw
         first, *self.lines = raw.decode("latin-1").split("\r\n")
         self.method, _, self._target = first.partition(" ")
 
     @classmethod
-    def of(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Head:
+    def of(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> RequestHead:
         """A head from its parts, as text that stands for bytes (Latin-1) and holds no line breaks.
 
         Blanks and tabs around a value are no part of it.
@@ -181,7 +181,7 @@ class PostbackRequest:
 
     __slots__ = ("body", "head", "peer")
 
-    def __init__(self, head: Head, body: bytes, peer: str) -> None:
+    def __init__(self, head: RequestHead, body: bytes, peer: str) -> None:
         """`body` is without transfer coding; `peer` is the address of the sender."""
         self.head = head
         self.body = body

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..collector.log import EventState
+from ..collector.event_log import EventState
 from ..errors import SettleTimeout
-from . import complaints, text
+from . import formatting, messages
 from .expectation import ExpectedFailures
 from .matching import Wanted, WantedFailure, Where, check_count, check_rule, check_timeout
 from .search import MatchingEvents, MatchingRecords
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ..collector.collector import Collector
-    from .event import Event, Record
+    from ..collector.events import Event, Record
     from .server import PostbackServer
 
 SETTLE_SECONDS = 5.0
@@ -76,7 +76,7 @@ class Assertions:
             yield from self._decided()
             found = MatchingEvents(self._collector, predicate).first()
         if found is None:
-            raise AssertionError(complaints.nothing_satisfied(self, predicate, timeout))
+            raise AssertionError(messages.nothing_satisfied(self, predicate, timeout))
         return found
 
     def hold_validation(self) -> AbstractContextManager[None]:
@@ -116,8 +116,8 @@ class Assertions:
         with self._collector.lock:
             rows = list(matching.look())
         if len(rows) != count and not (count is None and rows):
-            wish = complaints.Wish(database, table, wanted, count, timeout)
-            raise AssertionError(complaints.not_ingested(self, wish, rows))
+            wish = messages.Wish(database, table, wanted, count, timeout)
+            raise AssertionError(messages.not_ingested(self, wish, rows))
         found = matching.records(rows)
         return found[0] if count == 1 else found
 
@@ -130,7 +130,7 @@ class Assertions:
         yield from self._settled()
         rows = self.records(database, table)
         if rows:
-            raise AssertionError(complaints.ingested(rows, database, table))
+            raise AssertionError(messages.ingested(rows, database, table))
 
     @waiting
     def assert_refused(
@@ -149,7 +149,7 @@ class Assertions:
             for event in self.refused
             if status in (None, event.status) and rule in (None, event.rule)
         ]
-        complaints.want_refused(self, found, status, rule, count)
+        messages.want_refused(self, found, status, rule, count)
         return found
 
     @waiting
@@ -171,7 +171,7 @@ class Assertions:
         wanted = WantedFailure(key, database, table)
         found = [event for event in self.auth_failures if wanted.matches(event)]
         self._expect(found)
-        complaints.want_failures(self, found, wanted, count)
+        messages.want_failures(self, found, wanted, count)
         return found
 
     def expect_auth_failure(
@@ -221,7 +221,7 @@ class Assertions:
         if not (yield Wait(self._collector.settled, seconds)):
             waiting = self._in(EventState.PENDING)
             why = self._collector.why_pending(0)
-            raise SettleTimeout(text.unsettled(waiting, seconds, why), waiting)
+            raise SettleTimeout(formatting.unsettled(waiting, seconds, why), waiting)
 
 
 class _Held:

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
     from pytest_httpserver import HTTPServer
     from requests.adapters import BaseAdapter
-    from werkzeug.wrappers import Request, Response
+    from werkzeug.wrappers import Request
+    from werkzeug.wrappers import Response as WerkzeugResponse
 
     from ..collector.collector import Collector
-    from ..transport.server import Listener
+    from ..server.server import Listener
     from .postback import Postback
     from .server import PostbackServer
 
@@ -81,7 +82,7 @@ class Doors:
 
         Raises `ConfigurationError` where the extra `tls` is not installed.
         """
-        from ..transport.tls import client_context
+        from ..server.tls import client_context
 
         return client_context()
 
@@ -108,7 +109,7 @@ class Doors:
         the setting `extra_hosts` and `hosts`) and to nowhere else, and with the run's authority
         beside the usual ones. Raises `ConfigurationError` where the extra `tls` is not installed.
         """
-        from ..transport.proxy import environment
+        from ..server.proxy import environment
 
         names, fronts = self._hosts(hosts), self._fronts
         ports = {port: listener.port for port, listener in fronts.of(names).items()}
@@ -122,7 +123,7 @@ class Doors:
 
         Raises `ConfigurationError` where httpx is not installed.
         """
-        from ..transport.clients import httpx_transport
+        from ..server.in_process import httpx_transport
 
         return httpx_transport(self._collector)
 
@@ -131,7 +132,7 @@ class Doors:
 
         Raises `ConfigurationError` where httpx is not installed.
         """
-        from ..transport.clients import async_httpx_transport
+        from ..server.in_process import async_httpx_transport
 
         return async_httpx_transport(self._collector)
 
@@ -140,14 +141,14 @@ class Doors:
 
         Raises `ConfigurationError` where requests is not installed.
         """
-        from ..transport.clients import requests_adapter
+        from ..server.in_process import requests_adapter
 
         return requests_adapter(self._collector)
 
     @cached_property
     def wsgi_app(self) -> WSGIApplication:
         """The same collector as a WSGI application."""
-        from ..transport.wsgi import application
+        from ..server.wsgi import application
 
         collector = self._collector
         return application(lambda: collector)
@@ -156,9 +157,9 @@ class Doors:
         """Serve every request to `httpserver` (of pytest-httpserver) with this double."""
         import re
 
-        from ..transport.wsgi import respond
+        from ..server.wsgi import respond
 
-        def handle(request: Request) -> Response:
+        def handle(request: Request) -> WerkzeugResponse:
             response = respond(self._collector, request)
             del response.headers["Date"]  # the server in front writes its own
             return response
@@ -188,7 +189,7 @@ class Doors:
     def _redirect(
         self, fronts: Fronts, hosts: Iterable[str] = (), *, block_network: bool = False
     ) -> Iterator[None]:
-        from ..transport import redirect
+        from ..server import redirect
 
         names = self._hosts(hosts)
         listeners = fronts.of(names)
@@ -211,7 +212,7 @@ class Doors:
     def _open_own(self) -> Listener:
         context = None
         if self._collector.settings.tls:
-            from ..transport.tls import own_names, server_context
+            from ..server.tls import own_names, server_context
 
             context = server_context(own_names(self._server.host))
         collector = self._collector

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import complaints
+from . import messages
 from .waits import block, go_on
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ..collector.events import Event
     from .assertions import Assertions
-    from .event import Event
     from .matching import WantedFailure
     from .waits import Steps
 
@@ -71,7 +71,7 @@ class ExpectedFailures:
             if event.seq >= self._first and self._wanted.matches(event)
         ]
         postback._expect(self._failures)
-        complaints.want_failures(
+        messages.want_failures(
             postback, self._failures, self._wanted, self._count, since=self._first
         )
 

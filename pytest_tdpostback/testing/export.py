@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.secrets import Redacted
 
 if TYPE_CHECKING:
+    from ..collector.events import Event
     from ..protocol.request import PostbackRequest
-    from .event import Event
 
 
 def exported(event: Event) -> dict[str, Any]:

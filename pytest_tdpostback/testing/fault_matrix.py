@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..collector.log import EventState
+from ..collector.event_log import EventState
 from ..errors import ConfigurationError
-from . import text
+from . import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from _pytest.mark import ParameterSet
 
-    from ..transport.faults import Faults
-    from ..transport.faults.handle import FaultHandle
-    from .event import Event
+    from ..collector.events import Event
+    from ..server.faults import Faults
+    from ..server.faults.handle import FaultHandle
     from .postback import Postback
 
 TRIES = 3
@@ -87,7 +87,7 @@ class FaultCase:
             hits = [told[key] for key in map(_hashable, missing) if key in told]
             raise AssertionError(
                 f"not at least once under {self.name}: no record with {column} in {missing!r}\n"
-                f"{text.lines(hits) or '  none of them was sent at all'}"
+                f"{formatting.lines(hits) or '  none of them was sent at all'}"
             )
 
     def assert_at_most_once(
@@ -105,7 +105,7 @@ class FaultCase:
             twice = list({_key(event, column): _value(event, column) for event in hits}.values())
             raise AssertionError(
                 f"not at most once under {self.name}: stored again, {column} in {twice!r}\n"
-                f"{text.lines(hits)}"
+                f"{formatting.lines(hits)}"
             )
 
     def __repr__(self) -> str:

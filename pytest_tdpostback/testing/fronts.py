@@ -6,12 +6,12 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..transport.tls import server_context
+from ..server.tls import server_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ..transport.server import Listener
+    from ..server.server import Listener
     from .postback import Postback
     from .server import PostbackServer
 
@@ -40,7 +40,7 @@ class Fronts:
 
     def proxy(self, hosts: tuple[str, ...]) -> Listener:
         """The proxy that leads to `hosts`."""
-        from ..transport.proxy import ProxyListener
+        from ..server.proxy import ProxyListener
 
         if hosts not in self._proxies:
             kind = partial(ProxyListener, self.of(hosts), frozenset(hosts))

@@ -11,7 +11,8 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Request
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..errors import ConfigurationError
 from .export import exported
@@ -50,7 +51,7 @@ class Inspection:
             ("PATCH", "settings"): _configure,
         }
 
-    def respond(self, request: Request) -> Response:
+    def respond(self, request: Request) -> WerkzeugResponse:
         """The answer to a request below `PREFIX`: JSON, and 4xx with an `error` that says why."""
         handler = self._routes.get((request.method, request.path[len(PREFIX) :]))
         if handler is None:
@@ -159,5 +160,7 @@ def _members(request: Request, *known: str) -> dict[str, Any]:
     return members
 
 
-def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(json.dumps(value, ensure_ascii=False), status, mimetype="application/json")
+def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> WerkzeugResponse:
+    return WerkzeugResponse(
+        json.dumps(value, ensure_ascii=False), status, mimetype="application/json"
+    )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..collector.collector import Collector
-from ..protocol.request import Head
-from .event import Events
+from ..collector.events import Events
+from ..protocol.request import RequestHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ..collector.events import Event
     from ..protocol.settings import Settings
-    from .event import Event
 
 _KEY = "any/key"
 _FIELDS = (("Content-Type", "application/json"), ("X-TD-Write-Key", _KEY))
@@ -25,7 +25,7 @@ def judged(bodies: Iterable[bytes], settings: Settings) -> Iterator[Event]:
     """
     collector = Collector(settings)
     collector.keys.add(_KEY)
-    head = Head.of("POST", "/postback/v3/event/database/table", _FIELDS)
+    head = RequestHead.of("POST", "/postback/v3/event/database/table", _FIELDS)
     events = Events(collector)
     for line in bodies:
         body = line.removesuffix(b"\n").removesuffix(b"\r")

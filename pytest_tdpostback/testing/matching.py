@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from ..protocol.secrets import shortened
-from . import text
+from . import formatting
 
 if TYPE_CHECKING:
-    from .event import Event, Record
+    from ..collector.events import Event, Record
 
 Where = Mapping[str, Any] | Callable[["Record"], object] | None
 
@@ -51,7 +51,9 @@ class Wanted:
         try:
             return bool(self.predicate(record))
         except Exception as error:
-            text.note(error, f"{text.line(record.event)}: {text.shown(dict(record))}")
+            formatting.note(
+                error, f"{formatting.line(record.event)}: {formatting.shown(dict(record))}"
+            )
             raise
 
 
@@ -60,7 +62,7 @@ def check_count(count: Any) -> None:
     __tracebackhide__ = True
     if count is not None and (not isinstance(count, (int, Integral)) or count < 0):
         raise ConfigurationError(
-            f"count={text.shown(count)}: give a whole number from 0, or None for at least one; "
+            f"count={formatting.shown(count)}: whole number from 0, or None for at least one; "
             'a column of this name is compared by where={"count": ...}'
         )
 
@@ -70,7 +72,7 @@ def check_timeout(timeout: Any) -> None:
     __tracebackhide__ = True
     if not isinstance(timeout, (int, float, Real)) or not isfinite(timeout) or timeout < 0:
         raise ConfigurationError(
-            f"timeout={text.shown(timeout)}: give seconds, from 0; "
+            f"timeout={formatting.shown(timeout)}: give seconds, from 0; "
             'a column of this name is compared by where={"timeout": ...}'
         )
 

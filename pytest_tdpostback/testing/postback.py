@@ -6,25 +6,25 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from ..collector.log import EventState
+from ..collector.event_log import EventState
+from ..collector.events import Event, Events, Records
 from ..errors import SettleTimeout, UnexpectedAuthFailure
 from ..protocol.secrets import RedactedText, without_keys
-from . import complaints, text
+from . import formatting, messages
 from .aio import Aio
 from .assertions import SETTLE_SECONDS, Assertions
 from .doors import Doors
-from .event import Event, Events, Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..collector.account import Account
     from ..collector.clock import Clock
     from ..collector.collector import Collector
-    from ..collector.keys import WriteKeys
+    from ..collector.events import Record
+    from ..collector.write_keys import WriteKeys
     from ..protocol.settings import Settings
-    from ..transport.faults import Faults
-    from .account import Account
-    from .event import Record
+    from ..server.faults import Faults
     from .server import PostbackServer
 
 
@@ -98,7 +98,7 @@ class Postback(Assertions, Doors):
     @cached_property
     def faults(self) -> Faults:
         """Faults on the wire and behind it."""
-        from ..transport.faults import Faults
+        from ..server.faults import Faults
 
         return Faults(self._collector, partial(Events, self._collector))
 
@@ -128,7 +128,7 @@ class Postback(Assertions, Doors):
     @property
     def account(self) -> Account:
         """How many events are in each state, and what faults hid from their senders."""
-        from .account import account
+        from ..collector.account import account
 
         return account(self._collector)
 
@@ -185,7 +185,7 @@ class Postback(Assertions, Doors):
             failures = self._unexpected()
         if failures:
             self._expect(failures)
-            raise UnexpectedAuthFailure(complaints.unexpected(self, failures), failures)
+            raise UnexpectedAuthFailure(messages.unexpected(self, failures), failures)
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last `check`, or had no outcome by then."""
@@ -199,7 +199,7 @@ class Postback(Assertions, Doors):
             self.settle(SETTLE_SECONDS)
         elif not self._collector.settled():
             waiting = self._in(EventState.PENDING)
-            raise SettleTimeout(text.unsettled(waiting, SETTLE_SECONDS, why), waiting)
+            raise SettleTimeout(formatting.unsettled(waiting, SETTLE_SECONDS, why), waiting)
 
     def _unexpected(self) -> list[Event]:
         if self.settings.on_auth_failure == "ignore":

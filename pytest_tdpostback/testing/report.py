@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ..collector.log import STATES, EventState
-from . import text
-from .event import Event
+from ..collector.event_log import STATES, EventState
+from ..collector.events import Event
+from . import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ def account(events: Sequence[Event]) -> str:
     """How many events there are, and of which state: the sum of the states is all of them."""
     states = Counter(event.state for event in events)
     parts = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
-    return f"{text.counted(len(events), 'event')}: {parts}"
+    return f"{formatting.counted(len(events), 'event')}: {parts}"
 
 
 def _of(postback: Postback) -> str:
@@ -52,10 +52,12 @@ def _of(postback: Postback) -> str:
 
 
 def _told(event: Event) -> Iterator[str]:
-    yield text.line(event)
+    yield formatting.line(event)
     record = event.record
     what = (
-        f"record {text.shown(dict(record))}" if record is not None else f"sent {text.sent(event)}"
+        f"record {formatting.shown(dict(record))}"
+        if record is not None
+        else f"sent {formatting.sent(event)}"
     )
     yield f"    {what}"
     for finding in event.findings:
@@ -78,7 +80,7 @@ class NewFindings:
         for index in range(start, min(arrived, LOOKED_AT)):
             for finding in self._collector.findings(log, index):
                 event = Event(self._collector, log, index)
-                kind = (finding.rule, finding.column, text.place(event))
+                kind = (finding.rule, finding.column, formatting.place(event))
                 if kind not in self._known and len(self._known) < KINDS:
                     self._known.add(kind)
                     yield event, finding
@@ -105,7 +107,7 @@ class Tally:
         """Note `events` that reached `test` after its end."""
         for event in events:
             if len(self.late) < LATE:
-                self.late.append(f"{test}: {text.line(event)}")
+                self.late.append(f"{test}: {formatting.line(event)}")
             else:
                 self.unlisted += 1
 

@@ -14,7 +14,7 @@ from ..protocol.secrets import without_keys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .event import Record
+    from ..collector.events import Record
 
 NOTHING = (
     "no record to hold against the schema: nothing was ingested there; "

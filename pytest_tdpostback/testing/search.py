@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..collector.log import EventState
+from ..collector.event_log import EventState
+from ..collector.events import Event, Record, Records
 from ..protocol import body as json_body
-from . import text
-from .event import Event, Record, Records
+from . import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..collector.blobs import Blobs
     from ..collector.collector import Collector
-    from ..collector.log import EventLog
+    from ..collector.event_log import EventLog
     from .matching import Wanted
 
 _MADE = frozenset({"time", "td_record_time"})
@@ -117,7 +117,7 @@ class MatchingEvents:
                 if self._predicate(event):
                     return event
             except Exception as error:
-                text.note(error, text.line(event))
+                formatting.note(error, formatting.line(event))
                 raise
         return None
 

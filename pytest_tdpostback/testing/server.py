@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PostbackWarning
 from ..protocol.settings import Settings
-from ..transport.server import CollectorServer
-from ..transport.tls import TrustFiles, own_names, server_context
-from . import text
+from ..server.server import CollectorServer
+from ..server.tls import TrustFiles, own_names, server_context
+from . import formatting
 from .fronts import Fronts
 from .inspection import PREFIX, Inspection
 from .postback import Postback
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from types import TracebackType
 
-    from werkzeug.wrappers import Request, Response
+    from werkzeug.wrappers import Request
+    from werkzeug.wrappers import Response as WerkzeugResponse
 
     from ..collector.collector import Collector
+    from ..collector.events import Event
     from ..protocol.profiles import Profile
-    from ..protocol.request import Head
-    from ..transport.listener import Listener
+    from ..protocol.request import RequestHead
+    from ..server.listener import Listener
     from .assertions import Assertions
-    from .event import Event
 
 
 class PostbackServer(CollectorServer):
@@ -111,11 +112,11 @@ class PostbackServer(CollectorServer):
         """What lets every failure at `postback` pass."""
         return 'for all of them, PostbackServer(on_auth_failure="ignore")'
 
-    def inspects(self, head: Head) -> bool:
+    def inspects(self, head: RequestHead) -> bool:
         """Whether `head` asks the double about itself, and it answers such questions."""
         return self._inspection is not None and str(head.target).startswith(PREFIX)
 
-    def dispatch(self, request: Request) -> Response:
+    def dispatch(self, request: Request) -> WerkzeugResponse:
         """Answer what is no event: a preflight (R5), or a question about the double itself."""
         if self._inspection is not None and request.path.startswith(PREFIX):
             return self._inspection.respond(request)
@@ -133,14 +134,14 @@ class PostbackServer(CollectorServer):
             try:
                 self._check_outcomes()
             except Exception as unseen:  # noqa: BLE001 - whatever it is, it is told
-                warnings.warn(text.unchecked(unseen), PostbackWarning, stacklevel=2)
+                warnings.warn(formatting.unchecked(unseen), PostbackWarning, stacklevel=2)
 
     def check(self) -> None:
         """Raise what a test would have failed with, and errors of `dispatch`; warn of findings."""
         __tracebackhide__ = True
         self._check_outcomes()
         for event, finding in self._findings:
-            warnings.warn(text.found(event, finding), PostbackWarning, stacklevel=2)
+            warnings.warn(formatting.found(event, finding), PostbackWarning, stacklevel=2)
 
     def _check_outcomes(self) -> None:
         __tracebackhide__ = True

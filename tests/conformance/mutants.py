@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from pytest_tdpostback.collector.collector import Collector
-from pytest_tdpostback.collector.keys import Scope, WriteKeys
-from pytest_tdpostback.collector.log import EventState
+from pytest_tdpostback.collector.event_log import EventState
+from pytest_tdpostback.collector.write_keys import Scope, WriteKeys
 from pytest_tdpostback.conformance.target import WRONG_KEY
-from pytest_tdpostback.protocol import answer, body, findings, judge, record
-from pytest_tdpostback.protocol.answer import Answer
+from pytest_tdpostback.protocol import body, findings, judge, record, response
 from pytest_tdpostback.protocol.judge import Kind, Refusal
 from pytest_tdpostback.protocol.profiles import Profile
-from pytest_tdpostback.protocol.request import Head
+from pytest_tdpostback.protocol.request import RequestHead
+from pytest_tdpostback.protocol.response import Response
 from pytest_tdpostback.protocol.secrets import WriteKey
 
 if TYPE_CHECKING:
@@ -99,12 +99,12 @@ def together(*several: Break) -> Break:
     return breaks
 
 
-def judged(change: Callable[[Head, Any], Any]) -> Break:
+def judged(change: Callable[[RequestHead, Any], Any]) -> Break:
     """The verdict on a head is `change(head, verdict)`."""
     return function(judge.judge_head, lambda old, head, *a: change(head, old(head, *a)))
 
 
-def refuses(status: int, when: Callable[[Head, Any], Any]) -> Break:
+def refuses(status: int, when: Callable[[RequestHead, Any], Any]) -> Break:
     """A head that is accepted is refused `when(head, verdict)`."""
 
     def change(head, verdict):
@@ -120,7 +120,7 @@ def heads(change: Callable[[dict[str, str]], dict[str, str]]) -> Break:
 
     def judge_changed(old, head, *a):
         fields = {name.lower(): str(head.headers[name]) for name in head.headers}
-        return old(Head.of(head.method, str(head.target), change(fields).items()), *a)
+        return old(RequestHead.of(head.method, str(head.target), change(fields).items()), *a)
 
     return function(judge.judge_head, judge_changed)
 
@@ -166,12 +166,12 @@ def unnoticed(rule: str) -> Break:
     )
 
 
-def answers(of: Callable[..., Answer], change: Callable[[Answer], Answer]) -> Break:
+def answers(of: Callable[..., Response], change: Callable[[Response], Response]) -> Break:
     """The answer of one kind is `change(answer)`."""
     return function(of, lambda old, *a, **k: change(old(*a, **k)))
 
 
-def without(name: str) -> Callable[[Answer], Answer]:
+def without(name: str) -> Callable[[Response], Response]:
     """An answer without a field."""
     return lambda a: replace(a, headers=tuple(pair for pair in a.headers if pair[0] != name))
 
@@ -278,22 +278,22 @@ MUTANTS = [
     Mutant(
         "R5",
         "a page may not send the key",
-        answers(answer.preflight, without("Access-Control-Allow-Headers")),
+        answers(response.preflight, without("Access-Control-Allow-Headers")),
     ),
     Mutant(
         "R5",
         "a page may not read the answer",
-        answers(answer.ok, without("Access-Control-Allow-Origin")),
+        answers(response.ok, without("Access-Control-Allow-Origin")),
     ),
     Mutant(
         "R5",
         "a page may not read a pixel",
-        answers(answer.from_url, without("Access-Control-Allow-Origin")),
+        answers(response.from_url, without("Access-Control-Allow-Origin")),
     ),
     Mutant(
         "R5",
         "a page may not send credentials",
-        answers(answer.preflight, without("Access-Control-Allow-Credentials")),
+        answers(response.preflight, without("Access-Control-Allow-Credentials")),
     ),
     Mutant(
         "R6",
@@ -306,7 +306,7 @@ MUTANTS = [
             )
         ),
     ),
-    Mutant("R7", "the path is not decoded", member(Head, "segments", uncoded)),
+    Mutant("R7", "the path is not decoded", member(RequestHead, "segments", uncoded)),
     Mutant("R8", "any name will do", unnoticed("R8"), outside=False),
     Mutant(
         "R8",
@@ -395,24 +395,24 @@ MUTANTS = [
     Mutant("C1", "not noticed", unnoticed("C1"), outside=False),
     Mutant("C2", "any number", constant("MAX_COLUMNS", findings.MAX_COLUMNS, 999), outside=False),
     Mutant("C3", "replaced", rows(changed(td_ip="127.0.0.1")), outside=False),
-    # Answer
-    Mutant("W1", "no date", answers(answer.ok, without("Date"))),
-    Mutant("W1", "a body", answers(answer.ok, lambda a: replace(a, body=b"[]"))),
+    # Response
+    Mutant("W1", "no date", answers(response.ok, without("Date"))),
+    Mutant("W1", "a body", answers(response.ok, lambda a: replace(a, body=b"[]"))),
     Mutant(
         "W1",
         "another order",
-        answers(answer.ok, lambda a: replace(a, headers=a.headers[::-1])),
+        answers(response.ok, lambda a: replace(a, headers=a.headers[::-1])),
     ),
-    Mutant("W2", "a header is missing", answers(answer.refused, without("Content-Type"))),
+    Mutant("W2", "a header is missing", answers(response.refused, without("Content-Type"))),
     Mutant(
         "W3",
         "every connection ends",
-        method(Answer, "wire", lambda old, a, **k: old(a, **{**k, "keep_alive": False})),
+        method(Response, "wire", lambda old, a, **k: old(a, **{**k, "keep_alive": False})),
     ),
     Mutant(
         "W4",
         "the reason is told",
-        function(answer.refused, lambda old, *a, **k: old(*a, **{**k, "explain": True})),
+        function(response.refused, lambda old, *a, **k: old(*a, **{**k, "explain": True})),
     ),
     # After the answer
     Mutant("Y1", "first", method(Collector, "receive", decided_at_once), outside=False),
@@ -444,17 +444,17 @@ MUTANTS = [
         function(record.substituted, lambda _, __, value, *___: value),
         outside=False,
     ),
-    Mutant("P4", "no image", constant("GIF", answer.GIF, b"{}")),
-    Mutant("P5", "an id is missing", function(answer.redirect_target, lambda _, url, *__: url)),
+    Mutant("P4", "no image", constant("GIF", response.GIF, b"{}")),
+    Mutant("P5", "an id is missing", function(response.redirect_target, lambda _, url, *__: url)),
     Mutant("P6", "refused", refuses(400, lambda _, v: v.kind is Kind.DEPRECATED)),
     Mutant("P6", "not noticed", unnoticed("P6"), outside=False),
-    Mutant("P7", "no cookie", answers(answer.from_url, without("Set-Cookie"))),
-    Mutant("P7", "unread", function(answer.sent_global_id, lambda *_: None), outside=False),
+    Mutant("P7", "no cookie", answers(response.from_url, without("Set-Cookie"))),
+    Mutant("P7", "unread", function(response.sent_global_id, lambda *_: None), outside=False),
     Mutant("P8", "the body is read", judged(pings_are_events)),
     Mutant(
         "P9",
         "the first counts",
-        member(Head, "parameters", property(first_parameters)),
+        member(RequestHead, "parameters", property(first_parameters)),
         outside=False,
     ),
     Mutant("P9", "not noticed", unnoticed("P9"), outside=False),

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from pytest_tdpostback import PostbackServer
-from pytest_tdpostback.transport import tls
+from pytest_tdpostback.server import tls
 from tests.doors.senders import headers
 
 

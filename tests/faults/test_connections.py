@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from pytest_tdpostback import PostbackServer
-from pytest_tdpostback.transport import connection as connections
+from pytest_tdpostback.server import connection as connections
 from tests.faults.senders import DEADLINE, ERROR, Sender, read_answer
 
 

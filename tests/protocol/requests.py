@@ -7,7 +7,7 @@ from werkzeug.test import Client
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.protocol.judge import judge_head
-from pytest_tdpostback.protocol.request import Head, PostbackRequest
+from pytest_tdpostback.protocol.request import PostbackRequest, RequestHead
 from pytest_tdpostback.protocol.settings import Settings
 
 unhurried = hypothesis_settings(deadline=None)
@@ -21,7 +21,7 @@ JSON = (("Content-Type", "application/json"), ("X-TD-Write-Key", KEY))
 
 def head(target=PATH, method="POST", headers=JSON):
     """The head of a request that is in order, but for what a test changes."""
-    return Head.of(method, target, headers)
+    return RequestHead.of(method, target, headers)
 
 
 def judged(body=b"{}", *, target=PATH, method="POST", headers=JSON, peer="10.0.0.1:99", **settings):

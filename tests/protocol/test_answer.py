@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_tdpostback.protocol.answer import (
+from pytest_tdpostback.protocol.response import (
     GIF,
-    Answer,
+    Response,
     http_date,
     redirect_target,
     sent_global_id,
@@ -69,7 +69,7 @@ def test_cookie(cookies, expected):
 
 def test_wire():
     """[W3] ``Connection`` comes last; the answer to ``HEAD`` has no body."""
-    answer = Answer(299, (("A", "b"),), b"xy")
+    answer = Response(299, (("A", "b"),), b"xy")
     assert answer.kept_alive == b"HTTP/1.1 299 Unknown\r\nA: b\r\nConnection: keep-alive\r\n\r\nxy"
     assert answer.wire(keep_alive=False, head_only=True).endswith(b"Connection: close\r\n\r\n")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytest_tdpostback import profiles
 from pytest_tdpostback.protocol.judge import judge_body, judge_head
 from pytest_tdpostback.protocol.profiles import for_host
-from pytest_tdpostback.protocol.request import Head
+from pytest_tdpostback.protocol.request import RequestHead
 from pytest_tdpostback.protocol.settings import Settings
 from tests.protocol.requests import KEY, PATH, double, send, unhurried
 
@@ -30,7 +30,9 @@ _TARGETS = _TEXT | st.builds("{}{}".format, st.sampled_from([PATH, "http://h", "
 _METHODS = st.sampled_from(["GET", "POST", "OPTIONS", "HEAD", "PUT", ""]) | st.text(
     string.ascii_letters, max_size=5
 )
-_HEADS = st.builds(Head.of, _METHODS, _TARGETS, st.lists(st.tuples(_NAMES, _VALUES), max_size=6))
+_HEADS = st.builds(
+    RequestHead.of, _METHODS, _TARGETS, st.lists(st.tuples(_NAMES, _VALUES), max_size=6)
+)
 _SETTINGS = st.builds(
     Settings,
     profile=st.sampled_from([None, *profiles]),
@@ -44,7 +46,7 @@ _SETTINGS = st.builds(
 def test_any_head(head, settings, body):
     """[R6] a verdict comes out, and it is complete."""
     verdict = judge_head(head, settings)
-    assert judge_head(Head(head.raw), settings) == verdict
+    assert judge_head(RequestHead(head.raw), settings) == verdict
     refusal = verdict.refusal
     if refusal is None and not verdict.preflight:
         assert verdict.key
@@ -58,7 +60,7 @@ def test_any_head(head, settings, body):
 @given(_TEXT, st.lists(st.tuples(_NAMES, _TEXT), max_size=4))
 def test_head_keeps_what_was_sent(target, fields):
     """[A1] the raw head is the request, but for blanks around values."""
-    head = Head(Head.of("POST", target, fields).raw)
+    head = RequestHead(RequestHead.of("POST", target, fields).raw)
     assert (head.method, head.target) == ("POST", target)
     assert list(head.headers.pairs) == [(name, value.strip(" \t")) for name, value in fields]
 

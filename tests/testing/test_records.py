@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from pytest_tdpostback import PostbackServer, PostbackWarning
-from pytest_tdpostback.testing.event import Record
+from pytest_tdpostback.collector.events import Record
 
 
 def send(postback, key=None, **columns):

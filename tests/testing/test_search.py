@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_tdpostback import PostbackServer
-from pytest_tdpostback.protocol.request import Head
+from pytest_tdpostback.protocol.request import RequestHead
 
 values = st.sampled_from(
     [None, True, 0, 1, 7, 77, 7.0, 77.0, "7", "", "é", "☃", "a\\b", 'q"', "\n"]
@@ -19,7 +19,7 @@ values = st.sampled_from(
 
 def collect(postback, bodies, target="/postback/v3/event/db/table"):
     fields = [("Content-Type", "application/json"), ("X-TD-Write-Key", str(postback.write_key))]
-    head = Head.of("POST", target, fields)
+    head = RequestHead.of("POST", target, fields)
     collector = postback._collector
     for body in bodies:
         collector.answered(collector.receive(head, body, "127.0.0.1:1").seq)
@@ -85,7 +85,7 @@ def test_a_record_that_comes_in_before_others_is_found():
     postback = PostbackServer().postback
     collector = postback._collector
     fields = [("Content-Type", "application/json"), ("X-TD-Write-Key", str(postback.write_key))]
-    head = Head.of("POST", "/postback/v3/event/db/table", fields)
+    head = RequestHead.of("POST", "/postback/v3/event/db/table", fields)
     first, second = (collector.receive(head, b'{"a": 1}', "peer:1").seq for _ in range(2))
     collector.answered(second)
     answer_first = threading.Timer(0.05, collector.answered, [first])

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_tdpostback.collector.collector import Collector
-from pytest_tdpostback.protocol.answer import Answer
+from pytest_tdpostback.protocol.response import Response
 from pytest_tdpostback.protocol.settings import Settings
-from pytest_tdpostback.transport.connection import Connection
-from pytest_tdpostback.transport.deadlines import Deadlines
-from pytest_tdpostback.transport.heads import Heads
+from pytest_tdpostback.server.connection import Connection
+from pytest_tdpostback.server.deadlines import Deadlines
+from pytest_tdpostback.server.heads import Heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pytest_tdpostback.transport.deadlines import Debtor
+    from pytest_tdpostback.server.deadlines import Debtor
 
 DEADLINE = 20.0
 """Seconds after which a test gives up; nothing takes a fraction of it."""
@@ -187,11 +187,11 @@ class Desk:
     def answers_aside(self, head):  # noqa: ARG002
         return False
 
-    def dispatch_aside(self, head, body, peer, done: Callable[[Answer], None]) -> None:
+    def dispatch_aside(self, head, body, peer, done: Callable[[Response], None]) -> None:
         raise NotImplementedError
 
     def dispatch_request(self, head, body, peer):  # noqa: ARG002
-        return Answer(204, (), b"")
+        return Response(204, (), b"")
 
     def opened(self, transport):
         pass

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..collector.log import EventState
+from .event_log import EventState
 
 if TYPE_CHECKING:
-    from ..collector.collector import Collector
+    from .collector import Collector
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 from werkzeug.datastructures import Headers as WerkzeugHeaders
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Request
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..protocol.judge import size_limit
-from ..protocol.request import Head
-from .parser import MAX_DRAIN
+from ..protocol.request import RequestHead
+from .http_parser import MAX_DRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from ..collector.collector import Collector
-    from ..protocol.answer import Answer
+    from ..protocol.response import Response
 
 PIECE = 64 * 1024
 """Bytes of a body that are read at a time."""
@@ -38,7 +39,9 @@ def application(collector: Callable[[], Collector]) -> WSGIApplication:
     return app
 
 
-def respond(collector: Collector, request: Request, stream: IO[bytes] | None = None) -> Response:
+def respond(
+    collector: Collector, request: Request, stream: IO[bytes] | None = None
+) -> WerkzeugResponse:
     """Hand `request` to `collector`; its event is validated when the response was sent (Y1).
 
     `stream` is where its body is still to be read from; without one it was read before. Raises
@@ -60,7 +63,7 @@ def respond(collector: Collector, request: Request, stream: IO[bytes] | None = N
     return response
 
 
-def head_of(environ: WSGIEnvironment) -> Head:
+def head_of(environ: WSGIEnvironment) -> RequestHead:
     """The head of a WSGI request; of a repeated field the server in front decided what is left."""
     fields = [
         (name[5:].replace("_", "-").title(), value)
@@ -70,10 +73,10 @@ def head_of(environ: WSGIEnvironment) -> Head:
     for name, key in (("Content-Type", "CONTENT_TYPE"), ("Content-Length", "CONTENT_LENGTH")):
         if environ.get(key):
             fields.append((name, environ[key]))
-    return Head.of(environ["REQUEST_METHOD"], _target(environ), fields)
+    return RequestHead.of(environ["REQUEST_METHOD"], _target(environ), fields)
 
 
-def environ_of(head: Head, body: bytes, peer: str, *, secure: bool) -> WSGIEnvironment:
+def environ_of(head: RequestHead, body: bytes, peer: str, *, secure: bool) -> WSGIEnvironment:
     """What WSGI says of a request that came over our own wire."""
     address, _, port = peer.rpartition(":")
     target = str(head.target)
@@ -107,9 +110,9 @@ def environ_of(head: Head, body: bytes, peer: str, *, secure: bool) -> WSGIEnvir
     return environ
 
 
-def response_of(answer: Answer) -> Response:
+def response_of(answer: Response) -> WerkzeugResponse:
     """`answer` as werkzeug sends it: hop-by-hop fields belong to the server in front."""
-    response = Response(answer.body, answer.status)
+    response = WerkzeugResponse(answer.body, answer.status)
     response.headers = WerkzeugHeaders(list(answer.headers))
     return response
 

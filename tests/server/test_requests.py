@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from pytest_tdpostback.transport.channel import SocketChannel
-from tests.transport.senders import (
+from pytest_tdpostback.server.channel import SocketChannel
+from tests.server.senders import (
     BODY,
     KEY,
     Desk,
@@ -90,7 +90,7 @@ def test_a_known_head_waits_for_its_body(desk):
 
 def test_a_head_is_recognised_when_it_comes_again(desk, monkeypatch):
     outcome(desk, [request()] * 2)
-    monkeypatch.setattr("pytest_tdpostback.transport.connection.Parser", None)
+    monkeypatch.setattr("pytest_tdpostback.server.connection.Parser", None)
     assert statuses(outcome(desk, [request()]).answers) == OK
 
 
@@ -179,7 +179,7 @@ def test_chunks_are_counted_against_the_limit():
 
 def test_more_than_is_worth_reading_ends_the_connection(monkeypatch):
     for module in ("parser", "connection"):
-        monkeypatch.setattr(f"pytest_tdpostback.transport.{module}.MAX_DRAIN", 1000)
+        monkeypatch.setattr(f"pytest_tdpostback.server.{module}.MAX_DRAIN", 1000)
     desk = Desk(max_body=10)
     announced = outcome(desk, [request(b"", b"Content-Length: 5000", length=False)])
     endless = chunked(b"x" * 200_000)

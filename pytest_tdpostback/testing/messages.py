@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ..collector.log import EventState
+from ..collector.event_log import EventState
 from ..protocol.secrets import shortened
-from . import text
-from .diagnosis import Near, Wish, differences, findings, misspelled, nearest, row_of
+from . import formatting
+from .nearest import Near, Wish, differences, findings, misspelled, nearest, row_of
 from .waits import blocks_a_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from ..collector.events import Event, Record
     from .assertions import Assertions
-    from .event import Event, Record
     from .matching import WantedFailure
 
 __all__ = [
@@ -48,9 +48,9 @@ def not_ingested(postback: Assertions, wish: Wish, rows: Sequence[int]) -> str:
     head = f"expected {wish}, found {len(rows) or 'none'} within {wish.seconds:g} s: {cause}"
     details += _taken_for_arguments(wish, [*found[:1], *([near.event] if near else [])])
     if len(events) > 1:
-        last = f", the last {text.SHOWN}" if len(events) > text.SHOWN else ""
+        last = f", the last {formatting.SHOWN}" if len(events) > formatting.SHOWN else ""
         details.append(f"arrived here: {len(events)} events{last}")
-        details.append(text.lines(events[-text.SHOWN :]))
+        details.append(formatting.lines(events[-formatting.SHOWN :]))
     return _joined(head, details)
 
 
@@ -58,9 +58,12 @@ def ingested(rows: Sequence[Record], database: str | None, table: str | None) ->
     """`assert_nothing_ingested` found `rows`."""
     asked = {"database": database, "table": table}
     where = "".join(f" in {role} {name}" for role, name in asked.items() if name is not None)
-    shown = [f"{text.line(row.event)}\n  {text.shown(dict(row))}" for row in rows[: text.SHOWN]]
-    if len(rows) > text.SHOWN:
-        shown.append(f"… and {len(rows) - text.SHOWN} more")
+    shown = [
+        f"{formatting.line(row.event)}\n  {formatting.shown(dict(row))}"
+        for row in rows[: formatting.SHOWN]
+    ]
+    if len(rows) > formatting.SHOWN:
+        shown.append(f"… and {len(rows) - formatting.SHOWN} more")
     return _joined(f"expected no record{where}, found {len(rows)}", shown)
 
 
@@ -90,7 +93,7 @@ def unexpected(postback: Assertions, events: Sequence[Event]) -> str:
     return "\n".join(
         [
             f"{len(events)} {were} answered 200 and rejected afterwards; the sender cannot know",
-            text.lines(events, most=LOSSES),
+            formatting.lines(events, most=LOSSES),
             *dict.fromkeys(line for event in _each_cause(events) for line in _why(postback, event)),
             f"If the test means this, it says so{made}:",
             f"  with {called}.expect_auth_failure({', '.join(shared)}):",
@@ -112,7 +115,7 @@ def want_refused(
     asked = {"status": status, "rule": rule}
     of = _with({name: value for name, value in asked.items() if value is not None})
     if not _enough(found, count):
-        wanted = text.counted(count, "refused event") + of
+        wanted = formatting.counted(count, "refused event") + of
         others = [event for event in postback.refused if event not in found]
         accepted = [event for event in postback.events if event.state is not EventState.REFUSED]
         if len(found) > (count or 0):
@@ -135,7 +138,9 @@ def want_failures(
     """Raise `AssertionError` unless `found` are `count` events, of those from number `since` on."""
     __tracebackhide__ = True
     if not _enough(found, count):
-        what = text.counted(count, "authentication failure") + (f" of {wanted}" * bool(str(wanted)))
+        what = formatting.counted(count, "authentication failure") + (
+            f" of {wanted}" * bool(str(wanted))
+        )
         too_many = len(found) > (count or 0)
         cause = "too many" if too_many else _no_failure(postback, found, since)
         raise AssertionError(_unwanted(postback, what, found, cause))
@@ -166,11 +171,11 @@ def _enough(found: Sequence[Event], count: int | None) -> bool:
 
 
 def _with(columns: dict[str, Any]) -> str:
-    return f" with {text.assigned(columns)}" if columns else ""
+    return f" with {formatting.assigned(columns)}" if columns else ""
 
 
 def _all(postback: Assertions) -> list[str]:
-    return [text.lines(postback.events, indent="")]
+    return [formatting.lines(postback.events, indent="")]
 
 
 def _joined(head: str, details: Sequence[str]) -> str:
@@ -205,16 +210,18 @@ def _cause(
         )
     if event.state is EventState.PENDING:
         why = postback._collector.why_pending(0) or "its validation has not run yet"
-        return f"{another} arrived and is still pending: {why}", [text.line(event)]
+        return f"{another} arrived and is still pending: {why}", [formatting.line(event)]
     if event.state is EventState.LOST:
-        return f"{another} arrived and was lost by the fault {event.fault}", [text.line(event)]
+        return f"{another} arrived and was lost by the fault {event.fault}", [
+            formatting.line(event)
+        ]
     return _differs(wish, near, some=some)
 
 
 def _nothing(postback: Assertions) -> list[str]:
     elsewhere = list(postback._server.elsewhere(postback))
     if elsewhere:
-        shown = [f"{text.line(event)}, at {where}" for where, event in elsewhere[:ELSEWHERE]]
+        shown = [f"{formatting.line(event)}, at {where}" for where, event in elsewhere[:ELSEWHERE]]
         return [f"{len(elsewhere)} arrived at another URL than {postback.url}:", *shown]
     if not postback._collector.empty:
         return _kept_back(postback) or ["Has the sender sent them all: flushed, joined, awaited?"]
@@ -249,8 +256,8 @@ def _taken_for_arguments(wish: Wish, events: Iterable[Event]) -> list[str]:
 
 
 def _other_routes(postback: Assertions, wish: Wish) -> Iterator[str]:
-    routes = Counter(text.place(event) for event in postback.events)
-    shown = ", ".join(f"{place} ({times})" for place, times in routes.most_common(text.SHOWN))
+    routes = Counter(formatting.place(event) for event in postback.events)
+    shown = ", ".join(f"{place} ({times})" for place, times in routes.most_common(formatting.SHOWN))
     yield f"What arrived was for: {shown}"
     question = misspelled(wish.route, routes)
     if question:
@@ -258,21 +265,21 @@ def _other_routes(postback: Assertions, wish: Wish) -> Iterator[str]:
 
 
 def _refused(postback: Assertions, wish: Wish, event: Event) -> list[str]:
-    details = [text.line(event)]
+    details = [formatting.line(event)]
     if event.rule == "A6":
         details += _why(postback, event)
     if event.database is not None and (event.database, event.table) != (wish.database, wish.table):
-        details.append(f"It was sent to {text.place(event)}, not to {wish.route}.")
-    details.append(f"sent: {text.sent(event)}")
+        details.append(f"It was sent to {formatting.place(event)}, not to {wish.route}.")
+    details.append(f"sent: {formatting.sent(event)}")
     return details
 
 
 def _rejected(postback: Assertions, event: Event) -> list[str]:
     return [
-        text.line(event),
+        formatting.line(event),
         *_why(postback, event),
         *findings(event),
-        f"sent: {text.sent(event)}",
+        f"sent: {formatting.sent(event)}",
     ]
 
 
@@ -299,19 +306,19 @@ def _why(postback: Assertions, event: Event) -> Iterator[str]:
 def _differs(wish: Wish, near: Near, *, some: bool) -> tuple[str, list[str]]:
     event = near.event
     which = "the nearest other record" if some else "the nearest record"
-    details = [f"nearest: {text.line(event)}"]
+    details = [f"nearest: {formatting.line(event)}"]
     if (event.database, event.table) != (wish.database, wish.table):
-        cause = f"{which} is in {text.place(event)}, not in {wish.route}"
+        cause = f"{which} is in {formatting.place(event)}, not in {wish.route}"
     else:
         cause = f"{which} differs"
     details += findings(event)
     details += [f"  {line}" for line in differences(event, wish.wanted)]
-    details.append(f"record: {text.shown(event.columns(), 200)}")
+    details.append(f"record: {formatting.shown(event.columns(), 200)}")
     return cause, details
 
 
 def _too_many(found: Sequence[Event], wish: Wish) -> list[str]:
-    details = [text.lines(found, indent="")]
+    details = [formatting.lines(found, indent="")]
     bodies = Counter((event.request.target, event.request.body) for event in found)
     twice = max(bodies.values())
     duplicated = [event for event in found if event.copies > 1]

@@ -15,7 +15,7 @@ from .tls import STORE_PASSWORD
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ..protocol.request import Head
+    from ..protocol.request import RequestHead
     from .tls import TrustFiles
 
 PRELOAD = Path(__file__).with_name("preload.cjs")
@@ -49,7 +49,7 @@ class ProxyConnection(Connection):
         super().data_received(data)
 
     def _respond(
-        self, head: Head, body: bytes, *, keep_alive: bool, size: int | None = None
+        self, head: RequestHead, body: bytes, *, keep_alive: bool, size: int | None = None
     ) -> None:
         connect = head.method == "CONNECT"
         where = str(head.target) if connect else head.host

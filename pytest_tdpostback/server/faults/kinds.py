@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...collector.collector import Intervention
-from ...protocol.answer import Answer, http_date
+from ...protocol.response import Response, http_date
 from .deliveries import Reset
 
 if TYPE_CHECKING:
@@ -144,12 +144,12 @@ class Series(Fault):
             fault.release()
 
 
-def _in_front(status: int, now: float, extra: Iterable[tuple[str, str]] = ()) -> Answer:
+def _in_front(status: int, now: float, extra: Iterable[tuple[str, str]] = ()) -> Response:
     """The answer of a gateway, which knows nothing of the service's header fields."""
     headers = [("Date", http_date(int(now))), *extra]
     if status in BODYLESS:
-        return Answer(status, tuple(headers), b"")
+        return Response(status, tuple(headers), b"")
     if status == 205:  # RFC 9110, 15.3.6: without content, and it says so
-        return Answer(status, (*headers, ("Content-Length", "0")), b"")
+        return Response(status, (*headers, ("Content-Length", "0")), b"")
     headers += [("Content-Type", "application/json"), ("Content-Length", "2")]
-    return Answer(status, tuple(headers), b"{}")
+    return Response(status, tuple(headers), b"{}")

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from ..protocol.answer import Answer
+from ..protocol.response import Response
 from .heads import END_OF_HEAD
-from .parser import MAX_DRAIN, MAX_HEAD, BadRequest, Message, Parser
+from .http_parser import MAX_DRAIN, MAX_HEAD, BadRequest, Message, Parser
 
 if TYPE_CHECKING:
     from ..collector.collector import Collector
-    from ..protocol.request import Head
+    from ..protocol.request import RequestHead
     from .heads import Known
     from .service import Service
 
@@ -48,10 +48,10 @@ class Connection(asyncio.Protocol):
         self._begun: Known | None = None
         """What the head of that request came to."""
         self._needed = 0
-        self._waiting: deque[Message | Answer] = deque()
+        self._waiting: deque[Message | Response] = deque()
         """What came after a request whose answer takes its time."""
         self._unread = bytearray()
-        self._event_head: Head | None = None
+        self._event_head: RequestHead | None = None
         self._collector: Collector | None = None
         self._out: list[bytes] = []
         self._answered: list[int] = []
@@ -242,7 +242,7 @@ class Connection(asyncio.Protocol):
         self._respond(message.head, body, keep_alive=keep_alive, size=message.size)
 
     def _respond(
-        self, head: Head, body: bytes, *, keep_alive: bool, size: int | None = None
+        self, head: RequestHead, body: bytes, *, keep_alive: bool, size: int | None = None
     ) -> None:
         if self._ending:
             return
@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
         else:
             self.write(answer.closing, close=True)
 
-    def _answers_otherwise(self, head: Head, body: bytes, *, keep_alive: bool) -> bool:
+    def _answers_otherwise(self, head: RequestHead, body: bytes, *, keep_alive: bool) -> bool:
         """Answer what is no event; false where it is one."""
         if self.service.answers_itself(head):
             answer = self.service.dispatch_request(head, body, self.peer)
@@ -282,7 +282,7 @@ class Connection(asyncio.Protocol):
             return True
         return False
 
-    def _answered_aside(self, keep_alive: bool, answer: Answer) -> None:  # noqa: FBT001 - partial
+    def _answered_aside(self, keep_alive: bool, answer: Response) -> None:  # noqa: FBT001 - partial
         self.write(answer.wire(keep_alive=keep_alive), close=not keep_alive)
         self.delivered()
 
@@ -317,7 +317,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         while self._waiting and not self._busy and not self._ending:
             next_one = self._waiting.popleft()
-            if isinstance(next_one, Answer):
+            if isinstance(next_one, Response):
                 self._end(next_one)
             else:
                 self._respond_to(next_one)
@@ -358,7 +358,7 @@ class Connection(asyncio.Protocol):
         elif not self._ending:
             self._end(_refusal(status))
 
-    def _end(self, answer: Answer) -> None:
+    def _end(self, answer: Response) -> None:
         self.write(answer.wire(keep_alive=False), close=True)
 
     def _give_up(self) -> None:
@@ -384,5 +384,5 @@ class Connection(asyncio.Protocol):
         self.service.deadlines.set(self, LINGER_SECONDS)
 
 
-def _refusal(status: int) -> Answer:
-    return Answer(status, (("Content-Length", "0"),), b"")
+def _refusal(status: int) -> Response:
+    return Response(status, (("Content-Length", "0"),), b"")

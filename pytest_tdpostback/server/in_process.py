@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from ..protocol.judge import size_limit
-from ..protocol.request import Head
+from ..protocol.request import RequestHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
     from ..collector.collector import Collector, Receipt
-    from ..protocol.answer import Answer
+    from ..protocol.response import Response
 
 PEER = "127.0.0.1:0"
 """Where a request without a connection comes from."""
@@ -35,7 +35,7 @@ class Exchange:
     def __init__(
         self,
         collector: Collector,
-        head: Head,
+        head: RequestHead,
         body: bytes,
         *,
         timeout: float | None,
@@ -54,7 +54,7 @@ class Exchange:
         self.seconds: float = late if timeout is None else min(late, timeout)
         """How long the sender waits, because a fault wants it so."""
 
-    def end(self) -> Answer:
+    def end(self) -> Response:
         """The answer; raises `TimeoutError` or a `ConnectionError` where a fault leaves none."""
         if self._delivery is not None and self._in_time:
             self._delivery.arrive(self._collector, self._receipt)
@@ -144,7 +144,7 @@ def _library(name: str, what: str) -> Any:
 
 
 def _httpx_exchange(collector: Collector, request: httpx.Request) -> Exchange:
-    head = Head.of(
+    head = RequestHead.of(
         request.method,
         request.url.raw_path.decode("latin-1"),
         [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
@@ -169,12 +169,12 @@ def _httpx_response(library: Any, request: httpx.Request, exchange: Exchange) ->
     return response
 
 
-def _requests_head(request: requests.PreparedRequest) -> Head:
+def _requests_head(request: requests.PreparedRequest) -> RequestHead:
     fields = [(_text(name), _text(value)) for name, value in request.headers.items()]
     if "host" not in request.headers:
         host = (request.url or "").partition("://")[2].partition("/")[0].partition("?")[0]
         fields.insert(0, ("Host", host.rpartition("@")[2]))
-    return Head.of(request.method or "GET", request.path_url, fields)
+    return RequestHead.of(request.method or "GET", request.path_url, fields)
 
 
 def _text(value: str | bytes) -> str:
@@ -198,7 +198,7 @@ def _read_timeout(timeout: Any) -> float | None:
     return timeout if isinstance(timeout, (int, float)) else None
 
 
-def _urllib3_response(urllib3: Any, answer: Answer, method: str | None) -> Any:
+def _urllib3_response(urllib3: Any, answer: Response, method: str | None) -> Any:
     """`answer` as urllib3 hands it to requests, read by the standard library's own parser."""
     parsed = HTTPResponse(_Wire(answer.wire(head_only=method == "HEAD")), method=method)  # type: ignore[arg-type]
     parsed.begin()

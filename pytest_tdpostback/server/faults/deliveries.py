@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...collector.log import NO_STATUS
+from ...collector.event_log import NO_STATUS
 from ..channel import socket_of
 
 if TYPE_CHECKING:

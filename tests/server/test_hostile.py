@@ -15,12 +15,12 @@ import pytest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from pytest_tdpostback import PostbackServer
-from pytest_tdpostback.protocol.answer import Answer
-from pytest_tdpostback.transport import connection as connections
-from pytest_tdpostback.transport import wsgi
-from pytest_tdpostback.transport.parser import MAX_HEAD
-from tests.transport.conftest import served
-from tests.transport.senders import (
+from pytest_tdpostback.protocol.response import Response
+from pytest_tdpostback.server import connection as connections
+from pytest_tdpostback.server import wsgi
+from pytest_tdpostback.server.http_parser import MAX_HEAD
+from tests.server.conftest import served
+from tests.server.senders import (
     BODY,
     KEY,
     Desk,
@@ -54,7 +54,7 @@ class Trick:
 class Aside(Desk):
     """Answers one method when the test says so."""
 
-    done: Callable[[Answer], None]
+    done: Callable[[Response], None]
 
     def answers_aside(self, head):
         return head.method == "LATE"
@@ -248,7 +248,7 @@ def test_a_head_behind_a_late_answer_is_not_refused_before_it():
     connection.data_received(request(method=b"LATE") + request()[:30])
     connection.expired()
     assert not wire.written
-    desk.done(Answer(200, (), b""))
+    desk.done(Response(200, (), b""))
     connection.data_received(request()[30:])
     assert statuses(wire.written) == [200, 200]
 

@@ -10,8 +10,8 @@ from ..protocol.secrets import without_keys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ..collector.events import Event
     from ..protocol.findings import Finding
-    from .event import Event
 
 SHOWN = 10
 """Events that a text shows of a longer list."""

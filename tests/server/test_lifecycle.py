@@ -20,9 +20,9 @@ from pytest_httpserver.httpserver import HTTPServerError
 from pytest_tdpostback import ConfigurationError, PostbackServer
 from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.protocol.settings import Settings
-from pytest_tdpostback.transport import listener as listeners
-from tests.transport.conftest import served
-from tests.transport.senders import BODY, KEY, Sender, request, statuses, talk
+from pytest_tdpostback.server import listener as listeners
+from tests.server.conftest import served
+from tests.server.senders import BODY, KEY, Sender, request, statuses, talk
 
 DESCRIPTORS = Path("/proc/self/fd")
 linux = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors by /proc")

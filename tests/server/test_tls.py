@@ -11,10 +11,10 @@ import threading
 import pytest
 
 from pytest_tdpostback import PostbackServer
-from pytest_tdpostback.transport import connection as connections
-from pytest_tdpostback.transport import listener as listeners
-from pytest_tdpostback.transport.tls import client_context, server_context
-from tests.transport.senders import BODY, DEADLINE, KEY, Sender, request, statuses
+from pytest_tdpostback.server import connection as connections
+from pytest_tdpostback.server import listener as listeners
+from pytest_tdpostback.server.tls import client_context, server_context
+from tests.server.senders import BODY, DEADLINE, KEY, Sender, request, statuses
 
 
 @pytest.fixture

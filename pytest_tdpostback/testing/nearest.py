@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..collector.log import EventState
-from . import text
+from ..collector.event_log import EventState
+from . import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from .event import Event
+    from ..collector.events import Event
     from .matching import Wanted
 
 LOOKED_AT = 1_000
@@ -34,8 +34,8 @@ class Wish:
 
     def __str__(self) -> str:
         where = " that satisfies where=..." if self.wanted.predicate else ""
-        columns = f" with {text.assigned(self.wanted.columns)}" if self.wanted.columns else ""
-        return f"{text.counted(self.count, 'record')} in {self.route}{columns}{where}"
+        columns = f" with {formatting.assigned(self.wanted.columns)}" if self.wanted.columns else ""
+        return f"{formatting.counted(self.count, 'record')} in {self.route}{columns}{where}"
 
     @property
     def route(self) -> str:
@@ -81,7 +81,7 @@ def differences(event: Event, wanted: Wanted) -> list[str]:
     ]
     lines = [what + hint for what, hint in sorted(told, key=lambda each: not each[1])]
     if not lines and wanted.predicate is not None:
-        lines.append(f"where=... does not hold for {text.shown(row)}")
+        lines.append(f"where=... does not hold for {formatting.shown(row)}")
     return lines
 
 
@@ -153,18 +153,18 @@ def _same_text(one: Any, other: Any) -> bool:
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else text.shown(value)
+    return value if isinstance(value, str) else formatting.shown(value)
 
 
 def _difference(name: str, wanted: Any, row: Mapping[str, Any], event: Event) -> tuple[str, str]:
     """What differs, and a hint at why, which may be empty."""
     if name in row:
-        expected, got = text.shown_apart(wanted, row[name])
+        expected, got = formatting.shown_apart(wanted, row[name])
         hint = _of_kinds(wanted, row[name]) or _of_units(wanted, row[name])
         return f"{name}: expected {expected}, got {got}", hint
-    missing = f"{name}: expected {text.shown(wanted)}, but there is no such column"
+    missing = f"{name}: expected {formatting.shown(wanted)}, but there is no such column"
     hint = _absent(name, row, event)
-    return (missing, hint) if hint else (f"{missing}; there are {text.shown(list(row))}", "")
+    return (missing, hint) if hint else (f"{missing}; there are {formatting.shown(list(row))}", "")
 
 
 def _of_kinds(wanted: Any, got: Any) -> str:

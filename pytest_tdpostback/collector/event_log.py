@@ -12,7 +12,7 @@ from bisect import insort
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ..protocol.request import Head
+from ..protocol.request import RequestHead
 from .blobs import Blobs, Repeated
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class EventLog:
 
     def _report(self, index: int) -> None:
         """W4: why an event came to nothing stands in the log, never on the wire."""
-        head = Head(self.heads[index])
+        head = RequestHead(self.heads[index])
         rule = self.rules.get(index, self.faults.get(index, ""))
         _journal.info(
             "event #%d %s %s: %d, %s, %s: %s",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tdpostback import PostbackServer
-from tests.transport.senders import KEY, Sender, request, statuses
+from tests.server.senders import KEY, Sender, request, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

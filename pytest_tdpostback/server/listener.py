@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug.wrappers import Request
 
-from ..protocol.answer import Answer
+from ..protocol.response import Response
 from .channel import SocketChannel, socket_of
 from .connection import Connection
 from .selector import READ
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from ..collector.collector import Collector
-    from ..protocol.request import Head
+    from ..protocol.request import RequestHead
     from .server import CollectorServer
 
 BACKLOG = 2048
@@ -89,11 +89,11 @@ class Listener:
 
     # what a connection asks
 
-    def answers_itself(self, head: Head) -> bool:
+    def answers_itself(self, head: RequestHead) -> bool:
         """Whether `head` is no event."""
         return head.method == "OPTIONS"
 
-    def dispatch_request(self, head: Head, body: bytes, peer: str) -> Answer:
+    def dispatch_request(self, head: RequestHead, body: bytes, peer: str) -> Response:
         """The answer of `dispatch`, through werkzeug."""
         secure = self.ssl_context is not None
         environ = environ_of(head, body, peer, secure=secure)
@@ -101,14 +101,14 @@ class Listener:
         response = self.server.application(Request(environ))
         body = response.get_data()
         response.close()
-        return Answer(response.status_code, tuple(response.headers), body)
+        return Response(response.status_code, tuple(response.headers), body)
 
-    def answers_aside(self, head: Head) -> bool:
+    def answers_aside(self, head: RequestHead) -> bool:
         """Whether `head` asks the double about itself."""
         return self.server.inspects(head)
 
     def dispatch_aside(
-        self, head: Head, body: bytes, peer: str, done: Callable[[Answer], None]
+        self, head: RequestHead, body: bytes, peer: str, done: Callable[[Response], None]
     ) -> None:
         """The answer of `dispatch`, found in a thread: it may wait for events, the loop may not."""
 
@@ -117,7 +117,7 @@ class Listener:
                 answer = self.dispatch_request(head, body, peer)
             except Exception as error:  # noqa: BLE001 - shown by the test, and by `check`
                 self.failed(error)
-                answer = Answer(500, (("Content-Length", "0"),), b"")
+                answer = Response(500, (("Content-Length", "0"),), b"")
             self.server.loop.call_later(0.0, lambda: done(answer))
 
         threading.Thread(target=work, name="tdpostback-aside", daemon=True).start()

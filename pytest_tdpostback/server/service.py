@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..collector.collector import Collector
-    from ..protocol.answer import Answer
-    from ..protocol.request import Head
+    from ..protocol.request import RequestHead
+    from ..protocol.response import Response
     from .connection import Connection
     from .deadlines import Deadlines
     from .heads import Heads
@@ -24,17 +24,17 @@ class Service(Protocol):
     def collector(self) -> Collector:
         """The collector of the request that arrives now."""
 
-    def answers_itself(self, head: Head) -> bool:
+    def answers_itself(self, head: RequestHead) -> bool:
         """Whether `head` is no event and goes to `dispatch`."""
 
-    def dispatch_request(self, head: Head, body: bytes, peer: str) -> Answer:
+    def dispatch_request(self, head: RequestHead, body: bytes, peer: str) -> Response:
         """The answer to a request that is no event."""
 
-    def answers_aside(self, head: Head) -> bool:
+    def answers_aside(self, head: RequestHead) -> bool:
         """Whether `head` goes to `dispatch` and may take its time there."""
 
     def dispatch_aside(
-        self, head: Head, body: bytes, peer: str, done: Callable[[Answer], None]
+        self, head: RequestHead, body: bytes, peer: str, done: Callable[[Response], None]
     ) -> None:
         """Find the answer in a thread of its own; the loop then calls `done` with it."""
 

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
-from ..collector.log import NO_STATUS, EventLog, EventState
 from ..protocol import body as json_body
 from ..protocol import record as rows
 from ..protocol.secrets import without_keys
+from .event_log import NO_STATUS, EventLog, EventState
 
 if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable
 
-    from ..collector.collector import Collector
     from ..protocol.findings import Finding
     from ..protocol.judge import Verdict
     from ..protocol.request import PostbackRequest
+    from .collector import Collector
 
 
 class Event:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import httptools
 
-from ..protocol.request import Head
+from ..protocol.request import RequestHead
 from .heads import END_OF_HEAD, Known, Pattern
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Message:
     def __init__(self) -> None:
         self.url = b""
         self.fields: list[tuple[bytes, bytes]] = []
-        self.head: Head
+        self.head: RequestHead
         self.length = 0
         """What `Content-Length` announces."""
         self.limit = 0
@@ -276,7 +276,7 @@ class Parser:
         )
 
 
-def _head(method: bytes, message: Message) -> Head:
+def _head(method: bytes, message: Message) -> RequestHead:
     lines = [method + b" " + message.url]
     lines += [name + b":" + value.strip(b" \t") for name, value in message.fields]
     raw = b"\r\n".join(lines)
@@ -284,7 +284,7 @@ def _head(method: bytes, message: Message) -> Head:
         raise BadRequest("a line break within a field")
     if len(raw) > MAX_HEAD:
         raise BadRequest("head too large", 431)
-    return Head(raw)
+    return RequestHead(raw)
 
 
 def _understand(message: Message, method: bytes, version: str) -> None:

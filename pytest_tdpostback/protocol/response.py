@@ -15,7 +15,7 @@ from .judge import Kind
 if TYPE_CHECKING:
     from .judge import Refusal, Verdict
     from .profiles import Profile
-    from .request import Head
+    from .request import RequestHead
 
 COOKIE = "_td_global"
 """P7: the cookie that carries the global id; its name is inferred."""
@@ -48,7 +48,7 @@ _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{1,200}\Z")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """Status, header fields in their order (without `Connection`), body."""
 
     status: int
@@ -75,7 +75,7 @@ class Answer:
 
 
 @lru_cache(maxsize=64)
-def ok(profile: Profile, date: str, *, origin: str | None = None) -> Answer:
+def ok(profile: Profile, date: str, *, origin: str | None = None) -> Response:
     """W1: the answer to an accepted event; tests that run in the same second share it."""
     return _shaped(200, profile, date, b"{}", origin=origin)
 
@@ -87,7 +87,7 @@ def refused(
     *,
     origin: str | None = None,
     explain: bool = False,
-) -> Answer:
+) -> Response:
     """W2: the answer to a refused request; `explain` puts rule and reason into its body (W4)."""
     body = b"{}"
     if explain:
@@ -97,8 +97,8 @@ def refused(
 
 
 def from_url(
-    verdict: Verdict, head: Head, date: str, *, origin: str | None, visitor: str
-) -> Answer:
+    verdict: Verdict, head: RequestHead, date: str, *, origin: str | None, visitor: str
+) -> Response:
     """P4, P5, P6, P7: the answer to an event made from the URL."""
     extra: tuple[tuple[str, str], ...] = ()
     if sent_global_id(head) is None:
@@ -114,7 +114,7 @@ def from_url(
     )
 
 
-def preflight(head: Head, profile: Profile, date: str) -> Answer:
+def preflight(head: RequestHead, profile: Profile, date: str) -> Response:
     """R5: the answer to `OPTIONS`: the origin, the methods and the headers asked for."""
     asked = head.headers.get("access-control-request-headers")
     headers = [
@@ -125,7 +125,7 @@ def preflight(head: Head, profile: Profile, date: str) -> Answer:
         ("Access-Control-Max-Age", "600"),
         ("Vary", "Origin"),
     ]
-    return Answer(204, tuple(headers), b"")
+    return Response(204, tuple(headers), b"")
 
 
 @lru_cache(maxsize=2)
@@ -140,7 +140,7 @@ def http_date(seconds: int) -> str:
     )
 
 
-def sent_global_id(head: Head) -> str | None:
+def sent_global_id(head: RequestHead) -> str | None:
     """P7: the global id in the request's cookie, `None` where there is none to use."""
     for header in head.headers.getlist("cookie"):
         for piece in header.split(";"):
@@ -168,7 +168,7 @@ def _shaped(
     origin: str | None,
     extra: tuple[tuple[str, str], ...] = (),
     content_type: str = "application/json",
-) -> Answer:
+) -> Response:
     headers = [("Content-Type", content_type), ("Date", date)]
     if profile.strict_transport_security:
         headers.append(("Strict-Transport-Security", "max-age=31536000"))
@@ -176,7 +176,7 @@ def _shaped(
     headers.extend(extra)
     if origin is not None:
         headers += [*_for_page(origin), ("Vary", "Origin")]
-    return Answer(status, tuple(headers), body)
+    return Response(status, tuple(headers), body)
 
 
 def _for_page(origin: str) -> tuple[tuple[str, str], ...]:

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from ssl import SSLContext
 
-    from werkzeug.wrappers import Request, Response
+    from werkzeug.wrappers import Request
+    from werkzeug.wrappers import Response as WerkzeugResponse
 
-    from ..protocol.request import Head
+    from ..protocol.request import RequestHead
     from ..protocol.settings import Settings
 
 __all__ = ["CollectorServer", "Listener"]
@@ -72,7 +73,7 @@ class CollectorServer(HTTPServerBase):
         """Whose events arrive at the server's own address now."""
         return self.collector
 
-    def inspects(self, head: Head) -> bool:  # noqa: ARG002 - for a subclass to say
+    def inspects(self, head: RequestHead) -> bool:  # noqa: ARG002 - for a subclass to say
         """Whether `head` asks the double about itself instead of sending it an event."""
         return False
 
@@ -141,12 +142,12 @@ class CollectorServer(HTTPServerBase):
             self._listeners.remove(listener)
             self.loop.call(listener.close)
 
-    def dispatch(self, request: Request) -> Response:
+    def dispatch(self, request: Request) -> WerkzeugResponse:
         """Answer a request as werkzeug sees it; everything that is no event comes by here."""
         collector = request.environ.get("tdpostback.collector") or self.current_collector()
         return respond(collector, request)
 
-    def application(self, request: Request) -> Response:
+    def application(self, request: Request) -> WerkzeugResponse:
         """Entry point of werkzeug; an error in `dispatch` is the caller's, who keeps it."""
         return self.dispatch(request)
 

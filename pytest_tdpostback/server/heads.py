@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 from typing import NamedTuple
 
-from ..protocol.request import Head
+from ..protocol.request import RequestHead
 
 REMEMBERED_HEADS = 1024
 END_OF_HEAD = b"\r\n\r\n"
@@ -23,7 +23,7 @@ _LENGTH = re.compile(rb"(content-length:)[ \t]*([0-9]{1,18})", re.IGNORECASE)
 class Known(NamedTuple):
     """What a head that was parsed came to."""
 
-    head: Head
+    head: RequestHead
     length: int
     """Bytes of the body behind it."""
     keep_alive: bool
@@ -91,4 +91,4 @@ class Pattern:
                 if new_length:
                     length = int(field[2])
                 kept[at] = field[1] + field[2].rstrip(b" \t")
-        return Known(Head(b"\r\n".join(kept)), length, self._known.keep_alive)
+        return Known(RequestHead(b"\r\n".join(kept)), length, self._known.keep_alive)

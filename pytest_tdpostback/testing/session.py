@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..transport.listener import Listener
-from .event import Events
+from ..collector.events import Events
+from ..server.listener import Listener
 from .postback import Postback
 from .report import NewFindings, Tally
 from .server import PostbackServer
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ..collector.collector import Collector
+    from ..collector.events import Event
     from ..protocol.findings import Finding
     from ..protocol.settings import Settings
     from .assertions import Assertions
-    from .event import Event
 
 KEPT_PORTS = 256
 """Listening ports of finished tests that stay open, so that late requests are heard."""
@@ -348,7 +348,7 @@ def _redirects(settings: Settings) -> bool:
 def _check_tls(settings: Settings) -> None:
     """Raise `ConfigurationError` where the setting asks for what is not installed."""
     if settings.tls:
-        from ..transport.tls import authority
+        from ..server.tls import authority
 
         authority()
 
