@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import response as responses
-from ..protocol.findings import findings
+from ..protocol.findings import find
 from ..protocol.judge import Refusal, judge_body, judge_json
 from ..protocol.record import sent_data
 from ..protocol.request import PostbackRequest, RequestHead
@@ -289,7 +289,7 @@ class Collector:
             return []
         request = PostbackRequest(plan.head, log.bodies[index], "")
         data = sent_data(request, plan.verdict, self.settings)
-        found = list(findings(request, plan.verdict, data, self.settings, log.received[index]))
+        found = list(find(request, plan.verdict, data, self.settings, log.received[index]))
         if state is EventState.INGESTED:
             found += column_findings(self, log, index, plan.route, data)
         return found
@@ -338,7 +338,7 @@ class Collector:
         if plan.straight or not plan.verdict.from_url:
             return plan.accepted(second)
         date, visitor = responses.http_date(second), self.visitor(head, seq)
-        return responses.from_url(plan.verdict, head, date, origin=plan.origin, visitor=visitor)
+        return responses.from_url(plan.verdict, head, date, origin=plan.origin, global_id=visitor)
 
     def _preflight(self, head: RequestHead, plan: Plan, now: float) -> Response:
         if plan.verdict.refusal is None:

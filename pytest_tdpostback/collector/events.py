@@ -105,7 +105,7 @@ class Event:
             return rows.payload(self.request, self._verdict)
         try:
             return json_body.parse_any(self.request.body)
-        except json_body.Unacceptable:
+        except json_body.InvalidBody:
             return None
 
     @property
@@ -123,7 +123,9 @@ class Event:
         request = self.request
         visitor = self._collector.visitor(request.head, self.seq)
         settings, at = self._collector.settings, self.received_at
-        return rows.columns(request, self._verdict, settings, received_at=at, visitor=visitor)
+        return rows.record_columns(
+            request, self._verdict, settings, received_at=at, global_id=visitor
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):

@@ -37,7 +37,9 @@ class Plan:
         self.origin = head.field("origin") if "origin" in head.fields else None
         self.limit = size_limit(self.verdict.profile, settings)
         self.straight = self.verdict.key is not None and not (
-            self.verdict.from_url or self.verdict.unfit or self.verdict.profile.refuses_unknown_keys
+            self.verdict.from_url
+            or self.verdict.body_refusal
+            or self.verdict.profile.refuses_unknown_keys
         )
         """Whether nothing but a JSON body within `limit` is left to be judged."""
         self._second = -1
@@ -47,7 +49,7 @@ class Plan:
         """W1: the answer to an event with a JSON body; made once a second (of UNIX time)."""
         if second != self._second:
             date = responses.http_date(second)
-            self._accepted = responses.ok(self.verdict.profile, date, origin=self.origin)
+            self._accepted = responses.accepted(self.verdict.profile, date, origin=self.origin)
             self._second = second
         return self._accepted
 
