@@ -94,12 +94,12 @@ class Arrival(Mapping[str, Any]):
     def _columns(self) -> dict[str, Any]:
         if self.refused:
             return {}
-        return protocol_record.columns(
+        return protocol_record.record_columns(
             self.request,
             self._judged.verdict,
             self._judged.judge.settings,
             received_at=self.received_at,
-            visitor=global_id(self._log, self.request.head, len(self._log)),
+            global_id=global_id(self._log, self.request.head, len(self._log)),
         )
 
     def __getitem__(self, column: str) -> Any:
@@ -225,7 +225,7 @@ class Collector:
                     head,
                     responses.http_date(int(now)),
                     origin=judged.origin,
-                    visitor=global_id(log, head, index),
+                    global_id=global_id(log, head, index),
                 )
                 log.statuses[index] = response.status
             else:

@@ -113,7 +113,7 @@ class Event:
             return protocol_record.payload(self.request, self._verdict)
         try:
             return json_body.parse_any(self.request.body)
-        except json_body.Unacceptable:
+        except json_body.InvalidBody:
             return None
 
     @property
@@ -134,7 +134,7 @@ class Event:
         settings = judged.judge.settings
         data = protocol_record.sent_data(request, judged.verdict, settings)
         found = list(
-            protocol_findings.findings(
+            protocol_findings.find(
                 request, judged.verdict, data, settings, log.received[index]
             )
         )
@@ -304,12 +304,12 @@ def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     judged = log.judged(index)
     peer = log.peers[index].decode()
     request = PostbackRequest(judged.head, log.bodies[index], peer)
-    return protocol_record.columns(
+    return protocol_record.record_columns(
         request,
         judged.verdict,
         judged.judge.settings,
         received_at=log.received[index],
-        visitor=global_id(log, judged.head, index) if judged.verdict.from_url else "",
+        global_id=global_id(log, judged.head, index) if judged.verdict.from_url else "",
     )
 
 

@@ -52,7 +52,7 @@ class JudgedHead:
         """
         if second != self._accepted_second:
             date = responses.http_date(second)
-            self._accepted = responses.ok(self.verdict.profile, date, origin=self.origin)
+            self._accepted = responses.accepted(self.verdict.profile, date, origin=self.origin)
             self._accepted_second = second
         return self._accepted
 

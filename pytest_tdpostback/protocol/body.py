@@ -31,7 +31,7 @@ _STRING = re.compile(r'"[^"]*(?:"|\Z)')
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
-class Unacceptable(ValueError):
+class InvalidBody(ValueError):
     """A body that the service refuses; `rule` says by which rule."""
 
     def __init__(self, rule: str, reason: str) -> None:
@@ -40,19 +40,19 @@ class Unacceptable(ValueError):
 
 
 def _constant(name: str) -> NoReturn:
-    raise Unacceptable("B2", f"{name} is not JSON")
+    raise InvalidBody("B2", f"{name} is not JSON")
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise Unacceptable("B2", f"the number {_cut(digits)} is out of the range of a double")
+        raise InvalidBody("B2", f"the number {_cut(digits)} is out of the range of a double")
     return value
 
 
 def _int(digits: str) -> int:
     if len(digits.lstrip("-")) > MAX_INTEGER_DIGITS:
-        raise Unacceptable(
+        raise InvalidBody(
             "B2",
             f"an integer of {len(digits.lstrip('-'))} digits; {MAX_INTEGER_DIGITS} are the most",
         )
@@ -86,7 +86,7 @@ def _decode(text: str) -> tuple[Any, int]:
         return _decode_long(text)
     try:
         return _decode_short(text)
-    except (json.JSONDecodeError, Unacceptable):
+    except (json.JSONDecodeError, InvalidBody):
         raise
     except ValueError:  # an integer above that limit
         return _decode_long(text)
@@ -95,30 +95,30 @@ def _decode(text: str) -> tuple[Any, int]:
 def parse(body: bytes) -> dict[str, Any]:
     """The object that a POST body holds; of a duplicate key the last value (B5).
 
-    Raises `Unacceptable` naming B4 for an empty body, B2 for what is not strict JSON in UTF-8, B7
+    Raises `InvalidBody` naming B4 for an empty body, B2 for what is not strict JSON in UTF-8, B7
     for more than 512 levels, B3 where the top level is no object.
     """
     value = parse_any(body)
     if type(value) is not dict:
-        raise Unacceptable("B3", f"the top level is {_kind(value)}, not an object")
+        raise InvalidBody("B3", f"the top level is {_kind(value)}, not an object")
     return value
 
 
 def parse_any(body: bytes) -> Any:
-    """The JSON value in `body`, whatever its type; raises `Unacceptable` (B2, B4, B7)."""
+    """The JSON value in `body`, whatever its type; raises `InvalidBody` (B2, B4, B7)."""
     if not body:
-        raise Unacceptable("B4", "the body is empty")
+        raise InvalidBody("B4", "the body is empty")
     try:
         text = body.decode().strip(_WHITESPACE)
         if len(body) > MAX_DEPTH and body.count(b"{") + body.count(b"[") > MAX_DEPTH:
             _refuse_deep(text)
         value, end = (_decode_short if len(body) < _SHORT else _decode)(text)
     except UnicodeDecodeError as error:
-        raise Unacceptable("B2", f"byte {error.start} is not UTF-8") from None
+        raise InvalidBody("B2", f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise Unacceptable("B2", f"not JSON: {error}") from None
+        raise InvalidBody("B2", f"not JSON: {error}") from None
     if end != len(text):
-        raise Unacceptable("B2", f"not JSON: more text at character {end} after the value")
+        raise InvalidBody("B2", f"not JSON: more text at character {end} after the value")
     if "\\u" in text:
         _refuse_lone_surrogates(text)
     return value
@@ -131,13 +131,13 @@ def _refuse_deep(text: str) -> None:
     for bracket in _BRACKET.finditer(_STRING.sub("", _ESCAPE.sub("", text))):
         depth += 1 if bracket[0] in "[{" else -1
         if depth > MAX_DEPTH:
-            raise Unacceptable("B7", f"more than {MAX_DEPTH} levels of nesting")
+            raise InvalidBody("B7", f"more than {MAX_DEPTH} levels of nesting")
 
 
 def _refuse_lone_surrogates(text: str) -> None:
     for escape in _LONE_SURROGATE.finditer(text):
         if escape[1]:
-            raise Unacceptable("B2", f"\\{escape[1]} is half a character (a lone surrogate)")
+            raise InvalidBody("B2", f"\\{escape[1]} is half a character (a lone surrogate)")
 
 
 def duplicate_keys(body: bytes, parsed: Mapping[str, Any]) -> list[str]:

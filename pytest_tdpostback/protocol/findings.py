@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import body as json_body
-from .judge import Kind
+from .judge import RecordSource
 from .record import time_of, url_columns
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Finding:
         return f"{self.rule}: {self.message}"
 
 
-def findings(
+def find(
     request: PostbackRequest,
     verdict: Verdict,
     data: Mapping[str, Any],
@@ -58,7 +58,7 @@ def findings(
     """
     yield from _route(request, verdict)
     yield from _authentication(request, verdict)
-    yield from _kind(verdict)
+    yield from _record_source(verdict)
     if not verdict.from_url:
         yield from _body(request, data, settings)
     if request.head.parameters:
@@ -100,10 +100,10 @@ def _authentication(request: PostbackRequest, verdict: Verdict) -> Iterator[Find
             yield Finding("A4", f"{name} was sent {times} times; the first one counts")
 
 
-def _kind(verdict: Verdict) -> Iterator[Finding]:
-    if verdict.kind is Kind.PARAMETERS:
+def _record_source(verdict: Verdict) -> Iterator[Finding]:
+    if verdict.source is RecordSource.URL_PARAMETERS:
         yield Finding("B9", "an empty POST whose data are URL parameters is not documented")
-    if verdict.kind is Kind.DEPRECATED:
+    if verdict.source is RecordSource.DEPRECATED_GET:
         yield Finding("P6", "GET without td_format=pixel is deprecated and may lose data")
 
 

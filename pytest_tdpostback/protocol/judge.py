@@ -31,13 +31,13 @@ CONSUMED = frozenset({"td_format", "td_write_key", "td_record_time", "td_redirec
 """P2: URL parameters that are no columns of an event made from the URL."""
 
 
-class Kind(Enum):
+class RecordSource(Enum):
     """Where the record of an accepted request comes from."""
 
     JSON = "the JSON body"
     PIXEL = "the URL parameters of a tracking pixel (P1)"
-    DEPRECATED = "the URL parameters of a GET without td_format (P6)"
-    PARAMETERS = "the URL parameters of an empty POST (B9)"
+    DEPRECATED_GET = "the URL parameters of a GET without td_format (P6)"
+    URL_PARAMETERS = "the URL parameters of an empty POST (B9)"
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Refusal:
 
 
 class Verdict(NamedTuple):
-    """What is known of a request: refused, `OPTIONS` and so no event (R5), or an event to accept.
+    """What is known of a request: refused, a preflight (R5, not an event), or an event to accept.
 
-    `refusal` counts before the key is looked up, `unfit` (size, content type, encoding) after it.
-    `database` and `table` are there where the path names them, whatever else is wrong.
+    `refusal` counts before the key is looked up. `body_refusal` (size, content type, encoding)
+    counts after it. `database` and `table` are set if the path names them, whatever else is wrong.
     """
 
     profile: Profile
@@ -63,13 +63,13 @@ class Verdict(NamedTuple):
     table: str | None = None
     key: WriteKey | None = None
     key_rule: str = "A5"
-    kind: Kind = Kind.JSON
-    unfit: Refusal | None = None
+    source: RecordSource = RecordSource.JSON
+    body_refusal: Refusal | None = None
 
     @property
     def from_url(self) -> bool:
         """Whether the URL parameters are the record."""
-        return self.kind is not Kind.JSON
+        return self.source is not RecordSource.JSON
 
 
 def judge_head(head: RequestHead, settings: Settings) -> Verdict:
@@ -88,9 +88,11 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     key, key_rule, refusal = _key(profile, head, settings)
     if refusal is not None:
         return Verdict(profile, refusal, database=database, table=table)
-    kind = _kind(profile, head)
-    unfit = _unfit(profile, kind, head, settings)
-    return Verdict(profile, None, False, database, table, WriteKey(key), key_rule, kind, unfit)
+    source = _record_source(profile, head)
+    body_refusal = _body_refusal(profile, source, head, settings)
+    return Verdict(
+        profile, None, False, database, table, WriteKey(key), key_rule, source, body_refusal
+    )
 
 
 def judge_body(
@@ -103,11 +105,11 @@ def judge_body(
     size = len(body) if size is None else size
     if size > size_limit(verdict.profile, settings):
         return _too_large(size, verdict.profile, settings)
-    if verdict.kind is Kind.PARAMETERS and body:
+    if verdict.source is RecordSource.URL_PARAMETERS and body:
         return _not_json(head)
-    if verdict.unfit:
-        return verdict.unfit
-    if verdict.kind is Kind.PARAMETERS and not data_parameters(head):
+    if verdict.body_refusal:
+        return verdict.body_refusal
+    if verdict.source is RecordSource.URL_PARAMETERS and not data_parameters(head):
         return Refusal(400, "B4", "the body is empty and the URL holds no data parameter")
     return None if verdict.from_url else judge_json(body)
 
@@ -116,7 +118,7 @@ def judge_json(body: bytes) -> Refusal | None:
     """What a JSON body decides where nothing else is left to (B2 to B4, B7)."""
     try:
         json_body.parse(body)
-    except json_body.Unacceptable as error:
+    except json_body.InvalidBody as error:
         return Refusal(400, error.rule, str(error))
     return None
 
@@ -185,16 +187,16 @@ def _nowhere(profile: Profile) -> str:
     return f"neither the X-TD-Write-Key header nor {other} holds one"
 
 
-def _kind(profile: Profile, head: RequestHead) -> Kind:
+def _record_source(profile: Profile, head: RequestHead) -> RecordSource:
     if not profile.url_interface:
-        return Kind.JSON
+        return RecordSource.JSON
     if head.last_parameters.get("td_format") == "pixel":
-        return Kind.PIXEL
+        return RecordSource.PIXEL
     if head.method == "GET":
-        return Kind.DEPRECATED
+        return RecordSource.DEPRECATED_GET
     if media_type(head) in ("", "text/plain"):
-        return Kind.PARAMETERS
-    return Kind.JSON
+        return RecordSource.URL_PARAMETERS
+    return RecordSource.JSON
 
 
 def media_type(head: RequestHead) -> str:
@@ -202,13 +204,15 @@ def media_type(head: RequestHead) -> str:
     return head.field("content-type").partition(";")[0].strip().lower()
 
 
-def _unfit(profile: Profile, kind: Kind, head: RequestHead, settings: Settings) -> Refusal | None:
+def _body_refusal(
+    profile: Profile, source: RecordSource, head: RequestHead, settings: Settings
+) -> Refusal | None:
     length = head.field("content-length")
     if length.isdecimal() and int(length[:20]) > size_limit(profile, settings):
         return _too_large(int(length[:20]), profile, settings)
-    if kind in (Kind.PIXEL, Kind.DEPRECATED):
+    if source in (RecordSource.PIXEL, RecordSource.DEPRECATED_GET):
         return None
-    if kind is Kind.JSON and media_type(head) != "application/json":
+    if source is RecordSource.JSON and media_type(head) != "application/json":
         return _not_json(head)
     encoding = head.field("content-encoding")
     if encoding:

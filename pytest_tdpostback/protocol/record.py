@@ -46,23 +46,23 @@ class RecordTime:
     outside: bool = False
 
 
-def columns(
+def record_columns(
     request: PostbackRequest,
     verdict: Verdict,
     settings: Settings,
     *,
     received_at: float,
-    visitor: str,
+    global_id: str,
 ) -> dict[str, Any]:
     """The row that an accepted `request` is stored as, column to value (V1, T7).
 
-    `received_at` is the moment of receipt in UNIX seconds, `visitor` the global id of P7.
+    `received_at` is the moment of receipt in UNIX seconds, `global_id` the global id of P7.
     """
     data = sent_data(request, verdict, settings)
     when = time_of(request, verdict, data, received_at)
     row = {name: value for name, value in data.items() if name not in (RECORD_TIME, "time")}
     if verdict.from_url:
-        row = {name: substituted(name, value, request, visitor) for name, value in row.items()}
+        row = {name: substituted(name, value, request, global_id) for name, value in row.items()}
     if settings.value_types == "string":
         row = {name: as_string(value) for name, value in row.items()}
     seconds = int(received_at) if when.seconds is None else when.seconds
@@ -120,12 +120,12 @@ def record_time(value: Any, received_at: float) -> RecordTime:
     return RecordTime(rule="T3", why=why, outside=True)
 
 
-def substituted(name: str, value: str, request: PostbackRequest, visitor: str) -> str:
+def substituted(name: str, value: str, request: PostbackRequest, global_id: str) -> str:
     """P3: the real id, address or user agent where a parameter holds its own name."""
     if value != name or name not in _PLACEHOLDERS:
         return value
     real = {
-        "td_global_id": visitor,
+        "td_global_id": global_id,
         "td_ip": address(request.peer),
         "td_ua": request.headers.get("user-agent", ""),
     }

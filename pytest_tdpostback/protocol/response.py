@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .judge import Kind
+from .judge import RecordSource
 
 if TYPE_CHECKING:
     from .judge import Refusal, Verdict
@@ -58,14 +58,14 @@ class Response:
     @cached_property
     def kept_alive(self) -> bytes:
         """The usual form on the wire, made once."""
-        return self.wire()
+        return self.to_bytes()
 
     @cached_property
     def closing(self) -> bytes:
         """The last one on its connection, made once."""
-        return self.wire(keep_alive=False)
+        return self.to_bytes(keep_alive=False)
 
-    def wire(self, *, keep_alive: bool = True, head_only: bool = False) -> bytes:
+    def to_bytes(self, *, keep_alive: bool = True, head_only: bool = False) -> bytes:
         """The answer as bytes of HTTP/1.1; `head_only` leaves the body out (`HEAD`)."""
         connection = "keep-alive" if keep_alive else "close"
         lines = [f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'Unknown')}"]
@@ -75,7 +75,7 @@ class Response:
 
 
 @lru_cache(maxsize=64)
-def ok(profile: Profile, date: str, *, origin: str | None = None) -> Response:
+def accepted(profile: Profile, date: str, *, origin: str | None = None) -> Response:
     """W1: the answer to an accepted event; tests that run in the same second share it."""
     return _shaped(200, profile, date, b"{}", origin=origin)
 
@@ -97,17 +97,17 @@ def refused(
 
 
 def from_url(
-    verdict: Verdict, head: RequestHead, date: str, *, origin: str | None, visitor: str
+    verdict: Verdict, head: RequestHead, date: str, *, origin: str | None, global_id: str
 ) -> Response:
     """P4, P5, P6, P7: the answer to an event made from the URL."""
     extra: tuple[tuple[str, str], ...] = ()
     if sent_global_id(head) is None:
-        extra = (("Set-Cookie", f"{COOKIE}={visitor}; Max-Age={COOKIE_SECONDS}; Path=/"),)
-    if verdict.kind is not Kind.PIXEL:
+        extra = (("Set-Cookie", f"{COOKIE}={global_id}; Max-Age={COOKIE_SECONDS}; Path=/"),)
+    if verdict.source is not RecordSource.PIXEL:
         return _shaped(200, verdict.profile, date, b"{}", origin=origin, extra=extra)
     target = head.last_parameters.get("td_redirect")
     if target:
-        extra = (("Location", redirect_target(target, visitor)), *extra)
+        extra = (("Location", redirect_target(target, global_id)), *extra)
         return _shaped(302, verdict.profile, date, b"", origin=origin, extra=extra)
     return _shaped(
         200, verdict.profile, date, GIF, origin=origin, extra=extra, content_type="image/gif"
@@ -126,6 +126,11 @@ def preflight(head: RequestHead, profile: Profile, date: str) -> Response:
         ("Vary", "Origin"),
     ]
     return Response(204, tuple(headers), b"")
+
+
+def empty(status: int) -> Response:
+    """A response with `status` and without a body."""
+    return Response(status, (("Content-Length", "0"),), b"")
 
 
 @lru_cache(maxsize=2)
@@ -150,11 +155,11 @@ def sent_global_id(head: RequestHead) -> str | None:
     return None
 
 
-def redirect_target(url: str, visitor: str) -> str:
+def redirect_target(url: str, global_id: str) -> str:
     """P5: where a pixel redirects to, with its `td_global_id` value replaced, safe in a header."""
 
     def replaced(found: re.Match[str]) -> str:
-        return found[0].partition("=")[0] + "=" + quote(visitor, safe="")
+        return found[0].partition("=")[0] + "=" + quote(global_id, safe="")
 
     return quote(_GLOBAL_ID_VALUE.sub(replaced, url), safe="%/:=&?~#+!$,;'@()*[]")
 

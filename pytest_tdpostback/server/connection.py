@@ -263,7 +263,7 @@ class Connection(asyncio.Protocol):
         self._answered.append(receipt.seq)
         answer = receipt.answer
         if head.method == "HEAD":
-            self.write(answer.wire(keep_alive=keep_alive, head_only=True), close=not keep_alive)
+            self.write(answer.to_bytes(keep_alive=keep_alive, head_only=True), close=not keep_alive)
         elif keep_alive:
             self._out.append(answer.kept_alive)
         else:
@@ -273,7 +273,7 @@ class Connection(asyncio.Protocol):
         """Answer what is no event; false where it is one."""
         if self.service.answers_itself(head):
             answer = self.service.dispatch_request(head, body, self.peer)
-            self.write(answer.wire(keep_alive=keep_alive), close=not keep_alive)
+            self.write(answer.to_bytes(keep_alive=keep_alive), close=not keep_alive)
             return True
         if self.service.answers_aside(head):
             self._busy = True
@@ -283,7 +283,7 @@ class Connection(asyncio.Protocol):
         return False
 
     def _answered_aside(self, keep_alive: bool, answer: Response) -> None:  # noqa: FBT001 - partial
-        self.write(answer.wire(keep_alive=keep_alive), close=not keep_alive)
+        self.write(answer.to_bytes(keep_alive=keep_alive), close=not keep_alive)
         self.delivered()
 
     def write(self, data: bytes, *, close: bool = False) -> None:
@@ -359,7 +359,7 @@ class Connection(asyncio.Protocol):
             self._end(_refusal(status))
 
     def _end(self, answer: Response) -> None:
-        self.write(answer.wire(keep_alive=False), close=True)
+        self.write(answer.to_bytes(keep_alive=False), close=True)
 
     def _give_up(self) -> None:
         """End now; TLS first takes leave, and has as long again for that."""

@@ -200,7 +200,7 @@ def _read_timeout(timeout: Any) -> float | None:
 
 def _urllib3_response(urllib3: Any, answer: Response, method: str | None) -> Any:
     """`answer` as urllib3 hands it to requests, read by the standard library's own parser."""
-    parsed = HTTPResponse(_Wire(answer.wire(head_only=method == "HEAD")), method=method)  # type: ignore[arg-type]
+    parsed = HTTPResponse(_Wire(answer.to_bytes(head_only=method == "HEAD")), method=method)  # type: ignore[arg-type]
     parsed.begin()
     return urllib3.HTTPResponse(
         body=parsed,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_tdpostback.protocol.body import MAX_DEPTH, Unacceptable, duplicate_keys, parse
+from pytest_tdpostback.protocol.body import MAX_DEPTH, InvalidBody, duplicate_keys, parse
 from tests.protocol.requests import unhurried
 
 TOKEN = re.compile(
@@ -90,7 +90,7 @@ def parses(body):
     """Whether the code accepts ``body``; what it accepts is what the standard library reads."""
     try:
         value = parse(body)
-    except Unacceptable:
+    except InvalidBody:
         return False
     assert value == json.loads(body)
     assert isinstance(value, dict)
@@ -180,7 +180,7 @@ def test_rule(body, rule):
         assert parses(body)
         assert accepts(body)
         return
-    with pytest.raises(Unacceptable) as refusal:
+    with pytest.raises(InvalidBody) as refusal:
         parse(body)
     assert refusal.value.rule == rule
     assert not accepts(body)
@@ -188,7 +188,7 @@ def test_rule(body, rule):
 
 def test_hostile_body_is_read_once():
     """[B7] no pattern looks at every character from every other one: this ends at once."""
-    with pytest.raises(Unacceptable):
+    with pytest.raises(InvalidBody):
         parse(b"[" * 600 + b'"' + b'\\"' * 500_000)
 
 
@@ -211,7 +211,7 @@ def test_another_limit_of_the_interpreter(limit):
     program = """
         import sys
         sys.set_int_max_str_digits(LIMIT)
-        from pytest_tdpostback.protocol.body import Unacceptable, duplicate_keys, parse
+        from pytest_tdpostback.protocol.body import InvalidBody, duplicate_keys, parse
         from pytest_tdpostback.protocol.record import as_string, record_time
         digits = "9" * 4300
         value = parse(b'{"a":{"k":[' + digits.encode() + b']},"b":' + digits.encode() + b"}")
@@ -223,7 +223,7 @@ def test_another_limit_of_the_interpreter(limit):
         assert record_time(value["b"], 0).rule == record_time(digits, 0).rule == "T3"
         try:
             parse(b'{"a":' + b"9" * 4301 + b"}")
-        except Unacceptable as refusal:
+        except InvalidBody as refusal:
             assert refusal.rule == "B2"
         else:
             raise AssertionError

@@ -131,10 +131,10 @@ class TestColumns:
 
 def test_repeated_headers():
     """[A4] only a server of our own sees them apart: the wire table has the requests."""
-    from pytest_tdpostback.protocol.findings import findings
+    from pytest_tdpostback.protocol.findings import find
     from pytest_tdpostback.protocol.record import sent_data
     from tests.protocol.requests import judged
 
     request, verdict, settings = judged(headers=TWICE)
     data = sent_data(request, verdict, settings)
-    assert [each.rule for each in findings(request, verdict, data, settings, NOW)] == ["A4"]
+    assert [each.rule for each in find(request, verdict, data, settings, NOW)] == ["A4"]

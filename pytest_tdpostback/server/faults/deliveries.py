@@ -115,7 +115,7 @@ class Delivery:
     ) -> None:
         """Answer the event of `receipt` on `connection`; runs in the loop."""
         head = collector.log.heads[receipt.seq - collector.log.first]
-        wire = receipt.answer.wire(keep_alive=keep_alive, head_only=head.startswith(b"HEAD "))
+        wire = receipt.answer.to_bytes(keep_alive=keep_alive, head_only=head.startswith(b"HEAD "))
         connection.flush()
         collector.answered(receipt.seq)
         self.carry(Parcel(connection, collector, receipt, keep_alive, wire))

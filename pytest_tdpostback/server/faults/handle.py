@@ -61,12 +61,12 @@ class Arrival(Mapping[str, Any]):
         if self.refused:
             return {}
         collector = self._collector
-        return rows.columns(
+        return rows.record_columns(
             self.request,
             self._verdict,
             collector.settings,
             received_at=collector.log.received[self.seq - collector.log.first],
-            visitor=collector.visitor(self.request.head, self.seq),
+            global_id=collector.visitor(self.request.head, self.seq),
         )
 
     def __getitem__(self, column: str) -> Any:
