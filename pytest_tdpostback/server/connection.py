@@ -19,7 +19,7 @@ from .heads import END_OF_HEAD
 from .http_parser import MAX_DRAIN, MAX_HEAD, BadRequest, Message, Parser
 
 if TYPE_CHECKING:
-    from ..collector.collector import Collector
+    from ..collector.collector import Exchange
     from ..protocol.request import RequestHead
     from .heads import Known
     from .service import Service
@@ -52,9 +52,8 @@ class Connection(asyncio.Protocol):
         """What came after a request whose answer takes its time."""
         self._unread = bytearray()
         self._event_head: RequestHead | None = None
-        self._collector: Collector | None = None
         self._out: list[bytes] = []
-        self._answered: list[int] = []
+        self._answered: list[Exchange] = []
         self._busy = False
         self._blocked = False
         self._ending = False
@@ -157,7 +156,7 @@ class Connection(asyncio.Protocol):
             known = remembered = heads.get(raw)
             if known is None:
                 known = self._begun or self._like_another(raw)
-            if known is None or known.length > self.service.collector().limit(known.head):
+            if known is None or known.length > self.service.collector().size_limit(known.head):
                 return data[start:]
             stop = end + known.length
             if stop > size:
@@ -204,7 +203,7 @@ class Connection(asyncio.Protocol):
 
     def begun(self, message: Message) -> None:
         """The head of `message` is complete."""
-        message.limit = self.service.collector().limit(message.head)
+        message.limit = self.service.collector().size_limit(message.head)
         if not self._busy and not self._waiting:
             self._admit(message)
 
@@ -252,16 +251,13 @@ class Connection(asyncio.Protocol):
                 return
             self._event_head = head
         collector = self.service.collector()
-        if collector is not self._collector:
-            self.flush()
-            self._collector = collector
-        receipt = collector.receive(head, body, self.peer, size=size)
-        if receipt.intervention is not None and receipt.intervention.delivery is not None:
+        exchange = collector.receive(head, body, self.peer, size=size)
+        if exchange.effect is not None and exchange.effect.transmission is not None:
             self._busy = True
-            receipt.intervention.delivery(self, collector, receipt, keep_alive=keep_alive)
+            exchange.effect.transmission(self, exchange, keep_alive=keep_alive)
             return
-        self._answered.append(receipt.seq)
-        answer = receipt.answer
+        self._answered.append(exchange)
+        answer = exchange.response
         if head.method == "HEAD":
             self.write(answer.to_bytes(keep_alive=keep_alive, head_only=True), close=not keep_alive)
         elif keep_alive:
@@ -300,9 +296,9 @@ class Connection(asyncio.Protocol):
                 self.transport.write(b"".join(self._out))
             self._out.clear()
         if self._answered and not self._blocked:
-            assert self._collector is not None
-            seqs, self._answered = self._answered, []
-            self._collector.answered(*seqs)
+            exchanges, self._answered = self._answered, []
+            for exchange in exchanges:
+                exchange.collector.response_sent(exchange)
 
     def ignore(self) -> None:
         """Read on and take no notice of it, until the sender closes the connection."""

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     import requests
     from requests.adapters import BaseAdapter
 
-    from ..collector.collector import Collector, Receipt
+    from ..collector.collector import Collector, Exchange
     from ..protocol.response import Response
 
 PEER = "127.0.0.1:0"
 """Where a request without a connection comes from."""
 
 
-class Exchange:
+class InProcessExchange:
     """One request to a collector, and what comes of it."""
 
     def __init__(
@@ -44,25 +44,25 @@ class Exchange:
         limit = size_limit(collector.verdict(head).profile, collector.settings)
         kept = body if len(body) <= limit else b""
         self._collector = collector
-        self._receipt: Receipt = collector.receive(head, kept, PEER, size=len(body))
-        intervention = self._receipt.intervention
-        self._delivery: Any = intervention.delivery if intervention else None
-        if self._delivery is not None:
-            collector.answered(self._receipt.seq)
-        late = self._delivery.seconds if self._delivery else 0.0
+        self._exchange: Exchange = collector.receive(head, kept, PEER, size=len(body))
+        effect = self._exchange.effect
+        self._transmission: Any = effect.transmission if effect else None
+        if self._transmission is not None:
+            collector.response_sent(self._exchange)
+        late = self._transmission.seconds if self._transmission else 0.0
         self._in_time = timeout is None or late < timeout
         self.seconds: float = late if timeout is None else min(late, timeout)
         """How long the sender waits, because a fault wants it so."""
 
     def end(self) -> Response:
         """The answer; raises `TimeoutError` or a `ConnectionError` where a fault leaves none."""
-        if self._delivery is not None and self._in_time:
-            self._delivery.arrive(self._collector, self._receipt)
-        elif self._receipt.seq:
-            self._collector.answered(self._receipt.seq)
+        if self._transmission is not None and self._in_time:
+            self._transmission.arrive(self._exchange)
+        else:
+            self._collector.response_sent(self._exchange)
         if not self._in_time:
             raise TimeoutError("no answer in time")
-        return self._receipt.answer
+        return self._exchange.response
 
 
 def httpx_transport(collector: Collector) -> httpx.BaseTransport:
@@ -114,7 +114,7 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
             self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
         ) -> requests.Response:
             """The answer of the collector."""
-            exchange = Exchange(
+            exchange = InProcessExchange(
                 collector,
                 _requests_head(request),
                 _bytes(request.body),
@@ -143,17 +143,19 @@ def _library(name: str, what: str) -> Any:
         raise ConfigurationError(message) from None
 
 
-def _httpx_exchange(collector: Collector, request: httpx.Request) -> Exchange:
+def _httpx_exchange(collector: Collector, request: httpx.Request) -> InProcessExchange:
     head = RequestHead.of(
         request.method,
         request.url.raw_path.decode("latin-1"),
         [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
     )
     timeout = request.extensions.get("timeout", {}).get("read")
-    return Exchange(collector, head, request.content, timeout=timeout)
+    return InProcessExchange(collector, head, request.content, timeout=timeout)
 
 
-def _httpx_response(library: Any, request: httpx.Request, exchange: Exchange) -> httpx.Response:
+def _httpx_response(
+    library: Any, request: httpx.Request, exchange: InProcessExchange
+) -> httpx.Response:
     try:
         answer = exchange.end()
     except TimeoutError as error:

@@ -132,7 +132,7 @@ class Listener:
 
     def failed(self, error: Exception) -> None:
         """Keep an error of our own for the test and for `check`."""
-        self.collector().errors.append(error)
+        self.collector().report_error(error)
 
     # accepting
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..collector.waiting import Real
+from ..collector.waiting import real_time
 from .deadlines import Deadlines
 from .selector import ServingSelector
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class _Loop(asyncio.SelectorEventLoop):
     """Runs on real time, whatever clock a test has frozen; its `selector` serves sockets itself."""
 
-    time = staticmethod(Real.clock)
+    time = staticmethod(real_time)
 
     def __init__(self) -> None:
         self.selector = ServingSelector(self._failed)
@@ -37,6 +37,22 @@ class _Loop(asyncio.SelectorEventLoop):
 
     def _failed(self, error: BaseException) -> None:
         self.call_exception_handler({"message": f"{error!r} while serving", "exception": error})
+
+
+class LoopTimer:
+    """A call in the loop that any thread may cancel before it begins."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function: Callable[[], None] | None = function
+
+    def cancel(self) -> None:
+        """Prevent the call."""
+        self._function = None
+
+    def run(self) -> None:
+        """Make the call, unless it was cancelled."""
+        if self._function is not None:
+            self._function()
 
 
 class LoopThread:
@@ -69,15 +85,17 @@ class LoopThread:
         """Run `function` in the loop as soon as it can be."""
         self.loop.call_soon_threadsafe(function)
 
-    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+    def call_later(self, seconds: float, function: Callable[[], None]) -> LoopTimer:
         """Run `function` in the loop after `seconds`; from any thread.
 
         Raises `RuntimeError` when the loop is over.
         """
+        timer = LoopTimer(function)
         if threading.get_ident() == self.thread.ident:
-            self._later(seconds, function)
+            self._later(seconds, timer.run)
         else:
-            self.loop.call_soon_threadsafe(self._later, seconds, function)
+            self.loop.call_soon_threadsafe(self._later, seconds, timer.run)
+        return timer
 
     def stop(self) -> None:
         """End the loop after what was handed to it before, and wait for its thread."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
 
 from ..collector.collector import Collector
-from ..collector.waiting import later
+from ..collector.waiting import Timer, call_later
 from ..errors import ConfigurationError
 from .heads import Heads
 from .listener import BACKLOG, Listener
@@ -177,15 +177,14 @@ class CollectorServer(HTTPServerBase):
             raise ConfigurationError(message) from error
         return sock
 
-    def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
+    def _call_later(self, seconds: float, function: Callable[[], None]) -> Timer:
         if self.is_running():
             with suppress(RuntimeError):  # the loop ended this very moment
-                self.loop.call_later(seconds, function)
-                return
-        later(seconds, function)
+                return self.loop.call_later(seconds, function)
+        return call_later(seconds, function)
 
     def _failed(self, error: Exception) -> None:
-        self.current_collector().errors.append(error)
+        self.current_collector().report_error(error)
 
 
 def _is_loopback(host: str) -> bool:

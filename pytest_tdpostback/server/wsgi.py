@@ -51,15 +51,14 @@ def respond(
     head = head_of(request.environ)
     limit = size_limit(collector.verdict(head).profile, collector.settings)
     body, size = _read(request, stream, limit)
-    receipt = collector.receive(head, body, _peer(request.environ), size=size)
-    if receipt.intervention is not None and receipt.intervention.delivery is not None:
-        collector.answered(receipt.seq)
-        time.sleep(receipt.intervention.delivery.seconds)
-        receipt.intervention.delivery.arrive(collector, receipt)
-    response = response_of(receipt.answer)
-    if receipt.seq:
-        collector.handed_over(receipt.seq)
-        response.call_on_close(lambda: collector.answered(receipt.seq))
+    exchange = collector.receive(head, body, _peer(request.environ), size=size)
+    if exchange.effect is not None and exchange.effect.transmission is not None:
+        collector.response_sent(exchange)
+        time.sleep(exchange.effect.transmission.seconds)
+        exchange.effect.transmission.arrive(exchange)
+    response = response_of(exchange.response)
+    collector.response_returned(exchange)
+    response.call_on_close(lambda: collector.response_sent(exchange))
     return response
 
 

@@ -351,8 +351,8 @@ def test_findings_of_a_huge_capture_are_bounded(downstream):
             send({"a": 1})
             head = tdpostback.events[0].request.head
             for number in range(5_000):
-                receipt = tdpostback._collector.receive(head, b'{"A%d": 1}' % number, "peer:1")
-                tdpostback._collector.answered(receipt.seq)
+                exchange = tdpostback._collector.receive(head, b'{"A%d": 1}' % number, "peer:1")
+                tdpostback._collector.response_sent(exchange)
         """,
         apart=True,
     ).assert_outcomes(passed=1, warnings=20)

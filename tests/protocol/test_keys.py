@@ -51,7 +51,7 @@ def test_scope(limits, rule):
 
 @pytest.mark.parametrize("limits", [{"databases": [1]}, {"tables": [""]}], ids=str)
 def test_no_name(limits):
-    with pytest.raises(ConfigurationError, match="is no name"):
+    with pytest.raises(ConfigurationError, match="is not a name"):
         double().keys.add(**limits)
 
 
@@ -115,7 +115,7 @@ def test_reason_of_a_malformed_key(profile, rule):
 
 
 def test_never_added():
-    with pytest.raises(ConfigurationError, match="never added") as error:
+    with pytest.raises(ConfigurationError, match="is not valid here") as error:
         double().keys.revoke("777/secret-of-somebody")
     assert "secret-of-somebody" not in str(error.value)
 

@@ -364,7 +364,7 @@ def test_the_collector_keeps_nothing_the_collector_of_garbage_walks(server):
     before = _walked(log)
     assert talk(server.port, request() * 1000) == [200] * 1000
     server.postback.settle()
-    assert _walked(log) == before
+    assert _walked(log) <= before
     assert log.bodies[0] == log.bodies[1099] == BODY
 
 

@@ -178,7 +178,7 @@ def test_chunks_are_counted_against_the_limit():
 
 
 def test_more_than_is_worth_reading_ends_the_connection(monkeypatch):
-    for module in ("parser", "connection"):
+    for module in ("http_parser", "connection"):
         monkeypatch.setattr(f"pytest_tdpostback.server.{module}.MAX_DRAIN", 1000)
     desk = Desk(max_body=10)
     announced = outcome(desk, [request(b"", b"Content-Length: 5000", length=False)])
@@ -264,9 +264,9 @@ def test_an_error_of_ours_reaches_the_test(server):
     def fail(*_):
         raise LookupError("on purpose")
 
-    server.collector.intervene = fail
+    server.collector.fault_hook = fail
     assert talk(server.port, request()) == [500]
-    server.collector.intervene = None
+    server.collector.fault_hook = None
     with pytest.raises(LookupError, match="on purpose"):
         server.check()
 
@@ -296,9 +296,9 @@ def test_the_key_is_looked_up_after_the_answer(server, monkeypatch):
         monkeypatch.setattr(owner, name, replacement)
 
     noted(SocketChannel, "write")
-    noted(server.collector.keys, "fault")
+    noted(server.collector.keys, "rejection")
     with Sender(server.port) as sender:
         sender.send(request())
         sender.read(answers=1)
     server.postback.settle()
-    assert order == ["write", "fault"]
+    assert order == ["write", "rejection"]

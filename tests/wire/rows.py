@@ -102,7 +102,9 @@ ROUTE = [
         "R5-preflight-before-names", shape(f"OPTIONS {PREFIX}/x-y HTTP/1.1\nHost: h"), no_event(204)
     ),
     case(
-        "R5-preflight-of-unknown-path", shape("OPTIONS /elsewhere HTTP/1.1\nHost: h"), no_event(404)
+        "R5-preflight-of-unknown-path",
+        shape("OPTIONS /elsewhere HTTP/1.1\nHost: h"),
+        refused(404, "R6"),
     ),
     case(
         "R5-refusal-for-a-browser",

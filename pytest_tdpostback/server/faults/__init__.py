@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
 from . import checks, deliveries, kinds
-from .handle import Arrival, FaultHandle, Limits
+from .handle import FaultHandle, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from typing_extensions import Unpack
 
-    from ...collector.collector import Collector, Intervention
-    from ...protocol.judge import Refusal, Verdict
-    from ...protocol.request import PostbackRequest
-    from .handle import Chosen, Limited, See
+    from ...collector.collector import Arrival, Collector, Effect
+    from .handle import Chosen, Limited
     from .kinds import Fault
 
 PLACES = ("storing", "answer")
@@ -35,10 +33,9 @@ class Faults:
     Where several are active, the one that was added last is asked first.
     """
 
-    def __init__(self, collector: Collector, see: See) -> None:
-        """`see` makes events of places in the log."""
+    def __init__(self, collector: Collector) -> None:
+        """Faults that hit what reaches `collector`."""
         self._collector = collector
-        self._see = see
         self._made: list[FaultHandle] = []
         self._active: list[FaultHandle] = []
 
@@ -146,11 +143,11 @@ class Faults:
 
     def _add(self, method: str, fault: Fault, limits: Chosen) -> FaultHandle:
         chosen = Limits.of(method, limits)
-        handle = FaultHandle(fault, chosen, self._collector, self._see, self._retire)
+        handle = FaultHandle(fault, chosen, self._collector, self._retire)
         with self._collector.lock:
             self._made.append(handle)
             self._active.insert(0, handle)
-            self._collector.intervene = self._intervene
+            self._collector.fault_hook = self._effect_on
         return handle
 
     def _retire(self, handle: FaultHandle) -> None:
@@ -158,23 +155,20 @@ class Faults:
             if handle in self._active:
                 self._active.remove(handle)
             if not self._active:
-                self._collector.intervene = None
+                self._collector.fault_hook = None
 
-    def _intervene(
-        self, seq: int, request: PostbackRequest, verdict: Verdict, refusal: Refusal | None
-    ) -> Intervention | None:
-        arrival = Arrival(self._collector, seq, request, verdict, refusal)
+    def _effect_on(self, arrival: Arrival) -> Effect | None:
         now = self._collector.clock.now()
         for handle in tuple(self._active):
             try:
-                intervention = handle.strike(arrival, now)
+                effect = handle.strike(arrival, now)
             except BaseException as error:  # noqa: BLE001 (a predicate's: the test ends with it)
-                self._collector.errors.append(error)
-                continue
+                self._collector.report_error(error)
+                return None
             if handle.over:
                 self._retire(handle)
-            if intervention is not None:
-                return intervention
+            if effect is not None:
+                return effect
         return None
 
     def _entry(self, entry: Any) -> Fault | None:

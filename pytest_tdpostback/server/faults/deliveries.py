@@ -1,6 +1,7 @@
 """How an answer that a fault is about travels: late, slowly, in pieces, or not at all.
 
-A delivery is called by the connection with the receipt of an event, and from then on the connection
+A delivery is called by the connection with the exchange of an event, and from then on the
+connection
 is its own until it calls `connection.delivered()` or ends it. What the service does with the event
 is done by then: a fault on the wire keeps the answer, never the validation (Y1), so `settle` does
 not wait for it.
@@ -16,11 +17,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...collector.event_log import NO_STATUS
 from ..channel import socket_of
 
 if TYPE_CHECKING:
-    from ...collector.collector import Collector, Receipt
+    from ...collector.collector import Exchange
     from ..connection import Connection
 
 NO_HTTP = b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n"
@@ -34,8 +34,7 @@ class Parcel:
     """The answer to one event, and the connection it is to travel on; `sent` bytes of it did."""
 
     connection: Connection
-    collector: Collector
-    receipt: Receipt
+    exchange: Exchange
     keep_alive: bool
     wire: bytes
     sent: int = 0
@@ -88,9 +87,9 @@ class Parcel:
 
     def _count(self, sent: int) -> None:
         answered = b"\r\n" in self.wire[:sent]
-        status = self.receipt.answer.status if answered else NO_STATUS
+        status = self.exchange.response.status if answered else None
         whole = sent == len(self.wire)
-        self.collector.answered_late(self.receipt.seq, status, whole=whole)
+        self.exchange.collector.response_interrupted(self.exchange, status, complete=whole)
 
     def _undeliverable(self) -> bool:
         """Whether the sender was gone: one that closed its own direction only still reads."""
@@ -110,24 +109,22 @@ class Delivery:
     """What it then sees in place of an answer: `TimeoutError` or a `ConnectionError`."""
     message = ""
 
-    def __call__(
-        self, connection: Connection, collector: Collector, receipt: Receipt, *, keep_alive: bool
-    ) -> None:
-        """Answer the event of `receipt` on `connection`; runs in the loop."""
-        head = collector.log.heads[receipt.seq - collector.log.first]
-        wire = receipt.answer.to_bytes(keep_alive=keep_alive, head_only=head.startswith(b"HEAD "))
+    def __call__(self, connection: Connection, exchange: Exchange, *, keep_alive: bool) -> None:
+        """Answer the event of `exchange` on `connection`; runs in the loop."""
+        method = exchange.judged.head.method
+        wire = exchange.response.to_bytes(keep_alive=keep_alive, head_only=method == "HEAD")
         connection.flush()
-        collector.answered(receipt.seq)
-        self.carry(Parcel(connection, collector, receipt, keep_alive, wire))
+        exchange.collector.response_sent(exchange)
+        self.carry(Parcel(connection, exchange, keep_alive, wire))
 
-    def arrive(self, collector: Collector, receipt: Receipt) -> None:
-        """Without a wire: the end of the wait, whose answer is `receipt.answer`.
+    def arrive(self, exchange: Exchange) -> None:
+        """Without a wire: the end of the wait, whose answer is `exchange.answer`.
 
         Raises `error` where the fault leaves no answer.
         """
         if self.error is not None:
             raise self.error(self.message)
-        collector.answered_late(receipt.seq, receipt.answer.status)
+        exchange.collector.response_interrupted(exchange, exchange.response.status, complete=True)
 
     def carry(self, parcel: Parcel) -> None:
         """Bring `parcel` to its sender, or to its end."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from ...collector.events import Events
 from ...errors import ConfigurationError
-from ...protocol import record as rows
 from .checks import coin_seed, count, route_part, share
 from .kinds import Target
 
@@ -19,64 +18,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ...collector.collector import Collector, Intervention
-    from ...protocol.judge import Refusal, Verdict
-    from ...protocol.request import PostbackRequest
+    from ...collector.collector import Arrival, Collector, Effect
     from .kinds import Fault
-
-See = Callable[[Sequence[int]], Sequence[Any]]
-"""From places in the log to the events there."""
-
-
-class Arrival(Mapping[str, Any]):
-    """An event at the moment a fault may hit it: the record it is going to be, column to value.
-
-    A request that is refused has no columns.
-    """
-
-    def __init__(
-        self,
-        collector: Collector,
-        seq: int,
-        request: PostbackRequest,
-        verdict: Verdict,
-        refusal: Refusal | None,
-    ) -> None:
-        """Made for each request while a fault is active."""
-        self.seq = seq
-        self.request = request
-        self.database = verdict.database
-        self.table = verdict.table
-        self.refused = refusal is not None
-        self._collector = collector
-        self._verdict = verdict
-
-    @cached_property
-    def payload(self) -> Any:
-        """What was sent, parsed; `None` where the request is refused."""
-        return None if self.refused else rows.payload(self.request, self._verdict)
-
-    @cached_property
-    def _columns(self) -> dict[str, Any]:
-        if self.refused:
-            return {}
-        collector = self._collector
-        return rows.record_columns(
-            self.request,
-            self._verdict,
-            collector.settings,
-            received_at=collector.log.received[self.seq - collector.log.first],
-            global_id=collector.visitor(self.request.head, self.seq),
-        )
-
-    def __getitem__(self, column: str) -> Any:
-        return self._columns[column]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns)
 
 
 class Chosen(TypedDict, total=False):
@@ -163,14 +106,12 @@ class FaultHandle:
         fault: Fault,
         limits: Limits,
         collector: Collector,
-        see: See,
         removed: Callable[[FaultHandle], None],
     ) -> None:
         """Made by the methods of `tdpostback.faults`."""
         self.fault = fault
         self._limits = limits
         self._collector = collector
-        self._see = see
         self._removed = removed
         self._spare = limits.after
         self._left = limits.times
@@ -181,8 +122,8 @@ class FaultHandle:
     def events(self) -> Sequence[Any]:
         """The events it hit, in order of arrival; `tdpostback.clear()` forgets them too."""
         with self._collector.lock:
-            first = self._collector.log.first
-            return self._see([seq - first for seq in self._hits if seq >= first])
+            log = self._collector.log
+            return Events(log, [seq - log.first for seq in self._hits if seq >= log.first])
 
     @property
     def limited(self) -> bool:
@@ -194,7 +135,7 @@ class FaultHandle:
         """Whether it will hit no further event."""
         return self._left == 0 or self.fault.over
 
-    def strike(self, arrival: Arrival, now: float) -> Intervention | None:
+    def strike(self, arrival: Arrival, now: float) -> Effect | None:
         """What becomes of `arrival`; `None` where this fault does not hit it."""
         if self.over or not self._limits.match(arrival):
             return None
@@ -203,11 +144,11 @@ class FaultHandle:
             return None
         if self._limits.probability is not None and self._coin.random() >= self._limits.probability:
             return None
-        intervention = self.fault.strike(Target(now, arrival.refused))
-        if intervention is not None:
-            self._hits.append(arrival.seq)
-            self._left = None if self._left is None else self._left - 1
-        return intervention
+        effect = self.fault.strike(Target(now, arrival.refused))
+        if effect is None:
+            return None
+        self._left = None if self._left is None else self._left - 1
+        return replace(effect, recorded=self._hits.append)
 
     def remove(self) -> None:
         """End the fault, and close the connections that hang by it."""

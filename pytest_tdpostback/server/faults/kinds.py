@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...collector.collector import Intervention
+from ...collector.collector import Effect
 from ...protocol.response import Response, http_date
 from .deliveries import Reset
 
@@ -36,7 +36,7 @@ class Fault:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def strike(self, target: Target) -> Intervention | None:
+    def strike(self, target: Target) -> Effect | None:
         """What becomes of the event; `None` spares it."""
         raise NotImplementedError
 
@@ -51,9 +51,9 @@ class Status(Fault):
         super().__init__(f"status({code})")
         self._code = code
 
-    def strike(self, target: Target) -> Intervention:
+    def strike(self, target: Target) -> Effect:
         """Answer the code."""
-        return Intervention(self.name, answer=_in_front(self._code, target.now), stored=False)
+        return Effect(self.name, response=_in_front(self._code, target.now), stored=False)
 
 
 class OnTheWire(Fault):
@@ -64,9 +64,9 @@ class OnTheWire(Fault):
         self._delivery = delivery
         self._stored = stored
 
-    def strike(self, target: Target) -> Intervention | None:  # noqa: ARG002 (every event alike)
+    def strike(self, target: Target) -> Effect | None:  # noqa: ARG002 (every event alike)
         """Have the answer travel another way."""
-        return Intervention(self.name, answered=False, stored=self._stored, delivery=self._delivery)
+        return Effect(self.name, responded=False, stored=self._stored, transmission=self._delivery)
 
     def release(self) -> None:
         """End the connections that hang."""
@@ -80,11 +80,11 @@ class BehindTheAnswer(Fault):
         super().__init__(name)
         self._copies = copies
 
-    def strike(self, target: Target) -> Intervention | None:
+    def strike(self, target: Target) -> Effect | None:
         """Store so many copies."""
         if target.refused:
             return None
-        return Intervention(self.name, stored=self._copies > 0, copies=max(self._copies, 1))
+        return Effect(self.name, stored=self._copies > 0, copies=max(self._copies, 1))
 
 
 class Throttle(Fault):
@@ -96,7 +96,7 @@ class Throttle(Fault):
         self._per = per
         self._admitted: deque[float] = deque(maxlen=limit)
 
-    def strike(self, target: Target) -> Intervention | None:
+    def strike(self, target: Target) -> Effect | None:
         """Spare the event if fewer than `limit` were spared in the last `per` seconds."""
         now, admitted = target.now, self._admitted
         if len(admitted) < self._limit or (admitted and now >= admitted[0] + self._per):
@@ -104,7 +104,7 @@ class Throttle(Fault):
             return None
         wait = (admitted[0] if admitted else now) + self._per - now
         extra = [("Retry-After", str(max(1, math.ceil(wait))))]
-        return Intervention(self.name, answer=_in_front(429, now, extra), stored=False)
+        return Effect(self.name, response=_in_front(429, now, extra), stored=False)
 
 
 class Outage(OnTheWire):
@@ -114,7 +114,7 @@ class Outage(OnTheWire):
         super().__init__(f"outage({seconds:g})", Reset(), stored=False)
         self._end = now + seconds
 
-    def strike(self, target: Target) -> Intervention | None:
+    def strike(self, target: Target) -> Effect | None:
         """Break the connection, if it is not over."""
         self.over = target.now >= self._end
         return None if self.over else super().strike(target)
@@ -129,7 +129,7 @@ class Series(Fault):
         names = ", ".join(entry.name if entry else "ok" for entry in self._left)
         super().__init__(f"sequence([{names}])")
 
-    def strike(self, target: Target) -> Intervention | None:
+    def strike(self, target: Target) -> Effect | None:
         """What the next entry does."""
         fault = self._left.popleft()
         self.over = not self._left
