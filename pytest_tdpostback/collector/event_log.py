@@ -112,6 +112,8 @@ class EventLog:
         """Events whose sender did not receive the whole response."""
         self.expected: set[int] = set()
         """Rejections that a test expects."""
+        self.claimed: set[int] = set()
+        """Events that an assertion matched."""
         self.ingested: dict[tuple[str, str], array[int]] = {}
         """For each table the events that became records of it, each as often as it was stored."""
         self.table_columns: dict[tuple[str, str], TableColumns] = {}
@@ -229,6 +231,8 @@ class EventLog:
             log.unconfirmed.add(0)
         if index in self.expected:
             log.expected.add(0)
+        if index in self.claimed:
+            log.claimed.add(0)
         if self.states[index] == _INGESTED:
             log.ingest(0, judged.table)
             columns = self.table_columns.get(judged.table)

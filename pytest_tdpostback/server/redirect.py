@@ -455,3 +455,31 @@ def _aiohttp_resolve(original: Callable[..., Any]) -> Callable[..., Any]:
         return [{**shared, "host": address, "family": kind}]
 
     return resolve
+
+
+class Redirection:
+    """The context manager that `Postback.redirect` returns."""
+
+    def __init__(self, make_redirect: Callable[[], Redirect]) -> None:
+        """`make_redirect()` opens the listeners; it is called on entering."""
+        import sys
+
+        self.entered = False
+        frame = sys._getframe()
+        while frame.f_back and "pytest_tdpostback" in frame.f_code.co_filename:
+            frame = frame.f_back
+        self.call_site = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        self._make_redirect = make_redirect
+        self._begun: list[Redirect] = []
+
+    def __enter__(self) -> None:
+        self.entered = True
+        self._begun.append(self._make_redirect())
+        begin(self._begun[-1])
+
+    def __exit__(self, *_: object) -> None:
+        end(self._begun.pop())
+
+
+def restore_environment() -> None:
+    """Nothing yet."""

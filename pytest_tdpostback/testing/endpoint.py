@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
-from functools import partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..protocol.profiles import by_host
-from .fronts import LOOPBACK, Fronts
+from ..server.host_listeners import HostListeners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ..collector.collector import Collector
     from ..collector.events import Event
+    from ..server.faults import Faults
     from ..server.listener import Listener
+    from ..server.redirect import Redirect, Redirection
     from ..server.server import CollectorServer
     from ..server.tls import TrustFiles
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 class Neighbours:
     """The other `Postback` objects of a run, as far as a message is about them. Here: none."""
 
-    def owner_of(self, key: str, endpoint: Endpoint) -> str | None:  # noqa: ARG002
-        """Whose write key `key` is; `None` if it is not known or belongs to `endpoint`."""
+    def owner_of(self, key: str, collector: Collector) -> str | None:  # noqa: ARG002
+        """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
         return None
 
     def events_elsewhere(self, collector: Collector) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
@@ -46,7 +47,8 @@ class Endpoint:
         *,
         name: str,
         ignore_losses: str,
-        shared_hosts: Fronts | None = None,
+        shared_hosts: HostListeners,
+        own_port: bool = False,
         neighbours: Neighbours | None = None,
     ) -> None:
         """An endpoint of `collector` on `server`.
@@ -57,7 +59,8 @@ class Endpoint:
             trust: The files with the certificate of the run's authority.
             name: The expression by which a test reaches the `Postback`.
             ignore_losses: The code that allows every rejection.
-            shared_hosts: The host listeners of the server, as long as there is no own port.
+            shared_hosts: The listeners in place of the service's hosts that belong to the server.
+            own_port: Whether it has a port of its own, and not the URL of the server.
             neighbours: What messages need to know about the rest of the run.
         """
         self.server = server
@@ -65,17 +68,18 @@ class Endpoint:
         self.trust = trust
         self.name = name
         self.ignore_losses = ignore_losses
+        self.shared_hosts = shared_hosts
+        self.own_port = own_port
         self.neighbours = neighbours or Neighbours()
-        self.own_port = shared_hosts is None
-        """Whether it has a port of its own, and not the URL of the server."""
         self.listeners: list[Listener] = []
         """Everything that was opened for it."""
-        self.opened: Callable[[Endpoint], object] | None = None
-        """Called when a port opens."""
-        self._shared_hosts = shared_hosts
-        self._own_hosts: Fronts | None = None
+        self.when_opened: Callable[[Endpoint], object] | None = None
+        """Called after its port opened."""
+        self.redirected = False
+        """Whether a redirect was made."""
+        self.generated_key: str | None = None
+        """The write key, if somebody asked for it."""
         self._listener: Listener | None = None
-        self._write_key: str | None = None
         self._opening = threading.Lock()
 
     @property
@@ -83,87 +87,73 @@ class Endpoint:
         """The base URL, no trailing slash."""
         if not self.own_port:
             return self.server.url_for("/").rstrip("/")
-        with self._opening:
-            if self._listener is None:
-                self._listener = self._open()
+        if self._listener is None:
+            with self._opening:
+                if self._listener is None:
+                    self._listener = self._open()
         return self._listener.url
 
     @property
-    def open_url(self) -> str:
-        """The base URL if its port is open, else an empty string."""
+    def url_if_open(self) -> str:
+        """The base URL of its own port, empty if that is not open."""
         return self._listener.url if self._listener else ""
 
     @property
     def write_key(self) -> str:
-        """A valid write key, which is generated when it is first asked for."""
-        if self._write_key is None:
-            self._write_key = self.collector.keys.add()
-        return self._write_key
+        """A valid write key, which is generated when somebody first asks for it."""
+        if self.generated_key is None:
+            self.generated_key = self.collector.keys.add()
+        return self.generated_key
 
-    @write_key.setter
-    def write_key(self, key: str | None) -> None:
-        self._write_key = key
+    @cached_property
+    def faults(self) -> Faults:
+        """The faults of the collector."""
+        from ..server.faults import Faults
+
+        return Faults(self.collector)
+
+    def end_faults(self) -> None:
+        """End every fault, and free the senders that they hold."""
+        if "faults" in vars(self):
+            self.faults.clear()
 
     @property
-    def generated_key(self) -> str | None:
-        """The write key if somebody asked for it."""
-        return self._write_key
+    def hosts(self) -> HostListeners:
+        """The listeners in place of the service's hosts."""
+        return self.own_hosts if self.own_port else self.shared_hosts
 
-    @property
-    def hosts(self) -> Fronts:
-        """What listens in place of the service's hosts."""
-        if not self.own_port and self._shared_hosts is not None:
-            return self._shared_hosts
-        if self._own_hosts is None:
-            collector = self.collector
-            self._own_hosts = Fronts(self.server, lambda: collector, self.listeners)
-        return self._own_hosts
+    @cached_property
+    def own_hosts(self) -> HostListeners:
+        """Listeners in place of the service's hosts for this collector alone."""
+        collector = self.collector
+        hosts = HostListeners(self.server, lambda: collector)
+        hosts.opened = self.listeners
+        return hosts
 
-    def host_names(self, more: Iterable[str] = ()) -> tuple[str, ...]:
-        """The service's hosts, those of the setting `extra_hosts`, and `more`."""
+    def redirect(
+        self, hosts: HostListeners, more_names: Iterable[str] = (), *, block_network: bool = False
+    ) -> Redirection:
+        """A context manager that connects this process to `hosts`, not to the service."""
+        from ..server.redirect import Redirection
+
+        self.redirected = True
+
+        def make() -> Redirect:
+            __tracebackhide__ = True
+            blocks = block_network or self.collector.settings.block_network
+            return hosts.redirect(self._host_names(more_names), block_network=blocks)
+
+        return Redirection(make)
+
+    def proxy_environ(self, more_names: Iterable[str] = ()) -> dict[str, str]:
+        """The environment of a subprocess whose connections to the service's hosts end here."""
+        __tracebackhide__ = True
+        return self.hosts.proxy_environ(self._host_names(more_names), self.trust)
+
+    def _host_names(self, more: Iterable[str]) -> tuple[str, ...]:
         settings = self.collector.settings
         given = settings.changed({"extra_hosts": more}, "hosts").extra_hosts
         return tuple(sorted({*by_host, *settings.extra_hosts, *given}))
-
-    @contextmanager
-    def redirect(
-        self,
-        hosts: Iterable[str] = (),
-        *,
-        block_network: bool = False,
-        listeners: Fronts | None = None,
-    ) -> Iterator[None]:
-        """Connect this process to `listeners` instead of the service's hosts."""
-        __tracebackhide__ = True
-        from ..server import redirect
-
-        names, fronts = self.host_names(hosts), listeners or self.hosts
-        opened = fronts.of(names)
-        proxies = redirect.proxies_of_environment()
-        stand_ins = [fronts.proxy(names)] if proxies else []
-        chosen = redirect.Redirect(
-            names,
-            {port: listener.port for port, listener in opened.items()},
-            partial(fronts.hang_up, [*opened.values(), *stand_ins]),
-            proxies={place: listener.port for place in proxies for listener in stand_ins},
-            block_network=block_network or self.collector.settings.block_network,
-            blocked=fronts.note_blocked,
-        )
-        redirect.begin(chosen)
-        try:
-            yield
-        finally:
-            redirect.end(chosen)
-
-    def proxy_environ(self, hosts: Iterable[str] = ()) -> dict[str, str]:
-        """The environment of a program whose connections to the service's hosts end here."""
-        __tracebackhide__ = True
-        from ..server.proxy import environment
-
-        names = self.host_names(hosts)
-        ports = {port: listener.port for port, listener in self.hosts.of(names).items()}
-        proxy = f"http://{LOOPBACK}:{self.hosts.proxy(names).port}"
-        return environment(proxy, ports, names, self.trust)
 
     def _open(self) -> Listener:
         context = None
@@ -175,6 +165,6 @@ class Endpoint:
         listener = self.server.open(lambda: collector, ssl_context=context)
         self.listeners.append(listener)
         self._listener = listener
-        if self.opened is not None:
-            self.opened(self)
+        if self.when_opened is not None:
+            self.when_opened(self)
         return listener

@@ -40,6 +40,11 @@ def value(value: Any, width: int = WIDTH) -> str:
         text = repr(value)
     except Exception as error:  # noqa: BLE001 - the value belongs to a test
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    return shortened(text, width)
+
+
+def shortened(text: str, width: int = WIDTH) -> str:
+    """`text`, escaped, without whole write keys, and shortened in its middle to `width`."""
     if len(text) > 2 * (width + _LONGEST_KEY):
         text = f"{text[: width + _LONGEST_KEY]}…{text[-width - _LONGEST_KEY :]}"
     text = escaped(without_keys(text))

@@ -33,7 +33,7 @@ SETTLE_SECONDS = 5.0
 class Inspection:
     """Answers the requests below `PREFIX` about one `Postback`."""
 
-    def __init__(self, postback: Callable[[], Postback]) -> None:
+    def __init__(self, postback: Callable[[], Postback], host: str | None = None) -> None:
         """`postback()` gives the double that a request is about."""
         self._current = postback
         self._holds = 0

@@ -414,7 +414,7 @@ def _fixes(endpoint: Endpoint, events: Sequence[Event]) -> list[str]:
             continue
         key = event.key or ""
         shown = formatting.escaped(shortened(key))
-        owner = endpoint.neighbours.owner_of(key, endpoint)
+        owner = endpoint.neighbours.owner_of(key, endpoint.collector)
         if owner is not None:
             lines[f"{shown} is the write key of {owner}."] = None
             lines[f"Fix: send {endpoint.name}.write_key"] = None

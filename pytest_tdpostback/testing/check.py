@@ -1,0 +1,162 @@
+"""What a test fails with at its end, and the findings it is warned about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from ..collector.event_log import EventState
+from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailure
+from ..errors import ConfigurationError
+from . import formatting, messages
+from .assertions import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..protocol.findings import Finding
+    from .endpoint import Endpoint
+
+SETTLE_SECONDS = 5.0
+"""How long a check waits for outcomes."""
+RESPONSE_SECONDS = 0.1
+"""How long it waits for the end of a response; one that a fault keeps back takes longer."""
+EVENTS_INSPECTED = 1_000
+"""The findings of so many events are looked for at the end of a test."""
+FINDINGS_REPORTED = 20
+"""How many kinds of findings a test is warned about."""
+
+
+class MustBeEntered(Protocol):
+    """A context manager that does nothing until it is entered."""
+
+    entered: bool
+    call_site: str
+    """File and line of the call that made it."""
+
+
+Manager = TypeVar("Manager", bound=MustBeEntered)
+
+
+class Check:
+    """Finds what one `Postback` fails with. Each failure is raised once."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._collector = endpoint.collector
+        self._checked = 1
+        """The first event that a later check has to look at."""
+        self._raised: set[int] = set()
+        """The events that a failure was raised for."""
+        self._inspected = 1
+        """The first event whose findings were not looked for."""
+        self._known_findings: set[tuple[str, str | None, str]] = set()
+        self._context_managers: list[tuple[str, MustBeEntered]] = []
+        """Context managers that were not entered when somebody last looked."""
+
+    def expect_entering(self, name: str, manager: Manager) -> Manager:
+        """Fail if `manager`, the result of the method `name`, is never entered."""
+        self._context_managers = [each for each in self._context_managers if not each[1].entered]
+        self._context_managers.append((name, manager))
+        return manager
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether a check would raise nothing that the one before did not."""
+        return (
+            self._checked == self._collector.next_seq
+            and not self._collector.errors
+            and not self._context_managers
+        )
+
+    def check(self, *, wait: bool = True) -> None:
+        """Raise errors of the server, what is pending, and what the settings make a failure.
+
+        It waits for outcomes as long as they can come, for five seconds at most.
+
+        Args:
+            wait: Whether it waits; else it ignores what is pending.
+        """
+        __tracebackhide__ = True
+        self._raise_errors()
+        self._raise_never_entered()
+        if self.nothing_new:
+            return
+        collector = self._collector
+        if wait and not collector.settled():
+            self._settle()
+        self.raise_unexpected_losses()
+        with collector.lock:
+            log = collector.log
+            self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
+
+    def raise_unexpected_losses(self) -> None:
+        """Raise errors of the server and unexpected rejections."""
+        __tracebackhide__ = True
+        self._raise_errors()
+        if self._collector.settings.on_auth_failure == "ignore":
+            return
+        log, raised = self._collector.log, self._raised
+        events = [
+            Event(log, index)
+            for index in log.indexes(EventState.REJECTED)
+            if index not in log.expected and log.first + index not in raised
+        ]
+        if events:
+            raised.update(event.seq for event in events)
+            text = messages.unexpected_losses(self._endpoint, events)
+            raise UnexpectedAuthFailure(text, events)
+
+    def unchecked(self) -> Sequence[Event]:
+        """What arrived after the last check, or had no outcome by then."""
+        log = self._collector.log
+        return Events(log)[max(0, self._checked - log.first) :]
+
+    def new_findings(self) -> Iterator[tuple[Event, Finding]]:
+        """The findings of events since the last time, each kind once."""
+        log = self._collector.log
+        arrived = len(log)
+        start, self._inspected = max(0, self._inspected - log.first), log.first + arrived
+        for event in Events(log)[start : min(arrived, EVENTS_INSPECTED)]:
+            for finding in event.findings:
+                kind = (finding.rule, finding.column, formatting.place(event))
+                if kind in self._known_findings:
+                    continue
+                if len(self._known_findings) == FINDINGS_REPORTED:
+                    return
+                self._known_findings.add(kind)
+                yield event, finding
+
+    def _raise_errors(self) -> None:
+        __tracebackhide__ = True
+        errors = self._collector.errors
+        if not errors:
+            return
+        told = errors[:]
+        errors.clear()
+        if len(told) == 1:
+            raise told[0]
+        raise BaseExceptionGroup(f"{len(told)} errors happened while serving", told)
+
+    def _raise_never_entered(self) -> None:
+        __tracebackhide__ = True
+        calls = [
+            f"{name}() at {manager.call_site}"
+            for name, manager in self._context_managers
+            if not manager.entered
+        ]
+        self._context_managers = []
+        if calls:
+            raise ConfigurationError(messages.never_entered(calls))
+
+    def _settle(self) -> None:
+        __tracebackhide__ = True
+        collector = self._collector
+        collector.wait_for_responses(RESPONSE_SECONDS)
+        why = collector.why_pending(SETTLE_SECONDS)
+        if not why:
+            settle(collector, SETTLE_SECONDS)
+        elif not collector.settled():
+            log = collector.log
+            text = messages.unsettled(log, SETTLE_SECONDS, why)
+            pending = [Event(log, index) for index in log.indexes(EventState.PENDING)]
+            raise SettleTimeout(text, pending)
