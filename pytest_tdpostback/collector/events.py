@@ -84,7 +84,7 @@ class Event:
         head = RequestHead(log.heads[index])
         return PostbackRequest(head, log.bodies[index], log.peers[index].decode())
 
-    @property
+    @cached_property
     def _verdict(self) -> Verdict:
         return self._log.judged(self._index).verdict
 

@@ -90,27 +90,34 @@ def assignments(columns: Mapping[str, Any]) -> str:
 
 def place(event: Event) -> str:
     """Where an event was sent: `database.table`, or the path if it is another one."""
-    if event.database is not None and event.table is not None:
-        text = f"{event.database}.{event.table}"
+    database, table = event.database, event.table
+    if database is not None and table is not None:
+        text = f"{database}.{table}"
     else:
         text = without_keys(str(event.request.target)[: WIDTH + _LONGEST_KEY])
     return escaped(text if len(text) <= WIDTH else f"{text[:WIDTH]}…")
 
 
 def outcome(event: Event) -> str:
-    """What became of an event, with the rule and the reason."""
-    because = f" ({event.rule}: {event.reason})" if event.rule else ""
-    fault = f" by the fault {event.fault}" if event.fault else ""
-    copies = f", {event.copies} copies" if event.copies > 1 else ""
-    words = {"refused": "refused (4xx)", "rejected": "rejected after 200"}
-    state = str(event.state)
-    return f"{words.get(state, state)}{copies}{fault}{because}"
+    """The status that an event got and what became of it, with the rule and the reason."""
+    status, state, rule, fault = event.status, str(event.state), event.rule, event.fault
+    got = "no response" if status is None else str(status)
+    if state == "refused":
+        text = f"refused (4xx) with {got}"
+    elif state == "rejected":
+        text = "rejected after 200"
+    else:
+        text = f"{got}, {state}"
+    if fault:
+        text += f" by the fault {fault}" if state == "lost" else f", fault {fault}"
+    if event.copies > 1:
+        text += f", {event.copies} copies"
+    return f"{text}, {rule}: {event.reason}" if rule else text
 
 
 def line(event: Event) -> str:
-    """One event in one line: number, method, place, status and outcome."""
-    status = "no response" if event.status is None else event.status
-    text = f"#{event.seq} {event.request.method} {place(event)}: {status}, {outcome(event)}"
+    """One event in one line: number, method, place and outcome."""
+    text = f"#{event.seq} {event.request.method} {place(event)}: {outcome(event)}"
     return escaped(without_keys(text))
 
 

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from ..collector.event_log import EventLog, EventState
-from ..collector.events import Event, Record
+from ..collector.events import Event, Record, stored_columns
 from ..errors import ConfigurationError
 from ..protocol.secrets import shortened
 from ..protocol.settings import valid_seconds
@@ -61,12 +61,14 @@ class WantedRecords:
         __tracebackhide__ = True
         if not self.columns and self.predicate is None:
             return True
-        record = Record(log, index)
-        for name, value in self.columns.items():
-            if name not in record or not value == record[name]:  # noqa: SIM201 - matchers define ==
-                return False
+        if self.columns:
+            stored = stored_columns(log, index)
+            for name, value in self.columns.items():
+                if name not in stored or not value == stored[name]:  # noqa: SIM201 - matchers define ==
+                    return False
         if self.predicate is None:
             return True
+        record = Record(log, index)
         try:
             return bool(self.predicate(record))
         except Exception as error:

@@ -118,7 +118,8 @@ def _agreement(wanted: Mapping[str, Any], got: Mapping[str, Any], event: Event) 
     """Which part of the wanted columns an event has, from 0 to 1."""
     if not got:
         body = event.request.body
-        return sum(_text(value).encode("utf-8", "surrogatepass") in body for value in wanted.values()) / len(wanted)
+        texts = [str(value).encode("utf-8", "surrogatepass") for value in wanted.values()]
+        return sum(text in body for text in texts) / len(wanted)
     points = 0.0
     for name, value in wanted.items():
         present = got.get(name, _MISSING)
@@ -137,11 +138,10 @@ def _equal(wanted: Any, got: Any) -> bool:
 
 
 def _same_text(one: Any, other: Any) -> bool:
-    return _text(one).lower() == _text(other).lower()
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else formatting.value(value)
+    scalars = (str, int, float, bool, type(None))
+    if type(one) not in scalars or type(other) not in scalars:
+        return False
+    return str(one).lower() == str(other).lower()
 
 
 def _other_type(wanted: Any, got: Any) -> str:
