@@ -77,6 +77,10 @@ class WriteKeys:
         self._scopes[key] = scope
         return WriteKey(key)
 
+    def add_before_events(self, key: str) -> None:
+        """Make a well-formed key valid, without limits, before the first event arrives."""
+        self._scopes[key] = _EVERYTHING
+
     def add_all(self, keys: Iterable[str]) -> None:
         """Make one key or several valid, without limits; raises as `add` does."""
         __tracebackhide__ = True

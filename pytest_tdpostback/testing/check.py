@@ -13,6 +13,7 @@ from .assertions import settle
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ..collector.collector import Collector
     from ..protocol.findings import Finding
     from .endpoint import Endpoint
 
@@ -42,7 +43,6 @@ class Check:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._collector = endpoint.collector
         self._checked = 1
         """The first event that a later check has to look at."""
         self._raised: set[int] = set()
@@ -53,6 +53,10 @@ class Check:
         self._context_managers: list[tuple[str, MustBeEntered]] = []
         """Context managers that were not entered when somebody last looked."""
 
+    @property
+    def _collector(self) -> Collector:
+        return self._endpoint.collector
+
     def expect_entering(self, name: str, manager: Manager) -> Manager:
         """Fail if `manager`, the result of the method `name`, is never entered."""
         self._context_managers = [each for each in self._context_managers if not each[1].entered]
@@ -62,7 +66,7 @@ class Check:
     @property
     def nothing_new(self) -> bool:
         """Whether a check would raise nothing that the one before did not."""
-        return (
+        return not self._endpoint.used or (
             self._checked == self._collector.next_seq
             and not self._collector.errors
             and not self._context_managers

@@ -42,7 +42,7 @@ class Endpoint:
     def __init__(
         self,
         server: CollectorServer,
-        collector: Collector,
+        make_collector: Callable[[], Collector],
         trust: TrustFiles,
         *,
         name: str,
@@ -51,11 +51,12 @@ class Endpoint:
         own_port: bool = False,
         neighbours: Neighbours | None = None,
     ) -> None:
-        """An endpoint of `collector` on `server`.
+        """An endpoint on `server`.
 
         Args:
             server: Opens the ports.
-            collector: Receives the events.
+            make_collector: Makes the collector, when something first needs it. Most of the cost of
+                a test that does not use its `Postback` would be a collector, a third of all.
             trust: The files with the certificate of the run's authority.
             name: The expression by which a test reaches the `Postback`.
             ignore_losses: The code that allows every rejection.
@@ -64,7 +65,6 @@ class Endpoint:
             neighbours: What messages need to know about the rest of the run.
         """
         self.server = server
-        self.collector = collector
         self.trust = trust
         self.name = name
         self.ignore_losses = ignore_losses
@@ -75,12 +75,33 @@ class Endpoint:
         """Everything that was opened for it."""
         self.when_opened: Callable[[Endpoint], object] | None = None
         """Called after its port opened."""
+        self.when_used: Callable[[Collector], object] | None = None
+        """Called after its collector was made."""
         self.redirected = False
         """Whether a redirect was made."""
         self.generated_key: str | None = None
         """The write key, if somebody asked for it."""
         self._listener: Listener | None = None
-        self._opening = threading.Lock()
+        self._make_collector = make_collector
+        self._collector: Collector | None = None
+        self._making = threading.RLock()
+
+    @property
+    def collector(self) -> Collector:
+        """The collector that receives the events."""
+        if self._collector is None:
+            with self._making:
+                if self._collector is None:
+                    collector = self._make_collector()
+                    if self.when_used is not None:
+                        self.when_used(collector)
+                    self._collector = collector
+        return self._collector
+
+    @property
+    def used(self) -> bool:
+        """Whether something needed the collector."""
+        return self._collector is not None
 
     @property
     def url(self) -> str:
@@ -88,7 +109,7 @@ class Endpoint:
         if not self.own_port:
             return self.server.url_for("/").rstrip("/")
         if self._listener is None:
-            with self._opening:
+            with self._making:
                 if self._listener is None:
                     self._listener = self._open()
         return self._listener.url

@@ -175,7 +175,8 @@ def requests(collector: Collector) -> str:
     arrived = [formatting.counted(len(log), "request")] if len(log) else []
     arrived += [formatting.counted(len(refused), "refused connection")] if refused else []
     return _message(
-        f"{' and '.join(arrived)} arrived; wanted none", [*_all(log), *_refused_connections(refused)]
+        f"{' and '.join(arrived)} arrived; wanted none",
+        [*_all(log), *_refused_connections(refused)],
     )
 
 

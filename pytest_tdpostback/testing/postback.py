@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..collector.account import Account
     from ..collector.clock import Clock
+    from ..collector.collector import Collector
     from ..collector.write_keys import WriteKeys
     from ..protocol.settings import Settings
     from ..server.faults import Faults
@@ -45,8 +46,11 @@ class Postback:
         """Made by the fixtures and by `PostbackServer`."""
         self._endpoint = endpoint
         self._check = check
-        self._collector = endpoint.collector
         self._wsgi_app: WSGIApplication | None = None
+
+    @property
+    def _collector(self) -> Collector:
+        return self._endpoint.collector
 
     # where to send
 
@@ -142,7 +146,7 @@ class Postback:
     @property
     def empty(self) -> bool:
         """Whether no event arrived."""
-        return self._collector.empty
+        return not self._endpoint.used or self._collector.empty
 
     def clear(self) -> None:
         """Forget what happened so far. Keys, settings and clock stay as they are.

@@ -24,7 +24,7 @@ ENDS_SHOWN = 10
 
 def section(endpoints: Iterable[Endpoint]) -> str:
     """What the report of a failed test shows of what arrived; empty if nothing did."""
-    return "\n".join(_section(each) for each in endpoints if not each.collector.empty)
+    return "\n".join(_section(each) for each in endpoints if each.used and not each.collector.empty)
 
 
 def counts(log: EventLog) -> str:

@@ -74,7 +74,7 @@ class PostbackServer(CollectorServer):
         """The listeners in place of the service's hosts, for the collector that is current."""
         self._endpoint = Endpoint(
             self,
-            self.collector,
+            lambda: self.collector,
             self.trust,
             name="server.postback",
             ignore_losses='PostbackServer(on_auth_failure="ignore")',

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,17 +59,16 @@ class TestContext(Neighbours):
         self._own: Member | None = None
         self._making = threading.Lock()
         self._held: set[int] = set()
-        self._redirects = ExitStack()
-        self._redirected = False
+        self._redirects: ExitStack | None = None
 
     @property
     def own(self) -> Member:
         """The test's own `Postback`, which also receives what arrives at the server's URL."""
         with self._making:
             if self._own is None:
-                self._own = self._server.new_member(self, "tdpostback_server.postback")
-                keys = self._own.endpoint.collector.keys
-                self._own.endpoint.generated_key = keys.add(self._server.write_key)
+                key = self._server.write_key
+                self._own = self._server.new_member(self, "tdpostback_server.postback", key=key)
+                self._own.endpoint.generated_key = key
                 self.members.append(self._own)
             return self._own
 
@@ -96,8 +96,7 @@ class TestContext(Neighbours):
 
     def redirect(self) -> None:
         """Redirect the service's hosts to the test's own `Postback`, if a setting says so."""
-        if not self._redirected and _redirects(self.settings):
-            self._redirected = True
+        if self._redirects is None and _redirects(self.settings):
             self._redirect(self.own.endpoint)
 
     @property
@@ -108,7 +107,9 @@ class TestContext(Neighbours):
     def begin_call(self) -> None:
         """The code of the test begins. What a fixture holds now, that fixture will release."""
         self._held = {
-            place for place, each in enumerate(self.members) if each.endpoint.collector.held
+            place
+            for place, (endpoint, _, _) in enumerate(self.members)
+            if endpoint.used and endpoint.collector.held
         }
 
     def check(self, *, last: bool = False) -> None:
@@ -131,12 +132,13 @@ class TestContext(Neighbours):
     def new_findings(self) -> Iterator[tuple[Event, Finding]]:
         """The findings that were not reported yet."""
         for member in self.members:
-            if not member.endpoint.collector.empty:
+            if member.endpoint.used and not member.endpoint.collector.empty:
                 yield from member.check.new_findings()
 
     def close(self) -> None:
         """End what the test did to this process. Its ports stay open."""
-        self._redirects.close()
+        if self._redirects is not None:
+            self._redirects.close()
         for endpoint, _, _ in self.members:
             endpoint.end_faults()
             endpoint.neighbours = Neighbours()
@@ -149,14 +151,14 @@ class TestContext(Neighbours):
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
         if key in collector.keys:
             return None
-        if any(key in each.endpoint.collector.keys for each in self.members):
+        if any(each.endpoint.used and key in each.postback.keys for each in self.members):
             return "another Postback of this test"
         return self._server.owner_of(key)
 
     def events_elsewhere(self, collector: Collector) -> Iterator[tuple[str, Event]]:
         """Events at other URLs of this test, and during it at those of finished tests."""
-        for endpoint, _, _ in self.members:
-            if endpoint.collector is not collector and not endpoint.collector.empty:
+        for endpoint, _, postback in self.members:
+            if not postback.empty and endpoint.collector is not collector:
                 endpoint.collector.wait_for_responses()
                 scheme = endpoint.url.partition(":")[0]
                 for event in Events(endpoint.collector.log):
@@ -168,7 +170,19 @@ class TestContext(Neighbours):
                     yield where, event
 
     def _redirect(self, endpoint: Endpoint) -> None:
+        self._redirects = self._redirects or ExitStack()
         self._redirects.enter_context(endpoint.redirect(endpoint.own_hosts))
+
+
+@dataclass
+class FinishedTest:
+    """What is remembered of a finished test for each of its `Postback` objects."""
+
+    node_id: str
+    url: str
+    """The URL of its own port, empty if that was never opened."""
+    next_seq: int = 1
+    """The sequence number of the first late event."""
 
 
 class RunServer(PostbackServer):
@@ -182,11 +196,7 @@ class RunServer(PostbackServer):
         self.summary = summary
         self._endpoint.name = "tdpostback_server.postback"
         self._endpoint.ignore_losses = "--tdpostback-on-auth-failure=ignore"
-        self._finished: weakref.WeakKeyDictionary[Collector, tuple[str, str]] = (
-            weakref.WeakKeyDictionary()
-        )
-        """For the collectors of finished tests: the id of the test, and the URL."""
-        self._reached_late: list[Collector] = []
+        self._reached_late: dict[Collector, FinishedTest] = {}
         """Collectors of finished tests with events that are not in the summary yet."""
         self._open: deque[Listener] = deque()
         """The listeners of finished tests, the oldest first."""
@@ -205,12 +215,20 @@ class RunServer(PostbackServer):
         return self.context.own.endpoint.collector if self.context else self.collector
 
     def new_member(
-        self, context: TestContext, name: str, settings: Settings | None = None
+        self,
+        context: TestContext,
+        name: str,
+        settings: Settings | None = None,
+        *,
+        key: str | None = None,
     ) -> Member:
-        """A `Postback` of a test, which a test reaches by the expression `name`."""
+        """A `Postback` of a test, which a test reaches by the expression `name`.
+
+        `key` is a write key that is valid there.
+        """
         endpoint = Endpoint(
             self,
-            self.make_collector(settings or context.settings),
+            partial(self._make_collector, settings or context.settings, key),
             self.trust,
             name=name,
             ignore_losses='@pytest.mark.tdpostback(on_auth_failure="ignore")',
@@ -266,9 +284,8 @@ class RunServer(PostbackServer):
 
     def note_late_events(self) -> None:
         """Put what reached finished tests, and what came after the last test, in the summary."""
-        for collector in self._reached_late:
+        for collector in list(self._reached_late):
             self._note_late(collector)
-        self._reached_late.clear()
         if not self.collector.empty:
             self.summary.count_losses(self.collector.log)
             self.summary.add_late("between tests", Events(self.collector.log))
@@ -280,57 +297,65 @@ class RunServer(PostbackServer):
 
     def _finish(self, endpoint: Endpoint, check: Check, context: TestContext) -> None:
         """Forget the events of a finished test, and listen for late ones."""
-        collector = endpoint.collector
         if endpoint.generated_key is not None:
             self._owners[endpoint.generated_key] = context.node_id
             if len(self._owners) > KEYS_REMEMBERED:
                 del self._owners[next(iter(self._owners))]
+        finished = FinishedTest(context.node_id, endpoint.url_if_open)
+        endpoint.when_opened = partial(self._opened_late, finished)
+        if not endpoint.used:
+            endpoint.when_used = partial(self._listen_for_late_events, finished)
+            return
+        collector = endpoint.collector
         with collector.lock:
             if not collector.empty:
                 self.summary.count_losses(collector.log)
                 if not context.failed and not check.nothing_new:
                     self.summary.add_late(context.node_id, check.unchecked())
                 collector.clear()
-            self._finished[collector] = (context.node_id, endpoint.url_if_open)
-            endpoint.when_opened = self._opened_late
-            collector.subscribe(
-                partial(self._arrived_late, weakref.ref(collector), collector.next_seq)
-            )
+            self._listen_for_late_events(finished, collector)
 
-    def _arrived_late(self, reference: weakref.ref[Collector], first: int) -> None:
-        """Something changed in the collector of a finished test; `first` would be a late event."""
+    def _make_collector(self, settings: Settings, key: str | None) -> Collector:
+        collector = self.make_collector(settings)
+        if key is not None:
+            collector.keys.add_before_events(key)
+        return collector
+
+    def _listen_for_late_events(self, finished: FinishedTest, collector: Collector) -> None:
+        finished.next_seq = collector.next_seq
+        collector.subscribe(partial(self._arrived_late, weakref.ref(collector), finished))
+
+    def _arrived_late(self, reference: weakref.ref[Collector], finished: FinishedTest) -> None:
+        """Something changed in the collector of a finished test."""
         collector = reference()
-        if collector is None or collector.next_seq == first:
+        if collector is None or collector.next_seq == finished.next_seq:
             return
-        if collector not in self._reached_late:
-            self._reached_late.append(collector)
+        self._reached_late[collector] = finished
         context = self.context
-        if context is not None:
-            node_id, url = self._finished[collector]
-            context.late.setdefault(
-                collector, (f"{url or self.url} of {node_id}", collector.next_seq - 1)
-            )
+        if context is not None and collector not in context.late:
+            where = f"{finished.url or self.url} of {finished.node_id}"
+            context.late[collector] = (where, collector.next_seq - 1)
 
-    def _opened_late(self, endpoint: Endpoint) -> None:
+    def _opened_late(self, finished: FinishedTest, endpoint: Endpoint) -> None:
         """Somebody asked a finished test for its URL: its port stays open for a while too."""
-        node_id, _ = self._finished[endpoint.collector]
-        self._finished[endpoint.collector] = (node_id, endpoint.url_if_open)
+        finished.url = endpoint.url_if_open
         self._open += endpoint.listeners
 
     def _close_oldest(self, count: int) -> None:
         for _ in range(count):
             listener = self._open.popleft()
             self.close(listener)
-            collector = listener.collector()
-            if collector in self._reached_late:
-                self._reached_late.remove(collector)
-                self._note_late(collector)
+            self._note_late(listener.collector())
 
     def _note_late(self, collector: Collector) -> None:
+        finished = self._reached_late.pop(collector, None)
+        if finished is None:
+            return
+        collector.wait_for_responses(0)
         with collector.lock:
-            collector.wait_for_responses(0)
             self.summary.count_losses(collector.log)
-            self.summary.add_late(self._finished[collector][0], Events(collector.log))
+            self.summary.add_late(finished.node_id, Events(collector.log))
+            finished.next_seq = collector.next_seq
             collector.clear()
 
 
