@@ -16,8 +16,7 @@ from .kinds import Target
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from ...collector.collector import Collector, Intervention
     from ...protocol.judge import Refusal, Verdict
