@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 _SHOWN = 3
 _NAMED = re.compile(r"""(?i)(write[-_]?key["']?\s*[=:]\s*["']?|\btd1\s+)([^\s&"',;]+)""")

@@ -203,6 +203,7 @@ def test_many_integers_cost_no_step_each():
     assert len(steps) < 100
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("limit", [640, 0])
 def test_another_limit_of_the_interpreter(limit):
     """[B2 V3 T3] a limit that the user lowered or lifted for himself changes nothing."""

@@ -18,6 +18,7 @@ BANNED = {
 MODULES = [module.name for module in pkgutil.iter_modules(protocol.__path__)]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("module", [*MODULES, "*"])
 def test_imports(module):
     """Importing it loads nothing of the banned, nor of any floor above."""

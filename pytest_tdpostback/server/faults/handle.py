@@ -15,8 +15,7 @@ from .kinds import Target
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from ...collector.collector import Arrival, Collector, Effect
     from .kinds import Fault
