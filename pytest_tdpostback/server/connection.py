@@ -127,7 +127,8 @@ class Connection(asyncio.Protocol):
         """Begin."""
         self.transport = cast("asyncio.Transport", transport)
         # The transport says when anything waits in its buffer: a response there is not sent (Y1).
-        self.transport.set_write_buffer_limits(high=0)
+        # That is one byte over the limit without TLS, and one byte at the limit with TLS.
+        self.transport.set_write_buffer_limits(high=0 if self.transport.can_write_eof() else 1)
         self._service.connections.add(self)
 
     def data_received(self, data: bytes) -> None:

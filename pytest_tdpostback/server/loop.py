@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
+import socket
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -55,6 +57,7 @@ class LoopThread:
             RuntimeError: The thread cannot start.
         """
         self._report_error = report_error
+        _check_descriptors()
         self.loop = _Loop()
         self.loop.set_exception_handler(self._handle_error)
         self._started = threading.Event()
@@ -119,3 +122,13 @@ class LoopThread:
     def _handle_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002 - the signature of asyncio
         with suppress(Exception):  # nobody is left to report it to
             self._report_error(context.get("exception") or RuntimeError(context["message"]))
+
+
+def _check_descriptors() -> None:
+    """Raise `OSError` if no descriptors are left for a loop; asyncio would leave half of it open."""
+    selector = selectors.DefaultSelector()
+    try:
+        for sock in socket.socketpair():
+            sock.close()
+    finally:
+        selector.close()

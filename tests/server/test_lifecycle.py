@@ -90,14 +90,14 @@ def test_stop_and_start_have_their_times(server):
 
 
 def test_a_server_starts_again_where_it_was(server):
-    url = server.url
+    url = server.url_for("/")
     for _ in range(3):
         with Sender(server.port) as sender:
             sender.send(request())
             sender.read(answers=1)
             server.stop()
         server.start()
-        assert server.url == url
+        assert server.url_for("/") == url
         assert served(server)
     assert len(server.events) == 6
 
@@ -436,7 +436,7 @@ def test_the_collector_keeps_nothing_the_collector_of_garbage_walks(server):
     before = _walked(log)
     assert talk(server.port, request() * 1000) == [200] * 1000
     assert server.collector.settle(20)
-    assert _walked(log) == before
+    assert _walked(log) <= before
     assert log.bodies[0] == log.bodies[1099] == BODY
 
 
