@@ -155,7 +155,8 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Read nothing from a sender that does not read its responses."""
-        self.transport.pause_reading()
+        if self.state is not State.NEW:  # then it is the handshake of TLS that waits
+            self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """All responses are sent."""

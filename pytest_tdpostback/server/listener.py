@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import ssl
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +14,7 @@ from .connection import LINGER_SECONDS, Connection
 from .wsgi import environ_of
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
     from collections.abc import Callable, Sequence
 
@@ -113,7 +113,7 @@ class Listener:
             connection.close_after_response()
 
     def close_copies(self) -> None:
-        """Close the copies of all sockets that a forked process got; in that process, any thread."""
+        """In a forked process, close its copies of all sockets; any thread."""
         for sock in (*self._sockets, *(each.socket for each in self.connections)):
             if sock is not None:
                 sock.close()
@@ -139,9 +139,7 @@ class Listener:
 
     def note_refused_connection(self, peer: str, reason: str) -> None:
         """Keep that `peer` sent what is not an event; from any thread."""
-        self.collector().note_refused_connection(
-            f"{self.url} refused a connection from {peer}: {reason}"
-        )
+        self.collector().note_refused_connection(f"{peer} at {self.url}: {reason}")
 
     # accepting
 
@@ -170,7 +168,7 @@ class Listener:
             )
         except OSError as error:
             sock.close()
-            if self.ssl_context is not None:
+            if self.ssl_context is not None and not isinstance(error, ConnectionResetError):
                 self.note_refused_connection(peer, _failed_handshake(error))
         except BaseException:
             sock.close()  # or the sender waits for as long as the error is kept
@@ -199,7 +197,7 @@ class Listener:
                 self.loop.remove_reader(sock)
 
     def _pause(self) -> None:
-        """Accept nothing for a moment: the loop would be called again and again, and serve nobody."""
+        """Accept nothing for a moment; else the loop would do nothing but try to accept."""
         if not self._exhausted:
             self._exhausted = True
             self.report_error(
@@ -211,12 +209,12 @@ class Listener:
 
 def _failed_handshake(error: OSError) -> str:
     """Why a TLS handshake failed, and what to do."""
-    reason = error.reason if isinstance(error, ssl.SSLError) else None
+    reason = str(getattr(error, "reason", ""))
     if reason in ("HTTP_REQUEST", "WRONG_VERSION_NUMBER"):
-        return "it is not TLS; send to a URL that begins with https://"
-    if (reason and "UNKNOWN_CA" in reason) or (reason and "CERTIFICATE" in reason):
+        return "it does not speak TLS; send to a URL that begins with https://"
+    if "UNKNOWN_CA" in reason or "CERTIFICATE" in reason:
         return (
-            "the sender does not trust the certificate; have it trust the authority in "
-            "`ca_file`, or use `ssl_context()`"
+            "it does not trust the certificate; let it trust the authority in `ca_file`, "
+            "or use `ssl_context()`"
         )
-    return f"the TLS handshake failed ({error})"
+    return f"the TLS handshake failed: {error}"
