@@ -117,7 +117,7 @@ class Exchange:
 
     __slots__ = ("collector", "effect", "index", "judged", "log", "response", "sent")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made in one place
         self,
         collector: Collector,
         log: EventLog,
@@ -200,7 +200,7 @@ class Collector:
         judged = self._judge.of(head.raw, head)
         verdict = judged.verdict
         now = self.clock.now()
-        if verdict.preflight:
+        if verdict.preflight and verdict.refusal is None:
             date = responses.http_date(int(now))
             response = responses.preflight(head, verdict.profile, date)
             return Exchange(self, self.log, judged, response)
@@ -257,7 +257,6 @@ class Collector:
                 return
             exchange.sent = True
             self._returned.discard(exchange)
-            log.responses_to_send -= 1
             delay = self.settings.validation_delay
             decided = not (delay or self._holds)
             if decided:
@@ -266,6 +265,7 @@ class Collector:
                 due = real_time() + delay
                 heapq.heappush(self._due, (due, next(self._due_numbers), exchange))
                 self._schedule()
+            log.responses_to_send -= 1  # last: others look at it without the lock
         if decided:
             _report(log, index)
         self._notify()
@@ -415,7 +415,7 @@ class Collector:
         """Call `callback` after each change, in the thread that made it and without the lock.
 
         A change is an event that arrives or gets its outcome, and whatever else a message may be
-        about. `callback` must return at once.
+        about. `callback` must return at once and not raise.
 
         Returns:
             A function that ends the subscription.
@@ -546,10 +546,7 @@ class Collector:
     def _notify(self) -> None:
         """Call the subscribers; never within the lock."""
         for callback in self._subscribers:
-            try:
-                callback()
-            except Exception as error:  # noqa: BLE001 - one subscriber must not silence the others
-                self.errors.append(error)
+            callback()
 
 
 def _wait_for_responses(of: ref[Collector]) -> None:

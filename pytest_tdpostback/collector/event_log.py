@@ -124,7 +124,7 @@ class EventLog:
     def __len__(self) -> int:
         return len(self.states)
 
-    def append(
+    def append(  # noqa: PLR0917 - a value for each column
         self, judged: JudgedHead, head: bytes, body: bytes, peer: str, received: float, status: int
     ) -> int:
         """Add a pending event and return its index."""

@@ -134,9 +134,7 @@ class Event:
         settings = judged.judge.settings
         data = protocol_record.sent_data(request, judged.verdict, settings)
         found = list(
-            protocol_findings.find(
-                request, judged.verdict, data, settings, log.received[index]
-            )
+            protocol_findings.find(request, judged.verdict, data, settings, log.received[index])
         )
         if state is EventState.INGESTED:
             found += _column_findings(log, index, judged.table, data)

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.collector.event_log import EventState
-from pytest_tdpostback.collector.write_keys import Scope, WriteKeys
+from pytest_tdpostback.collector.write_keys import KeyScope, WriteKeys
 from pytest_tdpostback.conformance.target import WRONG_KEY
 from pytest_tdpostback.protocol import body, findings, judge, record, response
 from pytest_tdpostback.protocol.judge import RecordSource, Refusal
@@ -231,21 +231,21 @@ def without_chunks(old, collector, head, data, *a, **k):
 
 def decided_at_once(old, collector, *a, **k):
     """The outcome is there with the answer (Y1)."""
-    receipt = old(collector, *a, **k)
-    if receipt.answer.status == 200:
-        place = receipt.seq - collector.log.first
+    exchange = old(collector, *a, **k)
+    if exchange.response.status == 200:
+        place = exchange.index
         collector.log.decide(place, EventState.REJECTED, "A5", "at once")
-    return receipt
+    return exchange
 
 
 def stored_at_once(old, collector, head, *a, **k):
     """The record is there with the answer (Y2)."""
-    receipt = old(collector, head, *a, **k)
+    exchange = old(collector, head, *a, **k)
     verdict = collector.verdict(head)
     route = (verdict.database, verdict.table)
     stored = collector.log.ingested.setdefault(route, array("Q"))
-    stored.append(receipt.seq - collector.log.first)
-    return receipt
+    stored.append(exchange.index)
+    return exchange
 
 
 def without_delay(old, collector, settings):
@@ -264,7 +264,7 @@ def written(verdict: Any) -> bool:
 
 
 unknown_is_refused = refuses(403, lambda _, verdict: verdict.key == WRONG_KEY)
-every_key_is_known = member(WriteKeys, "fault", lambda *_: "")
+every_key_is_known = member(WriteKeys, "rejection", lambda *_: "")
 uncoded = property(lambda head: tuple(str(head.target).partition("?")[0].split("/")))
 
 MUTANTS = [
@@ -419,7 +419,7 @@ MUTANTS = [
     Mutant("Y2", "stored", method(Collector, "receive", stored_at_once), outside=False),
     Mutant("Y3", "the sender sees it", unknown_is_refused),
     Mutant("Y3", "it never fails", every_key_is_known, outside=False),
-    Mutant("Y4", "no limits", member(Scope, "fault", lambda *_: ""), outside=False),
+    Mutant("Y4", "no limits", member(KeyScope, "rejection", lambda *_: ""), outside=False),
     Mutant(
         "Y5",
         "never held",

@@ -593,6 +593,7 @@ def test_an_address_that_is_kept_leads_nowhere_afterwards(tdpostback):
 # the setting
 
 
+@pytest.mark.once
 def test_the_marker_redirects_the_test(pytester):
     pytester.makepyfile(
         sender=f"""
@@ -640,6 +641,7 @@ def test_the_marker_redirects_the_test(pytester):
     result.assert_outcomes(passed=5)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "setting", [["--tdpostback-redirect=true"], ["-o", "tdpostback_redirect=true"]]
 )
@@ -719,6 +721,7 @@ ALL_KINDS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("setting", ["redirect", "block_network"])
 def test_the_run_is_redirected_whatever_its_tests_ask_for(pytester, setting):
     for name, text in ALL_KINDS.items():
@@ -730,6 +733,7 @@ def test_the_run_is_redirected_whatever_its_tests_ask_for(pytester, setting):
     result.assert_outcomes(passed=6 if with_doctests else 4)
 
 
+@pytest.mark.once
 def test_the_marker_covers_its_test_alone(pytester):
     pytester.makepyfile(
         f"""
@@ -799,6 +803,7 @@ WHOLE_RUN = f"""
     """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("setting", ["false", "true"])
 def test_what_a_session_has_leads_to_the_test_running_then(pytester, setting):
     """Beside a redirect of each test too."""

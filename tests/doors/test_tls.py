@@ -68,6 +68,7 @@ def test_a_server_of_its_own_takes_the_setting():
         assert send(server.postback, verify=server.postback.ca_file).status_code == 200
 
 
+@pytest.mark.once
 def test_the_setting_reaches_the_address_of_the_run(pytester):
     pytester.makepyfile(
         """

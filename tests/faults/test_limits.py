@@ -184,12 +184,12 @@ def test_without_a_fault_left_the_collector_asks_nobody(tdpostback):
     tdpostback.faults.sequence(["ok"])
     tdpostback.clock.freeze()
     tdpostback.faults.outage(1)
-    assert collector.intervene
+    assert collector.fault_hook
     tdpostback.clock.advance(1)
 
     send(tdpostback, 2)
 
-    assert collector.intervene is None
+    assert collector.fault_hook is None
 
 
 def test_clear_forgets_the_events_and_keeps_the_faults(tdpostback):
@@ -302,4 +302,4 @@ def test_wrong_arguments(tdpostback, call, message):
         call(tdpostback.faults)
 
     assert str(caught.value).startswith(message)
-    assert tdpostback._collector.intervene is None
+    assert tdpostback._collector.fault_hook is None
