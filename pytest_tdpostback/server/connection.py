@@ -18,14 +18,10 @@ from ..protocol.response import Response, empty
 from .http_parser import END_OF_HEAD, MAX_DRAIN, BadRequest, BodyParser, HeadParser
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
     import socket
     from collections.abc import Callable
 
     from ..collector.collector import Collector, Exchange
-=======
-    from ..collector.collector import Exchange
->>>>>>> collector
     from ..protocol.request import RequestHead
     from .http_parser import Head, HeadCache
 
@@ -107,7 +103,6 @@ class Connection(asyncio.Protocol):
     def __init__(self, service: Service, peer: str) -> None:
         """`peer` is the address of the sender, `host:port`."""
         self.peer = peer
-<<<<<<< HEAD
         self.state = State.NEW
         self.socket: socket.socket | None = None
         """The socket of the connection, which the transport closes."""
@@ -125,28 +120,6 @@ class Connection(asyncio.Protocol):
         """Exchanges whose response is in `_out` or in the buffer of the transport."""
         self._close_after_response = False
         self._timer: asyncio.TimerHandle | None = None
-=======
-        self.transport: asyncio.Transport | None = None
-        self._parser: Parser | None = None
-        self._partial = bytearray()
-        """A request whose head is known and whose body is not all there."""
-        self._begun: Known | None = None
-        """What the head of that request came to."""
-        self._needed = 0
-        self._waiting: deque[Message | Response] = deque()
-        """What came after a request whose answer takes its time."""
-        self._unread = bytearray()
-        self._event_head: RequestHead | None = None
-        self._out: list[bytes] = []
-        self._answered: list[Exchange] = []
-        self._busy = False
-        self._blocked = False
-        self._ending = False
-        self._owing = False
-        self._leaving = False
-        self._silent = True
-        """Whether nothing was ever sent."""
->>>>>>> collector
 
     # what the transport calls
 
@@ -229,7 +202,6 @@ class Connection(asyncio.Protocol):
         self._service.heads.remember(bytes(parser.raw), head)
         return self._begin_request(head, data, at)
 
-<<<<<<< HEAD
     def _begin_request(self, head: Head, data: bytes, at: int) -> int:
         """Serve a request whose body begins at `data[at:]`, or wait for the rest of its body."""
         limit = self._service.current_collector().size_limit(head.request)
@@ -238,84 +210,13 @@ class Connection(asyncio.Protocol):
         if head.length <= limit and end <= len(data) and not waits:
             if self.state is not State.IDLE:
                 self._enter(State.IDLE)
-            self._respond(head, data[at:end])
+            self.respond(head, data[at:end])
             return end
         self._body = BodyParser(head, limit)
         self._enter(State.BODY)
         if self._body.too_large:
             self._refuse_body(self._body)
         elif head.expects_continue:
-=======
-    def _serve_known(self, data: bytes) -> bytes:
-        """Serve requests as long as their heads are known; what is left is to be parsed."""
-        start, size = 0, len(data)
-        heads = self.service.heads
-        while start < size and not self._ending:
-            if self._busy:
-                self._unread += data[start:]
-                return b""
-            end = data.find(END_OF_HEAD, start) + len(END_OF_HEAD)
-            raw = data[start:end] if end >= len(END_OF_HEAD) else b""
-            known = remembered = heads.get(raw)
-            if known is None:
-                known = self._begun or self._like_another(raw)
-            if known is None or known.length > self.service.collector().size_limit(known.head):
-                return data[start:]
-            stop = end + known.length
-            if stop > size:
-                self._partial += data[start:]
-                self._needed = stop - start
-                self._begun = known
-                return b""
-            start, self._begun = stop, None
-            if remembered is None:
-                self.service.heads.note(raw, known)
-            self._respond(known.head, data[end:stop], keep_alive=known.keep_alive)
-        return b""
-
-    def _like_another(self, raw: bytes) -> Known | None:
-        """What `raw` comes to, if it is like the head parsed last, here or else anywhere."""
-        pattern = (self._parser and self._parser.pattern) or self.service.heads.pattern
-        return pattern.like(raw) if pattern and 0 < len(raw) <= MAX_HEAD else None
-
-    def _parse(self, data: bytes) -> None:
-        if self._parser is None:
-            self._parser = Parser(self)
-        try:
-            self._parser.feed(data)
-        except BadRequest as error:
-            self._refuse(error.status)
-        except httptools.HttpParserError:
-            self._refuse(400)
-
-    def _watch(self) -> None:
-        """Keep account of how long the sender may leave its request incomplete."""
-        message = self._parser and self._parser.message
-        if self._ending:
-            return
-        if not message and not self._partial:
-            self._owing = False
-            self.service.deadlines.drop(self)
-        elif self._parser and message and self._parser.in_head:
-            if not self._owing:
-                self._owing = True
-                self.service.deadlines.set(self, HEAD_SECONDS)
-        else:
-            self._owing = True
-            self.service.deadlines.set(self, BODY_SECONDS)
-
-    def begun(self, message: Message) -> None:
-        """The head of `message` is complete."""
-        message.limit = self.service.collector().size_limit(message.head)
-        if not self._busy and not self._waiting:
-            self._admit(message)
-
-    def _admit(self, message: Message) -> None:
-        """Answer what can be answered before the body is there (B6, B11)."""
-        if message.length > message.limit:
-            self.overflowed(message)
-        elif message.expects_continue and not message.size and not self._ending:
->>>>>>> collector
             self._out.append(CONTINUE)
         return at
 
@@ -328,7 +229,7 @@ class Connection(asyncio.Protocol):
             responded = self.state is State.DRAINING
             self._enter(State.IDLE)
             if not responded:
-                self._respond(body.head, body.data, body.size)
+                self.respond(body.head, body.data, body.size)
         elif body.too_large and self.state is State.BODY:
             self._refuse_body(body)
         else:
@@ -341,21 +242,24 @@ class Connection(asyncio.Protocol):
         if size > body.limit + MAX_DRAIN or body.head.expects_continue:
             self._close_after_response = True
         self._enter(State.DRAINING)
-        self._respond(body.head, b"", size)
+        self.respond(body.head, b"", size)
 
     def _refuse(self, error: BadRequest) -> None:
         """Respond to what is not a request, and end."""
         if self.state is State.DRAINING:  # the response is out
             self._close()
             return
-<<<<<<< HEAD
         self._note_refusal(str(error))
         self._send_response(empty(error.status), keep_alive=False)
 
     # from requests to responses
 
-    def _respond(self, head: Head, body: bytes, size: int | None = None) -> None:
-        """Respond to a complete request; what may take long is done in a worker thread."""
+    def respond(self, head: Head, body: bytes, size: int | None = None) -> None:
+        """Respond to a complete request; what may take long is done in a worker thread.
+
+        A subclass may respond to some requests itself. `size` is the length of the body in bytes,
+        if `body` is not all of it.
+        """
         service, request = self._service, head.request
         if service.is_inspection(request):
             self._process(head, partial(service.inspect, request, body, self.peer))
@@ -390,25 +294,6 @@ class Connection(asyncio.Protocol):
         self._enter(State.DRAINING if self._body else State.IDLE)
         if isinstance(result, Response):
             self._send_response(result, keep_alive=head.keep_alive)
-=======
-        keep_alive = keep_alive and not self._leaving
-        if head is not self._event_head:
-            if self._answers_otherwise(head, body, keep_alive=keep_alive):
-                return
-            self._event_head = head
-        collector = self.service.collector()
-        exchange = collector.receive(head, body, self.peer, size=size)
-        if exchange.effect is not None and exchange.effect.transmission is not None:
-            self._busy = True
-            exchange.effect.transmission(self, exchange, keep_alive=keep_alive)
-            return
-        self._answered.append(exchange)
-        answer = exchange.response
-        if head.method == "HEAD":
-            self.write(answer.to_bytes(keep_alive=keep_alive, head_only=True), close=not keep_alive)
-        elif keep_alive:
-            self._out.append(answer.kept_alive)
->>>>>>> collector
         else:
             self._send(head, result)
         self._continue()
@@ -444,15 +329,8 @@ class Connection(asyncio.Protocol):
         if self._out:
             self.transport.write(b"".join(self._out))
             self._out.clear()
-<<<<<<< HEAD
         if self._unsent and not self.transport.get_write_buffer_size():
             self._confirm_sent()
-=======
-        if self._answered and not self._blocked:
-            exchanges, self._answered = self._answered, []
-            for exchange in exchanges:
-                exchange.collector.response_sent(exchange)
->>>>>>> collector
 
     def _confirm_sent(self) -> None:
         exchanges, self._unsent = self._unsent, []
@@ -511,6 +389,22 @@ class Connection(asyncio.Protocol):
         self._enter(State.HANGING)
         self._unread = b""
         self.transport.resume_reading()  # to see that the sender closes
+
+    # for other kinds of connections
+
+    def send_and_close(self, data: bytes) -> None:
+        """Send `data` as the last response, and close."""
+        self._out.append(data)
+        self._close()
+
+    def detach(self, data: bytes) -> socket.socket:
+        """Send `data`, serve the connection no more, and return a socket that keeps it open."""
+        sock: socket.socket = self.transport.get_extra_info("socket").dup()
+        self.flush()
+        self.transport.write(data)
+        self._enter(State.CLOSING)
+        self.transport.abort()
+        return sock
 
     # to the end
 

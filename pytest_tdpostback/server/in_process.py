@@ -22,29 +22,19 @@ if TYPE_CHECKING:
     import requests
     from requests.adapters import BaseAdapter
 
-<<<<<<< HEAD
     from ..collector.collector import Collector
-=======
-    from ..collector.collector import Collector, Exchange
->>>>>>> collector
     from ..protocol.response import Response
 
 PEER = "127.0.0.1:0"
 """The sender of a request without a connection."""
 
 
-<<<<<<< HEAD
 class Call:
     """One request to a collector, and the response to it."""
-=======
-class InProcessExchange:
-    """One request to a collector, and what comes of it."""
->>>>>>> collector
 
     def __init__(
         self, collector: Collector, head: RequestHead, body: bytes, *, timeout: float | None
     ) -> None:
-<<<<<<< HEAD
         """`timeout` is how long the sender waits for a response, in seconds; `None`: for ever."""
         kept = body if len(body) <= collector.size_limit(head) else b""
         self._exchange = collector.receive(head, kept, PEER, size=len(body))
@@ -72,30 +62,6 @@ class InProcessExchange:
             raise TimeoutError("the response did not come in time")
         if self._transmission is not None:
             self._transmission.arrive(self._exchange)
-=======
-        """`timeout` is how long the sender waits for an answer, in seconds; `None` is for ever."""
-        limit = size_limit(collector.verdict(head).profile, collector.settings)
-        kept = body if len(body) <= limit else b""
-        self._collector = collector
-        self._exchange: Exchange = collector.receive(head, kept, PEER, size=len(body))
-        effect = self._exchange.effect
-        self._transmission: Any = effect.transmission if effect else None
-        if self._transmission is not None:
-            collector.response_sent(self._exchange)
-        late = self._transmission.seconds if self._transmission else 0.0
-        self._in_time = timeout is None or late < timeout
-        self.seconds: float = late if timeout is None else min(late, timeout)
-        """How long the sender waits, because a fault wants it so."""
-
-    def end(self) -> Response:
-        """The answer; raises `TimeoutError` or a `ConnectionError` where a fault leaves none."""
-        if self._transmission is not None and self._in_time:
-            self._transmission.arrive(self._exchange)
-        else:
-            self._collector.response_sent(self._exchange)
-        if not self._in_time:
-            raise TimeoutError("no answer in time")
->>>>>>> collector
         return self._exchange.response
 
 
@@ -155,23 +121,11 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
         def send(
             self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
         ) -> requests.Response:
-<<<<<<< HEAD
             """The response of the collector."""
             head = _requests_head(library, request)
             call = Call(collector, head, _bytes(request.body), timeout=_read_timeout(timeout))
             if call.waits:
                 call.wait()
-=======
-            """The answer of the collector."""
-            exchange = InProcessExchange(
-                collector,
-                _requests_head(request),
-                _bytes(request.body),
-                timeout=_read_timeout(timeout),
-            )
-            if exchange.seconds:  # sleeping for none would still hand over to another thread
-                time.sleep(exchange.seconds)
->>>>>>> collector
             try:
                 response = call.response()
             except TimeoutError as error:
@@ -193,26 +147,10 @@ def _library(name: str, what: str) -> Any:
         raise ConfigurationError(message) from None
 
 
-<<<<<<< HEAD
 def _httpx_call(library: Any, collector: Collector, request: httpx.Request) -> Call:
     fields = [
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
     ]
-=======
-def _httpx_exchange(collector: Collector, request: httpx.Request) -> InProcessExchange:
-    head = RequestHead.of(
-        request.method,
-        request.url.raw_path.decode("latin-1"),
-        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
-    )
-    timeout = request.extensions.get("timeout", {}).get("read")
-    return InProcessExchange(collector, head, request.content, timeout=timeout)
-
-
-def _httpx_response(
-    library: Any, request: httpx.Request, exchange: InProcessExchange
-) -> httpx.Response:
->>>>>>> collector
     try:
         check_fields(fields)
     except ValueError as error:

@@ -137,38 +137,9 @@ class Listener:
         """Keep an error of the server for the test; from any thread."""
         self.collector().report_error(error)
 
-<<<<<<< HEAD
     def note_refused_connection(self, peer: str, reason: str) -> None:
         """Keep that `peer` sent what is not an event; from any thread."""
         self.collector().note_refused_connection(f"{peer} at {self.url}: {reason}")
-=======
-    def dispatch_aside(
-        self, head: RequestHead, body: bytes, peer: str, done: Callable[[Response], None]
-    ) -> None:
-        """The answer of `dispatch`, found in a thread: it may wait for events, the loop may not."""
-
-        def work() -> None:
-            try:
-                answer = self.dispatch_request(head, body, peer)
-            except Exception as error:  # noqa: BLE001 - shown by the test, and by `check`
-                self.failed(error)
-                answer = Response(500, (("Content-Length", "0"),), b"")
-            self.server.loop.call_later(0.0, lambda: done(answer))
-
-        threading.Thread(target=work, name="tdpostback-aside", daemon=True).start()
-
-    def opened(self, connection: Connection) -> None:
-        """A connection began."""
-        self._connections.add(connection)
-
-    def closed(self, connection: Connection) -> None:
-        """A connection ended."""
-        self._connections.discard(connection)
-
-    def failed(self, error: Exception) -> None:
-        """Keep an error of our own for the test and for `check`."""
-        self.collector().report_error(error)
->>>>>>> collector
 
     # accepting
 

@@ -10,11 +10,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..collector.waiting import real_time
-<<<<<<< HEAD
-=======
-from .deadlines import Deadlines
-from .selector import ServingSelector
->>>>>>> collector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +18,8 @@ if TYPE_CHECKING:
 class _Loop(asyncio.SelectorEventLoop):
     """A loop whose timers follow real time, even if a test freezes `time.monotonic`.
 
-<<<<<<< HEAD
     It watches sockets by readiness; the proactor loop of Windows cannot.
     """
-=======
-    time = staticmethod(real_time)
->>>>>>> collector
 
     def time(self) -> float:
         """Seconds of real time."""
@@ -50,22 +41,6 @@ class LoopTimer:
         function, self._function = self._function, None
         if function is not None:
             function()
-
-
-class LoopTimer:
-    """A call in the loop that any thread may cancel before it begins."""
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self._function: Callable[[], None] | None = function
-
-    def cancel(self) -> None:
-        """Prevent the call."""
-        self._function = None
-
-    def run(self) -> None:
-        """Make the call, unless it was cancelled."""
-        if self._function is not None:
-            self._function()
 
 
 class LoopThread:
@@ -106,29 +81,17 @@ class LoopThread:
         """
         self.loop.call_soon_threadsafe(function)
 
-<<<<<<< HEAD
     def call_later(self, seconds: float, function: Callable[[], object]) -> LoopTimer:
         """Run `function` in the loop after `seconds` of real time; from any thread.
-=======
-    def call_later(self, seconds: float, function: Callable[[], None]) -> LoopTimer:
-        """Run `function` in the loop after `seconds`; from any thread.
->>>>>>> collector
 
         Raises:
             RuntimeError: The loop has ended.
         """
         timer = LoopTimer(function)
-<<<<<<< HEAD
         if seconds > 0:
             self.loop.call_soon_threadsafe(self.loop.call_later, seconds, timer)
         else:
             self.loop.call_soon_threadsafe(timer)
-=======
-        if threading.get_ident() == self.thread.ident:
-            self._later(seconds, timer.run)
-        else:
-            self.loop.call_soon_threadsafe(self._later, seconds, timer.run)
->>>>>>> collector
         return timer
 
     def stop(self) -> None:

@@ -14,11 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
 
 from ..collector.collector import Collector
-<<<<<<< HEAD
 from ..collector.waiting import call_later
-=======
-from ..collector.waiting import Timer, call_later
->>>>>>> collector
 from ..errors import ConfigurationError
 from .http_parser import HeadCache
 from .listener import BACKLOG, EXHAUSTED, TOO_FEW_DESCRIPTORS, Listener
@@ -226,7 +222,6 @@ class CollectorServer(HTTPServerBase):
     def _call_later(self, seconds: float, function: Callable[[], None]) -> Timer:
         if self.is_running():
             with suppress(RuntimeError):  # the loop ended this very moment
-<<<<<<< HEAD
                 return self.loop_thread.call_later(seconds, function)
         return call_later(seconds, function)
 
@@ -266,13 +261,6 @@ def _bound(addresses: list[tuple[socket.AddressFamily, tuple[object, ...]]]) -> 
         _close(sockets)
         raise
     return sockets
-=======
-                return self.loop.call_later(seconds, function)
-        return call_later(seconds, function)
-
-    def _failed(self, error: Exception) -> None:
-        self.current_collector().report_error(error)
->>>>>>> collector
 
 
 def _is_loopback(host: str) -> bool:

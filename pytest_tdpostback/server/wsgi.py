@@ -53,7 +53,6 @@ def respond(
     """
     peer = _peer(request.environ)
     head = head_of(request.environ)
-<<<<<<< HEAD
     try:
         check_fields(head.headers.pairs)
     except ValueError as error:
@@ -66,15 +65,6 @@ def respond(
         collector.response_sent(exchange)
         effect.transmission.wait(None)
         effect.transmission.arrive(exchange)
-=======
-    limit = size_limit(collector.verdict(head).profile, collector.settings)
-    body, size = _read(request, stream, limit)
-    exchange = collector.receive(head, body, _peer(request.environ), size=size)
-    if exchange.effect is not None and exchange.effect.transmission is not None:
-        collector.response_sent(exchange)
-        time.sleep(exchange.effect.transmission.seconds)
-        exchange.effect.transmission.arrive(exchange)
->>>>>>> collector
     response = response_of(exchange.response)
     collector.response_returned(exchange)
     response.call_on_close(lambda: collector.response_sent(exchange))

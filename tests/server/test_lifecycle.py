@@ -435,11 +435,7 @@ def test_the_collector_keeps_nothing_the_collector_of_garbage_walks(server):
     log = server.collector.log
     before = _walked(log)
     assert talk(server.port, request() * 1000) == [200] * 1000
-<<<<<<< HEAD
     assert server.collector.settle(20)
-=======
-    server.postback.settle()
->>>>>>> collector
     assert _walked(log) <= before
     assert log.bodies[0] == log.bodies[1099] == BODY
 

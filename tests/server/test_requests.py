@@ -311,18 +311,10 @@ def test_the_key_is_looked_up_after_the_response(server, monkeypatch):
 
         monkeypatch.setattr(owner, name, replacement)
 
-<<<<<<< HEAD
     noted(asyncio.selector_events._SelectorSocketTransport, "write")
-=======
-    noted(SocketChannel, "write")
->>>>>>> collector
     noted(server.collector.keys, "rejection")
     with Sender(server.port) as sender:
         sender.send(request())
         sender.read(answers=1)
-<<<<<<< HEAD
     assert server.ingested() == 1
-=======
-    server.postback.settle()
->>>>>>> collector
     assert order == ["write", "rejection"]

@@ -10,12 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
 from . import actions, checks, transmissions
-=======
-from ...errors import ConfigurationError
-from . import checks, deliveries, kinds
->>>>>>> collector
 from .handle import FaultHandle, Limits
 
 if TYPE_CHECKING:
@@ -24,13 +19,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ...collector.collector import Arrival, Collector, Effect
-<<<<<<< HEAD
     from .actions import Action
     from .handle import LimitArguments, LimitArgumentsWithAfter
-=======
-    from .handle import Chosen, Limited
-    from .kinds import Fault
->>>>>>> collector
 
 __all__ = ["FaultHandle", "Faults", "Limits"]
 
@@ -44,14 +34,9 @@ class Faults:
     """
 
     def __init__(self, collector: Collector) -> None:
-<<<<<<< HEAD
         """`collector` receives the events that the faults hit."""
         self._collector = collector
         self._lock = threading.Lock()
-=======
-        """Faults that hit what reaches `collector`."""
-        self._collector = collector
->>>>>>> collector
         self._made: list[FaultHandle] = []
         self._active: tuple[FaultHandle, ...] = ()
 
@@ -170,7 +155,6 @@ class Faults:
 
     # within
 
-<<<<<<< HEAD
     def _add(self, method: str, action: Action, limits: LimitArguments) -> FaultHandle:
         handle = FaultHandle(action, Limits.of(method, limits), self._collector, self._retire)
         with self._lock:
@@ -193,30 +177,6 @@ class Faults:
             try:
                 effect = handle.effect_on(arrival)
             except BaseException as error:  # noqa: BLE001 - the test ends with it
-=======
-    def _add(self, method: str, fault: Fault, limits: Chosen) -> FaultHandle:
-        chosen = Limits.of(method, limits)
-        handle = FaultHandle(fault, chosen, self._collector, self._retire)
-        with self._collector.lock:
-            self._made.append(handle)
-            self._active.insert(0, handle)
-            self._collector.fault_hook = self._effect_on
-        return handle
-
-    def _retire(self, handle: FaultHandle) -> None:
-        with self._collector.lock:
-            if handle in self._active:
-                self._active.remove(handle)
-            if not self._active:
-                self._collector.fault_hook = None
-
-    def _effect_on(self, arrival: Arrival) -> Effect | None:
-        now = self._collector.clock.now()
-        for handle in tuple(self._active):
-            try:
-                effect = handle.strike(arrival, now)
-            except BaseException as error:  # noqa: BLE001 (a predicate's: the test ends with it)
->>>>>>> collector
                 self._collector.report_error(error)
                 return None
             if handle.over:

@@ -5,28 +5,17 @@ from __future__ import annotations
 import random
 import threading
 from array import array
-<<<<<<< HEAD
 from collections.abc import Callable, Mapping
-=======
-from collections.abc import Callable, Mapping, Sequence
->>>>>>> collector
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ...collector.events import Events
 from ...errors import ConfigurationError
-<<<<<<< HEAD
 from .checks import count, probability, route_part, whole_number
-=======
-from .checks import coin_seed, count, route_part, share
-from .kinds import Target
->>>>>>> collector
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
 
-<<<<<<< HEAD
     from typing_extensions import Self
 
     from ...collector.collector import Arrival, Collector, Effect
@@ -35,14 +24,6 @@ if TYPE_CHECKING:
 
 class LimitArguments(TypedDict, total=False):
     """The keyword arguments of `truncate`: which events it may hit."""
-=======
-    from ...collector.collector import Arrival, Collector, Effect
-    from .kinds import Fault
-
-
-class Chosen(TypedDict, total=False):
-    """The keyword arguments of every fault: which events it may hit."""
->>>>>>> collector
 
     database: str | None
     table: str | None
@@ -134,11 +115,7 @@ class FaultHandle:
         action: Action,
         limits: Limits,
         collector: Collector,
-<<<<<<< HEAD
         on_remove: Callable[[FaultHandle], None],
-=======
-        removed: Callable[[FaultHandle], None],
->>>>>>> collector
     ) -> None:
         """Made by the methods of `tdpostback.faults`."""
         self.asked = 0
@@ -148,12 +125,8 @@ class FaultHandle:
         self._action = action
         self._limits = limits
         self._collector = collector
-<<<<<<< HEAD
         self._on_remove = on_remove
         self._lock = threading.Lock()
-=======
-        self._removed = removed
->>>>>>> collector
         self._spare = limits.after
         self._left = limits.times
         self._random = random.Random(limits.seed or 0)  # noqa: S311 - it is meant to be predictable
@@ -186,7 +159,6 @@ class FaultHandle:
         """Whether it will hit no further event."""
         return self._left == 0 or self._action.over
 
-<<<<<<< HEAD
     def effect_on(self, arrival: Arrival) -> Effect | None:
         """What it does to `arrival`; `None` if it does not hit it.
 
@@ -194,16 +166,10 @@ class FaultHandle:
             BaseException: Whatever the condition of the user raises.
         """
         if self.over:
-=======
-    def strike(self, arrival: Arrival, now: float) -> Effect | None:
-        """What becomes of `arrival`; `None` where this fault does not hit it."""
-        if self.over or not self._limits.match(arrival):
->>>>>>> collector
             return None
         self.asked += 1
         if not self._limits.match(arrival):
             return None
-<<<<<<< HEAD
         with self._lock:
             self.matched += 1
             if self.over:  # by an event that another thread receives
@@ -219,14 +185,6 @@ class FaultHandle:
                 return None
             if self._left is not None:
                 self._left -= 1
-=======
-        if self._limits.probability is not None and self._coin.random() >= self._limits.probability:
-            return None
-        effect = self.fault.strike(Target(now, arrival.refused))
-        if effect is None:
-            return None
-        self._left = None if self._left is None else self._left - 1
->>>>>>> collector
         return replace(effect, recorded=self._hits.append)
 
     def remove(self) -> None:
