@@ -291,7 +291,7 @@ def test_a_timeout_that_makes_no_sense(tdpostback, wait):
 
 
 def test_a_rule_that_does_not_exist(tdpostback):
-    with pytest.raises(ConfigurationError, match=r"^rule='B99' is unknown; known, nearest first"):
+    with pytest.raises(ConfigurationError, match=r"^rule='B99' is unknown; did you mean 'B9'"):
         tdpostback.assert_refused(rule="B99")
 
 
