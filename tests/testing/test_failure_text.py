@@ -53,7 +53,7 @@ def test_refused_without_a_key(tdpostback, told, send):
         (
             "  #1 POST shop.orders: 403, refused, "
             "A4: no write key: neither the X-TD-Write-Key header "
-            "nor the URL parameter td_write_key holds one"
+            "nor the URL parameter td_write_key has one"
         ),
         "  sent: {'id': 7}",
     ]
@@ -160,7 +160,7 @@ def test_milliseconds(tdpostback, told, send):
     tdpostback.clock.freeze(1_700_000_000)
     send({"id": 7, "td_record_time": 1_700_000_000_000})
     assert missing(tdpostback, told, id=8, time="1699999999")[2] == (
-        "  finding T5: td_record_time was ignored: "
+        "  finding T5: td_record_time is ignored: "
         "1700000000000 looks like milliseconds; send UNIX seconds"
     )
 
