@@ -53,7 +53,8 @@ class Inspection:
 
     def event(self) -> dict[str, Any]:
         """The one event since `begin`, or since the last one, after it got its outcome."""
-        assert not self.settle(), "the event is still pending"
+        pending = self.settle()  # not inside the `assert`, which `python -O` leaves out
+        assert not pending, "the event is still pending"
         found = self.events()
         assert len(found) == 1, f"one request made {len(found)} events"
         return found[0]

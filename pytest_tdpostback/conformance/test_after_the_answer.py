@@ -34,7 +34,8 @@ def test_pending_event_is_no_record(target: Target, inspection: Inspection) -> N
     assert (event["state"], event["record"]) == ("pending", None)
     assert inspection.records(target.database, path.rpartition("/")[2]) == []
     inspection.release()
-    assert inspection.settle() == []
+    pending = inspection.settle()
+    assert pending == []
     assert len(inspection.records(target.database, path.rpartition("/")[2])) == 1
 
 
