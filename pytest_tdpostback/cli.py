@@ -14,6 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import __version__
 from .errors import ConfigurationError
 from .protocol.profiles import DEFAULT, profiles
 from .protocol.rules import rules, sources
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "any language. To check any endpoint against the rules: pytest --pyargs "
         "pytest_tdpostback.conformance --tdpostback-target URL --tdpostback-key KEY",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:

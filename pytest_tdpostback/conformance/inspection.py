@@ -56,7 +56,7 @@ class InspectionClient:
 
     def event(self) -> dict[str, Any]:
         """Return the only event since `begin`, or since the last call, once it has an outcome."""
-        pending = self.settle()
+        pending = self.settle()  # not inside the `assert`, which `python -O` leaves out
         assert not pending, "the event is still pending"
         found = self.events()
         assert len(found) == 1, f"one request made {len(found)} events"

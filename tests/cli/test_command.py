@@ -11,9 +11,17 @@ import time
 
 import pytest
 
+import pytest_tdpostback
 from pytest_tdpostback import load_schema, profiles, rules
 from pytest_tdpostback.cli import main
 from pytest_tdpostback.protocol.schemas import NAMES, load_openapi
+
+
+def test_version_prints_the_version_of_the_package(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"tdpostback {pytest_tdpostback.__version__}\n"
 
 
 def test_rules_prints_every_rule_with_its_basis_and_source(capsys, monkeypatch):

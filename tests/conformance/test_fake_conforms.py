@@ -83,6 +83,7 @@ def test_over_the_wire(profile: str) -> None:
     assert set(outcome.counts) == {"passed"}
 
 
+@pytest.mark.once
 @each_profile
 def test_without_inspection_what_cannot_be_seen_is_not_passed(profile: str) -> None:
     with serving(profile, inspection=False) as server:
@@ -92,6 +93,7 @@ def test_without_inspection_what_cannot_be_seen_is_not_passed(profile: str) -> N
     assert hidden <= outcome.rules("skipped") - outcome.rules("passed")
 
 
+@pytest.mark.once
 @each_profile
 @pytest.mark.parametrize("make", [by_werkzeug, by_wsgiref])
 def test_as_wsgi_behind_another_server(profile: str, make) -> None:
@@ -103,6 +105,7 @@ def test_as_wsgi_behind_another_server(profile: str, make) -> None:
     assert outcome.rules("passed") >= rules_in(profile) - OF_THE_CONNECTION
 
 
+@pytest.mark.once
 @each_profile
 def test_run_sends_small_marked_events_to_one_table_and_nothing_else(profile: str) -> None:
     with serving(profile, inspection=False) as server:
@@ -115,6 +118,7 @@ def test_run_sends_small_marked_events_to_one_table_and_nothing_else(profile: st
         assert max(len(event.request.body) for event in events) < 5_000
 
 
+@pytest.mark.once
 @each_profile
 def test_service_that_takes_any_route_stores_in_one_table_alone(profile: str, monkeypatch) -> None:
     def elsewhere(route, head):
