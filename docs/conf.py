@@ -9,7 +9,7 @@ from pytest_tdpostback import __version__
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from docs import fidelity_page
+from tools import fidelity_page
 
 fidelity_page.write()
 

@@ -84,6 +84,6 @@ class HostListeners:
         done.wait(1.0)
 
     def _open(self, **options: Any) -> Listener:
-        listener = self._server.open(self.collector, host=LOOPBACK, **options)
+        listener = self._server.open_listener(self.collector, host=LOOPBACK, **options)
         self.opened.append(listener)
         return listener

@@ -183,7 +183,7 @@ class Endpoint:
 
             context = server_context(own_names(self.server.host))
         collector = self.collector
-        listener = self.server.open(lambda: collector, ssl_context=context)
+        listener = self.server.open_listener(lambda: collector, ssl_context=context)
         self.listeners.append(listener)
         self._listener = listener
         if self.when_opened is not None:

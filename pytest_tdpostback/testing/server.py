@@ -115,7 +115,7 @@ class PostbackServer(CollectorServer):
         """The collector of a request that arrives now."""
         return self.collector
 
-    def inspects(self, head: RequestHead) -> bool:
+    def is_inspection(self, head: RequestHead) -> bool:
         """Whether a request belongs to the REST interface."""
         return self._inspection is not None and str(head.target).startswith(PREFIX)
 

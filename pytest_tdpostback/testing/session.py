@@ -255,18 +255,17 @@ class RunServer(PostbackServer):
         if len(self._open) > self._most_open:
             self._close_oldest(len(self._open) - self._most_open)
 
-    def open(self, collector: Callable[[], Collector], **options: Any) -> Listener:
+    def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
         """Open a port that this run has not used yet."""
         rejected = []
         while True:
-            listener = super().open(collector, **options)
+            listener = super().open_listener(collector, **options)
             if listener.port not in self._used_ports:
                 break
             rejected.append(listener)
             if len(self._used_ports) >= PORTS_NOT_REUSED:
                 self._used_ports.clear()
-        for each in rejected:
-            self.close(each)
+        self.close_listeners(rejected)
         self._used_ports.add(listener.port)
         return listener
 
@@ -342,9 +341,9 @@ class RunServer(PostbackServer):
         self._open += endpoint.listeners
 
     def _close_oldest(self, count: int) -> None:
-        for _ in range(count):
-            listener = self._open.popleft()
-            self.close(listener)
+        oldest = [self._open.popleft() for _ in range(count)]
+        self.close_listeners(oldest)
+        for listener in oldest:
             self._note_late(listener.collector())
 
     def _note_late(self, collector: Collector) -> None:

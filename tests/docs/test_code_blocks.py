@@ -2,7 +2,8 @@
 
 What is done with a block depends on its language:
 
-- ``python`` with a ``def test_``: runs under pytest, and every test passes;
+- ``python`` with a ``def test_``: runs under pytest, and every test passes; one process runs all of
+  these blocks of a page;
 - other ``python``: is executed;
 - ``console``: commands stand behind ``$``; ``tdpostback`` and ``pytest --pyargs`` are run and have
   to print the lines below (``...`` stands for anything), any other needs an entry in ``NOT_RUN``;
@@ -22,16 +23,18 @@ import re
 import shutil
 import sys
 import textwrap
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import tomli
 
 # Loaded before `pytester` is used: it forgets modules that a test was the first to import, asyncio
 # among them, and the half of a program that remembers the old one would no longer work.
 import pytest_tdpostback.testing.server  # noqa: F401
 from tests.checkout import ROOT, run
+
+pytestmark = pytest.mark.once
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -84,20 +87,42 @@ def collect(text: str, page: str, line: int, files: dict[str, str], found: list[
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+TESTS = [
+    block
+    for block in BLOCKS
+    if block.language == "python" and "file" not in block.notes and "def test_" in block.text
+]
+OTHERS = [block for block in BLOCKS if block not in TESTS or "needs" in block.notes]
+
+REPORTS = """
+import json
+
+def pytest_runtest_logreport(report):
+    text = report.longreprtext + "".join(content for _, content in report.sections)
+    with open("reports.jsonl", "a") as stream:
+        print(json.dumps([report.fspath, report.outcome, text]), file=stream)
+"""
+"""A plugin that writes down what became of each test."""
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=[f"{b.page}:{b.line}" for b in BLOCKS])
+@pytest.mark.parametrize("page", sorted({block.page for block in TESTS}))
+def test_the_tests_of_a_page_pass_or_fail_as_it_says(page, pytester):
+    blocks = [block for block in TESTS if block.page == page and "needs" not in block.notes]
+    wrong = run_tests(blocks, pytester)
+    assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.parametrize("block", OTHERS, ids=[f"{b.page}:{b.line}" for b in OTHERS])
 def test_block(block, pytester, monkeypatch):
     if not shutil.which(block.notes.get("needs", sys.executable)):
         pytest.skip(f"{block.notes['needs']} is not installed")
     scripts = Path(sys.executable).parent
     monkeypatch.setenv("PATH", os.pathsep.join([str(scripts), os.environ["PATH"]]))
-    for name, text in block.files.items():
-        pytester.path.joinpath(name).write_text(text, encoding="utf-8")
+    write_files(block, pytester)
     ways = {
         "python": run_python,
         "console": run_console,
-        "toml": lambda block, _: tomli.loads(block.text),
+        "toml": lambda block, _: tomllib.loads(block.text),
         "json": lambda block, _: json.loads(block.text),
         "text": lambda *_: None,
         "ini": lambda *_: None,
@@ -106,26 +131,43 @@ def test_block(block, pytester, monkeypatch):
     ways[block.language](block, pytester)
 
 
+def write_files(block, pytester):
+    for name, text in block.files.items():
+        pytester.path.joinpath(name).write_text(text, encoding="utf-8")
+
+
 def run_python(block, pytester):
     if "file" in block.notes:
         compile(block.text, block.notes["file"], "exec")
-    elif "def test_" in block.text:
-        run_tests(block, pytester)
+    elif block in TESTS:
+        wrong = run_tests([block], pytester)
+        assert not wrong, wrong[0]
     else:
         run_script(block)
 
 
-def run_tests(block, pytester):
-    pytester.makepyfile(test_block=block.text)
-    # A process of its own, as at the reader's, without the two plugins that take seconds to load.
-    heavy = ("-p", "no:hypothesispytest", "-p", "no:schemathesis")
-    result = pytester.runpytest_subprocess(*heavy, timeout=60)
-    if "fails" in block.notes:
-        assert result.ret == pytest.ExitCode.TESTS_FAILED
-        assert block.notes["fails"] in result.stdout.str()
-    else:
-        assert result.ret == pytest.ExitCode.OK
-        assert set(result.parseoutcomes()) - {"warnings"} == {"passed"}  # findings warn
+def run_tests(blocks, pytester):
+    """Run blocks in one process of pytest, as a reader does, and say of which the page is wrong."""
+    for block in blocks:
+        write_files(block, pytester)
+        pytester.makepyfile(**{f"test_line_{block.line}": block.text})
+    pytester.makepyfile(write_reports=REPORTS)
+    result = pytester.runpytest_subprocess("-p", "write_reports", timeout=120)
+    reports = pytester.path.joinpath("reports.jsonl")
+    lines = reports.read_text(encoding="utf-8").splitlines() if reports.exists() else []
+    told = [json.loads(line) for line in lines]
+    wrong = []
+    for block in blocks:
+        found = [rest for file, *rest in told if file == f"test_line_{block.line}.py"]
+        if "fails" in block.notes:
+            failures = [text for outcome, text in found if outcome == "failed"]
+            right = any(block.notes["fails"] in text for text in failures)
+        else:
+            right = {outcome for outcome, _ in found} == {"passed"}
+        if not right:
+            texts = "\n".join(text for _, text in found) or result.stdout.str()
+            wrong.append(f"{block.page}:{block.line} does not do what the page says:\n{texts}")
+    return wrong
 
 
 def run_script(block):

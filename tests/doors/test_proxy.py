@@ -123,6 +123,7 @@ def program(request, tdpostback, tmp_path):
     return request.param, run
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("url", [URL, RECORDS, URL.replace("https:", "http:")])
 def test_stores_what_a_program_sends(tdpostback, program, url):
     language, run = program
@@ -132,6 +133,7 @@ def test_stores_what_a_program_sends(tdpostback, program, url):
     assert record.event.request.headers["host"] == urlsplit(url).hostname
 
 
+@pytest.mark.once
 def test_leads_nowhere_else(tdpostback, program):
     language, run = program
     done = run(f"https://example.org{PATH}")
@@ -143,6 +145,7 @@ def test_leads_nowhere_else(tdpostback, program):
     assert not tdpostback.events
 
 
+@pytest.mark.once
 def test_knows_a_host_in_any_spelling(tdpostback, program):
     _, run = program
     done = run(URL.replace("https:", "http:").replace(HOST, HOST.upper()))
@@ -157,6 +160,7 @@ socket.on("error", (error) => { console.error(String(error)); process.exit(1); }
 """
 
 
+@pytest.mark.once
 def test_a_node_that_reads_no_proxy_knows_a_host_in_any_spelling(tdpostback):
     node = shutil.which("node") or pytest.skip("node is not installed")
     environment = tdpostback.proxy_environ()
@@ -279,6 +283,7 @@ def test_nothing_goes_past_the_proxy(tdpostback, monkeypatch):
     assert environment["UNRELATED"] == "stays"
 
 
+@pytest.mark.once
 def test_java_reads_the_key_store(tdpostback):
     keytool = shutil.which("keytool") or pytest.skip("keytool is not installed")
     environment = tdpostback.proxy_environ()

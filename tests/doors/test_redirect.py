@@ -129,7 +129,8 @@ def status_of(send, *args, **event):
     try:
         return send(*args, **event)
     except HTTPError as error:
-        return error.code
+        with error:
+            return error.code
 
 
 def test_remembers_what_it_blocked(tdpostback):
@@ -593,6 +594,7 @@ def test_an_address_that_is_kept_leads_nowhere_afterwards(tdpostback):
 # the setting
 
 
+@pytest.mark.once
 def test_the_marker_redirects_the_test(pytester):
     pytester.makepyfile(
         sender=f"""
@@ -640,6 +642,7 @@ def test_the_marker_redirects_the_test(pytester):
     result.assert_outcomes(passed=5)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "setting", [["--tdpostback-redirect=true"], ["-o", "tdpostback_redirect=true"]]
 )
@@ -719,6 +722,7 @@ ALL_KINDS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("setting", ["redirect", "block_network"])
 def test_the_run_is_redirected_whatever_its_tests_ask_for(pytester, setting):
     for name, text in ALL_KINDS.items():
@@ -730,6 +734,7 @@ def test_the_run_is_redirected_whatever_its_tests_ask_for(pytester, setting):
     result.assert_outcomes(passed=6 if with_doctests else 4)
 
 
+@pytest.mark.once
 def test_the_marker_covers_its_test_alone(pytester):
     pytester.makepyfile(
         f"""
@@ -799,6 +804,7 @@ WHOLE_RUN = f"""
     """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("setting", ["false", "true"])
 def test_what_a_session_has_leads_to_the_test_running_then(pytester, setting):
     """Beside a redirect of each test too."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 
 def test_responses_lets_the_double_through(downstream):
     downstream(
