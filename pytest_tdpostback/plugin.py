@@ -58,6 +58,7 @@ class Run:
 _run = pytest.StashKey[Run]()
 _context = pytest.StashKey["TestContext"]()
 _section = pytest.StashKey[str]()
+_known_keys = pytest.StashKey[list[str]]()
 _failure = pytest.StashKey[BaseException]()
 
 
@@ -209,7 +210,7 @@ def pytest_runtest_makereport(
             item.stash[_context].failed = True
         if call.excinfo is not None and call.excinfo.value is item.stash.get(_failure, None):
             report.longrepr = _text_only(item, call.excinfo)
-        shown: Any = _without_keys(report.longrepr)
+        shown: Any = _without_keys(report.longrepr, _redactor(item))
         report.longrepr = shown
         text = _section_of(item)
         if text and hasattr(shown, "addsection"):
@@ -227,11 +228,13 @@ def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) ->
     """Raise what the test fails with, and warn of its findings."""
     if context.nothing_new:
         return
+    from .testing.check import StrictnessFailure
+
     try:
         context.check(last=last)
         if not context.failed:
             _warn_of_findings(item, context)
-    except (PostbackError, Warning) as error:
+    except (PostbackError, StrictnessFailure, Warning) as error:
         context.failed = True
         item.stash[_failure] = error
         raise
@@ -241,7 +244,7 @@ def _warn_of_findings(item: pytest.Item, context: TestContext) -> None:
     """Warn of each finding at the line where the test begins."""
     from .testing import formatting
 
-    found = list(context.new_findings())
+    found = context.findings_to_warn_of()
     summary = item.config.stash[_run].started_summary()
     summary.findings.update(finding.rule for _, finding in found)
     for event, finding in found:
@@ -264,6 +267,7 @@ def _end(item: pytest.Item, *, failed: bool = False) -> None:
     finally:
         if failed:
             item.stash[_section] = _section_of(item)
+            item.stash[_known_keys] = context.known_keys
         del item.stash[_context]
         server.end(context)
 
@@ -276,7 +280,7 @@ def _section_of(item: pytest.Item) -> str:
         return text
     from .testing.report import section
 
-    return section(member.endpoint for member in context.members)
+    return section(member.receiver for member in context.members)
 
 
 def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) -> Any:
@@ -289,17 +293,28 @@ def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) 
     return shown
 
 
-def _without_keys(shown: Any) -> Any:
-    """A piece of a report without the write keys that pytest printed."""
-    from .protocol.secrets import without_bare_keys
+def _redactor(item: pytest.Item) -> Callable[[str], str]:
+    """Shortens write keys in the report of a test."""
+    from .protocol.secrets import KeyRedactor
 
+    keys = list(item.stash.get(_known_keys, ()))
+    if _context in item.stash:
+        keys += item.stash[_context].known_keys
+    server = item.config.stash[_run].server
+    if server is not None:
+        keys += server.postback.keys.known()
+    return KeyRedactor(keys)
+
+
+def _without_keys(shown: Any, redact: Callable[[str], str]) -> Any:
+    """A piece of a report without the write keys that pytest printed."""
     if isinstance(shown, str):
-        return without_bare_keys(shown)
+        return redact(shown)
     if type(shown) in (list, tuple):
-        return type(shown)(map(_without_keys, shown))
+        return type(shown)(_without_keys(piece, redact) for piece in shown)
     if type(shown).__module__ == "_pytest._code.code":  # objects of others may be frozen
         for name, piece in vars(shown).items():
-            setattr(shown, name, _without_keys(piece))
+            setattr(shown, name, _without_keys(piece, redact))
     return shown
 
 
@@ -326,8 +341,12 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
         else:
             run.server.note_late_events()
         run.server = None
-    if run.summary is not None and hasattr(session.config, "workeroutput"):
+    if run.summary is None:
+        return result
+    if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["tdpostback"] = run.summary.values()
+    elif run.summary.late_failures and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return result
 
 

@@ -112,6 +112,10 @@ class WriteKeys:
         """The keys that were added and not revoked."""
         return [key for key, scope in self._scopes.copy().items() if scope is not None]
 
+    def known(self) -> list[str]:
+        """Every key that was ever added, revoked ones too: none may be shown whole."""
+        return list(self._scopes.copy())
+
     def rejection(self, key: str, database: str, table: str) -> str:
         """Why an event with `key` fails its validation; empty if it does not."""
         if key in self._scopes:

@@ -46,7 +46,13 @@ class HostListeners:
             self._proxies[hosts] = self._open(kind=kind)
         return self._proxies[hosts]
 
-    def redirect(self, hosts: tuple[str, ...], *, block_network: bool = False) -> Redirect:
+    def redirect(
+        self,
+        hosts: tuple[str, ...],
+        *,
+        block_network: bool = False,
+        allow_hosts: tuple[str, ...] = (),  # noqa: ARG002
+    ) -> Redirect:
         """Return a redirect of `hosts` to these listeners; it is not active yet."""
         from . import redirect
 

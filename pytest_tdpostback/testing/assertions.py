@@ -1,4 +1,4 @@
-"""The assertions and waits, as functions of a collector and of the endpoint it belongs to.
+"""The assertions and waits, as functions of a collector and of the receiver it belongs to.
 
 All of them wait for what has not arrived yet, and claim the events that they matched.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..collector.event_log import EventState
 from ..collector.events import Event, Record, SettleTimeout
+from ..protocol.secrets import KeyRedactor
 from . import messages
 from .matching import EventSearch, Search, WantedEvents, WantedRecords, check_count, check_timeout
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..collector.event_log import EventLog
-    from .endpoint import Endpoint
+    from .receiver import Receiver
 
 
 def settle(collector: Collector, timeout: float) -> None:
@@ -32,7 +33,7 @@ def settle(collector: Collector, timeout: float) -> None:
 
 def wait_for(
     collector: Collector,
-    endpoint: Endpoint,
+    receiver: Receiver,
     predicate: Callable[[Event], object],
     timeout: float,
 ) -> Event:
@@ -44,14 +45,14 @@ def wait_for(
         collector.wait_for_responses()
         event = EventSearch(collector, predicate).first()
     if event is None:
-        raise AssertionError(messages.not_satisfied(collector, endpoint, predicate, timeout))
+        raise failure(collector, messages.not_satisfied(collector, receiver, predicate, timeout))
     claim(collector, [event])
     return event
 
 
 def assert_ingested(
     collector: Collector,
-    endpoint: Endpoint,
+    receiver: Receiver,
     wanted: WantedRecords,
     *,
     count: int | None,
@@ -63,8 +64,8 @@ def assert_ingested(
     check_timeout(timeout)
     log, found = _search(collector, EventState.INGESTED, wanted, count=count, timeout=timeout)
     if not _enough(found, count):
-        text = messages.not_ingested(collector, endpoint, wanted, count, timeout, (log, found))
-        raise AssertionError(text)
+        text = messages.not_ingested(collector, receiver, wanted, count, timeout, (log, found))
+        raise failure(collector, text)
     log.claimed.update(found)
     return [Record(log, index) for index in found]
 
@@ -76,12 +77,12 @@ def assert_nothing_ingested(collector: Collector, wanted: WantedRecords, timeout
     search = Search(collector, EventState.INGESTED, wanted)
     found = search.found()
     if found:
-        raise AssertionError(messages.ingested(search.log, wanted, found))
+        raise failure(collector, messages.ingested(search.log, wanted, found))
 
 
 def assert_refused(
     collector: Collector,
-    endpoint: Endpoint,
+    receiver: Receiver,
     wanted: WantedEvents,
     *,
     count: int | None,
@@ -93,15 +94,15 @@ def assert_refused(
     check_timeout(timeout)
     log, found = _search(collector, EventState.REFUSED, wanted, count=count, timeout=timeout)
     if not _enough(found, count):
-        text = messages.not_refused(collector, endpoint, wanted, count, timeout, (log, found))
-        raise AssertionError(text)
+        text = messages.not_refused(collector, receiver, wanted, count, timeout, (log, found))
+        raise failure(collector, text)
     log.claimed.update(found)
     return [Event(log, index) for index in found]
 
 
 def assert_auth_failed(
     collector: Collector,
-    endpoint: Endpoint,
+    receiver: Receiver,
     wanted: WantedEvents,
     *,
     count: int | None,
@@ -122,9 +123,9 @@ def assert_auth_failed(
     log.expected.update(found)
     if not _enough(found, count):
         text = messages.not_rejected(
-            collector, endpoint, wanted, count, timeout, (log, found), first=first
+            collector, receiver, wanted, count, timeout, (log, found), first=first
         )
-        raise AssertionError(text)
+        raise failure(collector, text)
     return [Event(log, index) for index in found]
 
 
@@ -142,7 +143,7 @@ def assert_no_requests(collector: Collector, timeout: float) -> None:
     if collector.wait_until(
         lambda: bool(len(collector.log) or collector.refused_connections), timeout
     ):
-        raise AssertionError(messages.requests(collector))
+        raise failure(collector, messages.requests(collector))
 
 
 def assert_valid(
@@ -160,7 +161,7 @@ def assert_valid(
     found = search.found()
     wrong = violations(schema, [Record(search.log, index) for index in found])
     if wrong or not found:
-        raise AssertionError(messages.invalid_records(wrong, len(found)))
+        raise failure(collector, messages.invalid_records(wrong, len(found)))
     search.log.claimed.update(found)
 
 
@@ -171,6 +172,11 @@ def claim(collector: Collector, events: Iterable[Event]) -> None:
         index = event.seq - log.first
         if 0 <= index < len(log) and Event(log, index) == event:
             log.claimed.add(index)
+
+
+def failure(collector: Collector, text: str) -> AssertionError:
+    """An `AssertionError` with `text`, in which every known write key is shortened."""
+    return AssertionError(KeyRedactor(collector.keys.known())(text))
 
 
 def _search(

@@ -11,11 +11,11 @@ from . import formatting, messages
 from .assertions import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ..collector.collector import Collector
     from ..protocol.findings import Finding
-    from .endpoint import Endpoint
+    from .receiver import Receiver
 
 SETTLE_SECONDS = 5.0
 """How long a check waits for outcomes."""
@@ -25,6 +25,10 @@ EVENTS_INSPECTED = 1_000
 """The findings of so many events are looked for at the end of a test."""
 FINDINGS_REPORTED = 20
 """How many kinds of findings a test is warned about."""
+
+
+class StrictnessFailure(AssertionError):
+    """A test fails because of a setting: `on_refusal`, `on_unasserted` or `on_finding`."""
 
 
 class MustBeEntered(Protocol):
@@ -41,21 +45,23 @@ Manager = TypeVar("Manager", bound=MustBeEntered)
 class Check:
     """Finds what one `Postback` fails with. Each failure is raised once."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
         self._checked = 1
         """The first event that a later check has to look at."""
         self._raised: set[int] = set()
         """The events that a failure was raised for."""
         self._inspected = 1
         """The first event whose findings were not looked for."""
+        self._to_warn_of: list[tuple[Event, Finding]] = []
+        self._to_fail_for: list[tuple[Event, Finding]] = []
         self._known_findings: set[tuple[str, str | None, str]] = set()
         self._context_managers: list[tuple[str, MustBeEntered]] = []
         """Context managers that were not entered when somebody last looked."""
 
     @property
     def _collector(self) -> Collector:
-        return self._endpoint.collector
+        return self._receiver.collector
 
     def expect_entering(self, name: str, manager: Manager) -> Manager:
         """Fail if `manager`, the result of the method `name`, is never entered."""
@@ -66,7 +72,7 @@ class Check:
     @property
     def nothing_new(self) -> bool:
         """Whether a check would raise nothing that the one before did not."""
-        return not self._endpoint.used or (
+        return not self._receiver.used or (
             self._checked == self._collector.next_seq
             and not self._collector.errors
             and not self._context_managers
@@ -89,6 +95,9 @@ class Check:
         if wait and not collector.settled():
             self._settle()
         self.raise_unexpected_losses()
+        self._raise_unclaimed("on_refusal", EventState.REFUSED)
+        self._raise_unclaimed("on_unasserted", EventState.INGESTED)
+        self._raise_findings()
         with collector.lock:
             log = collector.log
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
@@ -107,7 +116,7 @@ class Check:
         ]
         if events:
             raised.update(event.seq for event in events)
-            text = messages.unexpected_losses(self._endpoint, events)
+            text = messages.unexpected_losses(self._receiver, events)
             raise UnexpectedAuthFailure(text, events)
 
     def unchecked(self) -> Sequence[Event]:
@@ -115,12 +124,19 @@ class Check:
         log = self._collector.log
         return Events(log)[max(0, self._checked - log.first) :]
 
-    def new_findings(self) -> Iterator[tuple[Event, Finding]]:
-        """The findings of events since the last time, each kind once."""
-        log = self._collector.log
+    def findings_to_warn_of(self) -> list[tuple[Event, Finding]]:
+        """The findings since the last time that the setting `on_finding` makes warnings."""
+        self._look_for_findings()
+        found, self._to_warn_of = self._to_warn_of, []
+        return found
+
+    def _look_for_findings(self) -> None:
+        """Look for the findings of new events, each kind once."""
+        log, settings = self._collector.log, self._collector.settings
         arrived = len(log)
         start, self._inspected = max(0, self._inspected - log.first), log.first + arrived
-        for event in Events(log)[start : min(arrived, EVENTS_INSPECTED)]:
+        end = arrived if "fail" in settings.on_finding else min(arrived, EVENTS_INSPECTED)
+        for event in Events(log)[start:end]:
             for finding in event.findings:
                 kind = (finding.rule, finding.column, formatting.place(event))
                 if kind in self._known_findings:
@@ -128,7 +144,32 @@ class Check:
                 if len(self._known_findings) == FINDINGS_REPORTED:
                     return
                 self._known_findings.add(kind)
-                yield event, finding
+                action = settings.finding_action(finding.rule)
+                if action == "fail":
+                    self._to_fail_for.append((event, finding))
+                elif action == "warn":
+                    self._to_warn_of.append((event, finding))
+
+    def _raise_findings(self) -> None:
+        __tracebackhide__ = True
+        self._look_for_findings()
+        found, self._to_fail_for = self._to_fail_for, []
+        if found:
+            raise StrictnessFailure(messages.findings(found))
+
+    def _raise_unclaimed(self, setting: str, state: EventState) -> None:
+        __tracebackhide__ = True
+        if getattr(self._collector.settings, setting) != "fail":
+            return
+        log, raised = self._collector.log, self._raised
+        events = [
+            Event(log, index)
+            for index in log.indexes(state)
+            if index not in log.claimed and log.first + index not in raised
+        ]
+        if events:
+            raised.update(event.seq for event in events)
+            raise StrictnessFailure(messages.unclaimed(self._receiver, events, setting))
 
     def _raise_errors(self) -> None:
         __tracebackhide__ = True

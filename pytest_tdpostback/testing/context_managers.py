@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..collector.events import Event
-    from .endpoint import Endpoint
+    from .receiver import Receiver
     from .matching import WantedEvents
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -48,7 +48,7 @@ class ExpectedFailures:
     def __init__(
         self,
         collector: Collector,
-        endpoint: Endpoint,
+        receiver: Receiver,
         wanted: WantedEvents,
         count: int | None,
         timeout: float,
@@ -57,7 +57,7 @@ class ExpectedFailures:
         self.entered = False
         self.call_site = call_site()
         self._collector = collector
-        self._endpoint = endpoint
+        self._receiver = receiver
         self._wanted = wanted
         self._count = count
         self._timeout = timeout
@@ -81,7 +81,7 @@ class ExpectedFailures:
             return
         self._failures += assertions.assert_auth_failed(
             self._collector,
-            self._endpoint,
+            self._receiver,
             self._wanted,
             count=self._count,
             timeout=self._timeout,

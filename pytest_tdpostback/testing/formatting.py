@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..protocol.escaping import escaped
 from ..protocol.secrets import without_keys
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from ..collector.events import Event
     from ..protocol.findings import Finding
+
+__all__ = ["escaped"]
 
 EVENTS_SHOWN = 10
 """How many events of a longer list a text shows."""
@@ -25,13 +28,6 @@ WIDTH = 100
 """How many characters of a value a text shows."""
 _LONGEST_KEY = 300
 """A text is cut this far outside of what is shown, so that a key at the edge is still found."""
-
-
-def escaped(text: str) -> str:
-    """`text` in one line, with escapes for what a terminal would obey or hide."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def value(value: Any, width: int = WIDTH) -> str:

@@ -1,6 +1,6 @@
 """What a failed assertion says: first what happened, then what was wanted, then what to do.
 
-Everything here is a function of a collector and of the endpoint at which its events arrive.
+Everything here is a function of a collector and of the receiver at which its events arrive.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..collector.event_log import EventLog
-    from .endpoint import Endpoint
+    from ..protocol.findings import Finding
+    from .receiver import Receiver
 
 LOSSES_SHOWN = 5
 """How many lost events a message shows."""
@@ -38,7 +39,7 @@ _GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
 
 def not_ingested(
     collector: Collector,
-    endpoint: Endpoint,
+    receiver: Receiver,
     wanted: WantedRecords,
     count: int | None,
     timeout: float,
@@ -55,11 +56,11 @@ def not_ingested(
         return _message(f"{matched} matched; {goal} (waited {timeout:g} s)", details)
     near = nearest(log, wanted, set(indexes))
     if near is None:
-        cause, details = _nothing_near(collector, endpoint, log, wanted, len(indexes))
+        cause, details = _nothing_near(collector, receiver, log, wanted, len(indexes))
         event = None
     else:
         event = near.event
-        cause, details = _why_not_stored(collector, endpoint, event)
+        cause, details = _why_not_stored(collector, receiver, event)
         if not cause:
             place = formatting.place(event)
             short, differences = difference(near, wanted)
@@ -93,7 +94,7 @@ def ingested(log: EventLog, wanted: WantedRecords, indexes: Sequence[int]) -> st
 
 def not_refused(
     collector: Collector,
-    endpoint: Endpoint,
+    receiver: Receiver,
     wanted: WantedEvents,
     count: int | None,
     timeout: float,
@@ -103,7 +104,7 @@ def not_refused(
     log, indexes = found
     goal = f"wanted {formatting.counted(count, 'refused event')} (4xx){wanted}"
     if not len(log):
-        cause, details = _nothing_arrived(collector, endpoint)
+        cause, details = _nothing_arrived(collector, receiver)
         return _message(f"{cause}; {goal} (waited {timeout:g} s)", details)
     others = [index for index in log.indexes(EventState.REFUSED) if index not in set(indexes)]
     if len(indexes) > (count or 0):
@@ -121,7 +122,7 @@ def not_refused(
 
 def not_rejected(
     collector: Collector,
-    endpoint: Endpoint,
+    receiver: Receiver,
     wanted: WantedEvents,
     count: int | None,
     timeout: float,
@@ -133,7 +134,7 @@ def not_rejected(
     log, indexes = found
     goal = f"wanted {formatting.counted(count, 'event')} rejected after 200{wanted}"
     if not len(log):
-        cause, details = _nothing_arrived(collector, endpoint)
+        cause, details = _nothing_arrived(collector, receiver)
         return _message(f"{cause}; {goal} (waited {timeout:g} s)", details)
     others = [index for index in log.indexes(EventState.REJECTED) if index not in set(indexes)]
     earlier = [index for index in others if log.first + index < first]
@@ -155,7 +156,7 @@ def not_rejected(
 
 def not_satisfied(
     collector: Collector,
-    endpoint: Endpoint,
+    receiver: Receiver,
     predicate: Callable[[Event], object],
     timeout: float,
 ) -> str:
@@ -163,10 +164,10 @@ def not_satisfied(
     goal = f"wanted one that satisfies {predicate_name(predicate)} (waited {timeout:g} s)"
     log = collector.log
     if not len(log):
-        cause, details = _nothing_arrived(collector, endpoint)
+        cause, details = _nothing_arrived(collector, receiver)
         return _message(f"{cause}; {goal}", details)
     arrived = formatting.counted(len(log), "event")
-    return _message(f"{arrived} arrived; {goal}", [*_obstacles(collector, endpoint), *_all(log)])
+    return _message(f"{arrived} arrived; {goal}", [*_obstacles(collector, receiver), *_all(log)])
 
 
 def requests(collector: Collector) -> str:
@@ -212,7 +213,7 @@ def unsettled(log: EventLog, seconds: float, why: str) -> str:
     )
 
 
-def unexpected_losses(endpoint: Endpoint, events: Sequence[Event]) -> str:
+def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
     """`events` got 200 and were rejected afterwards, and the test does not expect it (Y3)."""
     were = "was" if len(events) == 1 else "were"
     lost = formatting.counted(len(events), "event")
@@ -235,15 +236,15 @@ def unexpected_losses(endpoint: Endpoint, events: Sequence[Event]) -> str:
         [
             f"Silent loss: {lost} got 200 but {were} never stored.",
             *formatting.indented(shown),
-            *_fixes(endpoint, events),
-            f"Expected? with {endpoint.name}.expect_auth_failure({arguments}): ...",
-            f"Expected every time? {endpoint.ignore_losses}",
+            *_fixes(receiver, events),
+            f"Expected? with {receiver.name}.expect_auth_failure({arguments}): ...",
+            f"Expected every time? {receiver.ignore_losses}",
             *dict.fromkeys(f"tdpostback rules {event.rule}" for event in events[:LOSSES_SHOWN]),
         ]
     )
 
 
-def unclaimed(endpoint: Endpoint, events: Sequence[Event], setting: str) -> str:
+def unclaimed(receiver: Receiver, events: Sequence[Event], setting: str) -> str:
     """No assertion claimed `events`, and `setting` says that this fails the test."""
     refused = setting == "on_refusal"
     what = "refused (4xx)" if refused else "ingested"
@@ -253,9 +254,25 @@ def unclaimed(endpoint: Endpoint, events: Sequence[Event], setting: str) -> str:
             f"{formatting.counted(len(events), 'event')} {what}, and no assertion claimed "
             f'{"it" if len(events) == 1 else "them"} ({setting}="fail")',
             *formatting.indented(formatting.lines(events, most=LOSSES_SHOWN)),
-            f"Fix: assert it with {endpoint.name}.{assertion}, or {endpoint.name}.claim(event)",
+            f"Fix: assert it with {receiver.name}.{assertion}, or {receiver.name}.claim(event)",
             f'Or allow it: @pytest.mark.tdpostback({setting}="ignore")',
             *dict.fromkeys(f"tdpostback rules {e.rule}" for e in events[:LOSSES_SHOWN] if e.rule),
+        ]
+    )
+
+
+def findings(found: Sequence[tuple[Event, Finding]]) -> str:
+    """Findings that the setting `on_finding` makes failures."""
+    rules = dict.fromkeys(finding.rule for _, finding in found)
+    shown = [formatting.finding_warning(*each) for each in found[: formatting.EVENTS_SHOWN]]
+    more = len(found) - len(shown)
+    return "\n".join(
+        [
+            f"{formatting.counted(len(found), 'finding')} that on_finding makes a failure",
+            *formatting.indented(shown),
+            *([f"  … and {more} more"] if more > 0 else ()),
+            f'Allow it: @pytest.mark.tdpostback(on_finding="ignore:{",".join(rules)}")',
+            *(f"tdpostback rules {rule}" for rule in list(rules)[:CAUSES_SHOWN]),
         ]
     )
 
@@ -290,17 +307,17 @@ def _in_place(wanted: WantedRecords, event: Event) -> bool:
 
 
 def _why_not_stored(
-    collector: Collector, endpoint: Endpoint, event: Event
+    collector: Collector, receiver: Receiver, event: Event
 ) -> tuple[str, list[str]]:
     """Why an event is no record, in a few words and in lines; empty if it is one."""
     lines = [formatting.line(event)]
     if event.state is EventState.REFUSED:
         if event.rule == "A6":
-            lines += _fixes(endpoint, [event])
+            lines += _fixes(receiver, [event])
         lines.append(f"sent: {formatting.sent(event)}")
         return f"refused (4xx) with {event.status} by {event.rule}", lines
     if event.state is EventState.REJECTED:
-        lines += _fixes(endpoint, [event]) + formatting.findings(event)
+        lines += _fixes(receiver, [event]) + formatting.findings(event)
         lines.append(f"sent: {formatting.sent(event)}")
         return f"rejected after 200 by {event.rule}: {formatting.escaped(str(event.reason))}", lines
     if event.state is EventState.PENDING:
@@ -312,11 +329,11 @@ def _why_not_stored(
 
 
 def _nothing_near(
-    collector: Collector, endpoint: Endpoint, log: EventLog, wanted: WantedRecords, found: int
+    collector: Collector, receiver: Receiver, log: EventLog, wanted: WantedRecords, found: int
 ) -> tuple[str, list[str]]:
     if not len(log):
-        return _nothing_arrived(collector, endpoint)
-    obstacles = _obstacles(collector, endpoint)
+        return _nothing_arrived(collector, receiver)
+    obstacles = _obstacles(collector, receiver)
     if found:
         return f"no more than {formatting.counted(found, 'record')} arrived", obstacles or [
             "Has the sender sent them all (flushed, joined, awaited)?"
@@ -327,33 +344,33 @@ def _nothing_near(
     return f"nothing arrived {wanted.place}", [*details, *([question] if question else [])]
 
 
-def _nothing_arrived(collector: Collector, endpoint: Endpoint) -> tuple[str, list[str]]:
+def _nothing_arrived(collector: Collector, receiver: Receiver) -> tuple[str, list[str]]:
     """What kept requests away, as far as it is known: in a few words, and in lines."""
     refused = collector.refused_connections
     if refused:
         were = "connection was" if len(refused) == 1 else "connections were"
         reason = formatting.escaped(refused[0])[:80]
-        details = [*_refused_connections(refused), *_obstacles(collector, endpoint)]
+        details = [*_refused_connections(refused), *_obstacles(collector, receiver)]
         return f"{len(refused)} {were} refused: {reason}", details
     if collector.blocked_hosts:
         hosts = list(dict.fromkeys(collector.blocked_hosts))
         shown = formatting.escaped(", ".join(hosts[:CAUSES_SHOWN]))
-        return f"connections to {shown} were blocked", _obstacles(collector, endpoint)
-    elsewhere = list(endpoint.neighbours.events_elsewhere(collector))
+        return f"connections to {shown} were blocked", _obstacles(collector, receiver)
+    elsewhere = list(receiver.neighbours.events_elsewhere(collector))
     if elsewhere:
         requests = formatting.counted(len(elsewhere), "request")
         shown = [f"{formatting.line(event)}, at {where}" for where, event in elsewhere]
-        details = [f"This Postback has the URL {endpoint.url}.", *shown[:CAUSES_SHOWN]]
+        details = [f"This Postback has the URL {receiver.url}.", *shown[:CAUSES_SHOWN]]
         return f"{requests} arrived at another URL", details
-    obstacles = _obstacles(collector, endpoint)
+    obstacles = _obstacles(collector, receiver)
     return "no request arrived", obstacles or [
-        f"Nothing reached {endpoint.url}. Does the sender use this URL?",
+        f"Nothing reached {receiver.url}. Does the sender use this URL?",
         "Has it sent (flushed, joined, awaited)? "
-        f"Is its host hard-coded? Then: with {endpoint.name}.redirect(): ...",
+        f"Is its host hard-coded? Then: with {receiver.name}.redirect(): ...",
     ]
 
 
-def _obstacles(collector: Collector, endpoint: Endpoint) -> list[str]:
+def _obstacles(collector: Collector, receiver: Receiver) -> list[str]:
     """What is known to keep a sender from sending."""
     lines = []
     if collector.blocked_hosts:
@@ -363,7 +380,7 @@ def _obstacles(collector: Collector, endpoint: Endpoint) -> list[str]:
     if _in_event_loop():
         lines.append(
             "This call blocks an event loop that runs in this thread; "
-            f"use await {endpoint.name}.aio.… instead."
+            f"use await {receiver.name}.aio.… instead."
         )
     proxies = _proxies_in_use()
     if proxies and not len(collector.log):
@@ -405,7 +422,7 @@ def _refused_connections(reasons: Sequence[str]) -> list[str]:
     return lines + [f"… and {len(told) - CAUSES_SHOWN} more"] * (len(told) > CAUSES_SHOWN)
 
 
-def _fixes(endpoint: Endpoint, events: Sequence[Event]) -> list[str]:
+def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
     """What to do about events that were refused or rejected for their key or their time."""
     lines: dict[str, None] = {}
     for event in events[:LOSSES_SHOWN]:
@@ -415,14 +432,14 @@ def _fixes(endpoint: Endpoint, events: Sequence[Event]) -> list[str]:
             continue
         key = event.key or ""
         shown = formatting.escaped(shortened(key))
-        owner = endpoint.neighbours.owner_of(key, endpoint.collector)
+        owner = receiver.neighbours.owner_of(key, receiver.collector)
         if owner is not None:
             lines[f"{shown} is the write key of {owner}."] = None
-            lines[f"Fix: send {endpoint.name}.write_key"] = None
+            lines[f"Fix: send {receiver.name}.write_key"] = None
         elif event.reason is not None and event.reason.endswith("was revoked"):
-            lines[f'Fix: make it valid again: {endpoint.name}.keys.add("{shown}")'] = None
+            lines[f'Fix: make it valid again: {receiver.name}.keys.add("{shown}")'] = None
         elif event.reason is not None and "may not write" in event.reason:
-            lines[f'Fix: extend its limits: {endpoint.name}.keys.add("{shown}", tables=...)'] = None
+            lines[f'Fix: extend its limits: {receiver.name}.keys.add("{shown}", tables=...)'] = None
         else:
             if _GENERATED_KEY.match(key):
                 lines[
@@ -430,8 +447,8 @@ def _fixes(endpoint: Endpoint, events: Sequence[Event]) -> list[str]:
                     "may have sent it."
                 ] = None
             lines[
-                f"Fix: send {endpoint.name}.write_key, or register yours: "
-                f'{endpoint.name}.keys.add("{shown}")'
+                f"Fix: send {receiver.name}.write_key, or register yours: "
+                f'{receiver.name}.keys.add("{shown}")'
             ] = None
     return list(lines)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..server.faults import Faults
     from ..server.redirect import Redirection
     from .check import Check
-    from .endpoint import Endpoint
+    from .receiver import Receiver
 
 _MISSING: Any = object()
 
@@ -42,27 +42,27 @@ _MISSING: Any = object()
 class Postback:
     """A fake server of the Postback API: where to send, what arrived, and what became of it."""
 
-    def __init__(self, endpoint: Endpoint, check: Check) -> None:
+    def __init__(self, receiver: Receiver, check: Check) -> None:
         """Made by the fixtures and by `PostbackServer`."""
-        self._endpoint = endpoint
+        self._receiver = receiver
         self._check = check
         self._wsgi_app: WSGIApplication | None = None
 
     @property
     def _collector(self) -> Collector:
-        return self._endpoint.collector
+        return self._receiver.collector
 
     # where to send
 
     @property
     def url(self) -> str:
         """The base URL, no trailing slash."""
-        return self._endpoint.url
+        return self._receiver.url
 
     @property
     def write_key(self) -> str:
         """A valid write key, `account/secret`. Its `repr` is shortened."""
-        return self._endpoint.write_key
+        return self._receiver.write_key
 
     def event_url(self, database: str, table: str, **params: object) -> str:
         """The full URL of the event route (R1) of a table.
@@ -98,7 +98,7 @@ class Postback:
     @property
     def faults(self) -> Faults:
         """What can be made to go wrong: `status`, `delay`, `reset`, `drop`, …."""
-        return self._endpoint.faults
+        return self._receiver.faults
 
     @property
     def aio(self) -> Aio:
@@ -146,7 +146,7 @@ class Postback:
     @property
     def empty(self) -> bool:
         """Whether no event arrived."""
-        return not self._endpoint.used or self._collector.empty
+        return not self._receiver.used or self._collector.empty
 
     def clear(self) -> None:
         """Forget what happened so far. Keys, settings and clock stay as they are.
@@ -202,7 +202,7 @@ class Postback:
             AssertionError: There was none in time.
         """
         __tracebackhide__ = True
-        return assertions.wait_for(self._collector, self._endpoint, predicate, timeout)
+        return assertions.wait_for(self._collector, self._receiver, predicate, timeout)
 
     def hold_validation(self) -> AbstractContextManager[None]:
         """A context manager: events that are accepted inside stay pending until it ends (Y5)."""
@@ -268,7 +268,7 @@ class Postback:
             raise TypeError(_two_arguments("assert_ingested", database))
         wanted = WantedRecords.of(database, table, where, columns)
         found = assertions.assert_ingested(
-            self._collector, self._endpoint, wanted, count=count, timeout=timeout
+            self._collector, self._receiver, wanted, count=count, timeout=timeout
         )
         return found[0] if count == 1 else found
 
@@ -328,7 +328,7 @@ class Postback:
         __tracebackhide__ = True
         wanted = WantedEvents(database, table, status=status, rule=rule)
         return assertions.assert_refused(
-            self._collector, self._endpoint, wanted, count=count, timeout=timeout
+            self._collector, self._receiver, wanted, count=count, timeout=timeout
         )
 
     def assert_auth_failed(
@@ -360,7 +360,7 @@ class Postback:
         __tracebackhide__ = True
         return assertions.assert_auth_failed(
             self._collector,
-            self._endpoint,
+            self._receiver,
             WantedEvents(database, table, key=key),
             count=count,
             timeout=timeout,
@@ -390,7 +390,7 @@ class Postback:
         check_count(count)
         check_timeout(timeout)
         wanted = WantedEvents(database, table, key=key)
-        manager = ExpectedFailures(self._collector, self._endpoint, wanted, count, timeout)
+        manager = ExpectedFailures(self._collector, self._receiver, wanted, count, timeout)
         return self._check.expect_entering("expect_auth_failure", manager)
 
     def assert_valid(
@@ -459,8 +459,8 @@ class Postback:
             ConfigurationError: On entering, if the extra `tls` is not installed.
         """
         __tracebackhide__ = True
-        endpoint = self._endpoint
-        manager = endpoint.redirect(endpoint.hosts, hosts, block_network=block_network)
+        receiver = self._receiver
+        manager = receiver.redirect(receiver.hosts, hosts, block_network=block_network)
         return self._check.expect_entering("redirect", manager)
 
     def proxy_environ(self, *, hosts: Iterable[str] = ()) -> dict[str, str]:
@@ -476,7 +476,7 @@ class Postback:
             ConfigurationError: The extra `tls` is not installed.
         """
         __tracebackhide__ = True
-        return self._endpoint.proxy_environ(hosts)
+        return self._receiver.proxy_environ(hosts)
 
     @property
     def ca_file(self) -> str:
@@ -486,7 +486,7 @@ class Postback:
             ConfigurationError: The extra `tls` is not installed.
         """
         __tracebackhide__ = True
-        return self._endpoint.trust.ca
+        return self._receiver.trust.ca
 
     def ssl_context(self) -> SSLContext:
         """A new context for a client that trusts the authority of this run.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..collector.events import Event
     from ..collector.event_log import EventLog
-    from .endpoint import Endpoint
+    from .receiver import Receiver
 
 LATE_SHOWN = 100
 """How many late events the summary lists."""
@@ -22,9 +22,9 @@ ENDS_SHOWN = 10
 """How many events a section shows of each end of a long list."""
 
 
-def section(endpoints: Iterable[Endpoint]) -> str:
+def section(receivers: Iterable[Receiver]) -> str:
     """What the report of a failed test shows of what arrived; empty if nothing did."""
-    return "\n".join(_section(each) for each in endpoints if each.used and not each.collector.empty)
+    return "\n".join(_section(each) for each in receivers if each.used and not each.collector.empty)
 
 
 def counts(log: EventLog) -> str:
@@ -33,8 +33,8 @@ def counts(log: EventLog) -> str:
     return f"{formatting.counted(len(log), 'event')}: {parts}"
 
 
-def _section(endpoint: Endpoint) -> str:
-    collector = endpoint.collector
+def _section(receiver: Receiver) -> str:
+    collector = receiver.collector
     collector.wait_for_responses()
     log, account = collector.log, collector.account()
     notes = {
@@ -42,14 +42,14 @@ def _section(endpoint: Endpoint) -> str:
         "stored more than once": account.duplicated,
         "lost after a response of 200": account.lost_after_200,
     }
-    lines = [f"{counts(log)}, at {endpoint.url}"]
+    lines = [f"{counts(log)}, at {receiver.url}"]
     lines += [f"{number} {what}" for what, number in notes.items() if number]
     events = Events(log)
     first, last = events[:ENDS_SHOWN], events[max(ENDS_SHOWN, len(log) - ENDS_SHOWN) :]
-    lines += [line for event in first for line in _event(event, endpoint.url)]
+    lines += [line for event in first for line in _event(event, receiver.url)]
     if len(log) > 2 * ENDS_SHOWN:
         lines.append(f"… {len(log) - 2 * ENDS_SHOWN} more …")
-    lines += [line for event in last for line in _event(event, endpoint.url)]
+    lines += [line for event in last for line in _event(event, receiver.url)]
     return "\n".join(lines)
 
 
@@ -75,6 +75,8 @@ class Summary:
         self.findings: Counter[str] = Counter()
         self.late: list[str] = []
         self.late_not_listed = 0
+        self.late_failures = 0
+        """Late events that make the run fail."""
 
     def count_losses(self, log: EventLog) -> None:
         """Count the events of `log` that were rejected after their 200 and not expected."""
@@ -82,8 +84,10 @@ class Summary:
             if index not in log.expected:
                 self.lost[log.rules[index]] += 1
 
-    def add_late(self, test: str, events: Sequence[Event]) -> None:
-        """Note events that reached `test` after its end."""
+    def add_late(self, test: str, events: Sequence[Event], on_late: str) -> None:
+        """Note events that reached `test` after its end; `on_late` is its setting."""
+        if on_late == "fail":
+            self.late_failures += len(events)
         for event in events:
             if len(self.late) == LATE_SHOWN:
                 self.late_not_listed += 1
@@ -97,12 +101,14 @@ class Summary:
             "findings": dict(self.findings),
             "late": self.late,
             "late_not_listed": self.late_not_listed,
+            "late_failures": self.late_failures,
         }
 
     def add(self, values: Mapping[str, Any]) -> None:
         """Add what another process gave as `values`."""
         self.lost.update(values["lost"])
         self.findings.update(values["findings"])
+        self.late_failures += values["late_failures"]
         room = LATE_SHOWN - len(self.late)
         self.late_not_listed += values["late_not_listed"] + len(values["late"][room:])
         self.late += values["late"][:room]
@@ -119,6 +125,8 @@ class Summary:
             lines += [f"  {line}" for line in self.late]
         if self.late_not_listed:
             lines.append(f"  … and {self.late_not_listed} more")
+        if self.late_failures:
+            lines.append('The run fails because of them: on_late="fail"')
         return lines
 
 

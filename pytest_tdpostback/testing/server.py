@@ -13,7 +13,7 @@ from ..server.server import CollectorServer
 from ..server.tls import TrustFiles, own_names, server_context
 from . import formatting
 from .check import Check
-from .endpoint import Endpoint
+from .receiver import Receiver
 from .inspection import PREFIX, Inspection
 from .postback import Postback
 
@@ -65,14 +65,15 @@ class PostbackServer(CollectorServer):
             ConfigurationError: A value is not valid.
         """
         __tracebackhide__ = True
-        chosen = Settings().changed({"profile": profile, **settings}, "PostbackServer")
+        given = {"profile": profile, "inspection": inspection, **settings}
+        chosen = Settings().changed(given, "PostbackServer")
         if chosen.tls and ssl_context is None:
             ssl_context = server_context(own_names(host))
         super().__init__(host, port, settings=chosen, ssl_context=ssl_context, expose=expose)
         self.trust = TrustFiles()
         self.hosts = HostListeners(self, self.current_collector)
         """The listeners in place of the service's hosts, for the collector that is current."""
-        self._endpoint = Endpoint(
+        self._receiver = Receiver(
             self,
             lambda: self.collector,
             self.trust,
@@ -80,15 +81,15 @@ class PostbackServer(CollectorServer):
             ignore_losses='PostbackServer(on_auth_failure="ignore")',
             shared_hosts=self.hosts,
         )
-        self._check = Check(self._endpoint)
+        self._check = Check(self._receiver)
         self._unraised: Exception | None = None
         """What `check` has to raise, though it was found earlier."""
-        self._postback = Postback(self._endpoint, self._check)
+        self._postback = Postback(self._receiver, self._check)
         self._postback.keys.add_all(write_keys)
         self._inspection = None
-        if inspection:
-            self._inspection = Inspection(lambda: self.postback, host=None if expose else host)
-        if inspection and expose:
+        if chosen.inspection:
+            self._inspection = Inspection(self.current_collector, host)
+        if chosen.inspection and expose:
             warnings.warn(
                 "expose=True with inspection=True: every machine that can reach this server can "
                 "read its events and change its keys and settings",
@@ -104,7 +105,7 @@ class PostbackServer(CollectorServer):
     @property
     def write_key(self) -> str:
         """A write key that is valid here, `account/secret`. Its `repr` is shortened."""
-        return self._endpoint.write_key
+        return self._receiver.write_key
 
     @property
     def postback(self) -> Postback:
@@ -155,7 +156,7 @@ class PostbackServer(CollectorServer):
         """
         __tracebackhide__ = True
         self._check_outcomes()
-        for event, finding in self._check.new_findings():
+        for event, finding in self._check.findings_to_warn_of():
             text = formatting.finding_warning(event, finding)
             warnings.warn(text, PostbackWarning, stacklevel=2)
 

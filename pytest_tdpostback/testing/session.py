@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..collector.events import Event, Events
 from ..protocol.settings import Settings
 from ..server.listener import Listener
+from ..server.server import CollectorServer
 from .check import Check
-from .endpoint import Endpoint, Neighbours
+from .receiver import Receiver, Neighbours
 from .postback import Postback
 from .server import PostbackServer
 
@@ -36,7 +37,7 @@ KEYS_REMEMBERED = 4_096
 class Member(NamedTuple):
     """One `Postback` of a test, and what it is made of."""
 
-    endpoint: Endpoint
+    receiver: Receiver
     check: Check
     postback: Postback
 
@@ -68,17 +69,17 @@ class TestContext(Neighbours):
             if self._own is None:
                 key = self._server.write_key
                 self._own = self._server.new_member(self, "tdpostback_server.postback", key=key)
-                self._own.endpoint.generated_key = key
+                self._own.receiver.generated_key = key
                 self.members.append(self._own)
             return self._own
 
     def open(self) -> Postback:
         """The test's own `Postback`, with a port and a write key of its own."""
-        endpoint = self.own.endpoint
-        if not endpoint.own_port:
+        receiver = self.own.receiver
+        if not receiver.own_port:
             _check_tls(self.settings)
-            endpoint.own_port, endpoint.name = True, "tdpostback"
-            endpoint.generated_key = None
+            receiver.own_port, receiver.name = True, "tdpostback"
+            receiver.generated_key = None
             self.redirect()
         return self.own.postback
 
@@ -87,17 +88,17 @@ class TestContext(Neighbours):
         __tracebackhide__ = True
         _check_tls(settings)
         member = self._server.new_member(self, "other", settings)
-        member.endpoint.own_port = True
-        member.endpoint.collector.keys.add_all(write_keys)
+        member.receiver.own_port = True
+        member.receiver.collector.keys.add_all(write_keys)
         if _redirects(settings):
-            self._redirect(member.endpoint)
+            self._redirect(member.receiver)
         self.members.append(member)
         return member.postback
 
     def redirect(self) -> None:
         """Redirect the service's hosts to the test's own `Postback`, if a setting says so."""
         if self._redirects is None and _redirects(self.settings):
-            self._redirect(self.own.endpoint)
+            self._redirect(self.own.receiver)
 
     @property
     def nothing_new(self) -> bool:
@@ -108,8 +109,8 @@ class TestContext(Neighbours):
         """The code of the test begins. What a fixture holds now, that fixture will release."""
         self._held = {
             place
-            for place, (endpoint, _, _) in enumerate(self.members)
-            if endpoint.used and endpoint.collector.held
+            for place, (receiver, _, _) in enumerate(self.members)
+            if receiver.used and receiver.collector.held
         }
 
     def check(self, *, last: bool = False) -> None:
@@ -123,26 +124,36 @@ class TestContext(Neighbours):
             return
         try:
             for place, member in enumerate(self.members):
-                held_by_fixture = place in self._held and member.endpoint.collector.held
+                held_by_fixture = place in self._held and member.receiver.collector.held
                 member.check.check(wait=last or not held_by_fixture)
         except BaseException:
             self.failed = True
             raise
 
-    def new_findings(self) -> Iterator[tuple[Event, Finding]]:
+    def findings_to_warn_of(self) -> list[tuple[Event, Finding]]:
         """The findings that were not reported yet."""
-        for member in self.members:
-            if member.endpoint.used and not member.endpoint.collector.empty:
-                yield from member.check.new_findings()
+        return [
+            found
+            for receiver, check, _ in self.members
+            if receiver.used and not receiver.collector.empty
+            for found in check.findings_to_warn_of()
+        ]
+
+    @property
+    def known_keys(self) -> list[str]:
+        """Every write key that was ever valid in this test."""
+        return [
+            key for each in self.members if each.receiver.used for key in each.postback.keys.known()
+        ]
 
     def close(self) -> None:
         """End what the test did to this process. Its ports stay open."""
         if self._redirects is not None:
             self._redirects.close()
-        for endpoint, _, _ in self.members:
-            endpoint.end_faults()
-            endpoint.neighbours = Neighbours()
-            if endpoint.redirected:
+        for receiver, _, _ in self.members:
+            receiver.end_faults()
+            receiver.neighbours = Neighbours()
+            if receiver.redirected:
                 from ..server.redirect import restore_environment
 
                 restore_environment()
@@ -151,17 +162,17 @@ class TestContext(Neighbours):
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
         if key in collector.keys:
             return None
-        if any(each.endpoint.used and key in each.postback.keys for each in self.members):
+        if any(each.receiver.used and key in each.postback.keys for each in self.members):
             return "another Postback of this test"
         return self._server.owner_of(key)
 
     def events_elsewhere(self, collector: Collector) -> Iterator[tuple[str, Event]]:
         """Events at other URLs of this test, and during it at those of finished tests."""
-        for endpoint, _, postback in self.members:
-            if not postback.empty and endpoint.collector is not collector:
-                endpoint.collector.wait_for_responses()
-                scheme = endpoint.url.partition(":")[0]
-                for event in Events(endpoint.collector.log):
+        for receiver, _, postback in self.members:
+            if not postback.empty and receiver.collector is not collector:
+                receiver.collector.wait_for_responses()
+                scheme = receiver.url.partition(":")[0]
+                for event in Events(receiver.collector.log):
                     yield f"{scheme}://{event.request.head.host}", event
         for reached, (where, first) in list(self.late.items()):
             reached.wait_for_responses()
@@ -169,9 +180,9 @@ class TestContext(Neighbours):
                 if event.seq >= first:
                     yield where, event
 
-    def _redirect(self, endpoint: Endpoint) -> None:
+    def _redirect(self, receiver: Receiver) -> None:
         self._redirects = self._redirects or ExitStack()
-        self._redirects.enter_context(endpoint.redirect(endpoint.own_hosts))
+        self._redirects.enter_context(receiver.redirect(receiver.own_hosts))
 
 
 @dataclass
@@ -194,8 +205,8 @@ class RunServer(PostbackServer):
         self.context: TestContext | None = None
         """The test that runs now."""
         self.summary = summary
-        self._endpoint.name = "tdpostback_server.postback"
-        self._endpoint.ignore_losses = "--tdpostback-on-auth-failure=ignore"
+        self._receiver.name = "tdpostback_server.postback"
+        self._receiver.ignore_losses = "--tdpostback-on-auth-failure=ignore"
         self._reached_late: dict[Collector, FinishedTest] = {}
         """Collectors of finished tests with events that are not in the summary yet."""
         self._open: deque[Listener] = deque()
@@ -212,7 +223,7 @@ class RunServer(PostbackServer):
 
     def current_collector(self) -> Collector:
         """The collector of the test that runs now; between tests, that of the run."""
-        return self.context.own.endpoint.collector if self.context else self.collector
+        return self.context.own.receiver.collector if self.context else self.collector
 
     def new_member(
         self,
@@ -226,7 +237,7 @@ class RunServer(PostbackServer):
 
         `key` is a write key that is valid there.
         """
-        endpoint = Endpoint(
+        receiver = Receiver(
             self,
             partial(self._make_collector, settings or context.settings, key),
             self.trust,
@@ -235,8 +246,8 @@ class RunServer(PostbackServer):
             shared_hosts=self.hosts,
             neighbours=context,
         )
-        check = Check(endpoint)
-        return Member(endpoint, check, Postback(endpoint, check))
+        check = Check(receiver)
+        return Member(receiver, check, Postback(receiver, check))
 
     def begin(self, node_id: str, settings: Settings) -> TestContext:
         """From now on, what arrives at this server's URL belongs to a test."""
@@ -249,9 +260,9 @@ class RunServer(PostbackServer):
             self.context = None
         context.close()
         members, context.members = context.members, []
-        for endpoint, check, _ in members:
-            self._finish(endpoint, check, context)
-            self._open += endpoint.listeners
+        for receiver, check, _ in members:
+            self._finish(receiver, check, context)
+            self._open += receiver.listeners
         if len(self._open) > self._most_open:
             self._close_oldest(len(self._open) - self._most_open)
 
@@ -271,7 +282,7 @@ class RunServer(PostbackServer):
 
     def stop(self) -> None:
         """Stop serving; note what reached finished tests."""
-        super(PostbackServer, self).stop()
+        CollectorServer.stop(self)
         self._open.clear()
         self.note_late_events()
 
@@ -287,30 +298,34 @@ class RunServer(PostbackServer):
             self._note_late(collector)
         if not self.collector.empty:
             self.summary.count_losses(self.collector.log)
-            self.summary.add_late("between tests", Events(self.collector.log))
+            self.summary.add_late(
+                "between tests", Events(self.collector.log), self.settings.on_late
+            )
             self.collector.clear()
 
     def owner_of(self, key: str) -> str | None:
         """Whose write key `key` is, of this server and of the finished tests."""
         return "tdpostback_server" if key == self.write_key else self._owners.get(key)
 
-    def _finish(self, endpoint: Endpoint, check: Check, context: TestContext) -> None:
+    def _finish(self, receiver: Receiver, check: Check, context: TestContext) -> None:
         """Forget the events of a finished test, and listen for late ones."""
-        if endpoint.generated_key is not None:
-            self._owners[endpoint.generated_key] = context.node_id
+        if receiver.generated_key is not None:
+            self._owners[receiver.generated_key] = context.node_id
             if len(self._owners) > KEYS_REMEMBERED:
                 del self._owners[next(iter(self._owners))]
-        finished = FinishedTest(context.node_id, endpoint.url_if_open)
-        endpoint.when_opened = partial(self._opened_late, finished)
-        if not endpoint.used:
-            endpoint.when_used = partial(self._listen_for_late_events, finished)
+        finished = FinishedTest(context.node_id, receiver.url_if_open)
+        receiver.when_opened = partial(self._opened_late, finished)
+        if not receiver.used:
+            receiver.when_used = partial(self._listen_for_late_events, finished)
             return
-        collector = endpoint.collector
+        collector = receiver.collector
         with collector.lock:
             if not collector.empty:
                 self.summary.count_losses(collector.log)
                 if not context.failed and not check.nothing_new:
-                    self.summary.add_late(context.node_id, check.unchecked())
+                    self.summary.add_late(
+                        context.node_id, check.unchecked(), context.settings.on_late
+                    )
                 collector.clear()
             self._listen_for_late_events(finished, collector)
 
@@ -335,10 +350,10 @@ class RunServer(PostbackServer):
             where = f"{finished.url or self.url} of {finished.node_id}"
             context.late[collector] = (where, collector.next_seq - 1)
 
-    def _opened_late(self, finished: FinishedTest, endpoint: Endpoint) -> None:
+    def _opened_late(self, finished: FinishedTest, receiver: Receiver) -> None:
         """Somebody asked a finished test for its URL: its port stays open for a while too."""
-        finished.url = endpoint.url_if_open
-        self._open += endpoint.listeners
+        finished.url = receiver.url_if_open
+        self._open += receiver.listeners
 
     def _close_oldest(self, count: int) -> None:
         oldest = [self._open.popleft() for _ in range(count)]
@@ -353,7 +368,9 @@ class RunServer(PostbackServer):
         collector.wait_for_responses(0)
         with collector.lock:
             self.summary.count_losses(collector.log)
-            self.summary.add_late(finished.node_id, Events(collector.log))
+            self.summary.add_late(
+                finished.node_id, Events(collector.log), collector.settings.on_late
+            )
             finished.next_seq = collector.next_seq
             collector.clear()
 

@@ -33,7 +33,7 @@ class Neighbours:
         return iter(())
 
 
-class Endpoint:
+class Receiver:
     """Where the events of one collector arrive.
 
     It has the URL of the server, or a port of its own, which opens when somebody asks for the URL.
@@ -51,7 +51,7 @@ class Endpoint:
         own_port: bool = False,
         neighbours: Neighbours | None = None,
     ) -> None:
-        """An endpoint on `server`.
+        """A receiver on `server`.
 
         Args:
             server: Opens the ports.
@@ -73,7 +73,7 @@ class Endpoint:
         self.neighbours = neighbours or Neighbours()
         self.listeners: list[Listener] = []
         """Everything that was opened for it."""
-        self.when_opened: Callable[[Endpoint], object] | None = None
+        self.when_opened: Callable[[Receiver], object] | None = None
         """Called after its port opened."""
         self.when_used: Callable[[Collector], object] | None = None
         """Called after its collector was made."""
@@ -161,8 +161,12 @@ class Endpoint:
 
         def make() -> Redirect:
             __tracebackhide__ = True
-            blocks = block_network or self.collector.settings.block_network
-            return hosts.redirect(self._host_names(more_names), block_network=blocks)
+            settings = self.collector.settings
+            return hosts.redirect(
+                self._host_names(more_names),
+                block_network=block_network or settings.block_network,
+                allow_hosts=settings.allow_hosts,
+            )
 
         return Redirection(make)
 
