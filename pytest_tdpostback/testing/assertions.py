@@ -60,8 +60,8 @@ def assert_ingested(
 ) -> list[Record]:
     """Wait for `count` records, then want exactly that many; `None` is at least one."""
     __tracebackhide__ = True
-    check_count(count)
-    check_timeout(timeout)
+    check_count(count, beside_columns=True)
+    check_timeout(timeout, beside_columns=True)
     log, found = _search(collector, EventState.INGESTED, wanted, count=count, timeout=timeout)
     if not _enough(found, count):
         text = messages.not_ingested(collector, receiver, wanted, count, timeout, (log, found))

@@ -275,30 +275,33 @@ def check_name(argument: str, name: object) -> None:
         )
 
 
-def check_count(count: object) -> None:
-    """Raise `ConfigurationError` if `count` is not a number of events."""
+def check_count(count: object, *, beside_columns: bool = False) -> None:
+    """Raise `ConfigurationError` if `count` is not a number of events.
+
+    `beside_columns` is whether a caller may have meant a column of this name.
+    """
     __tracebackhide__ = True
     if count is None or (isinstance(count, (int, Integral)) and count >= 0 and count is not True):
         return
     raise ConfigurationError(
         f"count={formatting.value(count)} is not valid; give a whole number from 0, or None for at "
-        f"least one; {_as_column('count')}"
+        "least one" + (f"; {_as_column('count')}" if beside_columns else "")
     )
 
 
-def check_timeout(timeout: object) -> None:
-    """Raise `ConfigurationError` if `timeout` is not a number of seconds from 0 to 3,600."""
+def check_timeout(timeout: object, *, beside_columns: bool = False) -> None:
+    """Raise `ConfigurationError` if `timeout` is not a number of seconds from 0 to 3,600.
+
+    `beside_columns` is whether a caller may have meant a column of this name.
+    """
     __tracebackhide__ = True
-    if isinstance(timeout, (int, float, Real)):
-        try:
-            valid_seconds("timeout", timeout)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{error}; {_as_column('timeout')}") from None
-        return
-    raise ConfigurationError(
-        f"timeout={formatting.value(timeout)} is not valid; give a number of seconds; "
-        f"{_as_column('timeout')}"
-    )
+    try:
+        valid_seconds("timeout", timeout if isinstance(timeout, Real) else None)
+    except ConfigurationError:
+        raise ConfigurationError(
+            f"timeout={formatting.value(timeout)} is not valid; give a number of seconds from 0 to "
+            "3,600" + (f"; {_as_column('timeout')}" if beside_columns else "")
+        ) from None
 
 
 def check_rule(rule: str | None) -> None:

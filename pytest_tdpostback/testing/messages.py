@@ -70,7 +70,7 @@ def not_ingested(
             if not _in_place(wanted, event):
                 cause = f"the nearest record is in {place}"
         elif not _in_place(wanted, event):
-            details.append(f"It was sent to {formatting.place(event)}, not {wanted.place}.")
+            details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[3:]}.")
     details += _misread_arguments(count, timeout, log, [*indexes[:1], *([near] if near else [])])
     others = [index for index in range(max(0, len(log) - OTHERS_SHOWN), len(log))]
     if len(log) > 1 and near is not None:
@@ -483,7 +483,10 @@ def _misread_arguments(
 
 
 def _with_counts(counts: Counter[str]) -> str:
-    parts = [f"{name} ({times})" for name, times in counts.most_common(OTHERS_SHOWN)]
+    parts = [
+        f"{name} ({times})" if times > 1 or len(counts) > 1 else name
+        for name, times in counts.most_common(OTHERS_SHOWN)
+    ]
     more = len(counts) - len(parts)
     return ", ".join(parts) + (f" and {more} more" if more > 0 else "")
 
