@@ -140,9 +140,11 @@ def assert_no_requests(collector: Collector, timeout: float) -> None:
     """Want that nothing arrived, and that nothing does for `timeout` seconds."""
     __tracebackhide__ = True
     check_timeout(timeout)
-    if collector.wait_until(
+    arrived = collector.wait_until(
         lambda: bool(len(collector.log) or collector.refused_connections), timeout
-    ):
+    )
+    if arrived:
+        collector.wait_for_responses()
         raise failure(collector, messages.requests(collector))
 
 
@@ -195,7 +197,12 @@ def _search(
         settle(collector, timeout)
     else:
         enough = 1 if count is None else count
-        collector.wait_until(lambda: len(search.found()) >= enough, timeout)
+
+        def found_enough() -> bool:
+            __tracebackhide__ = True
+            return len(search.found()) >= enough
+
+        collector.wait_until(found_enough, timeout)
     collector.wait_for_responses()
     found = search.found()
     return search.log, found

@@ -191,7 +191,7 @@ class Check:
         ]
         self._context_managers = []
         if calls:
-            raise ConfigurationError(messages.never_entered(calls))
+            raise ConfigurationError(messages.never_entered(self._receiver, calls))
 
     def _settle(self) -> None:
         __tracebackhide__ = True

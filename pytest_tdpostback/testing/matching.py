@@ -167,11 +167,10 @@ class Search:
             else:
                 candidates = self._decided_since_last_look(log)
             self._changes = len(log.changes)
-        found = [
-            index
-            for index in candidates
-            if log.first + index >= self._first and wanted.match(log, index)
-        ]
+        found = []
+        for index in candidates:
+            if log.first + index >= self._first and wanted.match(log, index):
+                found.append(index)  # noqa: PERF401 - a comprehension would show in tracebacks
         if self._found and found and found[0] < self._found[-1]:
             self._found = sorted([*self._found, *found])
         else:

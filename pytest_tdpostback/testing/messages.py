@@ -277,7 +277,7 @@ def findings(found: Sequence[tuple[Event, Finding]]) -> str:
     )
 
 
-def never_entered(calls: Sequence[str]) -> str:
+def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
     """Context managers that were called and never entered."""
     first = calls[0]
     name = first.partition("(")[0]
@@ -285,7 +285,7 @@ def never_entered(calls: Sequence[str]) -> str:
         [
             f"{first} was never entered, so it did nothing",
             *formatting.indented(f"{call} was never entered either" for call in calls[1:]),
-            f"Fix: with tdpostback.{name}(...): ...",
+            f"Fix: with {receiver.name}.{name}(...): ...",
         ]
     )
 
