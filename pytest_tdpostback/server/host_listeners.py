@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..collector.collector import Collector
+    from .listener import Listener
     from .redirect import Redirect
-    from .server import CollectorServer, Listener
+    from .server import CollectorServer
     from .tls import TrustFiles
 
 LOOPBACK = "127.0.0.1"
@@ -43,7 +44,7 @@ class HostListeners:
 
         if hosts not in self._proxies:
             kind = partial(ProxyListener, self.listeners(hosts), frozenset(hosts))
-            self._proxies[hosts] = self._open(kind=kind)
+            self._proxies[hosts] = self._open(listener_class=kind)
         return self._proxies[hosts]
 
     def redirect(
@@ -83,10 +84,10 @@ class HostListeners:
 
         def close() -> None:
             for listener in listeners:
-                listener.hang_up()
+                listener.close_connections()
             done.set()
 
-        self._server.loop.call(partial(self._server.loop.call_later, 0.0, close))
+        self._server.loop_thread.call(partial(self._server.loop_thread.call_later, 0.0, close))
         done.wait(1.0)
 
     def _open(self, **options: Any) -> Listener:

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
 
 
-class Wraps(Protocol[S]):
+class Wraps(Protocol[S_co]):
     """An object whose methods run those of `blocking` in a worker thread."""
 
     @property
-    def blocking(self) -> S: ...  # noqa: D102
+    def blocking(self) -> S_co: ...  # noqa: D102
 
 
 def awaitable(

@@ -64,7 +64,9 @@ def assert_ingested(
     check_timeout(timeout, beside_columns=True)
     log, found = _search(collector, EventState.INGESTED, wanted, count=count, timeout=timeout)
     if not _enough(found, count):
-        text = messages.not_ingested(collector, receiver, wanted, count, timeout, (log, found))
+        text = messages.not_ingested(
+            collector, receiver, wanted, count=count, timeout=timeout, found=(log, found)
+        )
         raise failure(collector, text)
     log.claimed.update(found)
     return [Record(log, index) for index in found]
@@ -94,7 +96,9 @@ def assert_refused(
     check_timeout(timeout)
     log, found = _search(collector, EventState.REFUSED, wanted, count=count, timeout=timeout)
     if not _enough(found, count):
-        text = messages.not_refused(collector, receiver, wanted, count, timeout, (log, found))
+        text = messages.not_refused(
+            collector, receiver, wanted, count=count, timeout=timeout, found=(log, found)
+        )
         raise failure(collector, text)
     log.claimed.update(found)
     return [Event(log, index) for index in found]
@@ -123,7 +127,13 @@ def assert_auth_failed(
     log.expected.update(found)
     if not _enough(found, count):
         text = messages.not_rejected(
-            collector, receiver, wanted, count, timeout, (log, found), first=first
+            collector,
+            receiver,
+            wanted,
+            count=count,
+            timeout=timeout,
+            found=(log, found),
+            first=first,
         )
         raise failure(collector, text)
     return [Event(log, index) for index in found]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..collector.events import Event
-    from .receiver import Receiver
     from .matching import WantedEvents
+    from .receiver import Receiver
 
 _PACKAGE = str(Path(__file__).parents[1])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ..collector.event_log import EventLog, EventState
@@ -280,7 +280,7 @@ def check_count(count: object, *, beside_columns: bool = False) -> None:
     `beside_columns` is whether a caller may have meant a column of this name.
     """
     __tracebackhide__ = True
-    if count is None or (isinstance(count, (int, Integral)) and count >= 0 and count is not True):
+    if count is None or (isinstance(count, int) and count >= 0):
         return
     raise ConfigurationError(
         f"count={formatting.value(count)} is not valid; give a whole number from 0, or None for at "
@@ -310,7 +310,7 @@ def check_rule(rule: str | None) -> None:
         return
     from ..protocol.rules import rules
 
-    if isinstance(rule, str) and rule in rules:
+    if rule in rules:
         return
     import difflib
 

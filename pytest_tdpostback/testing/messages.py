@@ -41,6 +41,7 @@ def not_ingested(
     collector: Collector,
     receiver: Receiver,
     wanted: WantedRecords,
+    *,
     count: int | None,
     timeout: float,
     found: tuple[EventLog, Sequence[int]],
@@ -72,7 +73,7 @@ def not_ingested(
         elif not _in_place(wanted, event):
             details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[3:]}.")
     details += _misread_arguments(count, timeout, log, [*indexes[:1], *([near] if near else [])])
-    others = [index for index in range(max(0, len(log) - OTHERS_SHOWN), len(log))]
+    others = range(max(0, len(log) - OTHERS_SHOWN), len(log))
     if len(log) > 1 and near is not None:
         last = f", the last {OTHERS_SHOWN}" if len(log) > OTHERS_SHOWN else ""
         details.append(f"{formatting.counted(len(log), 'event')} arrived{last}:")
@@ -96,6 +97,7 @@ def not_refused(
     collector: Collector,
     receiver: Receiver,
     wanted: WantedEvents,
+    *,
     count: int | None,
     timeout: float,
     found: tuple[EventLog, Sequence[int]],
@@ -124,10 +126,10 @@ def not_rejected(
     collector: Collector,
     receiver: Receiver,
     wanted: WantedEvents,
+    *,
     count: int | None,
     timeout: float,
     found: tuple[EventLog, Sequence[int]],
-    *,
     first: int = 0,
 ) -> str:
     """No `count` events were rejected after their 200, of those from number `first` on."""
@@ -207,7 +209,7 @@ def unsettled(log: EventLog, seconds: float, why: str) -> str:
         [
             f"{formatting.counted(len(pending), 'event')} still pending: {when}",
             *formatting.indented(formatting.lines(pending, most=LOSSES_SHOWN)),
-            "Fix: end hold_validation(), lower validation_delay, or wait longer: settle(timeout=...)",
+            "Fix: end hold_validation(), lower validation_delay, or settle(timeout=...) for longer",
             "tdpostback rules Y2",
         ]
     )
@@ -248,11 +250,11 @@ def unclaimed(receiver: Receiver, events: Sequence[Event], setting: str) -> str:
     """No assertion claimed `events`, and `setting` says that this fails the test."""
     refused = setting == "on_refusal"
     what = "refused (4xx)" if refused else "ingested"
+    counted, them = formatting.counted(len(events), "event"), "it" if len(events) == 1 else "them"
     assertion = "assert_refused(...)" if refused else "assert_ingested(...)"
     return "\n".join(
         [
-            f"{formatting.counted(len(events), 'event')} {what}, and no assertion claimed "
-            f'{"it" if len(events) == 1 else "them"} ({setting}="fail")',
+            f'{counted} {what}, and no assertion claimed {them} ({setting}="fail")',
             *formatting.indented(formatting.lines(events, most=LOSSES_SHOWN)),
             f"Fix: assert it with {receiver.name}.{assertion}, or {receiver.name}.claim(event)",
             f'Or allow it: @pytest.mark.tdpostback({setting}="ignore")',
@@ -358,14 +360,14 @@ def _nothing_arrived(collector: Collector, receiver: Receiver) -> tuple[str, lis
         return f"connections to {shown} were blocked", _obstacles(collector, receiver)
     elsewhere = list(receiver.neighbours.events_elsewhere(collector))
     if elsewhere:
-        requests = formatting.counted(len(elsewhere), "request")
-        shown = [f"{formatting.line(event)}, at {where}" for where, event in elsewhere]
-        details = [f"This Postback has the URL {receiver.url}.", *shown[:CAUSES_SHOWN]]
-        return f"{requests} arrived at another URL", details
+        details = [f"This Postback has the URL {receiver.url}."]
+        for where, event in elsewhere[:CAUSES_SHOWN]:
+            details.append(f"{formatting.line(event)}, at {where}")
+        return f"{formatting.counted(len(elsewhere), 'request')} arrived at another URL", details
     obstacles = _obstacles(collector, receiver)
     return "no request arrived", obstacles or [
         f"Nothing reached {receiver.url}. Does the sender use this URL?",
-        "Has it sent (flushed, joined, awaited)? "
+        "Has it sent (flushed, joined, awaited)?",
         f"Is its host hard-coded? Then: with {receiver.name}.redirect(): ...",
     ]
 
@@ -408,7 +410,10 @@ def _in_event_loop() -> bool:
 def _proxies_in_use() -> list[str]:
     """The environment variables that lead requests to this machine to a proxy."""
     import os
-    from urllib.request import getproxies_environment, proxy_bypass_environment
+    from urllib.request import (  # type: ignore[attr-defined] - typeshed lacks the second
+        getproxies_environment,
+        proxy_bypass_environment,
+    )
 
     if proxy_bypass_environment("127.0.0.1"):
         return []
@@ -443,8 +448,8 @@ def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
         else:
             if _GENERATED_KEY.match(key):
                 lines[
-                    f"{shown} looks like a key of another test run: a process that outlived its run "
-                    "may have sent it."
+                    f"{shown} looks like a key of another test run: a process that outlived its "
+                    "run may have sent it."
                 ] = None
             lines[
                 f"Fix: send {receiver.name}.write_key, or register yours: "

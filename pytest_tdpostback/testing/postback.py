@@ -212,7 +212,7 @@ class Postback:
     # assertions
 
     @overload
-    def assert_ingested(  # type: ignore[overload-overlap]
+    def assert_ingested(
         self,
         /,
         database: str,
@@ -576,14 +576,14 @@ class Aio:
     check = awaitable(Postback.check)
 
     @overload
-    async def assert_ingested(  # type: ignore[overload-overlap]
+    async def assert_ingested(
         self,
         /,
         database: str,
         table: str,
         *,
         count: Literal[1] = 1,
-        timeout: float = 2.0,
+        timeout: float = 2.0,  # noqa: ASYNC109
         where: Where = None,
         **columns: Any,
     ) -> Record: ...
@@ -595,7 +595,7 @@ class Aio:
         table: str,
         *,
         count: int | None,
-        timeout: float = 2.0,
+        timeout: float = 2.0,  # noqa: ASYNC109
         where: Where = None,
         **columns: Any,
     ) -> list[Record]: ...

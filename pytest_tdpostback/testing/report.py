@@ -12,8 +12,8 @@ from . import formatting
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..collector.events import Event
     from ..collector.event_log import EventLog
+    from ..collector.events import Event
     from .receiver import Receiver
 
 LATE_SHOWN = 100

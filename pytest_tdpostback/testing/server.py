@@ -13,9 +13,9 @@ from ..server.server import CollectorServer
 from ..server.tls import TrustFiles, own_names, server_context
 from . import formatting
 from .check import Check
-from .receiver import Receiver
 from .inspection import PREFIX, Inspection
 from .postback import Postback
+from .receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,12 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..collector.events import Event, Events
-from ..protocol.settings import Settings
-from ..server.listener import Listener
 from ..server.server import CollectorServer
 from .check import Check
-from .receiver import Receiver, Neighbours
 from .postback import Postback
+from .receiver import Neighbours, Receiver
 from .server import PostbackServer
 
 if TYPE_CHECKING:
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..protocol.findings import Finding
+    from ..protocol.settings import Settings
+    from ..server.listener import Listener
     from .report import Summary
 
 PORTS_KEPT_OPEN = 256

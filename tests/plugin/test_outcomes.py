@@ -20,8 +20,7 @@ def test_a_lost_event_fails_the_test_as_if_by_its_own_hand(downstream):
             "*_ test_wrong_key _*",
             "Silent loss: 1 event got 200 but was never stored.",
             "  #1 POST shop.orders: write key 12345/abc… is unknown (A5)",
-            "Fix: send tdpostback.write_key, or register yours: "
-            'tdpostback.keys.add("12345/abc…")',
+            'Fix: send tdpostback.write_key, or register yours: tdpostback.keys.add("12345/abc…")',
             'Expected? with tdpostback.expect_auth_failure("shop", "orders"): ...',
             'Expected every time? @pytest.mark.tdpostback(on_auth_failure="ignore")',
             "tdpostback rules A5",

@@ -17,7 +17,7 @@ pytestmark = [
 
 @pytest.fixture
 def text_of(tdpostback):
-    """The lines of the message of a failing call, with the parts that change in each run replaced."""
+    """The lines of the message of a failing call, without what changes in each run."""
 
     def text_of(call, *args, **kwargs):
         with pytest.raises(AssertionError) as caught:
@@ -47,8 +47,8 @@ def test_nothing_arrived(missing, monkeypatch):
     assert missing(id=7) == [
         f"no request arrived; {WANTED}",
         "  Nothing reached URL. Does the sender use this URL?",
-        "  Has it sent (flushed, joined, awaited)? "
-        "Is its host hard-coded? Then: with tdpostback.redirect(): ...",
+        "  Has it sent (flushed, joined, awaited)?",
+        "  Is its host hard-coded? Then: with tdpostback.redirect(): ...",
     ]
 
 
@@ -109,8 +109,7 @@ def test_rejected_after_its_200(missing, send):
     assert missing(id=7) == [
         f"rejected after 200 by A5: write key 12345/abc… is unknown; {WANTED}",
         "  #1 POST shop.orders: rejected after 200, A5: write key 12345/abc… is unknown",
-        "  Fix: send tdpostback.write_key, or register yours: "
-        'tdpostback.keys.add("12345/abc…")',
+        '  Fix: send tdpostback.write_key, or register yours: tdpostback.keys.add("12345/abc…")',
         "  sent: {'id': 7}",
         "tdpostback rules A5",
     ]
@@ -133,8 +132,10 @@ def test_key_of_another_postback_of_this_test(make_tdpostback, missing, send):
 def test_a_key_outside_its_limits(tdpostback, missing, send):
     send(key=tdpostback.keys.add("12345/limited", tables="clicks"))
     assert missing(id=7)[1:3] == [
-        "  #1 POST shop.orders: rejected after 200, "
-        "A5: write key 12345/lim… may not write to table shop.orders",
+        (
+            "  #1 POST shop.orders: rejected after 200, "
+            "A5: write key 12345/lim… may not write to table shop.orders"
+        ),
         '  Fix: extend its limits: tdpostback.keys.add("12345/lim…", tables=...)',
     ]
 
@@ -143,9 +144,7 @@ def test_a_revoked_key(tdpostback, missing, send):
     key = tdpostback.keys.add("12345/revoked")
     tdpostback.keys.revoke(key)
     send(key=key)
-    assert missing(id=7)[2] == (
-        '  Fix: make it valid again: tdpostback.keys.add("12345/rev…")'
-    )
+    assert missing(id=7)[2] == ('  Fix: make it valid again: tdpostback.keys.add("12345/rev…")')
 
 
 @pytest.mark.tdpostback(profile="article-2015", on_auth_failure="ignore")
@@ -171,8 +170,10 @@ def test_dropped_for_its_time(tdpostback, missing, send):
 def test_a_string_instead_of_a_number(missing, send):
     send({"id": "7", "total": 12})
     assert missing(id=7, total=12) == [
-        "the nearest record has id='7', not 7; "
-        "wanted 1 record in shop.orders with id=7, total=12 (waited 0 s)",
+        (
+            "the nearest record has id='7', not 7; "
+            "wanted 1 record in shop.orders with id=7, total=12 (waited 0 s)"
+        ),
         "  #1 POST shop.orders: 200, ingested",
         "  id: wanted 7, got '7' (it is a string, not a number)",
         "  record: {'time': '1', 'id': '7', 'total': 12}",
@@ -247,8 +248,9 @@ def test_a_predicate_that_does_not_hold(tdpostback, missing, send):
         "the nearest record does not satisfy the predicate; "
         "wanted 1 record in shop.orders that satisfies is_large (waited 0 s)"
     )
-    assert 'that satisfies lambda record: record["id"] > 8 (' in (
-        missing(where=lambda record: record["id"] > 8)[0]
+    assert (
+        'that satisfies lambda record: record["id"] > 8 ('
+        in (missing(where=lambda record: record["id"] > 8)[0])
     )
 
 
@@ -307,8 +309,10 @@ def test_one_of_two_was_rejected(missing, send):
 def test_no_more_arrived(missing, send):
     send()
     assert missing(id=7, count=2) == [
-        "no more than 1 record arrived; "
-        "wanted 2 records in shop.orders with id=7, found 1 (waited 0 s)",
+        (
+            "no more than 1 record arrived; "
+            "wanted 2 records in shop.orders with id=7, found 1 (waited 0 s)"
+        ),
         "  Has the sender sent them all (flushed, joined, awaited)?",
     ]
 
@@ -361,7 +365,7 @@ def test_a_count_that_makes_no_sense(tdpostback, name):
         lambda postback, timeout: postback.assert_refused(timeout=timeout),
         lambda postback, timeout: postback.assert_auth_failed(timeout=timeout),
         lambda postback, timeout: postback.expect_auth_failure(timeout=timeout),
-        lambda postback, timeout: postback.assert_valid(True, timeout=timeout),  # noqa: FBT003
+        lambda postback, timeout: postback.assert_valid(True, timeout=timeout),
         lambda postback, timeout: postback.assert_no_requests(timeout),
     ],
 )
@@ -527,8 +531,10 @@ def test_no_failure_inside(tdpostback, text_of, send):
             send()
 
     assert text_of(expecting) == [
-        "1 event ingested: the write key is valid; "
-        "wanted at least 1 event rejected after 200 (waited 0 s)",
+        (
+            "1 event ingested: the write key is valid; "
+            "wanted at least 1 event rejected after 200 (waited 0 s)"
+        ),
         "  #1 POST shop.orders: 200, ingested",
     ]
 

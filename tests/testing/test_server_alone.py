@@ -47,8 +47,10 @@ def test_check_names_what_there_is_without_pytest():
     assert str(caught.value).splitlines() == [
         "Silent loss: 1 event got 200 but was never stored.",
         "  #1 POST shop.orders: write key 12345/abc… is unknown (A5)",
-        "Fix: send server.postback.write_key, or register yours: "
-        'server.postback.keys.add("12345/abc…")',
+        (
+            "Fix: send server.postback.write_key, or register yours: "
+            'server.postback.keys.add("12345/abc…")'
+        ),
         'Expected? with server.postback.expect_auth_failure("shop", "orders"): ...',
         'Expected every time? PostbackServer(on_auth_failure="ignore")',
         "tdpostback rules A5",
@@ -122,9 +124,7 @@ def test_what_cannot_settle_is_named_at_once():
             headers={"X-TD-Write-Key": server.write_key},
             timeout=10,
         )
-        with pytest.raises(
-            SettleTimeout, match=r"1 event still pending: the next one is due in"
-        ):
+        with pytest.raises(SettleTimeout, match=r"1 event still pending: the next one is due in"):
             server.check()
         server.postback.clear()
 
