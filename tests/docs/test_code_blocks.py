@@ -9,8 +9,10 @@ What is done with a block depends on its language:
 - ``toml`` and ``json``: are parsed; ``text``, ``ini`` and ``html``: are only shown.
 
 A comment on the line above says more: ``<!-- fails: text -->`` wants a failure that shows the text;
+``<!-- printed by: the block above -->`` wants the lines of a ``text`` block in the output of the
+``python`` block before it (``...`` stands for anything);
 ``<!-- file: name -->`` keeps the block under that name for the blocks after it on its page;
-``<!-- needs: program -->`` skips the block where the program is missing.
+``<!-- needs: program -->`` and ``<!-- imports: module -->`` skip the block if that is missing.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ FENCE = re.compile(
     r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)(?P=ticks)$",
     re.DOTALL | re.MULTILINE,
 )
-NOTE = re.compile(r"<!-- (fails|file|command|needs): (.*?) -->")
+NOTE = re.compile(r"<!-- (fails|printed by|file|command|needs|imports): (.*?) -->")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Block:
     text: str
     notes: dict[str, str]
     files: dict[str, str]
+    previous: Block | None
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -82,7 +85,8 @@ def collect(text: str, page: str, line: int, files: dict[str, str], found: list[
         notes = dict(NOTE.findall(match["notes"]))
         if "file" in notes:
             files[notes["file"]] = body
-        found.append(Block(page, start, info, body, notes, dict(files)))
+        previous = found[-1] if found else None
+        found.append(Block(page, start, info, body, notes, dict(files), previous))
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -92,6 +96,8 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 def test_block(block, pytester, monkeypatch):
     if not shutil.which(block.notes.get("needs", sys.executable)):
         pytest.skip(f"{block.notes['needs']} is not installed")
+    if "imports" in block.notes:
+        pytest.importorskip(block.notes["imports"])
     scripts = Path(sys.executable).parent
     monkeypatch.setenv("PATH", os.pathsep.join([str(scripts), os.environ["PATH"]]))
     for name, text in block.files.items():
@@ -101,7 +107,7 @@ def test_block(block, pytester, monkeypatch):
         "console": run_console,
         "toml": lambda block, _: tomllib.loads(block.text),
         "json": lambda block, _: json.loads(block.text),
-        "text": lambda *_: None,
+        "text": run_text,
         "ini": lambda *_: None,
         "html": lambda *_: None,
     }
@@ -118,16 +124,29 @@ def run_python(block, pytester):
 
 
 def run_tests(block, pytester):
-    pytester.makepyfile(test_block=block.text)
-    # A process of its own, as at the reader's, without the two plugins that take seconds to load.
-    heavy = ("-p", "no:hypothesispytest", "-p", "no:schemathesis")
-    result = pytester.runpytest_subprocess(*heavy, timeout=60)
+    result = run_pytest(block, pytester)
     if "fails" in block.notes:
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         assert block.notes["fails"] in result.stdout.str()
     else:
         assert result.ret == pytest.ExitCode.OK
         assert set(result.parseoutcomes()) - {"warnings"} == {"passed"}  # findings warn
+
+
+def run_pytest(block, pytester):
+    pytester.makepyfile(test_block=block.text)
+    # A process of its own, as at the reader's, without the two plugins that take seconds to load.
+    heavy = ("-p", "no:hypothesispytest", "-p", "no:schemathesis")
+    return pytester.runpytest_subprocess(*heavy, timeout=60)
+
+
+def run_text(block, pytester):
+    if "printed by" not in block.notes:
+        return
+    printed = run_pytest(block.previous, pytester).stdout.str()
+    without_margin = "".join(re.sub(r"^E +", "", line) for line in printed.splitlines(keepends=True))
+    wanted = ".*".join(map(re.escape, block.text.strip().split("...")))
+    assert re.search(wanted, without_margin), printed
 
 
 def run_script(block):
