@@ -2,7 +2,7 @@
 
 What is done with a block depends on its language:
 
-- ``python`` with a ``def test_``: runs under pytest, and every test passes;
+- ``python`` with a ``def test_`` or a plugin: runs under pytest, and every test passes;
 - other ``python``: is executed;
 - ``console``: commands stand behind ``$``; ``tdpostback`` and ``pytest --pyargs`` are run and have
   to print the lines below (``...`` stands for anything), any other needs an entry in ``NOT_RUN``;
@@ -12,7 +12,8 @@ A comment on the line above says more: ``<!-- fails: text -->`` wants a failure 
 ``<!-- printed by: the block above -->`` wants the lines of a ``text`` block in the output of the
 ``python`` block before it (``...`` stands for anything);
 ``<!-- file: name -->`` keeps the block under that name for the blocks after it on its page;
-``<!-- needs: program -->`` and ``<!-- imports: module -->`` skip the block if that is missing.
+``<!-- needs: program -->`` skips the block if the program is missing;
+``<!-- plugin: name -->`` runs it with that plugin of pytest, and skips it if that is missing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import sys
 import textwrap
 import tomllib
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -52,7 +54,7 @@ FENCE = re.compile(
     r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)(?P=ticks)$",
     re.DOTALL | re.MULTILINE,
 )
-NOTE = re.compile(r"<!-- (fails|printed by|file|command|needs|imports): (.*?) -->")
+NOTE = re.compile(r"<!-- (fails|printed by|file|command|needs|plugin): (.*?) -->")
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,8 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 def test_block(block, pytester, monkeypatch):
     if not shutil.which(block.notes.get("needs", sys.executable)):
         pytest.skip(f"{block.notes['needs']} is not installed")
-    if "imports" in block.notes:
-        pytest.importorskip(block.notes["imports"])
+    if not entry_points(group="pytest11", name=block.notes.get("plugin", "tdpostback")):
+        pytest.skip(f"the plugin {block.notes['plugin']} is not installed")
     scripts = Path(sys.executable).parent
     monkeypatch.setenv("PATH", os.pathsep.join([str(scripts), os.environ["PATH"]]))
     for name, text in block.files.items():
@@ -117,7 +119,7 @@ def test_block(block, pytester, monkeypatch):
 def run_python(block, pytester):
     if "file" in block.notes:
         compile(block.text, block.notes["file"], "exec")
-    elif "def test_" in block.text:
+    elif "def test_" in block.text or "plugin" in block.notes:
         run_tests(block, pytester)
     else:
         run_script(block)
@@ -137,14 +139,15 @@ def run_pytest(block, pytester):
     pytester.makepyfile(test_block=block.text)
     # A process of its own, as at the reader's, without the two plugins that take seconds to load.
     heavy = ("-p", "no:hypothesispytest", "-p", "no:schemathesis")
-    return pytester.runpytest_subprocess(*heavy, timeout=60)
+    plugin = ("-p", block.notes["plugin"]) if "plugin" in block.notes else ()
+    return pytester.runpytest_subprocess(*heavy, *plugin, timeout=60)
 
 
 def run_text(block, pytester):
     if "printed by" not in block.notes:
         return
     printed = run_pytest(block.previous, pytester).stdout.str()
-    without_margin = "".join(re.sub(r"^E +", "", line) for line in printed.splitlines(keepends=True))
+    without_margin = re.sub(r"^E {3}", "", printed, flags=re.MULTILINE)
     wanted = ".*".join(map(re.escape, block.text.strip().split("...")))
     assert re.search(wanted, without_margin), printed
 
