@@ -140,7 +140,7 @@ def run_pytest(block, pytester):
     # A process of its own, as at the reader's, without the two plugins that take seconds to load.
     heavy = ("-p", "no:hypothesispytest", "-p", "no:schemathesis")
     plugin = ("-p", block.notes["plugin"]) if "plugin" in block.notes else ()
-    return pytester.runpytest_subprocess(*heavy, *plugin, timeout=60)
+    return pytester.runpytest_subprocess(*heavy, *plugin, timeout=120)
 
 
 def run_text(block, pytester):
