@@ -32,8 +32,11 @@ exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 
 html_theme = "alabaster"
-# Wide enough for a line of code of 88 characters.
-html_theme_options = {"description": "What happens after the 200", "page_width": "1140px"}
+html_theme_options = {
+    "description": "What happens after the 200",
+    "page_width": "1140px",  # wide enough for a line of code
+    "body_max_width": "auto",
+}
 toc_object_entries_show_parents = "hide"
 
 # Docstrings say what an argument is; their single backticks mean code, as in the manual.
