@@ -15,6 +15,6 @@ class Shop:
         self.headers = {"X-TD-Write-Key": write_key, "Content-Type": "application/json"}
 
     def place_order(self, number: int, total: float) -> None:
-        """Place an order and send an event, whose status must not stop the order: nobody checks it."""
+        """Place an order and send an event. No failure may stop an order, so nobody checks the status."""
         body = json.dumps({"number": number, "total": total})
         requests.post(self.event_url, data=body, headers=self.headers, timeout=5)
