@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from docs import fidelity_page
+from tools import fidelity_page
 
 fidelity_page.write()
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .connection import Connection
-from .heads import END_OF_HEAD
-from .server import Listener
+from .http_parser import BadRequest
+from .listener import Listener
 from .tls import STORE_PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ..protocol.request import RequestHead
+    from .http_parser import Head
     from .tls import TrustFiles
 
 PRELOAD = Path(__file__).with_name("preload.cjs")
@@ -41,50 +41,47 @@ class ProxyListener(Listener):
 class ProxyConnection(Connection):
     """Serves a sender that takes the double for its proxy."""
 
-    service: ProxyListener
+    def __init__(self, service: ProxyListener, peer: str) -> None:
+        """`service` decides which hosts are served."""
+        super().__init__(service, peer)
+        self._proxy = service
+        self._followed = False
 
     def data_received(self, data: bytes) -> None:
         """Serve every request that `data` completes."""
-        self._last = data
+        self._followed = not data.endswith(b"\r\n\r\n") or data.count(b"\r\n\r\n") > 1
         super().data_received(data)
 
-    def _respond(
-        self, head: RequestHead, body: bytes, *, keep_alive: bool, size: int | None = None
-    ) -> None:
-        connect = head.method == "CONNECT"
-        where = str(head.target) if connect else head.host
+    def respond(self, head: Head, body: bytes, size: int | None = None) -> None:
+        request = head.request
+        connect = request.method == "CONNECT"
+        where = str(request.target) if connect else request.host
         host, colon, port = where.partition(":")
         usual = "" if connect else "80"  # the one that the scheme implies serves alike
         port = port if colon else usual
-        front = self.service.fronts.get(int(port) if port.isdecimal() else 0)
-        if host.rstrip(".").lower() not in self.service.hosts or front is None:
+        front = self._proxy.fronts.get(int(port) if port.isdecimal() else 0)
+        if host.rstrip(".").lower() not in self._proxy.hosts or front is None:
             self._forbid(where)
         elif connect:
             self._tunnel(front)
         else:
-            super()._respond(head, body, keep_alive=keep_alive, size=size)
+            super().respond(head, body, size)
 
     def _tunnel(self, front: Listener) -> None:
         """Say yes, and let `front` serve the rest: TLS, if any, ends there."""
-        if self.transport is None:
-            return
-        if not self._last.endswith(b"\n") or self._last.count(END_OF_HEAD) > 1:
-            self._refuse(400)  # what follows is for `front`, and was read here already
-            return
-        sock = self.transport.get_extra_info("socket").dup()
-        self.transport.write(ESTABLISHED)
-        self.transport.abort()  # the copy keeps the connection
-        front.carry(sock, self.peer)
+        if self._followed:  # what follows is for `front`, and was read here already
+            raise BadRequest("data follows CONNECT before the response to it")
+        front.serve(self.detach(ESTABLISHED), self.peer)
 
     def _forbid(self, where: str) -> None:
         """Say no, in the reason phrase too: many clients show nothing else of a proxy."""
-        hosts = ", ".join(sorted(self.service.hosts))
+        hosts = ", ".join(sorted(self._proxy.hosts))
         body = f"tdpostback: no way to {where}, only to ports 80 and 443 of {hosts}\n"
         head = (
             f"HTTP/1.1 403 tdpostback: no way to {where}\r\nContent-Type: text/plain\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
-        self.write((head + body).encode("latin-1"), close=True)
+        self.send_and_close((head + body).encode("latin-1"))
 
 
 def environment(

@@ -216,7 +216,7 @@ class Doors:
 
             context = server_context(own_names(self._server.host))
         collector = self._collector
-        listener = self._server.open(lambda: collector, ssl_context=context)
+        listener = self._server.open_listener(lambda: collector, ssl_context=context)
         self.listeners.append(listener)
         self._server.opened(collector, listener)
         return listener

@@ -44,7 +44,7 @@ class Fronts:
 
         if hosts not in self._proxies:
             kind = partial(ProxyListener, self.of(hosts), frozenset(hosts))
-            self._proxies[hosts] = self._open(kind=kind)
+            self._proxies[hosts] = self._open(listener_class=kind)
         return self._proxies[hosts]
 
     def hang_up(self, listeners: Iterable[Listener]) -> None:
@@ -55,10 +55,10 @@ class Fronts:
 
         def end() -> None:
             for listener in listeners:
-                listener.hang_up()
+                listener.close_connections()
             done.set()
 
-        self._server.loop.call(partial(self._server.loop.call_later, 0.0, end))
+        self._server.loop_thread.call(partial(self._server.loop_thread.call_later, 0.0, end))
         done.wait(1.0)
 
     def note_blocked(self, host: str) -> None:
@@ -66,6 +66,6 @@ class Fronts:
         self.postback().blocked.append(host)
 
     def _open(self, **options: Any) -> Listener:
-        opened = self._server.open(lambda: self.postback()._collector, host=LOOPBACK, **options)
+        opened = self._server.open_listener(lambda: self.postback()._collector, host=LOOPBACK, **options)
         self._listeners.append(opened)
         return opened

@@ -183,10 +183,10 @@ class RunServer(PostbackServer):
             if self._kept >= self._most_kept + BATCH:
                 self._close_oldest()
 
-    def open(self, collector: Callable[[], Collector], **options: Any) -> Listener:
+    def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
         """As any server does; plain ports are opened in batches."""
         if any(options.values()) or not self.is_running():
-            return super().open(collector, **options)
+            return super().open_listener(collector, **options)
         try:
             listener = self._spare.pop()
         except IndexError:
@@ -325,18 +325,10 @@ class RunServer(PostbackServer):
             self._note_late(listener.collector())
 
     def _open_batch(self) -> list[Listener]:
-        batch = tuple(
-            Listener(self, self._listen(0, self.host), lambda: self._postback._collector)
-            for _ in range(BATCH)
-        )
-        self._listeners += batch
-        self.loop.call(partial(_each, Listener.open, batch))
-        return list(batch)
+        return self.open_listeners(BATCH)
 
     def _close_batch(self, batch: list[Listener]) -> None:
-        for listener in batch:
-            self._listeners.remove(listener)
-        self.loop.call(partial(_each, Listener.close, batch))
+        self.close_listeners(batch)
 
     def _note_late(self, collector: Collector) -> None:
         test = self._late.pop(collector, None)
@@ -357,11 +349,6 @@ def _check_tls(settings: Settings) -> None:
         from ..server.tls import authority
 
         authority()
-
-
-def _each(act: Callable[[Listener], None], listeners: Iterable[Listener]) -> None:
-    for listener in listeners:
-        act(listener)
 
 
 def _descriptors() -> int:
