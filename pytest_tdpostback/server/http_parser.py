@@ -14,7 +14,7 @@ import httptools
 from ..protocol.request import RequestHead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request line and header fields; a longer head is refused (431).
@@ -80,6 +80,7 @@ class HeadParser:
         """The head so far, as it was sent."""
         self._checked = 0
         self._complete = False
+        self._keep_alive = False
         self._http = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes, start: int) -> tuple[Head | None, int]:
@@ -106,6 +107,7 @@ class HeadParser:
     def on_headers_complete(self) -> None:
         """Called by httptools at the empty line."""
         self._complete = True
+        self._keep_alive = self._http.should_keep_alive()  # forgotten when a body is complete
 
     def _check(self) -> None:
         """Have httptools check what it has not seen, as soon as the request line is complete."""
@@ -152,7 +154,7 @@ class HeadParser:
             request=RequestHead(raw),
             length=0 if connect else length,
             chunked=chunked and not connect,
-            keep_alive=self._http.should_keep_alive() and version == "1.1",
+            keep_alive=self._keep_alive and version == "1.1",
             expects_continue=version == "1.1"
             and framing.get(b"expect", [b""])[0].lower() == b"100-continue",
         )
@@ -243,17 +245,18 @@ class BodyParser:
         self.complete = True
 
 
-def check_fields(fields: Iterable[tuple[str, str]]) -> None:
-    """Check header fields that do not come over a socket, as `HeadParser` checks the others.
+def checked_head(method: str, target: str, fields: Sequence[tuple[str, str]]) -> RequestHead:
+    """A head that does not come over a socket, checked as `HeadParser` checks the others.
 
     Raises:
-        ValueError: A name is not a token, or a value has a line break or NUL (RFC 9110, 5.5).
+        ValueError: A name is not a token, or a part has a line break or NUL (RFC 9110, 5.5).
     """
-    for name, value in fields:
+    for name, value in (("method", method), ("target", target), *fields):
         if not _FIELD_NAME.match(name):
             raise ValueError(f"Illegal header name {name!r}")
         if _FORBIDDEN_IN_FIELDS.search(value):
-            raise ValueError(f"Illegal value of header {name}: it has a line break or NUL")
+            raise ValueError(f"Illegal value of {name}: it has a line break or NUL")
+    return RequestHead.of(method, target, fields)
 
 
 def _partition(line: bytes) -> tuple[bytes, bytes, bytes]:

@@ -12,8 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
-from ..protocol.request import RequestHead
-from .http_parser import check_fields
+from .http_parser import checked_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
     from ..collector.collector import Collector
+    from ..protocol.request import RequestHead
     from ..protocol.response import Response
 
 PEER = "127.0.0.1:0"
@@ -152,10 +152,9 @@ def _httpx_call(library: Any, collector: Collector, request: httpx.Request) -> C
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
     ]
     try:
-        check_fields(fields)
+        head = checked_head(request.method, request.url.raw_path.decode("latin-1"), fields)
     except ValueError as error:
         raise library.LocalProtocolError(str(error), request=request) from None
-    head = RequestHead.of(request.method, request.url.raw_path.decode("latin-1"), fields)
     timeout = request.extensions.get("timeout", {}).get("read")
     return Call(collector, head, request.content, timeout=timeout)
 
@@ -182,10 +181,9 @@ def _requests_head(library: Any, request: requests.PreparedRequest) -> RequestHe
         host = (request.url or "").partition("://")[2].partition("/")[0].partition("?")[0]
         fields.insert(0, ("Host", host.rpartition("@")[2]))
     try:
-        check_fields(fields)
+        return checked_head(request.method or "GET", request.path_url, fields)
     except ValueError as error:
         raise library.exceptions.InvalidHeader(str(error), request=request) from None
-    return RequestHead.of(request.method or "GET", request.path_url, fields)
 
 
 def _text(value: str | bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ssl
 from typing import TYPE_CHECKING, Protocol
 
 from werkzeug.wrappers import Request
@@ -16,6 +15,7 @@ from .wsgi import environ_of
 if TYPE_CHECKING:
     import asyncio
     import socket
+    import ssl
     from collections.abc import Callable, Sequence
 
     from werkzeug.wrappers import Response as WerkzeugResponse

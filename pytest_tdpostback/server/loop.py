@@ -125,7 +125,7 @@ class LoopThread:
 
 
 def _check_descriptors() -> None:
-    """Raise `OSError` if no descriptors are left for a loop; asyncio would leave half of it open."""
+    """Raise `OSError` if a loop cannot get its descriptors; asyncio would leave some open."""
     selector = selectors.DefaultSelector()
     try:
         for sock in socket.socketpair():

@@ -53,6 +53,7 @@ class ProxyConnection(Connection):
         super().data_received(data)
 
     def respond(self, head: Head, body: bytes, size: int | None = None) -> None:
+        """Connect the sender to a listener, or refuse."""
         request = head.request
         connect = request.method == "CONNECT"
         where = str(request.target) if connect else request.host

@@ -9,7 +9,7 @@ import socket
 import weakref
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
 
@@ -229,34 +229,31 @@ class CollectorServer(HTTPServerBase):
         self.current_collector().report_error(error)
 
 
-def _bound(addresses: list[tuple[socket.AddressFamily, tuple[object, ...]]]) -> list[socket.socket]:
+def _bound(addresses: list[tuple[socket.AddressFamily, tuple[Any, ...]]]) -> list[socket.socket]:
     """Listening sockets for `addresses`, all on the port that the first one gets.
 
     An address of a family that this machine does not have is left out, unless it is the only one.
     """
     sockets: list[socket.socket] = []
-    absent: OSError | None = None
     try:
-        for family, (host, port, *more) in addresses:
+        for number, (family, (host, port, *more)) in enumerate(addresses, 1):
+            shared = sockets[0].getsockname()[1] if sockets else port
             sock = socket.socket(family, socket.SOCK_STREAM)
             sockets.append(sock)
             if os.name == "posix":  # else a restart may fail with "address in use"
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            port = sockets[0].getsockname()[1] if len(sockets) > 1 else port
             try:
-                sock.bind((host, port, *more))
+                sock.bind((host, shared, *more))
             except OSError as error:
-                if error.errno != errno.EADDRNOTAVAIL:
+                only = len(sockets) == 1 and number == len(addresses)
+                if error.errno != errno.EADDRNOTAVAIL or only:
                     raise
-                absent = error
                 sockets.pop().close()
                 continue
             sock.listen(BACKLOG)
             sock.setblocking(False)
-        if absent is not None and not sockets:
-            raise absent
     except BaseException:
         _close(sockets)
         raise

@@ -10,9 +10,8 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ..protocol.request import RequestHead
 from ..protocol.response import empty
-from .http_parser import MAX_DRAIN, check_fields
+from .http_parser import MAX_DRAIN, checked_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from ..collector.collector import Collector
+    from ..protocol.request import RequestHead
     from ..protocol.response import Response
 
 PIECE = 64 * 1024
@@ -52,11 +52,10 @@ def respond(
         OSError: A fault leaves no response. A server treats this as a sender that is gone.
     """
     peer = _peer(request.environ)
-    head = head_of(request.environ)
     try:
-        check_fields(head.headers.pairs)
+        head = head_of(request.environ)
     except ValueError as error:
-        collector.note_refused_connection(f"a request from {peer} by WSGI was refused: {error}")
+        collector.note_refused_connection(f"{peer} by WSGI: {error}")
         return response_of(empty(400))
     body, size = _read(request, stream, collector.size_limit(head))
     exchange = collector.receive(head, body, peer, size=size)
@@ -72,7 +71,11 @@ def respond(
 
 
 def head_of(environ: WSGIEnvironment) -> RequestHead:
-    """The head of a WSGI request. The server in front has merged repeated fields."""
+    """The head of a WSGI request. The server in front has merged repeated fields.
+
+    Raises:
+        ValueError: It has a line break or NUL, which no connection would carry.
+    """
     fields = [
         (name[5:].replace("_", "-").title(), value)
         for name, value in environ.items()
@@ -81,7 +84,7 @@ def head_of(environ: WSGIEnvironment) -> RequestHead:
     for name, key in (("Content-Type", "CONTENT_TYPE"), ("Content-Length", "CONTENT_LENGTH")):
         if environ.get(key):
             fields.append((name, environ[key]))
-    return RequestHead.of(environ["REQUEST_METHOD"], _target(environ), fields)
+    return checked_head(environ["REQUEST_METHOD"], _target(environ), fields)
 
 
 def environ_of(head: RequestHead, body: bytes, peer: str, *, secure: bool) -> WSGIEnvironment:
@@ -136,7 +139,7 @@ def _target(environ: WSGIEnvironment) -> str:
 
 
 def _as_sent(text: str, environ: WSGIEnvironment) -> str:
-    """`text` with a character for each byte. The server of werkzeug encodes bytes above ASCII twice."""
+    """`text` with a character for each byte. Werkzeug's server encodes those above ASCII twice."""
     if text.isascii() or not str(environ.get("SERVER_SOFTWARE")).startswith("Werkzeug/"):
         return text
     return text.encode("latin-1").decode("utf-8")

@@ -292,9 +292,9 @@ def test_without_descriptors_start_and_open_say_so(server):
             other.start()
         with pytest.raises(ConfigurationError, match=r"ulimit -n"):
             server.open_listener(server.current_collector)
-    with few_descriptors(), full_table(spare=2):  # a socket can be had, a loop cannot
-        with pytest.raises(ConfigurationError, match=r"ulimit -n"):
-            other.start()
+    enough_for_a_socket, why = 2, pytest.raises(ConfigurationError, match=r"ulimit -n")
+    with few_descriptors(), full_table(spare=enough_for_a_socket), why:
+        other.start()
     assert not other.is_running()
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
+import importlib
 import json
 import threading
 
@@ -121,6 +121,74 @@ def test_who_wants_the_end_gets_it(desk, fields, version):
         assert b"\r\nConnection: close\r\n" in result.answers
         assert result.ended
         assert bodies(result) == [BODY]
+
+
+def test_who_wants_the_end_gets_it_without_a_body(desk):
+    asked = request(b"", b"Connection: close", method=b"HEAD", length=False)
+    result = outcome(desk, [asked + request()])
+    assert statuses(result.answers) == [405]
+    assert result.ended
+
+
+def test_bytes_above_ascii_in_a_target_are_kept(desk):
+    target = b"/postback/v3/event/shop/orders?td_format=pixel&td_write_key=1/abc&name=\xc3\xa4\xff"
+    result = outcome(desk, [request(b"", method=b"GET", target=target, length=False)])
+    assert statuses(result.answers) == OK
+    assert result.events[0][0].split(b"\r\n")[0] == b"GET " + target
+
+
+def test_a_length_with_thousands_of_zeros(desk):
+    data = request(BODY, b"Content-Length: " + b"0" * 5000 + b"8", length=False)
+    result = outcome(desk, [data])
+    assert statuses(result.answers) == OK
+    assert bodies(result) == [BODY]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\x16\x03\x01\x02", "does not begin with an HTTP method"),
+        (request(BODY, b"X-A: " + b"a" * 100_000), "head has more than"),
+        (request(version=b"2.0"), "HTTP/1.1"),
+        (request(BODY, b"X-A : 1"), "header"),
+    ],
+    ids=["tls", "large-head", "version", "syntax"],
+)
+def test_what_is_not_a_request_is_noted(desk, data, reason):
+    assert not outcome(desk, [data]).events
+    assert len(desk.refused) == 1
+    assert reason in desk.refused[0]
+
+
+def test_a_request_that_ends_in_the_middle_is_noted(desk):
+    connection, _ = desk.connect()
+    connection.data_received(request()[:-1])
+    connection.connection_lost(None)
+    assert "in the middle of a request" in desk.refused[0]
+
+
+def test_a_connection_without_a_request_is_not_noted(desk):
+    connection, _ = desk.connect()
+    connection.connection_lost(None)
+    assert not desk.refused
+
+
+def test_a_large_body_is_judged_aside(server, monkeypatch):
+    """The loop serves others while a worker thread reads the body."""
+    go, receive = threading.Event(), server.collector.receive
+
+    def slow(head, body, peer, **options):
+        if len(body) > 100_000:
+            assert go.wait(20)
+        return receive(head, body, peer, **options)
+
+    monkeypatch.setattr(server.collector, "receive", slow)
+    with Sender(server.port) as sender:
+        sender.send(request(b" " * 200_000 + BODY) + request())
+        assert talk(server.port, request()) == OK
+        go.set()
+        assert statuses(sender.read(answers=2)) == OK * 2
+    assert [len(body) for body in server.collector.log.bodies] == [8, 200_008, 8]
 
 
 def test_continue_comes_before_the_body(desk):
@@ -299,6 +367,19 @@ def test_an_error_in_the_loop_reaches_the_test(server):
         server.check()
 
 
+def test_a_timer_that_raises_ends_no_other(server):
+    done = threading.Event()
+
+    def fail():
+        raise LookupError("in a timer")
+
+    server.loop_thread.call_later(0.001, fail)
+    server.loop_thread.call_later(0.002, done.set)
+    assert done.wait(20)
+    with pytest.raises(LookupError, match="in a timer"):
+        server.check()
+
+
 def test_the_key_is_looked_up_after_the_response(server, monkeypatch):
     order = []
 
@@ -311,7 +392,7 @@ def test_the_key_is_looked_up_after_the_response(server, monkeypatch):
 
         monkeypatch.setattr(owner, name, replacement)
 
-    noted(asyncio.selector_events._SelectorSocketTransport, "write")
+    noted(importlib.import_module("asyncio.selector_events")._SelectorSocketTransport, "write")
     noted(server.collector.keys, "rejection")
     with Sender(server.port) as sender:
         sender.send(request())

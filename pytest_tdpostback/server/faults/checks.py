@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
-from ...protocol.settings import valid_seconds
+from ...protocol.settings import MAX_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,9 @@ def whole_number(method: str, name: str, value: Any) -> int:
 
 def waiting_time(method: str, value: Any) -> float:
     """`value` as seconds of real time, 0 to 3,600."""
-    return valid_seconds(f"faults.{method}: seconds", value)
+    if not _is_number(value) or not 0 <= value <= MAX_SECONDS:
+        raise invalid(method, "seconds", value, f"a number of seconds from 0 to {MAX_SECONDS:,}")
+    return float(value)
 
 
 def duration(method: str, value: Any) -> float:

@@ -15,8 +15,7 @@ from .checks import count, probability, route_part, whole_number
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from ...collector.collector import Arrival, Collector, Effect
     from .actions import Action
