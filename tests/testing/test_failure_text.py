@@ -203,7 +203,7 @@ def test_milliseconds_in_a_column(missing, send):
     ) in missing(id=1_700_000_000)
 
 
-def test_a_url_parameter_beside_a_body(tdpostback, missing, send):
+def test_a_url_parameter_beside_a_body(missing, send):
     send(path="/postback/v3/event/shop/orders?plan=free")
     assert (
         "  plan: wanted 'free', but there is no such column "
@@ -239,7 +239,7 @@ def test_a_wholly_different_table_is_not_the_nearest(missing, send):
     ]
 
 
-def test_a_predicate_that_does_not_hold(tdpostback, missing, send):
+def test_a_predicate_that_does_not_hold(missing, send):
     def is_large(record):
         return record["id"] > 7
 
