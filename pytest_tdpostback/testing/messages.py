@@ -410,12 +410,9 @@ def _in_event_loop() -> bool:
 def _proxies_in_use() -> list[str]:
     """The environment variables that lead requests to this machine to a proxy."""
     import os
-    from urllib.request import (  # type: ignore[attr-defined] - typeshed lacks the second
-        getproxies_environment,
-        proxy_bypass_environment,
-    )
+    from urllib.request import getproxies_environment, proxy_bypass
 
-    if proxy_bypass_environment("127.0.0.1"):
+    if proxy_bypass("127.0.0.1"):
         return []
     used = [f"{scheme}_proxy" for scheme in getproxies_environment() if scheme in ("http", "all")]
     return [name for name in os.environ if name.lower() in used]

@@ -432,3 +432,101 @@ def test_a_skip_and_an_expected_failure_stay_what_they_are(downstream):
         def test_expected(send): send(key="1/unknown")
         """
     ).assert_outcomes(skipped=1, xfailed=1)
+
+
+def test_expected_losses_are_not_in_the_summary(downstream):
+    result = downstream(
+        """
+        def test_it(tdpostback, send):
+            with tdpostback.expect_auth_failure():
+                send(key="1/unknown")
+            with tdpostback.faults.drop():
+                send()
+        """
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*= tdpostback =*")
+
+
+def test_every_finding_is_counted_though_the_first_one_is_an_error(downstream):
+    result = downstream(
+        """
+        def test_it(send):
+            send({"Id": 7, "Total": 8})
+        """,
+        "-W",
+        "error::pytest_tdpostback.PostbackWarning",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["findings: C1 (2)"])
+
+
+def test_every_error_inside_the_server_reaches_the_test(downstream):
+    result = downstream(
+        """
+        def test_it(tdpostback):
+            tdpostback._collector.report_error(ZeroDivisionError("the first"))
+            tdpostback._collector.report_error(KeyError("the second"))
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ZeroDivisionError: the first*", "*KeyError: 'the second'*"])
+
+
+@pytest.mark.parametrize("name", ["redirect", "hold_validation", "expect_auth_failure"])
+def test_a_context_manager_that_is_never_entered_fails_its_test(downstream, name):
+    result = downstream(
+        f"""
+        def test_forgot_with(tdpostback):
+            tdpostback.{name}()
+
+        def test_entered(tdpostback, send):
+            with tdpostback.{name}({"timeout=0" if name == "expect_auth_failure" else ""}):
+                send(key={"'1/unknown'" if name == "expect_auth_failure" else "None"})
+        """
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"{name}() at *test_it.py:2 was never entered, so it did nothing",
+            f"Fix: with tdpostback.{name}(...): ...",
+            f"FAILED *test_forgot_with - ConfigurationError: {name}() at *",
+        ]
+    )
+
+
+def test_clear_raises_an_unexpected_loss_first(downstream):
+    result = downstream(
+        """
+        def test_it(tdpostback, send):
+            send(key="1/unknown")
+            tdpostback.clear()
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [">       tdpostback.clear()", "E   *Silent loss: 1 event got 200 *"]
+    )
+
+
+def test_a_restart_of_the_server_does_not_affect_the_next_tests(downstream):
+    downstream(
+        """
+        import pytest
+        from conftest import post
+
+        def test_before(tdpostback, send):
+            send()
+            tdpostback.assert_ingested("shop", "orders")
+
+        def test_restarts(tdpostback_server):
+            tdpostback_server.stop()
+            tdpostback_server.start()
+            assert post(tdpostback_server.url, tdpostback_server.write_key) == 200
+
+        @pytest.mark.parametrize("number", range(20))
+        def test_after(tdpostback, send, number):
+            send()
+            tdpostback.assert_ingested("shop", "orders")
+        """
+    ).assert_outcomes(passed=22)
