@@ -14,7 +14,7 @@ from ..protocol import record as protocol_record
 from ..protocol.request import PostbackRequest, RequestHead
 from ..protocol.response import sent_global_id
 from ..protocol.secrets import without_keys
-from .event_log import NO_STATUS, EventState
+from .event_log import NO_STATUS, STATES, EventState
 from .table_columns import TableColumns
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Event:
     @property
     def state(self) -> EventState:
         """What became of the event so far."""
-        return self._log.state(self._index)
+        return STATES[self._log.states[self._index]]
 
     @property
     def rule(self) -> str | None:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class _RealTime:
-    """Keeps the function as an attribute of a class: freezegun replaces those of modules."""
+real_time = partial(time.monotonic)
+"""Gives seconds of real time since some moment.
 
-    monotonic = staticmethod(time.monotonic)
-
-
-def real_time() -> float:
-    """Seconds of real time since some moment. Libraries that freeze clocks do not stop it."""
-    return _RealTime.monotonic()
+Libraries that freeze clocks do not stop it: they replace only the function itself.
+"""
 
 
 class Timer(Protocol):

@@ -32,11 +32,14 @@ _LONGEST_KEY = 300
 
 def value(value: Any, width: int = WIDTH) -> str:
     """The `repr` of a value, shortened in its middle to `width` characters."""
+    return shortened(_repr(value), width)
+
+
+def _repr(value: Any) -> str:
     try:
-        text = repr(value)
+        return repr(value)
     except Exception as error:  # noqa: BLE001 - the value belongs to a test
-        text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
-    return shortened(text, width)
+        return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
 
 
 def shortened(text: str, width: int = WIDTH) -> str:
@@ -52,15 +55,20 @@ def shortened(text: str, width: int = WIDTH) -> str:
 
 def two_values(one: Any, other: Any, width: int = WIDTH) -> tuple[str, str]:
     """Both as `value` does, but long ones around the place where they begin to differ."""
-    texts = value(one, 10**9), value(other, 10**9)
+    texts = _repr(one), _repr(other)
     if min(map(len, texts)) <= width:
-        return value(one, width), value(other, width)
+        return shortened(texts[0], width), shortened(texts[1], width)
     start = max(0, _common_prefix(*texts) - width // 4)
-    first, second = (
-        f"{'…' * bool(start)}{text[start : start + width]}{'…' * (start + width < len(text))}"
-        for text in texts
-    )
+    first, second = (_part(text, start, start + width) for text in texts)
     return first, second
+
+
+def _part(text: str, start: int, end: int) -> str:
+    """A part of `text`. A write key at its edge is found, because more than the part is read."""
+    before = escaped(without_keys(text[max(0, start - _LONGEST_KEY) : start]))
+    part = escaped(without_keys(text[max(0, start - _LONGEST_KEY) : end + _LONGEST_KEY]))
+    shown = part[len(before) : len(before) + end - start]
+    return f"{'…' * bool(start)}{shown}{'…' * (end < len(text))}"
 
 
 def _common_prefix(one: str, other: str) -> int:
@@ -86,12 +94,16 @@ def assignments(columns: Mapping[str, Any]) -> str:
 
 def place(event: Event) -> str:
     """Where an event was sent: `database.table`, or the path if it is another one."""
+    return escaped(_place(event))
+
+
+def _place(event: Event) -> str:
     database, table = event.database, event.table
     if database is not None and table is not None:
         text = f"{database}.{table}"
     else:
         text = without_keys(str(event.request.target)[: WIDTH + _LONGEST_KEY])
-    return escaped(text if len(text) <= WIDTH else f"{text[:WIDTH]}…")
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}…"
 
 
 def outcome(event: Event) -> str:
@@ -106,14 +118,14 @@ def outcome(event: Event) -> str:
         text = f"{got}, {state}"
     if fault:
         text += f" by the fault {fault}" if state == "lost" else f", fault {fault}"
-    if event.copies > 1:
+    if state == "ingested" and event.copies > 1:
         text += f", {event.copies} copies"
     return f"{text}, {rule}: {event.reason}" if rule else text
 
 
 def line(event: Event) -> str:
     """One event in one line: number, method, place and outcome."""
-    text = f"#{event.seq} {event.request.method} {place(event)}: {outcome(event)}"
+    text = f"#{event.seq} {event.request.method} {_place(event)}: {outcome(event)}"
     return escaped(without_keys(text))
 
 

@@ -18,7 +18,7 @@ from .matching import WantedEvents, WantedRecords, predicate_name
 from .nearest import columns_of, did_you_mean, difference, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ..collector.collector import Collector
     from ..collector.event_log import EventLog
@@ -72,7 +72,7 @@ def not_ingested(
                 cause = f"the nearest record is in {place}"
         elif not _in_place(wanted, event):
             details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[3:]}.")
-    details += _misread_arguments(count, timeout, log, [*indexes[:1], *([near] if near else [])])
+    details += _misread_arguments(count, timeout, near.columns if near else _first(log, indexes))
     others = range(max(0, len(log) - OTHERS_SHOWN), len(log))
     if len(log) > 1 and near is not None:
         last = f", the last {OTHERS_SHOWN}" if len(log) > OTHERS_SHOWN else ""
@@ -312,20 +312,20 @@ def _why_not_stored(
     collector: Collector, receiver: Receiver, event: Event
 ) -> tuple[str, list[str]]:
     """Why an event is no record, in a few words and in lines; empty if it is one."""
-    lines = [formatting.line(event)]
-    if event.state is EventState.REFUSED:
+    state, lines = event.state, [formatting.line(event)]
+    if state is EventState.REFUSED:
         if event.rule == "A6":
             lines += _fixes(receiver, [event])
         lines.append(f"sent: {formatting.sent(event)}")
         return f"refused (4xx) with {event.status} by {event.rule}", lines
-    if event.state is EventState.REJECTED:
-        lines += _fixes(receiver, [event]) + formatting.findings(event)
+    if state is EventState.REJECTED:
+        lines += _fixes(receiver, [event])
         lines.append(f"sent: {formatting.sent(event)}")
-        return f"rejected after 200 by {event.rule}: {formatting.escaped(str(event.reason))}", lines
-    if event.state is EventState.PENDING:
+        return formatting.escaped(f"rejected after 200 by {event.rule}: {event.reason}"), lines
+    if state is EventState.PENDING:
         why = collector.why_pending(0) or "its validation has not run yet"
         return f"still pending: {why}", lines
-    if event.state is EventState.LOST:
+    if state is EventState.LOST:
         return f"lost by the fault {event.fault}", lines
     return "", lines
 
@@ -432,15 +432,15 @@ def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
             lines['The setting stale_time="drop" drops an event with such a time.'] = None
             lines['Fix: send UNIX seconds, or set stale_time="receipt"'] = None
             continue
-        key = event.key or ""
+        key, reason = event.key or "", str(event.reason)
         shown = formatting.escaped(shortened(key))
         owner = receiver.neighbours.owner_of(key, receiver.collector)
         if owner is not None:
             lines[f"{shown} is the write key of {owner}."] = None
             lines[f"Fix: send {receiver.name}.write_key"] = None
-        elif event.reason is not None and event.reason.endswith("was revoked"):
+        elif reason.endswith("was revoked"):
             lines[f'Fix: make it valid again: {receiver.name}.keys.add("{shown}")'] = None
-        elif event.reason is not None and "may not write" in event.reason:
+        elif "may not write" in reason:
             lines[f'Fix: extend its limits: {receiver.name}.keys.add("{shown}", tables=...)'] = None
         else:
             if _GENERATED_KEY.match(key):
@@ -470,18 +470,20 @@ def _too_many(events: Events, count: int | None, wanted: WantedRecords) -> list[
     return details
 
 
-def _misread_arguments(
-    count: int | None, timeout: float, log: EventLog, near: Sequence[Any]
-) -> list[str]:
-    """A note if `count` or `timeout` may be meant as a column of an event that is near."""
-    given = {"count": (count, 1), "timeout": (timeout, 2.0)}
-    names = [name for name, (value, default) in given.items() if value not in (default, None)]
-    events = [Event(log, each) if isinstance(each, int) else each.event for each in near]
-    return [
-        f"{name} is an argument here; compare the column {name} with where={{{name!r}: ...}}."
-        for name in names
-        if any(name in columns_of(event) for event in events)
-    ]
+def _misread_arguments(count: int | None, timeout: float, columns: Mapping[str, Any]) -> list[str]:
+    """A note if `count` or `timeout` may be meant as one of `columns`, those of a near event."""
+    notes = []
+    for name, value, default in (("count", count, 1), ("timeout", timeout, 2.0)):
+        if name in columns and value not in (default, None):
+            notes.append(
+                f"{name} is an argument here; compare the column {name} with "
+                f"where={{{name!r}: ...}}."
+            )
+    return notes
+
+
+def _first(log: EventLog, indexes: Sequence[int]) -> Mapping[str, Any]:
+    return columns_of(Event(log, indexes[0])) if indexes else {}
 
 
 def _with_counts(counts: Counter[str]) -> str:

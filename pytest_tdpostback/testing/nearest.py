@@ -49,7 +49,8 @@ def nearest(log: EventLog, wanted: WantedRecords, found: Collection[int]) -> Nea
         agreement = _agreement(wanted.columns, columns, event) if wanted.columns else 0.0
         if not place and agreement < 1:
             continue
-        nearness = (place + 2.5 * agreement, event.state is not EventState.INGESTED, index)
+        lost = event.state is not EventState.INGESTED
+        nearness = (place + 2.5 * agreement, lost, index)
         if best is None or nearness > best.nearness:
             best = Nearest(nearness, event, columns)
     return best
@@ -102,16 +103,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _likeness_of_places(wanted: WantedRecords, event: Event) -> float:
-    if event.database is None or event.table is None:
+    database, table = event.database, event.table
+    if database is None or table is None:
         return 1.0
-    pairs = ((wanted.database, event.database), (wanted.table, event.table))
-    if all(asked in (None, got) for asked, got in pairs):
-        return 2.0
-    alike = all(
-        asked in (None, got) or difflib.get_close_matches(str(asked), [got], 1, 0.7)
-        for asked, got in pairs
-    )
-    return 1.5 if alike else 0.0
+    likeness = 2.0
+    for asked, got in ((wanted.database, database), (wanted.table, table)):
+        if asked in (None, got):
+            continue
+        if not difflib.get_close_matches(str(asked), [got], 1, 0.7):
+            return 0.0
+        likeness = 1.5
+    return likeness
 
 
 def _agreement(wanted: Mapping[str, Any], got: Mapping[str, Any], event: Event) -> float:
