@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response as WerkzeugResponse
 
     from ..collector.collector import Collector
-    from ..server.server import Listener
+    from ..server.listener import Listener
     from .postback import Postback
     from .server import PostbackServer
 

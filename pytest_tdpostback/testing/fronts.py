@@ -11,7 +11,7 @@ from ..server.tls import server_context
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ..server.server import Listener
+    from ..server.listener import Listener
     from .postback import Postback
     from .server import PostbackServer
 

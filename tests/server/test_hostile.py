@@ -382,7 +382,7 @@ def test_a_body_without_a_size_is_bounded_behind_another_server(
     finally:
         tracemalloc.stop()
     assert stream.seen <= read
-    assert postback.events[0].reason == f"the body has {stream.seen} bytes; 1000 are the most"
+    assert postback.events[0].reason == f"the body has {stream.seen} bytes; the limit is 1000"
 
 
 def test_a_body_without_a_size_is_read_behind_another_server(make_tdpostback):
