@@ -1,4 +1,4 @@
-"""The command `tdpostback`: the rules, the schemas, a check of events in a file, and the double."""
+"""The command `tdpostback`: prints rules and schemas, judges events in a file, runs the server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import __version__
 from .errors import ConfigurationError
 from .protocol.profiles import DEFAULT, profiles
 from .protocol.rules import rules, sources
@@ -21,22 +22,26 @@ from .protocol.schemas import NAMES, load_openapi, load_schema
 from .protocol.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .collector.events import Event
     from .protocol.rules import Rule
 
 ONLY_IN_TESTS = frozenset({"on_auth_failure"})
-"""Settings that follow a rule but say what a test does, so that they mean nothing here."""
+"""Settings that have a rule but say what a test does; they have no effect on a command."""
 JUDGING = ("profile", "value_types", "stale_time")
-"""Settings that change what becomes of a body in a file."""
+"""Settings that change the judgement of a body in a file."""
+WITHOUT_HOST = (
+    f"documents to imitate: {', '.join(row.name for row in profiles)} (default: {DEFAULT.name})"
+)
+"""The help for `profile` if there is no request whose host could decide."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with `argv` (`None`: that of the process) and return its exit status.
+    """Run the command with `argv` (default: that of the process) and return its exit status.
 
-    0 is success, 1 a problem that was found, 2 a mistake in what was asked for, told on stderr.
-    Raises `SystemExit` where `argv` asks for help or cannot be understood.
+    0 is success, 1 a problem that was found, 2 a wrong argument, explained on stderr. Raises
+    `SystemExit` if `argv` asks for help or cannot be understood.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -49,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"tdpostback {command}: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever reads has seen enough
+    except BrokenPipeError:  # the reader of the output has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
@@ -58,10 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tdpostback",
-        description="What is known of the Postback API, and a double of it for programs in any "
-        "language. To check any endpoint against the rules: pytest --pyargs "
+        description="What is known of the Postback API, and a fake server of it for programs in "
+        "any language. To check any endpoint against the rules: pytest --pyargs "
         "pytest_tdpostback.conformance --tdpostback-target URL --tdpostback-key KEY",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -69,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
-    listing = command("rules", _rules, "print every rule: what it says, and how well it is founded")
+    listing = command("rules", _rules, "print the rules, or one rule and what to do about it")
+    listing.add_argument("rule", metavar="ID", nargs="?", help="one rule, such as A5")
     listing.add_argument("--json", action="store_true", dest="as_json", help="print them as JSON")
     schema = command("schema", _schema, "print a JSON Schema (draft 2020-12)")
     schema.add_argument("name", metavar="NAME", choices=NAMES, help=f"one of {', '.join(NAMES)}")
@@ -88,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         "judge the events in a file, one JSON body in each line, by the rules",
     )
     validate.add_argument("file", metavar="FILE.jsonl", help="the file, - for standard input")
-    _add_settings(validate, JUDGING)
-    _add_serve(command("serve", _serve, "run the double until Ctrl-C, and print what happens"))
+    _add_settings(validate, JUDGING, help_texts={"profile": WITHOUT_HOST})
+    _add_serve(command("serve", _serve, "run the fake server until Ctrl-C, and print what happens"))
     return parser
 
 
@@ -107,12 +114,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="write_keys",
         metavar="ACCOUNT/SECRET",
-        help="a valid write key; may be repeated (default: one is made and shown)",
+        help="a valid write key; may be repeated (default: a new one, which is printed)",
     )
     parser.add_argument(
         "--inspection",
         action="store_true",
-        help="answer questions about the double itself, below /.tdpostback/",
+        help="offer the inspection interface below /.tdpostback/",
     )
     served = [row.name for row in fields(Settings) if row.metadata["rule"]]
     _add_settings(parser, [name for name in served if name not in ONLY_IN_TESTS])
@@ -120,17 +127,23 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 def _port(text: str) -> int:
     if text.isdecimal() and int(text[:9]) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 (a free one) to 65535")
+        return int(text[:9])
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port; give 0 (a free one) to 65535")
 
 
-def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    """An option for each of the settings; one that is not given is not among the arguments."""
+def _add_settings(
+    parser: argparse.ArgumentParser,
+    names: Sequence[str],
+    *,
+    help_texts: Mapping[str, str] | None = None,
+) -> None:
+    """Add an option for each of the settings; one that is not given is not in the arguments."""
     for row in fields(Settings):
         if row.name not in names:
             continue
         default = f" (default: {row.default})" if row.default else ""
-        option: dict[str, Any] = {"help": row.metadata["help"] + default}
+        text = (help_texts or {}).get(row.name, row.metadata["help"])
+        option: dict[str, Any] = {"help": text + default}
         option["default"] = argparse.SUPPRESS
         if row.default is False:
             option["action"] = "store_true"
@@ -141,9 +154,30 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None
         parser.add_argument(f"--{row.name.replace('_', '-')}", **option)
 
 
-def _rules(*, as_json: bool) -> int:
-    print(_json([_row(rule) for rule in rules]) if as_json else "\n".join(_table()))
+def _rules(*, rule: str | None, as_json: bool) -> int:
+    if rule is None:
+        print(_json([_row(each) for each in rules]) if as_json else "\n".join(_table()))
+        return 0
+    if rule not in rules:
+        raise ConfigurationError(f"{rule!r} is unknown; did you mean {rules.nearest(rule)}?")
+    print(_json(_row(rules[rule])) if as_json else "\n".join(_one_rule(rules[rule])))
     return 0
+
+
+def _one_rule(rule: Rule) -> Iterator[str]:
+    """A rule in paragraphs: what the service does, what to do about it, and how we know."""
+    width = max(shutil.get_terminal_size().columns, 40)
+    held = "all" if len(rule.profiles) == len(profiles) else ", ".join(rule.profiles)
+    yield f"{rule.id} ({rule.section})"
+    for text in (
+        rule.statement,
+        f"What to do: {rule.advice}",
+        f"Basis: {rule.basis}. {rule.note}".rstrip(),
+        f"Profiles: {held}",
+    ):
+        yield textwrap.fill(text, width, break_on_hyphens=False)
+    for name in rule.sources:
+        yield f"Source: {sources[name].title}\n    {sources[name].url}"
 
 
 def _row(rule: Rule) -> dict[str, Any]:
@@ -153,7 +187,7 @@ def _row(rule: Rule) -> dict[str, Any]:
 
 
 def _table() -> Iterator[str]:
-    """The rules in columns: id, statement and note, basis, sources."""
+    """All rules in columns: id, statement and note, basis, sources."""
     widths = (4, max(shutil.get_terminal_size().columns, 80) - 4 - 12 - 12 - 6, 12, 12)
 
     def row(*cells: str) -> Iterator[str]:
@@ -203,7 +237,8 @@ def _validate(*, file: str, **settings: Any) -> int:
         for text in _problems(event):
             print(f"{file}:{lines}: {text}")
     accepted = lines - refused
-    print(f"{lines} lines: {accepted} accepted ({noted} with findings), {refused} not accepted")
+    counted = f"{lines} line{'' if lines == 1 else 's'}"
+    print(f"{counted}: {accepted} accepted ({noted} with findings), {refused} not accepted")
     return 1 if refused else 0
 
 

@@ -1,4 +1,4 @@
-"""Two mistakes that the shop never notices. Each test here fails, as it must: ``xfail``."""
+"""Two mistakes that the shop does not notice. Each test fails on purpose, so it is an ``xfail``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_wrong_key(tdpostback: Postback) -> None:
     shop.place_order(7, total=19.5)
 
 
-@pytest.mark.xfail(raises=AssertionError, strict=True, reason="NaN is no JSON")
+@pytest.mark.xfail(raises=AssertionError, strict=True, reason="NaN is not JSON")
 def test_malformed_body(tdpostback: Postback) -> None:
     shop = Shop(tdpostback.url, tdpostback.write_key)
 

@@ -1,4 +1,4 @@
-"""What the shop promises, and what happens to its events when something is wrong."""
+"""An order is stored, and what happens to its event if something is wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_an_order_is_stored(shop: Shop, tdpostback: Postback) -> None:
     tdpostback.assert_ingested("shop", "orders", number=7, total=19.5)
 
 
-def test_a_revoked_key_loses_the_order_although_the_answer_is_200(
+def test_a_revoked_key_loses_the_order_although_the_status_is_200(
     shop: Shop, tdpostback: Postback
 ) -> None:
     tdpostback.keys.revoke(tdpostback.write_key)
@@ -31,7 +31,7 @@ def test_a_revoked_key_loses_the_order_although_the_answer_is_200(
     tdpostback.assert_nothing_ingested()
 
 
-def test_a_total_that_is_no_number_makes_a_malformed_body(shop: Shop, tdpostback: Postback) -> None:
+def test_a_total_that_is_not_a_number_is_refused(shop: Shop, tdpostback: Postback) -> None:
     shop.place_order(7, total=float("nan"))
 
     tdpostback.assert_refused(status=400, rule="B2")

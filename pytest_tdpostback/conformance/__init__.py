@@ -1,5 +1,5 @@
-"""Floor 4: the proof. The rules as checks of any endpoint, over HTTP alone.
+"""Layer 4: the rules as checks of any endpoint, over HTTP alone.
 
 `pytest --pyargs pytest_tdpostback.conformance --tdpostback-target URL --tdpostback-key KEY` runs
-them; `catalogue.checks_of` says which there are.
+them. `catalogue.checks_of` lists them.
 """

@@ -1,8 +1,8 @@
 """Which check proves which rule.
 
-A check is a test function of this package under `@checks("A5")`: it proves that one rule. It asks
-for the fixture `target` (where to send), and for `inspection` where only the target itself can
-tell: what happens after a 200 cannot be seen from outside.
+A check is a test function of this package with the decorator `@checks("A5")`: it proves one rule.
+It uses the fixture `target`, which it sends to. It also uses `inspection` if only the target itself
+can tell, because nobody outside sees what happens after a 200.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MODULES = (
     "test_authentication",
     "test_body",
     "test_record",
-    "test_answer",
-    "test_after_the_answer",
+    "test_response",
+    "test_after_the_response",
     "test_pixel",
 )
 CHECKED = "checked"
@@ -53,14 +53,15 @@ class Check:
     """Whether it needs a target that offers the inspection interface."""
 
     def runs_for(self, profile: Profile) -> bool:
-        """Whether it says anything about a target that speaks `profile`."""
+        """Return whether it applies to a target that speaks `profile`."""
         return profile.name in self.profiles
 
 
 def checks(rule: str, *, profiles: tuple[str, ...] = ()) -> Callable[[Function], Function]:
-    """Mark a test function as a check of `rule`, in `profiles` (none given: where the rule holds).
+    """Return a decorator that marks a test function as a check of `rule` in `profiles`.
 
-    Raises `KeyError` for an id or a profile that does not exist.
+    Without `profiles`, the check runs in each profile in which the rule holds. Raises `KeyError`
+    for an id or a profile that does not exist.
     """
     names = tuple(all_profiles[name].name for name in profiles) or rules[rule].profiles
 
@@ -75,12 +76,12 @@ def checks(rule: str, *, profiles: tuple[str, ...] = ()) -> Callable[[Function],
 
 
 def check_of(function: Any) -> Check | None:
-    """The check that `function` is, `None` where it is none."""
+    """Return the check that `function` is, `None` if it isn't one."""
     return getattr(function, "tdpostback_check", None)
 
 
 def checks_of(rule: str) -> tuple[Check, ...]:
-    """Every check of `rule`, in the order in which they run; raises `KeyError` for no rule's id."""
+    """Return the checks of `rule` in their order; raises `KeyError` for an unknown id."""
     wanted = rules[rule].id
     members = [
         check_of(member)
@@ -91,9 +92,9 @@ def checks_of(rule: str) -> tuple[Check, ...]:
 
 
 def status_of(rule: str) -> str:
-    """How far `rule` can be checked: `"checked"` from outside, `"checked with inspection"` alone.
+    """Return how `rule` can be checked: `"checked"` from outside, or `"checked with inspection"`.
 
-    `"unchecked"` where it has no check, which is an error of this package.
+    `"unchecked"` means that it has no check, which is an error of this package.
     """
     found = checks_of(rule)
     if not found:

@@ -1,4 +1,4 @@
-"""What the contract check is told on the command line."""
+"""The command-line options of the contract check."""
 
 from __future__ import annotations
 
@@ -18,29 +18,34 @@ def add_options(group: OptionGroup) -> None:
     group.addoption(
         "--tdpostback-target",
         metavar="URL",
-        help="contract check: base URL of the endpoint to check (default: a double of its own)",
+        help="contract check: base URL of the endpoint to check (default: a fake server)",
     )
     group.addoption(
         "--tdpostback-key",
         metavar="KEY",
-        help="contract check: write key, account/secret, that the target accepts",
+        help="contract check: a write key, account/secret, that the target accepts",
     )
     group.addoption(
         "--tdpostback-database",
         metavar="NAME",
         default=DATABASE,
-        help="contract check: database that takes its events (default: %(default)s)",
+        help="contract check: the database that its events go to (default: %(default)s)",
     )
     group.addoption(
         "--tdpostback-table",
         metavar="NAME",
         default=TABLE,
-        help="contract check: table that takes its events (default: %(default)s)",
+        help="contract check: the table that its events go to (default: %(default)s)",
+    )
+    group.addoption(
+        "--tdpostback-allow-http",
+        action="store_true",
+        help="contract check: allow sending the key to another machine without encryption",
     )
 
 
 def refuse_workers(config: pytest.Config) -> None:
-    """Raise `ConfigurationError` where workers of xdist would disturb each other at one target."""
+    """Raise `ConfigurationError` if workers of xdist would disturb each other at one target."""
     if config.getoption("--tdpostback-target") and config.getoption("dist", "no") != "no":
         message = "--tdpostback-target: the checks of one target cannot run side by side; "
         raise ConfigurationError(message + "leave -n out")

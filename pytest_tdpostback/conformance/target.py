@@ -1,4 +1,4 @@
-"""What is checked: an endpoint, by its URL, key, database and table."""
+"""The endpoint that is checked: its URL, key, database and table."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from ..protocol.profiles import by_host
 from ..protocol.secrets import WriteKey
-from .wire import Connection
+from .wire import RawConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..protocol.profiles import Profile
-    from .wire import Reply
+    from .wire import RawResponse
 
 MOST_REQUESTS = 300
-"""Requests that one run sends at the most; asked for more, it stops."""
+"""The most requests that one run sends; it stops before the next one."""
 MARK = "td_conformance"
-"""The column by which the events of a run can be found again; its value is the run's own."""
+"""The column that marks the events of a run; each run has a value of its own."""
 JSON = "application/json"
 WRONG_KEY = WriteKey("0/conformance-check-unknown-key")
-"""A key of the right shape that no account has."""
+"""A key of the right shape that belongs to no account."""
 
 
 class TooManyRequests(Exception):
-    """The run has sent as much as it may."""
+    """The run has sent its limit of requests."""
 
 
 @dataclass
-class Target:
+class Endpoint:
     """An endpoint and what may be sent to it."""
 
     url: str
@@ -46,34 +46,34 @@ class Target:
     run: str
     """The value of the column `td_conformance` in each event of this run."""
     sent: int = field(default=0, init=False)
-    _front: str | None = field(default=None, init=False)
+    _proxy_server: str | None = field(default=None, init=False)
 
     @property
     def known_service(self) -> bool:
-        """Whether the URL is one of the service's own hosts: it gets nothing but events."""
+        """Whether the URL is one of the service's own hosts, which get events only."""
         return urlsplit(self.url).hostname in by_host
 
     def path(self, database: str | None = None, table: str | None = None, tail: str = "") -> str:
-        """The path of the event route; `tail` follows it."""
+        """Return the path of the event route, followed by `tail`."""
         route = f"{self.database if database is None else database}"
         route += f"/{self.table if table is None else table}"
         return f"/postback/v3/event/{route}{tail}"
 
     def columns(self, **columns: Any) -> dict[str, Any]:
-        """A small event of this run."""
+        """Return a small event of this run."""
         return {MARK: self.run, **columns}
 
     def body(self, **columns: Any) -> bytes:
-        """A small event of this run as JSON."""
+        """Return a small event of this run as JSON."""
         return json.dumps(self.columns(**columns)).encode()
 
-    def post(self, columns: Mapping[str, Any] | None = None, /, **how: Any) -> Reply:
-        """Send an event with the right key as JSON; `how` is as in `send` and goes before that."""
+    def post(self, columns: Mapping[str, Any] | None = None, /, **how: Any) -> RawResponse:
+        """Send an event as JSON with the right key; `how` overrides arguments of `send`."""
         body = json.dumps(self.columns(**(columns or {}))).encode()
         headers = [("Content-Type", JSON), ("X-TD-Write-Key", str(self.key))]
         return self.send("POST", **{"body": body, "headers": headers, **how})
 
-    def pixel(self, *pairs: tuple[str, str], **how: Any) -> Reply:
+    def pixel(self, *pairs: tuple[str, str], **how: Any) -> RawResponse:
         """Send `GET` with the key, the mark and `pairs` as URL parameters."""
         parameters = [("td_write_key", str(self.key)), (MARK, self.run), *pairs]
         return self.send(how.pop("method", "GET"), query=parameters, **how)
@@ -86,12 +86,13 @@ class Target:
         query: str | Iterable[tuple[str, str]] = "",
         headers: Iterable[tuple[str, str]] = (),
         body: bytes = b"",
-        connection: Connection | None = None,
+        connection: RawConnection | None = None,
         version: str = "1.1",
-    ) -> Reply:
-        """Send one request and return the answer; without a `connection` on one of its own.
+    ) -> RawResponse:
+        """Send one request and return the response.
 
-        `path` is the event route where it is not given; `query` is text or names and values.
+        Without a `connection` it opens one. Without a `path` it uses the event route. `query` is
+        text, or names and values.
         """
         fields = [*headers]
         if body or method == "POST":
@@ -103,7 +104,7 @@ class Target:
 
     def begin(
         self,
-        connection: Connection,
+        connection: RawConnection,
         method: str,
         path: str | None = None,
         *,
@@ -119,12 +120,12 @@ class Target:
         target = urlsplit(self.url).path + (self.path() if path is None else path)
         connection.send(method, target + (f"?{text}" if text else ""), headers, version)
 
-    def front(self) -> str:
-        """The name of a server in front of the target that owns its connections; empty for none."""
-        if self._front is None:
-            self._front = self.send("OPTIONS").front
-        return self._front
+    def proxy_server(self) -> str:
+        """Return the name of a server in front of the target, which owns its connections."""
+        if self._proxy_server is None:
+            self._proxy_server = self.send("OPTIONS").proxy_server
+        return self._proxy_server
 
-    def connect(self) -> Connection:
-        """A connection to the target."""
-        return Connection(self.url)
+    def connect(self) -> RawConnection:
+        """Return a new connection to the target."""
+        return RawConnection(self.url)

@@ -1,35 +1,36 @@
-"""Checks of the rules of the tracking pixel (P1 to P9)."""
+"""Checks of the rules of the tracking pixel (P1 to P10)."""
 
 from __future__ import annotations
 
 import struct
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
 from pytest_tdpostback.conformance.catalogue import checks
-from pytest_tdpostback.conformance.target import JSON, MARK, Target
+from pytest_tdpostback.conformance.target import JSON, MARK, Endpoint
 
 if TYPE_CHECKING:
-    from pytest_tdpostback.conformance.inspection import Inspection
+    from pytest_tdpostback.conformance.inspection import InspectionClient
 
 PIXEL = ("td_format", "pixel")
 PAGE = "https://shop.example/thanks?td_global_id=td_global_id&b=1"
 
 
-def cookie_of(target: Target) -> str:
-    """The cookie that a first answer sets, as `name=value`."""
+def cookie_of(target: Endpoint) -> str:
+    """The cookie that a first response sets, as `name=value`."""
     return (target.pixel(PIXEL).header("Set-Cookie") or "").partition(";")[0]
 
 
 @checks("P1")
-def test_pixel_is_accepted(target: Target) -> None:
+def test_pixel_is_accepted(target: Endpoint) -> None:
     assert target.pixel(PIXEL, ("a", "1")).status == 200
 
 
 @checks("P1")
-def test_parameters_are_columns_of_strings(target: Target, inspection: Inspection) -> None:
+def test_parameters_are_columns_of_strings(target: Endpoint, inspection: InspectionClient) -> None:
     target.pixel(PIXEL, ("a", "1"), ("b", "x y\u00e9"), ("c", ""))
     record = inspection.record()
     record.pop("time")
@@ -37,14 +38,16 @@ def test_parameters_are_columns_of_strings(target: Target, inspection: Inspectio
 
 
 @checks("P2")
-def test_parameters_for_the_service_are_no_columns(target: Target, inspection: Inspection) -> None:
+def test_parameters_for_the_service_are_not_columns(
+    target: Endpoint, inspection: InspectionClient
+) -> None:
     when = str(int(time.time()) - 60)
     target.pixel(PIXEL, ("td_record_time", when), ("td_redirect", PAGE))
     assert inspection.record() == {"time": when, MARK: target.run}
 
 
 @checks("P3")
-def test_placeholders_are_filled_in(target: Target, inspection: Inspection) -> None:
+def test_placeholders_are_filled_in(target: Endpoint, inspection: InspectionClient) -> None:
     cookie = cookie_of(target)
     inspection.begin()
     names = ("td_ip", "td_ua", "td_global_id")
@@ -59,7 +62,9 @@ def test_placeholders_are_filled_in(target: Target, inspection: Inspection) -> N
 
 
 @checks("P3")
-def test_other_values_are_stored_as_they_are(target: Target, inspection: Inspection) -> None:
+def test_other_values_are_stored_as_they_are(
+    target: Endpoint, inspection: InspectionClient
+) -> None:
     sent = {"td_ip": "10.0.0.1", "td_ua": "td_ip", "td_global_id": "x", "other": "td_ip"}
     target.pixel(PIXEL, *sent.items())
     record = inspection.record()
@@ -67,37 +72,37 @@ def test_other_values_are_stored_as_they_are(target: Target, inspection: Inspect
 
 
 @checks("P4")
-def test_answer_is_an_image_of_one_pixel(target: Target) -> None:
-    reply = target.pixel(PIXEL)
-    assert (reply.status, reply.header("Content-Type")) == (200, "image/gif")
-    assert reply.body[:3] == b"GIF"
-    assert struct.unpack("<HH", reply.body[6:10]) == (1, 1)
-    assert reply.header("Content-Length") == str(len(reply.body))
+def test_response_is_an_image_of_one_pixel(target: Endpoint) -> None:
+    response = target.pixel(PIXEL)
+    assert (response.status, response.header("Content-Type")) == (200, "image/gif")
+    assert response.body[:3] == b"GIF"
+    assert struct.unpack("<HH", response.body[6:10]) == (1, 1)
+    assert response.header("Content-Length") == str(len(response.body))
 
 
 @checks("P5")
-def test_redirect_leads_to_the_page_with_the_global_id(target: Target) -> None:
+def test_redirect_leads_to_the_page_with_the_global_id(target: Endpoint) -> None:
     cookie = cookie_of(target)
-    reply = target.pixel(PIXEL, ("td_redirect", PAGE), headers=[("Cookie", cookie)])
-    assert reply.status == 302
+    response = target.pixel(PIXEL, ("td_redirect", PAGE), headers=[("Cookie", cookie)])
+    assert response.status == 302
     expected = PAGE.replace("=td_global_id", f"={cookie.partition('=')[2]}")
-    assert reply.header("Location") == expected
+    assert response.header("Location") == expected
 
 
 @checks("P5")
-def test_redirect_is_an_event_all_the_same(target: Target, inspection: Inspection) -> None:
+def test_redirect_is_an_event_all_the_same(target: Endpoint, inspection: InspectionClient) -> None:
     target.pixel(PIXEL, ("td_redirect", PAGE), ("a", "1"))
     assert inspection.record()["a"] == "1"
 
 
 @checks("P6")
-def test_get_without_format_is_answered_like_a_post(target: Target) -> None:
-    reply = target.pixel(("a", "1"))
-    assert (reply.status, reply.header("Content-Type"), reply.body) == (200, JSON, b"{}")
+def test_get_without_format_is_answered_like_a_post(target: Endpoint) -> None:
+    response = target.pixel(("a", "1"))
+    assert (response.status, response.header("Content-Type"), response.body) == (200, JSON, b"{}")
 
 
 @checks("P6")
-def test_get_without_format_is_a_finding(target: Target, inspection: Inspection) -> None:
+def test_get_without_format_is_a_finding(target: Endpoint, inspection: InspectionClient) -> None:
     target.pixel(("a", "1"), ("td_redirect", PAGE))
     record = inspection.finding("P6")["record"]
     record.pop("time")
@@ -105,7 +110,7 @@ def test_get_without_format_is_a_finding(target: Target, inspection: Inspection)
 
 
 @checks("P7")
-def test_global_id_is_made_up_and_set(target: Target) -> None:
+def test_global_id_is_made_up_and_set(target: Endpoint) -> None:
     first, second = cookie_of(target), cookie_of(target)
     assert first.partition("=")[2]
     assert first.partition("=")[0] == second.partition("=")[0]
@@ -113,7 +118,7 @@ def test_global_id_is_made_up_and_set(target: Target) -> None:
 
 
 @checks("P7")
-def test_global_id_of_the_cookie_is_used(target: Target, inspection: Inspection) -> None:
+def test_global_id_of_the_cookie_is_used(target: Endpoint, inspection: InspectionClient) -> None:
     cookie = cookie_of(target)
     inspection.begin()
     how = {"headers": [("Cookie", f"other=1; {cookie}")]}
@@ -122,24 +127,26 @@ def test_global_id_of_the_cookie_is_used(target: Target, inspection: Inspection)
 
 
 @checks("P7")
-def test_made_up_global_id_is_the_stored_one(target: Target, inspection: Inspection) -> None:
-    reply = target.pixel(PIXEL, ("td_global_id", "td_global_id"))
+def test_made_up_global_id_is_the_stored_one(
+    target: Endpoint, inspection: InspectionClient
+) -> None:
+    response = target.pixel(PIXEL, ("td_global_id", "td_global_id"))
     stored = inspection.record()["td_global_id"]
-    assert f"={stored};" in (reply.header("Set-Cookie") or "")
+    assert f"={stored};" in (response.header("Set-Cookie") or "")
 
 
 @checks("P8")
-def test_ping_of_a_link_is_a_pixel(target: Target) -> None:
-    reply = target.pixel(
+def test_ping_of_a_link_is_a_pixel(target: Endpoint) -> None:
+    response = target.pixel(
         PIXEL, method="POST", headers=[("Content-Type", "text/ping")], body=b"PING"
     )
-    assert (reply.status, reply.header("Content-Type")) == (200, "image/gif")
+    assert (response.status, response.header("Content-Type")) == (200, "image/gif")
 
 
 @checks("P8")
 @pytest.mark.parametrize("content_type", ["text/ping", JSON])
-def test_body_of_a_ping_is_no_record(
-    target: Target, inspection: Inspection, content_type: str
+def test_body_of_a_ping_is_not_a_record(
+    target: Endpoint, inspection: InspectionClient, content_type: str
 ) -> None:
     how = {"headers": [("Content-Type", content_type)], "body": b'{"b": 1}'}
     target.pixel(PIXEL, ("a", "1"), method="POST", **how)
@@ -148,15 +155,42 @@ def test_body_of_a_ping_is_no_record(
 
 
 @checks("P9", profiles=("openapi-1.0.0", "article-2015"))
-def test_last_of_repeated_parameters_counts(target: Target, inspection: Inspection) -> None:
+def test_last_of_repeated_parameters_counts(target: Endpoint, inspection: InspectionClient) -> None:
     target.pixel(PIXEL, ("a", "1"), ("a", "2"))
     assert inspection.finding("P9")["record"]["a"] == "2"
 
 
 @checks("P9")
 def test_last_of_repeated_parameters_beside_a_body_counts(
-    target: Target, inspection: Inspection
+    target: Endpoint, inspection: InspectionClient
 ) -> None:
     inspection.configure(url_parameters="store")
     target.post(query="a=1&a=2")
     assert inspection.finding("P9")["record"]["a"] == "2"
+
+
+PARAMETERS = {
+    "not UTF-8": ("a=%FF", "\ufffd"),
+    "half an escape": ("a=1%2", "1%2"),
+    "no escape": ("a=%ZZ", "%ZZ"),
+}
+
+
+@checks("P10", profiles=("openapi-1.0.0", "article-2015"))
+@pytest.mark.parametrize(("query", "value"), PARAMETERS.values(), ids=list(PARAMETERS))
+def test_parameter_that_decoding_changes_is_a_finding(
+    target: Endpoint, inspection: InspectionClient, query: str, value: str
+) -> None:
+    key = quote(target.key, safe="")
+    target.send("GET", query=f"td_format=pixel&td_write_key={key}&{MARK}={target.run}&{query}")
+    assert inspection.finding("P10")["record"]["a"] == value
+
+
+@checks("P10")
+@pytest.mark.parametrize(("query", "value"), PARAMETERS.values(), ids=list(PARAMETERS))
+def test_parameter_beside_a_body_that_decoding_changes_is_a_finding(
+    target: Endpoint, inspection: InspectionClient, query: str, value: str
+) -> None:
+    inspection.configure(url_parameters="store")
+    target.post(query=query)
+    assert inspection.finding("P10")["record"]["a"] == value

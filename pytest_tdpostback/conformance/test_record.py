@@ -1,4 +1,4 @@
-"""Checks of the rules of the record (V1 to V3, T1 to T7, C1 to C3); no answer shows any of it."""
+"""Checks of the rules of the record (V1 to V3, T1 to T7, C1 to C3); no response shows them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tdpostback.conformance.catalogue import checks
-from pytest_tdpostback.conformance.target import MARK, Target
+from pytest_tdpostback.conformance.target import MARK, Endpoint
 
 if TYPE_CHECKING:
-    from pytest_tdpostback.conformance.inspection import Inspection
+    from pytest_tdpostback.conformance.inspection import InspectionClient
 
 NOW = 1_700_000_000
 DAY = 86_400
@@ -28,7 +28,7 @@ VALUES: dict[str, Any] = {
 
 
 @checks("V1")
-def test_object_is_one_row(target: Target, inspection: Inspection) -> None:
+def test_object_is_one_row(target: Endpoint, inspection: InspectionClient) -> None:
     before = len(inspection.records(target.database, target.table))
     target.post({"events": [{"a": 1}, {"a": 2}]})
     record = inspection.record()
@@ -38,7 +38,7 @@ def test_object_is_one_row(target: Target, inspection: Inspection) -> None:
 
 
 @checks("V2")
-def test_values_keep_their_types(target: Target, inspection: Inspection) -> None:
+def test_values_keep_their_types(target: Endpoint, inspection: InspectionClient) -> None:
     inspection.configure(value_types="json")
     target.post(VALUES)
     record = inspection.record()
@@ -48,7 +48,7 @@ def test_values_keep_their_types(target: Target, inspection: Inspection) -> None
 
 
 @checks("V3")
-def test_values_may_become_strings(target: Target, inspection: Inspection) -> None:
+def test_values_may_become_strings(target: Endpoint, inspection: InspectionClient) -> None:
     inspection.configure(value_types="string")
     target.post(VALUES)
     record = inspection.record()
@@ -65,7 +65,7 @@ def test_values_may_become_strings(target: Target, inspection: Inspection) -> No
 
 
 @checks("T1")
-def test_time_is_the_moment_of_receipt(target: Target, inspection: Inspection) -> None:
+def test_time_is_the_moment_of_receipt(target: Endpoint, inspection: InspectionClient) -> None:
     inspection.freeze(NOW)
     target.post()
     assert int(inspection.record()["time"]) == NOW
@@ -73,7 +73,9 @@ def test_time_is_the_moment_of_receipt(target: Target, inspection: Inspection) -
 
 @checks("T2")
 @pytest.mark.parametrize("value", [NOW - 60, str(NOW - 60)], ids=["number", "text"])
-def test_record_time_is_the_time(target: Target, inspection: Inspection, value: object) -> None:
+def test_record_time_is_the_time(
+    target: Endpoint, inspection: InspectionClient, value: object
+) -> None:
     inspection.freeze(NOW)
     target.post({"td_record_time": value})
     record = inspection.record()
@@ -84,7 +86,7 @@ def test_record_time_is_the_time(target: Target, inspection: Inspection, value: 
 @checks("T3")
 @pytest.mark.parametrize("value", [OLDEST - 1, NEWEST + 1], ids=["older", "newer"])
 def test_time_outside_the_window_is_ignored(
-    target: Target, inspection: Inspection, value: int
+    target: Endpoint, inspection: InspectionClient, value: int
 ) -> None:
     inspection.freeze(NOW)
     inspection.configure(stale_time="receipt")
@@ -95,7 +97,7 @@ def test_time_outside_the_window_is_ignored(
 @checks("T3")
 @pytest.mark.parametrize("value", [OLDEST - 1, NEWEST + 1], ids=["older", "newer"])
 def test_event_outside_the_window_may_be_dropped(
-    target: Target, inspection: Inspection, value: int
+    target: Endpoint, inspection: InspectionClient, value: int
 ) -> None:
     inspection.freeze(NOW)
     inspection.configure(stale_time="drop")
@@ -105,7 +107,9 @@ def test_event_outside_the_window_may_be_dropped(
 
 @checks("T4")
 @pytest.mark.parametrize("value", [OLDEST, NEWEST], ids=["oldest", "newest"])
-def test_ends_of_the_window_are_inside(target: Target, inspection: Inspection, value: int) -> None:
+def test_ends_of_the_window_are_inside(
+    target: Endpoint, inspection: InspectionClient, value: int
+) -> None:
     inspection.freeze(NOW)
     target.post({"td_record_time": value})
     event = inspection.event()
@@ -115,8 +119,8 @@ def test_ends_of_the_window_are_inside(target: Target, inspection: Inspection, v
 
 @checks("T5")
 @pytest.mark.parametrize("value", ["soon", "1.5", NOW + 0.5, True, [NOW], "", f" {NOW}"])
-def test_record_time_that_is_no_number_is_ignored(
-    target: Target, inspection: Inspection, value: object
+def test_record_time_that_is_not_a_number_is_ignored(
+    target: Endpoint, inspection: InspectionClient, value: object
 ) -> None:
     inspection.freeze(NOW)
     target.post({"td_record_time": value})
@@ -124,7 +128,7 @@ def test_record_time_that_is_no_number_is_ignored(
 
 
 @checks("T5")
-def test_milliseconds_are_named(target: Target, inspection: Inspection) -> None:
+def test_milliseconds_are_named(target: Endpoint, inspection: InspectionClient) -> None:
     inspection.freeze(NOW)
     target.post({"td_record_time": NOW * 1000})
     event = inspection.finding("T5")
@@ -133,14 +137,14 @@ def test_milliseconds_are_named(target: Target, inspection: Inspection) -> None:
 
 
 @checks("T6")
-def test_time_in_the_body_is_replaced(target: Target, inspection: Inspection) -> None:
+def test_time_in_the_body_is_replaced(target: Endpoint, inspection: InspectionClient) -> None:
     inspection.freeze(NOW)
     target.post({"time": 1})
     assert int(inspection.finding("T6")["record"]["time"]) == NOW
 
 
 @checks("T7")
-def test_time_is_text_of_whole_seconds(target: Target, inspection: Inspection) -> None:
+def test_time_is_text_of_whole_seconds(target: Endpoint, inspection: InspectionClient) -> None:
     inspection.freeze(NOW + 0.75)
     target.post()
     assert inspection.record()["time"] == str(NOW)
@@ -151,7 +155,7 @@ def test_time_is_text_of_whole_seconds(target: Target, inspection: Inspection) -
 @checks("C1")
 @pytest.mark.parametrize("name", ["Camel", "with-dash", "9lives", "with space", "\u00e9", "$x", ""])
 def test_column_name_with_an_alias_is_a_finding(
-    target: Target, inspection: Inspection, name: str
+    target: Endpoint, inspection: InspectionClient, name: str
 ) -> None:
     target.post({name: 1})
     event = inspection.finding("C1")
@@ -160,13 +164,15 @@ def test_column_name_with_an_alias_is_a_finding(
 
 @checks("C1")
 @pytest.mark.parametrize("name", ["plain", "_x", "a9_b"])
-def test_plain_column_name_is_none(target: Target, inspection: Inspection, name: str) -> None:
+def test_plain_column_name_is_none(
+    target: Endpoint, inspection: InspectionClient, name: str
+) -> None:
     target.post({name: 1})
     assert inspection.event()["findings"] == []
 
 
 @checks("C2")
-def test_crossing_512_columns_is_a_finding(target: Target, inspection: Inspection) -> None:
+def test_crossing_512_columns_is_a_finding(target: Endpoint, inspection: InspectionClient) -> None:
     path = target.path(table=f"{target.table}_{target.run}")
     target.post({f"c{number}": 1 for number in range(511)}, path=path)
     assert inspection.event()["findings"] == []
@@ -177,7 +183,9 @@ def test_crossing_512_columns_is_a_finding(target: Target, inspection: Inspectio
 
 
 @checks("C3")
-def test_placeholders_in_a_body_are_plain_text(target: Target, inspection: Inspection) -> None:
+def test_placeholders_in_a_body_are_plain_text(
+    target: Endpoint, inspection: InspectionClient
+) -> None:
     names = ("td_ip", "td_ua", "td_global_id")
     target.post({name: name for name in names})
     record = inspection.record()

@@ -1,4 +1,4 @@
-"""Raw HTTP/1.1, so that a check says byte by byte what is sent and sees all that comes back."""
+"""A raw HTTP/1.1 client: a check decides every byte that is sent, and sees every byte received."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 TIMEOUT = 15.0
-"""Seconds of silence after which a target counts as broken."""
+"""Seconds without data after which a target counts as broken."""
 BODILESS = (204, 304)
 
 Fields = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Reply:
-    """One answer as it came over the wire; `interim` are the statuses of 1xx answers before it."""
+class RawResponse:
+    """One response from the wire; `interim` has the statuses of the 1xx responses before it."""
 
     status: int
     headers: Fields
@@ -31,24 +31,24 @@ class Reply:
     interim: tuple[int, ...] = ()
 
     def header(self, name: str) -> str | None:
-        """The first value of a header field, `None` where it is not there."""
+        """Return the first value of a header field, `None` if it was not sent."""
         return next((value for field, value in self.headers if field.lower() == name.lower()), None)
 
     @property
-    def front(self) -> str:
-        """The server in front of the service, which owns the connection; empty where none shows.
+    def proxy_server(self) -> str:
+        """The name of a server in front of the service, which owns the connection; may be empty.
 
-        No documented answer has a `Server` field: where there is one, another program wrote it.
+        No documented response has a `Server` field. If there is one, another program wrote it.
         """
         return self.header("Server") or ""
 
 
 @final
-class Connection:
+class RawConnection:
     """One connection to the host of a URL; a context manager."""
 
     def __init__(self, url: str) -> None:
-        """Connects to the host of `url`, by TLS where it is `https`; raises `OSError`."""
+        """Connect to the host of `url`, by TLS if it is `https`. Raises `OSError`."""
         parts = urlsplit(url)
         self.host = parts.netloc.rpartition("@")[2]
         secure = parts.scheme == "https"
@@ -69,35 +69,35 @@ class Connection:
         self.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     def write(self, data: bytes) -> None:
-        """Send bytes; a peer that has answered and closed already is no error here."""
+        """Send bytes. It is not an error if the peer has responded and closed already."""
         try:
             self._socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             return
 
-    def answers_within(self, seconds: float) -> bool:
-        """Whether an answer begins to arrive within `seconds`."""
+    def response_begins_within(self, seconds: float) -> bool:
+        """Return whether a response begins to arrive within `seconds`."""
         return bool(select.select([self._socket], [], [], seconds)[0])
 
-    def receive(self, method: str = "POST") -> Reply:
-        """The answer to a `method` request.
+    def receive(self, method: str = "POST") -> RawResponse:
+        """Return the response to a `method` request.
 
-        Raises `ConnectionError` where the connection ends before it, `TimeoutError` on silence.
+        Raises `ConnectionError` if the connection ends before it, `TimeoutError` if nothing comes.
         """
         interim: list[int] = []
         while True:
             status, headers = self._head()
             if status >= 200:
                 body = b"" if method == "HEAD" or status in BODILESS else self._body(headers)
-                return Reply(status, headers, body, tuple(interim))
+                return RawResponse(status, headers, body, tuple(interim))
             interim.append(status)
 
     def interim(self) -> int:
-        """The status of the next answer, whose body is not read."""
+        """Return the status of the next response, without reading its body."""
         return self._head()[0]
 
     def ended(self) -> bool:
-        """Whether the target closes the connection, sending no more."""
+        """Return whether the target closes the connection and sends nothing more."""
         try:
             return self._file.read(1) == b""
         except ConnectionResetError:
@@ -106,11 +106,11 @@ class Connection:
             return False
 
     def close(self) -> None:
-        """End it."""
+        """Close the connection."""
         self._file.close()
         self._socket.close()
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> RawConnection:
         return self
 
     def __exit__(
@@ -124,10 +124,10 @@ class Connection:
     def _head(self) -> tuple[int, Fields]:
         line = self._file.readline(65_537)
         if not line:
-            raise ConnectionError("the connection ended before an answer")
+            raise ConnectionError("the connection ended before a response")
         status = line.split()[1] if len(line.split()) > 1 else b""
         if not line.startswith(b"HTTP/1.") or not status.isdigit():
-            raise ConnectionError(f"not an HTTP/1 answer: {line[:80]!r}")
+            raise ConnectionError(f"not an HTTP/1 response: {line[:80]!r}")
         return int(status), tuple(parse_headers(self._file).items())
 
     def _body(self, headers: Fields) -> bytes:

@@ -770,7 +770,7 @@ _TRACKING_PIXEL = [
         "U+FFFD replaces them, and a `%` without two hexadecimal digits stays as it is. In each "
         "case the event carries a finding.",
         Basis.OBSERVED,
-        "curl, PHP and Java send raw bytes; the reading of invalid bytes is inferred. In "
+        "Raw bytes come from curl, PHP and Java; the reading of invalid bytes is inferred. In "
         "`v2-2.0.0` no parameter counts unless `url_parameters` is `store` (B10).",
         advice="Percent-encode parameters as UTF-8.",
     ),

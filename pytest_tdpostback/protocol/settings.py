@@ -1,10 +1,11 @@
-"""The settings of a double: one field each, with everything that has to be known about it.
+"""The settings of a fake server: one field each, with everything that is to be known about it.
 
 Options, ini keys, marker arguments and factory arguments are made from these fields.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,26 @@ MIB = 1024 * 1024
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
 
 
+class Implied(str):
+    """The value of a setting that nobody has chosen, so that `strict` may change it."""
+
+    __slots__ = ()
+
+
 def _choice(*choices: str, **metadata: str) -> Any:
     return field(default=choices[0], metadata={"choices": choices, **metadata})
 
 
-def _value(default: Any, convert: Any, *, rule: str = "", **metadata: str) -> Any:
+def _in_a_test(default: str, *choices: str, **metadata: str) -> Any:
+    """What a test does about something. `strict` makes it `fail`, unless somebody chose a value."""
+    metadata = {"rule": "", **metadata}
+    return field(
+        default=Implied(default),
+        metadata={"choices": (default, *choices), "strict": True, **metadata},
+    )
+
+
+def _value(default: Any, convert: Any, *, rule: str = "", **metadata: Any) -> Any:
     return field(default=default, metadata={"convert": convert, "rule": rule, **metadata})
 
 
@@ -89,15 +105,49 @@ def _flag(value: Any) -> bool:
     raise ValueError("true or false")
 
 
+def _names(value: Any) -> list[Any]:
+    return value.replace(",", " ").split() if isinstance(value, str) else list(value)
+
+
 def _hosts(value: Any) -> tuple[str, ...]:
-    names = value.replace(",", " ").split() if isinstance(value, str) else value
     try:
-        hosts = tuple(name.rstrip(".").lower() for name in names)
+        hosts = tuple(name.rstrip(".").lower() for name in _names(value))
     except (AttributeError, TypeError):
         hosts = ("",)
     if not all(_HOST.match(host) for host in hosts):
         raise ValueError("names of hosts, without scheme, port and path")
     return hosts
+
+
+def _hosts_or_networks(value: Any) -> tuple[str, ...]:
+    expected = "names of hosts, addresses, or networks such as 10.0.0.0/8"
+    try:
+        return tuple(_host_or_network(name) for name in _names(value))
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(expected) from None
+
+
+def _host_or_network(name: str) -> str:
+    try:
+        return str(ipaddress.ip_network(name, strict=False))
+    except ValueError:
+        (host,) = _hosts([name])
+        return host
+
+
+def _finding_action(value: Any) -> Any:
+    from .rules import rules
+
+    action, colon, listed = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if action not in ("warn", "fail", "ignore"):
+        raise ValueError("warn, fail or ignore, or one of them with rules, such as fail:C1,T5")
+    names = _names(listed)
+    for name in names:
+        if name not in rules:
+            raise ValueError(f"ids of rules; did you mean {rules.nearest(name)} for {name!r}?")
+    if colon and not names:
+        raise ValueError(f"ids of rules after {action}:, such as {action}:C1,T5")
+    return f"{action}:{','.join(names)}" if names else value
 
 
 def _among(choices: tuple[str, ...], value: Any) -> Any:
@@ -112,9 +162,10 @@ def _one_of(choices: list[str] | tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a double behaves. Every field is a setting; its metadata says what it accepts.
+    """How a fake server and its test behave. Every field is a setting.
 
-    Raises `ConfigurationError` where a value is not acceptable.
+    The metadata of a field says what it accepts and what it means. Raises `ConfigurationError` if
+    a value is not acceptable.
     """
 
     profile: Profile | None = _value(  # noqa: RUF009 - makes a field, as the others do
@@ -151,41 +202,86 @@ class Settings:
         "answers 403",
     )
     validation_delay: float = _value(
-        0.0, _seconds, rule="Y5", help="seconds of real time between an answer and its validation"
+        0.0, _seconds, rule="Y5", help="seconds of real time between a response and its validation"
     )
-    on_auth_failure: str = _choice(
+    # It stands before the settings that it changes, because fields are checked in this order.
+    strict: bool = _value(
+        False, _flag, help="fail for everything that an on_... setting is about, unless it is set"
+    )
+    on_auth_failure: str = _in_a_test(
         "fail",
         "ignore",
         rule="Y3",
-        help="a test with an unexpected authentication failure: fail it, or ignore the failure",
+        help="an unexpected authentication failure: fail the test, or ignore it",
+    )
+    on_refusal: str = _in_a_test(
+        "ignore",
+        "fail",
+        help="an event that was refused (4xx) and that no assertion claimed: ignore it, or fail "
+        "the test",
+    )
+    on_unasserted: str = _in_a_test(
+        "ignore",
+        "fail",
+        help="an ingested event that no assertion claimed: ignore it, or fail the test",
+    )
+    on_late: str = _in_a_test(
+        "report",
+        "fail",
+        help="an event that arrives after its test ended: report it, or let the run exit with 1",
+    )
+    on_finding: str = _value(
+        Implied("warn"),
+        _finding_action,
+        help="a finding: warn, fail the test, or ignore it; fail:C1,T5 fails for these rules and "
+        "warns for others",
+        strict=True,
     )
     max_body: int = _value(
-        64 * MIB, _bytes, rule="B6", help="largest body in bytes before an answer of 413"
+        64 * MIB, _bytes, rule="B6", help="largest body in bytes; a larger one is refused with 413"
     )
     explain: bool = _value(
-        False, _flag, rule="W4", help="send the reason of a refusal in the answer, for debugging"
+        False, _flag, rule="W4", help="send the reason of a refusal in the response, for debugging"
     )
     redirect: bool = _value(
-        False, _flag, help="lead connections to the service's hosts to the double, verified TLS too"
+        False,
+        _flag,
+        help="redirect connections for the service's hosts to the fake server, verified TLS too",
     )
     block_network: bool = _value(
         False,
         _flag,
-        help="redirect, and refuse every connection to another host that is not this machine",
+        help="redirect, and refuse every connection to any other host except this machine",
     )
     extra_hosts: tuple[str, ...] = _value(
-        (), _hosts, help="further hosts to treat as the service's, beside those it is known by"
+        (), _hosts, help="more hosts to treat as the service's own"
     )
-    tls: bool = _value(False, _flag, help="serve the double's own URL over HTTPS")
+    allow_hosts: tuple[str, ...] = _value(
+        (), _hosts_or_networks, help="hosts and networks that block_network lets through"
+    )
+    tls: bool = _value(False, _flag, help="serve the fake server's own URL over HTTPS")
+    inspection: bool = _value(
+        False, _flag, help="offer the REST interface and the live page below /.tdpostback/"
+    )
 
     def __post_init__(self) -> None:
         for row in fields(self):
-            object.__setattr__(self, row.name, checked(row, getattr(self, row.name), ""))
+            value = checked(row, getattr(self, row.name), "")
+            if "strict" in row.metadata and isinstance(value, Implied):
+                value = Implied("fail") if self.strict else row.default
+            object.__setattr__(self, row.name, value)
+
+    def finding_action(self, rule: str) -> str:
+        """Return what a test does about a finding by `rule`: `warn`, `fail` or `ignore`."""
+        action, _, listed = self.on_finding.partition(":")
+        return action if not listed or rule in listed.split(",") else "warn"
 
     def changed(self, changes: Mapping[str, Any], where: str = "") -> Settings:
-        """These settings with `changes`; `where` names their origin in the text of an error.
+        """Return these settings with `changes`.
 
-        Raises `ConfigurationError` for a name that is no setting and for a value it does not take.
+        `where` says in an error where the changes come from. An `on_...` setting that is changed
+        once keeps its own value, also if `strict` is set. Raises `ConfigurationError` for an
+        unknown name and for a value that is not acceptable.
         """
         __tracebackhide__ = True
         known = {row.name: row for row in fields(self)}
@@ -196,7 +292,7 @@ class Settings:
 
 
 def checked(row: Field[Any], value: Any, where: str) -> Any:
-    """`value` as the setting `row` keeps it; raises `ConfigurationError` naming what it accepts."""
+    """Return `value` as the setting `row` keeps it, or raise `ConfigurationError`."""
     __tracebackhide__ = True
     choices = row.metadata.get("choices")
     try:
@@ -218,5 +314,5 @@ def _known(known: Mapping[str, Field[Any]], name: str, where: str) -> Field[Any]
     hint = f" (did you mean {near[0]}?)" if near else ""
     origin = f"{where}: " if where else ""
     raise ConfigurationError(
-        f"{origin}{name!r} is no setting{hint}; valid settings: {', '.join(known)}"
+        f"{origin}{name!r} is not a setting{hint}; valid settings: {', '.join(known)}"
     )

@@ -11,9 +11,17 @@ import time
 
 import pytest
 
+import pytest_tdpostback
 from pytest_tdpostback import load_schema, profiles, rules
 from pytest_tdpostback.cli import main
 from pytest_tdpostback.protocol.schemas import NAMES, load_openapi
+
+
+def test_version_prints_the_version_of_the_package(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"tdpostback {pytest_tdpostback.__version__}\n"
 
 
 def test_rules_prints_every_rule_with_its_basis_and_source(capsys, monkeypatch):
@@ -42,6 +50,24 @@ def test_rules_as_json_holds_all_that_is_known(capsys):
     assert a6["statement"] == rules["A6"].statement
     assert [source["id"] for source in a6["sources"]] == ["S0", "A21"]
     assert all(source["url"].startswith("https://") for source in a6["sources"])
+
+
+def test_rules_with_an_id_prints_one_rule_and_what_to_do(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    assert main(["rules", "A6"]) == 0
+    out = capsys.readouterr().out
+    text = " ".join(out.split())
+    a6 = rules["A6"]
+    for part in (a6.statement, f"What to do: {a6.advice}", f"Basis: documented. {a6.note}"):
+        assert part in text
+    assert "Profiles: article-2015" in text
+    assert "https://api-docs.treasuredata.com/pages/postback_api/overview" in out
+    assert all(len(line) <= 70 or "http" in line or "Source" in line for line in out.splitlines())
+
+
+def test_rules_with_an_id_as_json_prints_one_object(capsys):
+    assert main(["rules", "A6", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["advice"] == rules["A6"].advice
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,7 +99,10 @@ def file(tmp_path):
 
 def test_validate_tells_every_problem_by_line_and_rule(file, capsys):
     name = file(b'{"a": 1}', b"[]", b"", b'{"Foo": 1, "time": 2}\r', b'{"a": NaN}')
-    alias = "finding, C1: column 'Foo' gets an alias: lower case, digits and _, no digit first"
+    alias = (
+        "finding, C1: column 'Foo' gets an alias: column names are lower-case letters, digits "
+        "and _, and don't start with a digit"
+    )
     assert main(["validate", name]) == 1
     assert capsys.readouterr().out.splitlines() == [
         f"{name}:2: refused, B3: the top level is an array, not an object",
@@ -88,6 +117,27 @@ def test_validate_tells_every_problem_by_line_and_rule(file, capsys):
 def test_validate_of_good_lines_returns_0(file, capsys):
     assert main(["validate", file(b'{"a": 1}', b'{"b": 2}', b"")]) == 0
     assert capsys.readouterr().out == "2 lines: 2 accepted (0 with findings), 0 not accepted\n"
+
+
+def test_validate_of_one_line_says_line(file, capsys):
+    assert main(["validate", file(b'{"a": 1}')]) == 0
+    assert capsys.readouterr().out == "1 line: 1 accepted (0 with findings), 0 not accepted\n"
+
+
+def test_validate_help_speaks_of_no_request(capsys):
+    with pytest.raises(SystemExit):
+        main(["validate", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "(default: openapi-1.0.0)" in text
+    assert "host" not in text
+
+
+def test_validate_prints_one_line_for_each_problem_whatever_a_name_holds(file, capsys):
+    assert main(["validate", file(rb'{"\n\u001b[2Jforged\u202e": 1}')]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 2
+    assert "\x1b" not in out
+    assert "\u202e" not in out
 
 
 def test_validate_of_nothing_says_so(file, capsys):
@@ -116,6 +166,8 @@ def test_validate_holds_a_profile_to_its_limit(file, capsys):
 
 
 MISTAKES = [
+    (["rules", "a5"], "'a5' is unknown; did you mean A5?"),
+    (["rules", "no such rule"], "'no such rule' is unknown; did you mean "),
     (["validate", "nowhere.jsonl"], "cannot read nowhere.jsonl: No such file or directory; give "),
     (["validate", "-", "--profile=x"], "profile='x' is not valid; give one of openapi-1.0.0, art"),
     (["serve", "--write-key=abc"], "give account/secret"),
@@ -138,7 +190,7 @@ UNKNOWN = [
     ([], "required: COMMAND"),
     (["schema", "bdy"], "request"),
     (["openapi", "--profile=v3"], "v2-2.0.0"),
-    (["serve", "--port=99999"], "'99999' is no port; give 0 (a free one) to 65535"),
+    (["serve", "--port=99999"], "'99999' is not a port; give 0 (a free one) to 65535"),
     (["serve", "--on-auth-failure=fail"], "unrecognized arguments"),
     (["serve", "--value-types=text"], "string"),
 ]

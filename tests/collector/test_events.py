@@ -57,7 +57,7 @@ def test_a_copied_event_says_the_same(different, how):
 
 @pytest.mark.parametrize("how", COPIES)
 def test_a_copied_record_says_the_same(different, how):
-    record = Events(different.log)[0].record
+    record = Record(different.log, 0)
     copied = COPIES[how](record)
     assert type(copied) is Record
     assert copied == record == dict(record)
@@ -87,7 +87,6 @@ def test_events_of_different_logs_differ(make_collector, store):
         store(collector)
     one, other = (Events(collector.log)[0] for collector in collectors)
     assert one != other
-    assert one.record == other.record or one.record["time"] != other.record["time"]
 
 
 def test_lists_of_records_and_events_can_be_copied(different):
@@ -100,7 +99,7 @@ def test_lists_of_records_and_events_can_be_copied(different):
 
 
 def test_a_record_is_json_as_a_dictionary(different):
-    record = Events(different.log)[0].record
+    record = Record(different.log, 0)
     assert json.loads(json.dumps(dict(record))) == record
 
 

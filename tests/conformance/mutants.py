@@ -216,6 +216,12 @@ def first_parameters(head):
     return tuple(dict(reversed(pairs)).items())
 
 
+def valid_parameters(head):
+    """Bytes that are not UTF-8 get lost (P10)."""
+    query = str(head.target).partition("?")[2]
+    return tuple(parse_qsl(query, keep_blank_values=True, errors="ignore"))
+
+
 def pings_are_events(head, verdict):
     """The body of a ping is read (P8)."""
     if head.method == "POST" and verdict.source is RecordSource.PIXEL:
@@ -306,6 +312,12 @@ MUTANTS = [
             )
         ),
     ),
+    Mutant(
+        "R6",
+        "a preflight is no event",
+        judged(lambda head, v: v._replace(preflight=True) if head.method == "OPTIONS" else v),
+        outside=False,
+    ),
     Mutant("R7", "the path is not decoded", member(RequestHead, "segments", uncoded)),
     Mutant("R8", "any name will do", unnoticed("R8"), outside=False),
     Mutant(
@@ -361,6 +373,12 @@ MUTANTS = [
     Mutant("B7", "any depth", constant("MAX_DEPTH", body.MAX_DEPTH, 1 << 20)),
     Mutant("B7", "less depth", constant("MAX_DEPTH", body.MAX_DEPTH, 511)),
     Mutant("B8", "any encoding", fits("B8")),
+    Mutant(
+        "B8",
+        "identity is refused",
+        refuses(400, lambda head, _: "identity" in head.fields.get("content-encoding", ())),
+    ),
+    Mutant("B8", "identity is not noticed", unnoticed("B8"), outside=False),
     Mutant("B9", "refused", refuses(400, lambda _, v: v.source is RecordSource.URL_PARAMETERS)),
     Mutant("B9", "not noticed", unnoticed("B9"), outside=False),
     Mutant("B10", "refused", refuses(400, lambda head, v: written(v) and head.parameters)),
@@ -458,4 +476,11 @@ MUTANTS = [
         outside=False,
     ),
     Mutant("P9", "not noticed", unnoticed("P9"), outside=False),
+    Mutant("P10", "not noticed", unnoticed("P10"), outside=False),
+    Mutant(
+        "P10",
+        "invalid bytes get lost",
+        member(RequestHead, "parameters", property(valid_parameters)),
+        outside=False,
+    ),
 ]

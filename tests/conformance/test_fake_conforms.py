@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.server
+import os
 import socket
 import threading
 import wsgiref.simple_server
@@ -13,6 +15,7 @@ import werkzeug.serving
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.conformance.catalogue import INSPECTED, status_of
+from pytest_tdpostback.conformance.target import WRONG_KEY
 from pytest_tdpostback.protocol import judge
 from pytest_tdpostback.protocol.profiles import profiles
 from pytest_tdpostback.protocol.rules import rules
@@ -80,6 +83,7 @@ def test_over_the_wire(profile: str) -> None:
     assert set(outcome.counts) == {"passed"}
 
 
+@pytest.mark.once
 @each_profile
 def test_without_inspection_what_cannot_be_seen_is_not_passed(profile: str) -> None:
     with serving(profile, inspection=False) as server:
@@ -89,6 +93,7 @@ def test_without_inspection_what_cannot_be_seen_is_not_passed(profile: str) -> N
     assert hidden <= outcome.rules("skipped") - outcome.rules("passed")
 
 
+@pytest.mark.once
 @each_profile
 @pytest.mark.parametrize("make", [by_werkzeug, by_wsgiref])
 def test_as_wsgi_behind_another_server(profile: str, make) -> None:
@@ -100,6 +105,7 @@ def test_as_wsgi_behind_another_server(profile: str, make) -> None:
     assert outcome.rules("passed") >= rules_in(profile) - OF_THE_CONNECTION
 
 
+@pytest.mark.once
 @each_profile
 def test_run_sends_small_marked_events_to_one_table_and_nothing_else(profile: str) -> None:
     with serving(profile, inspection=False) as server:
@@ -112,6 +118,7 @@ def test_run_sends_small_marked_events_to_one_table_and_nothing_else(profile: st
         assert max(len(event.request.body) for event in events) < 5_000
 
 
+@pytest.mark.once
 @each_profile
 def test_service_that_takes_any_route_stores_in_one_table_alone(profile: str, monkeypatch) -> None:
     def elsewhere(route, head):
@@ -137,10 +144,10 @@ def test_without_a_target_a_double_is_checked(pytester) -> None:
     result.assert_outcomes(passed=3, deselected=result.parseoutcomes()["deselected"])
     result.stdout.fnmatch_lines(
         [
-            "contract check: a double of its own as openapi-1.0.0",
+            "contract check: a fake server as openapi-1.0.0",
             "* checks of * rules send at most 300 requests to tdpostback_conformance.checks",
             "not in openapi-1.0.0: A6 A9 A10",
-            "*::test_unknown_key_is_answered_200[[]A5[]] PASSED*",
+            "*::test_unknown_key_gets_200[[]A5[]] PASSED*",
         ]
     )
 
@@ -191,6 +198,10 @@ NAMED = ["--tdpostback-target=http://localhost", "--tdpostback-key=1/a"]
         (["--tdpostback-target=http://localhost"], "give --tdpostback-target and --tdpostback-key"),
         (["--tdpostback-key=1/a"], "give --tdpostback-target and --tdpostback-key"),
         (["--tdpostback-key=1/a", "--tdpostback-target=here"], "'here': give http://host"),
+        (
+            ["--tdpostback-target=http://192.0.2.1:8080", "--tdpostback-key=1/a"],
+            "the write key would travel without encryption; give an https:// URL, or add --tdpost",
+        ),
         (["--tdpostback-database=a-b"], "--tdpostback-database 'a-b': give ASCII letters, digits"),
         (["--tdpostback-table="], "--tdpostback-table '': give ASCII letters, digits and _"),
         ([*NAMED, "-n2"], "the checks of one target cannot run side by side; leave -n out"),
@@ -200,6 +211,83 @@ def test_options_that_do_not_fit_are_usage_errors(pytester, options, text) -> No
     result = run_package(pytester, *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: *{text}*"])
+
+
+@pytest.mark.parametrize("setting", ["redirect", "block_network"])
+def test_the_target_is_checked_although_a_setting_asks_for_a_redirect(
+    pytester, monkeypatch, setting
+) -> None:
+    """A host of the service is named: without its real address, no check may pass."""
+    pytester.makeini(f"[pytest]\ntdpostback_{setting} = true\n")
+    pytester.makepyfile(
+        sitecustomize="""
+        import socket
+
+        original = socket.getaddrinfo
+
+        def getaddrinfo(host, *arguments, **named):
+            if "treasuredata" in str(host):
+                raise OSError("no network in this test")
+            return original(host, *arguments, **named)
+
+        socket.getaddrinfo = getaddrinfo
+        """
+    )
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=os.pathsep)
+    result = pytester.runpytest_subprocess(
+        *PACKAGE,
+        "--tdpostback-target=https://in.treasuredata.com",
+        "--tdpostback-key=1/a",
+        "-kA5",
+        "-pno:cacheprovider",
+    )
+    result.stdout.fnmatch_lines(["*cannot reach https://in.treasuredata.com: no network*"])
+
+
+class RespondsWithText(http.server.BaseHTTPRequestHandler):
+    """Every response is 200 without JSON, as a proxy of a company or a parked domain sends it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"Hello")
+
+    do_POST = do_OPTIONS = do_GET  # noqa: N815 - the names that the class looks for
+
+    def log_message(self, *_) -> None:
+        """Say nothing."""
+
+
+def test_a_target_that_responds_without_json_is_not_observable() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), RespondsWithText) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            outcome = run_checks(url, "openapi-1.0.0")
+        finally:
+            server.shutdown()
+            thread.join()
+    hidden = {name for name in rules_in("openapi-1.0.0") if status_of(name) == INSPECTED}
+    assert hidden <= outcome.rules("skipped") - outcome.rules("failed")
+    assert "Error:" not in outcome.text().replace("AssertionError:", "")
+
+
+def test_checks_of_methods_send_a_key_that_no_account_has() -> None:
+    """[R4] a service that took the method would not store the event."""
+    with serving("v2-2.0.0", inspection=False) as server:
+        run_checks(
+            server.url,
+            "v2-2.0.0",
+            "test_route.py::test_other_method_is_refused",
+            "test_route.py::test_get_is_refused",
+        )
+        keys = {event.request.headers["X-TD-Write-Key"] for event in server.postback.events}
+    assert keys == {WRONG_KEY}
 
 
 def test_target_that_cannot_be_reached_ends_the_run_at_once(pytester) -> None:

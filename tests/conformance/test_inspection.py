@@ -8,8 +8,8 @@ import pytest
 from werkzeug.test import Client
 
 from pytest_tdpostback import PostbackServer
-from pytest_tdpostback.conformance.target import Target
-from pytest_tdpostback.conformance.wire import Connection
+from pytest_tdpostback.conformance.target import Endpoint
+from pytest_tdpostback.conformance.wire import RawConnection
 from pytest_tdpostback.protocol.profiles import DEFAULT
 from pytest_tdpostback.testing.inspection import Inspection, inspected
 
@@ -23,7 +23,7 @@ def server():
 
 
 def ask(url, method, name, body=b""):
-    with Connection(url) as connection:
+    with RawConnection(url) as connection:
         fields = [("Content-Length", str(len(body)))]
         connection.send(method, f"/.tdpostback/{name}", fields)
         connection.write(body)
@@ -38,7 +38,7 @@ def told(server, method, name, **members):
 
 
 def send(server, key=KEY, **columns):
-    target = Target(server.url, key, "web", "clicks", DEFAULT, "run")
+    target = Endpoint(server.url, key, "web", "clicks", DEFAULT, "run")
     return target.post(columns)
 
 
@@ -89,7 +89,7 @@ def test_settle_waits_for_what_is_held(server) -> None:
 def test_settle_waits_without_stopping_the_double(server) -> None:
     told(server, "POST", "hold")
     send(server)
-    with Connection(server.url) as waiting:
+    with RawConnection(server.url) as waiting:
         waiting.send("POST", "/.tdpostback/settle?timeout=30", [("Content-Length", "0")])
         told(server, "POST", "release")
         assert json.loads(waiting.receive().body) == {"pending": []}

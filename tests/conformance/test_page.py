@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from docs import fidelity_page
 from pytest_tdpostback.protocol.rules import rules
+from tools import fidelity_page
 
 
 def test_page_is_what_the_rules_say() -> None:
     written = fidelity_page.PAGE.read_text(encoding="utf-8")
-    assert written == fidelity_page.page(), "run python -m docs.fidelity_page"
+    assert written == fidelity_page.page(), "run python -m tools.generate"
 
 
 def test_page_has_every_rule_with_its_facts() -> None:

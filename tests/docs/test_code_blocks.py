@@ -2,15 +2,19 @@
 
 What is done with a block depends on its language:
 
-- ``python`` with a ``def test_``: runs under pytest, and every test passes;
+- ``python`` with a ``def test_`` or a plugin: runs under pytest, and every test passes; one process
+  runs all of these blocks of a page that need nothing more;
 - other ``python``: is executed;
 - ``console``: commands stand behind ``$``; ``tdpostback`` and ``pytest --pyargs`` are run and have
   to print the lines below (``...`` stands for anything), any other needs an entry in ``NOT_RUN``;
 - ``toml`` and ``json``: are parsed; ``text``, ``ini`` and ``html``: are only shown.
 
 A comment on the line above says more: ``<!-- fails: text -->`` wants a failure that shows the text;
+``<!-- printed by: the block above -->`` wants the lines of a ``text`` block in what the ``python``
+block before it prints (``...`` stands for anything);
 ``<!-- file: name -->`` keeps the block under that name for the blocks after it on its page;
-``<!-- needs: program -->`` skips the block where the program is missing.
+``<!-- needs: program -->`` skips the block if the program is missing;
+``<!-- plugin: name -->`` runs it with that plugin of pytest, and skips it if that is missing.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import sys
 import textwrap
 import tomllib
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -50,7 +55,7 @@ FENCE = re.compile(
     r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)(?P=ticks)$",
     re.DOTALL | re.MULTILINE,
 )
-NOTE = re.compile(r"<!-- (fails|file|command|needs): (.*?) -->")
+NOTE = re.compile(r"<!-- (fails|printed by|file|command|needs|plugin): (.*?) -->")
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Block:
     text: str
     notes: dict[str, str]
     files: dict[str, str]
+    previous: Block | None
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -82,52 +88,107 @@ def collect(text: str, page: str, line: int, files: dict[str, str], found: list[
         notes = dict(NOTE.findall(match["notes"]))
         if "file" in notes:
             files[notes["file"]] = body
-        found.append(Block(page, start, info, body, notes, dict(files)))
+        previous = found[-1] if found else None
+        found.append(Block(page, start, info, body, notes, dict(files), previous))
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+TESTS = [
+    block
+    for block in BLOCKS
+    if block.language == "python"
+    and "file" not in block.notes
+    and ("def test_" in block.text or "plugin" in block.notes)
+]
+TOGETHER = [block for block in TESTS if not {"needs", "plugin"} & set(block.notes)]
+OTHERS = [block for block in BLOCKS if block not in TOGETHER]
+
+REPORTS = """
+import json
+
+def pytest_runtest_logreport(report):
+    text = report.longreprtext + "".join(content for _, content in report.sections)
+    with open("reports.jsonl", "a") as stream:
+        print(json.dumps([report.fspath, report.outcome, text]), file=stream)
+"""
+"""A plugin that writes down what became of each test."""
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=[f"{b.page}:{b.line}" for b in BLOCKS])
+@pytest.mark.parametrize("page", sorted({block.page for block in TOGETHER}))
+def test_the_tests_of_a_page_pass_or_fail_as_it_says(page, pytester):
+    wrong = run_tests([block for block in TOGETHER if block.page == page], pytester)
+    assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.parametrize("block", OTHERS, ids=[f"{b.page}:{b.line}" for b in OTHERS])
 def test_block(block, pytester, monkeypatch):
     if not shutil.which(block.notes.get("needs", sys.executable)):
         pytest.skip(f"{block.notes['needs']} is not installed")
+    if not entry_points(group="pytest11", name=block.notes.get("plugin", "tdpostback")):
+        pytest.skip(f"the plugin {block.notes['plugin']} is not installed")
     scripts = Path(sys.executable).parent
     monkeypatch.setenv("PATH", os.pathsep.join([str(scripts), os.environ["PATH"]]))
-    for name, text in block.files.items():
-        pytester.path.joinpath(name).write_text(text, encoding="utf-8")
+    write_files(block, pytester)
     ways = {
         "python": run_python,
         "console": run_console,
         "toml": lambda block, _: tomllib.loads(block.text),
         "json": lambda block, _: json.loads(block.text),
-        "text": lambda *_: None,
+        "text": run_text,
         "ini": lambda *_: None,
         "html": lambda *_: None,
     }
     ways[block.language](block, pytester)
 
 
+def write_files(block, pytester):
+    for name, text in block.files.items():
+        pytester.path.joinpath(name).write_text(text, encoding="utf-8")
+
+
 def run_python(block, pytester):
     if "file" in block.notes:
         compile(block.text, block.notes["file"], "exec")
-    elif "def test_" in block.text:
-        run_tests(block, pytester)
+    elif block in TESTS:
+        plugin = ("-p", block.notes["plugin"]) if "plugin" in block.notes else ()
+        wrong = run_tests([block], pytester, *plugin)
+        assert not wrong, wrong[0]
     else:
         run_script(block)
 
 
-def run_tests(block, pytester):
-    pytester.makepyfile(test_block=block.text)
-    # A process of its own, as at the reader's, without the two plugins that take seconds to load.
-    heavy = ("-p", "no:hypothesispytest", "-p", "no:schemathesis")
-    result = pytester.runpytest_subprocess(*heavy, timeout=60)
-    if "fails" in block.notes:
-        assert result.ret == pytest.ExitCode.TESTS_FAILED
-        assert block.notes["fails"] in result.stdout.str()
-    else:
-        assert result.ret == pytest.ExitCode.OK
-        assert set(result.parseoutcomes()) - {"warnings"} == {"passed"}  # findings warn
+def run_tests(blocks, pytester, *options):
+    """Run blocks in one process of pytest, as a reader does, and say of which the page is wrong."""
+    for block in blocks:
+        write_files(block, pytester)
+        pytester.makepyfile(**{f"test_line_{block.line}": block.text})
+    pytester.makepyfile(write_reports=REPORTS)
+    result = pytester.runpytest_subprocess("-p", "write_reports", *options, timeout=120)
+    reports = pytester.path.joinpath("reports.jsonl")
+    lines = reports.read_text(encoding="utf-8").splitlines() if reports.exists() else []
+    told = [json.loads(line) for line in lines]
+    wrong = []
+    for block in blocks:
+        found = [rest for file, *rest in told if file == f"test_line_{block.line}.py"]
+        if "fails" in block.notes:
+            failures = [text for outcome, text in found if outcome == "failed"]
+            right = any(block.notes["fails"] in text for text in failures)
+        else:
+            right = {outcome for outcome, _ in found} == {"passed"}
+        if not right:
+            texts = "\n".join(text for _, text in found) or result.stdout.str()
+            wrong.append(f"{block.page}:{block.line} does not do what the page says:\n{texts}")
+    return wrong
+
+
+def run_text(block, pytester):
+    if "printed by" not in block.notes:
+        return
+    pytester.makepyfile(block.previous.text)
+    printed = pytester.runpytest_subprocess(timeout=120).stdout.str()
+    without_margin = re.sub(r"^E {3}", "", printed, flags=re.MULTILINE)
+    wanted = ".*".join(map(re.escape, block.text.strip().split("...")))
+    assert re.search(wanted, without_margin), printed
 
 
 def run_script(block):

@@ -129,7 +129,8 @@ def status_of(send, *args, **event):
     try:
         return send(*args, **event)
     except HTTPError as error:
-        return error.code
+        with error:
+            return error.code
 
 
 def test_remembers_what_it_blocked(tdpostback):

@@ -118,6 +118,7 @@ with PostbackServer() as server:
 @pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere a leaf's key is in a file for a moment"
 )
+@pytest.mark.once
 def test_no_key_is_written_and_nothing_outside_the_folder():
     assert python(OPEN_EVERY_DOOR) == "bundle.jks bundle.pem ca.pem"
 
@@ -137,6 +138,7 @@ def python(code):
     return done.stdout.strip()
 
 
+@pytest.mark.once
 def test_without_a_run_the_files_go_with_the_process():
     code = (
         "from pytest_tdpostback import PostbackServer\n"

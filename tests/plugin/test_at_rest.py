@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+import pytest
+
 MODULES_AT_MOST = 12
 HEAVY = {"asyncio", "ssl", "http", "http.client", "json", "httptools", "werkzeug", "jsonschema"}
 
@@ -24,6 +26,7 @@ def loaded(pytester, option):
     return set(ast.literal_eval(line.partition(" ")[2]))
 
 
+@pytest.mark.once
 def test_it_loads_few_modules_and_none_that_is_heavy(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)

@@ -1,4 +1,4 @@
-"""What docs/beside-others.md says of each neighbour, with the neighbour itself."""
+"""What docs/other-plugins.md says of each neighbour, with the neighbour itself."""
 
 from __future__ import annotations
 

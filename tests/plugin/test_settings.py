@@ -73,7 +73,7 @@ def test_a_wrong_option_is_a_usage_error(downstream, pytester, arguments, ini, m
     [
         (
             "profil='x'",
-            "*'profil' is no setting (did you mean profile?); valid settings: profile, *",
+            "*'profil' is not a setting (did you mean profile?); valid settings: profile, *",
         ),
         ("profile='x'", "*profile='x' is not valid; give one of openapi-1.0.0, *"),
         ("'v2-2.0.0'", "*takes keyword arguments only, not ('v2-2.0.0',)"),

@@ -9,14 +9,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from pytest_tdpostback import ConfigurationError, EventState, load_schema, profiles, rules
-from pytest_tdpostback.protocol.schema_rows import STATES
 from pytest_tdpostback.protocol.schemas import NAMES, load_openapi
-from tests.schemas.regenerate import FOLDER, texts
+from tools.generate import FOLDER, texts
+from tools.json_schemas import STATES
 
 
 def test_files_are_what_the_rules_imply():
     shipped = {path.name: path.read_text("utf-8") for path in FOLDER.iterdir()}
-    assert shipped == texts(), "run: python -m tests.schemas.regenerate"
+    assert shipped == texts(), "run: python -m tools.generate"
 
 
 @pytest.mark.parametrize("name", NAMES)

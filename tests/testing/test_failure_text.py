@@ -52,7 +52,7 @@ def test_refused_without_a_key(tdpostback, told, send):
         (
             "  #1 POST shop.orders: 403, refused, "
             "A4: no write key: neither the X-TD-Write-Key header "
-            "nor the URL parameter td_write_key holds one"
+            "nor the URL parameter td_write_key has one"
         ),
         "  sent: {'id': 7}",
     ]
@@ -159,7 +159,7 @@ def test_milliseconds(tdpostback, told, send):
     tdpostback.clock.freeze(1_700_000_000)
     send({"id": 7, "td_record_time": 1_700_000_000_000})
     assert missing(tdpostback, told, id=8, time="1699999999")[2] == (
-        "  finding T5: td_record_time was ignored: "
+        "  finding T5: td_record_time is ignored: "
         "1700000000000 looks like milliseconds; send UNIX seconds"
     )
 
@@ -290,7 +290,7 @@ def test_a_timeout_that_makes_no_sense(tdpostback, wait):
 
 
 def test_a_rule_that_does_not_exist(tdpostback):
-    with pytest.raises(ConfigurationError, match=r"^rule='B99' is unknown; known, nearest first"):
+    with pytest.raises(ConfigurationError, match=r"^rule='B99' is unknown; did you mean 'B9'"):
         tdpostback.assert_refused(rule="B99")
 
 

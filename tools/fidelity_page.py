@@ -1,4 +1,4 @@
-"""Writes the fidelity page from the rows of the rules; the build of the manual runs it."""
+"""Writes the fidelity page from the rows of the rules; the build of the manual runs this."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ if TYPE_CHECKING:
 
     from pytest_tdpostback.protocol.rules import Rule
 
-PAGE = Path(__file__).parent / "fidelity.md"
+PAGE = Path(__file__).parents[1] / "docs" / "fidelity.md"
 
 INTRODUCTION = """\
-% Written by fidelity_page.py from the rules; a test and the build of the manual keep it so.
+% Generated from the rules by `python -m tools.generate`. Do not edit this page by hand.
 
 # Fidelity
 
-A double is worth what its fidelity is worth. Here is every behaviour that this one imitates, how
-well each is founded, and whether you can [check it yourself](contract-check.md) against any
-endpoint, the real service included. The page is made from the rows that the code names, and each
-row has checks that fail where the double does otherwise.
+A fake server is only as good as its fidelity. This page lists every behaviour that the fake server
+imitates, how well each is founded, and whether you can [check it yourself](contract-check.md)
+against any endpoint, including the real service. The page is generated from the rows that the code
+uses, and each row has checks that fail if the fake server behaves differently. To print one row,
+run `tdpostback rules A5`.
 
 How well a rule is founded:
 
 - **documented**: a document of the service says so;
 - **conflict**: the documents disagree, and a setting selects the reading;
 - **observed**: no document says so, but somebody who used the service depends on it;
-- **inferred**: nobody says so; of the possible readings it is the one under which a careless
-  sender loses data.
+- **inferred**: nobody says so; this is the reading under which a careless sender loses data.
 
 How far it can be checked:
 
-- **checked**: its answers show it, so it can be checked against any endpoint;
-- **checked with inspection**: it shows in what became of an event, which only a target can tell
-  that offers the [inspection interface](contract-check.md#what-became-of-an-event).
+- **checked**: responses show it, so it can be checked against any endpoint;
+- **checked with inspection**: it shows in the outcome of an event. Only a target with the
+  [inspection interface](contract-check.md#what-became-of-an-event) tells the outcome.
 """
 
 
 def page() -> str:
-    """The page, as Markdown. Raises `ValueError` for a rule that has no check."""
+    """Return the page, as Markdown. Raises `ValueError` if a rule has no check."""
     unchecked = [rule.id for rule in rules if status_of(rule.id) == UNCHECKED]
     if unchecked:
         raise ValueError(f"rules without a check: {', '.join(unchecked)}")
-    return "\n".join([INTRODUCTION, *_account(), *_rules(), *_sources()])
+    return "\n".join([INTRODUCTION, *_counts(), *_rules(), *_sources()])
 
 
 def write(path: Path = PAGE) -> None:
-    """Write the page to `path`, if what is there differs."""
+    """Write the page to `path`, unless it is there already."""
     text = page()
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
 
 
-def _account() -> Iterator[str]:
+def _counts() -> Iterator[str]:
     bases = [f"{sum(rule.basis is basis for rule in rules)} {basis}" for basis in Basis]
     states = [status_of(rule.id) for rule in rules]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
@@ -81,6 +81,7 @@ def _facts(rule: Rule) -> str:
     cited = [f"[{sources[name].title}]({sources[name].url})" for name in rule.sources]
     number = len(checks_of(rule.id))
     facts = {
+        "What to do": rule.advice,
         "Basis": str(rule.basis),
         "Source": "; ".join(cited) or "none",
         "Profiles": "all" if len(rule.profiles) == len(profiles) else ", ".join(rule.profiles),
@@ -92,7 +93,3 @@ def _facts(rule: Rule) -> str:
 def _sources() -> Iterator[str]:
     yield "## Sources\n"
     yield "\n".join(f"- {row.id}: [{row.title}]({row.url})" for row in sources) + "\n"
-
-
-if __name__ == "__main__":
-    write()

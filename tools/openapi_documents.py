@@ -1,17 +1,17 @@
-"""OpenAPI 3.1 documents, one for each profile, made from the rules, the profiles and the schemas.
+"""Makes the OpenAPI 3.1 document of each profile from the rules, the profiles and the schemas.
 
-Pure functions on values; what they give is shipped as files. One operation of OpenAPI cannot let
-its parameters and its body depend on each other, so the forms that B9 and P8 accept, and a key in
-the URL that an empty header overrules (A4), are told in full by the `request` schema alone.
+The results are shipped as files. In OpenAPI the parameters and the body of an operation cannot
+depend on each other. Only the `request` schema says in full which forms B9 and P8 accept, and that
+an empty header decides against a key in the URL (A4).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .judge import ROUTE
-from .rules import rules, sources
-from .schema_rows import (
+from pytest_tdpostback.protocol.judge import ROUTE
+from pytest_tdpostback.protocol.rules import rules, sources
+from tools.json_schemas import (
     DATE,
     DIALECT,
     NAME_PATTERN,
@@ -23,14 +23,14 @@ from .schema_rows import (
 )
 
 if TYPE_CHECKING:
-    from .profiles import Profile
+    from pytest_tdpostback.protocol.profiles import Profile
 
 Document = dict[str, Any]
-_FOR_PAGE = ("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials")
+_CROSS_ORIGIN = ("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials")
 
 
 def openapi(profile: Profile) -> Document:
-    """The document of `profile`: its event route with every method, status and header."""
+    """Return the document of `profile`: its event route with every method, status and header."""
     source = sources[profile.imitates]
     document = {
         "openapi": "3.1.0",
@@ -68,7 +68,7 @@ def _route(profile: Profile) -> Document:
                 "content": {"application/json": {"schema": _schema("Body")}},
             },
             "responses": {"200": _json(profile, cited("W1", *_known(profile, "A5")), empty=True)}
-            | _refused(profile),
+            | _refusals(profile),
         },
         "GET": {
             "operationId": "pixel",
@@ -76,13 +76,13 @@ def _route(profile: Profile) -> Document:
             "description": cited("P1", "P6", "P9"),
             "parameters": [*_names(), *_pixel_parameters()],
             "security": security,
-            "responses": {"200": _pixel(profile), "302": _redirect(profile)} | _refused(profile),
+            "responses": {"200": _pixel(profile), "302": _redirect(profile)} | _refusals(profile),
         },
         "OPTIONS": {
             "operationId": "preflight",
             "summary": "Ask what a browser may send",
             "description": cited("R5"),
-            # The names are not judged here.
+            # A preflight accepts any names.
             "parameters": [_path_parameter("database", {}), _path_parameter("table", {})],
             "security": [],
             "responses": {"204": {"description": cited("R5"), "headers": _preflight_headers()}},
@@ -111,7 +111,7 @@ def _path_parameter(name: str, schema: Document) -> Document:
 
 
 def _pixel_parameters() -> list[Document]:
-    told = {
+    described = {
         "td_format": cited("P1", "P6"),
         "td_record_time": cited("T2", "T5"),
         "td_redirect": cited("P5"),
@@ -123,7 +123,7 @@ def _pixel_parameters() -> list[Document]:
     named = [
         {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
         | examples.get(name, {})
-        for name, text in told.items()
+        for name, text in described.items()
     ]
     columns = {
         "name": "columns",
@@ -131,19 +131,19 @@ def _pixel_parameters() -> list[Document]:
         "description": cited("P2"),
         "style": "form",
         "explode": True,
-        # Any object: a constraint on its values would say nothing, as all of them arrive as text.
+        # All values arrive as text, so a constraint on them would say nothing.
         "schema": {},
     }
     return [*named, columns]
 
 
-def _refused(profile: Profile) -> Document:
-    """Every refusal but that of R6, which is about other paths."""
-    told: dict[int, list[str]] = {}
+def _refusals(profile: Profile) -> Document:
+    """Every refusal except that of R6, which is about other paths."""
+    described: dict[int, list[str]] = {}
     for rule in rules:
         if rule.status in refusals(profile) and profile.name in rule.profiles and rule.id != "R6":
-            told.setdefault(rule.status, []).append(rule.id)
-    return {str(status): _json(profile, cited(*told[status])) for status in sorted(told)}
+            described.setdefault(rule.status, []).append(rule.id)
+    return {str(status): _json(profile, cited(*described[status])) for status in sorted(described)}
 
 
 def _json(profile: Profile, description: str, *, empty: bool = False) -> Document:
@@ -156,10 +156,10 @@ def _json(profile: Profile, description: str, *, empty: bool = False) -> Documen
 
 
 def _pixel(profile: Profile) -> Document:
-    answer = _json(profile, cited("P4", "P6"), empty=True)
-    answer["content"]["image/gif"] = {}
-    answer["headers"]["Set-Cookie"] = _header("Set-Cookie")
-    return answer
+    response = _json(profile, cited("P4", "P6"), empty=True)
+    response["content"]["image/gif"] = {}
+    response["headers"]["Set-Cookie"] = _header("Set-Cookie")
+    return response
 
 
 def _redirect(profile: Profile) -> Document:
@@ -170,7 +170,7 @@ def _redirect(profile: Profile) -> Document:
 
 
 def _common_headers(profile: Profile) -> Document:
-    names = ["Date", "Content-Length", "Connection", *_FOR_PAGE]
+    names = ["Date", "Content-Length", "Connection", *_CROSS_ORIGIN]
     if profile.strict_transport_security:
         names.append("Strict-Transport-Security")
     return {name: _header(name) for name in names}
@@ -193,7 +193,7 @@ def _headers(profile: Profile) -> Document:
             "description": cited("W3"),
             "schema": text | {"enum": ["keep-alive", "close"]},
         },
-        **{name: {"description": cited("R5"), "schema": text} for name in _FOR_PAGE},
+        **{name: {"description": cited("R5"), "schema": text} for name in _CROSS_ORIGIN},
         "Allow": {"required": True, "schema": {"const": ", ".join(profile.methods)}},
     }
     if profile.strict_transport_security:

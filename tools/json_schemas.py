@@ -1,32 +1,31 @@
-"""The JSON Schemas, made from the rules, the profiles and the values that requests are judged by.
+"""Makes the JSON Schemas from the rules, the profiles and the values that requests are judged by.
 
-Pure functions on values; what they give is shipped as files, and a test holds the two equal. What
-no schema can say (bytes, depth, duplicate keys, the digits of a number) stands in a description in
-words, and is left to the fake's own judgement.
+The results are shipped as files, and a test keeps the files equal to them. A description says in
+words what no schema can say: bytes, depth, duplicate keys, the digits of a number.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .judge import CONSUMED, NAME, ROUTE
-from .profiles import DEFAULT, profiles
-from .rules import rules
+from pytest_tdpostback.protocol.judge import CONSUMED, NAME, ROUTE
+from pytest_tdpostback.protocol.profiles import DEFAULT, profiles
+from pytest_tdpostback.protocol.rules import rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .profiles import Profile
+    from pytest_tdpostback.protocol.profiles import Profile
 
 Schema = dict[str, Any]
 
 BASE = "https://pytest-tdpostback.readthedocs.io/schemas/"
-"""Where the `$id` of every schema begins; nothing is ever fetched from there."""
+"""The beginning of the `$id` of every schema; nothing is ever fetched from there."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 NAME_PATTERN = NAME.pattern.removesuffix(r"\Z")
 """R2: what a database or table name holds, without anchors."""
 STATES = ("refused", "pending", "ingested", "rejected", "lost")
-"""Every state of an event; the floor above has them as `EventState`."""
+"""Every state of an event, as in `EventState`."""
 STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 DATE = "^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$"
 
@@ -37,15 +36,15 @@ _NO_UPPER_CASE = "^[^A-Z]*$"
 
 
 def schemas() -> dict[str, Schema]:
-    """Every schema by its name, each with an `$id`, as it is written to its file.
+    """Return every schema by its name, each with an `$id`, as it is written to its file.
 
-    Each is complete in itself: what one needs of another stands under its `$defs`.
+    Each schema is complete in itself: its `$defs` hold what it needs of another.
     """
     body, record = _named("body", body_schema()), _named("record", record_schema())
     event = {**event_schema(), "$defs": {"record": record}}
     request = _of_each_profile("A request that is accepted", request_schema)
     request["$defs"]["body"] = body
-    response = _of_each_profile("An answer on the event route", response_schema)
+    response = _of_each_profile("A response on the event route", response_schema)
     return {
         "request": _named("request", request),
         "body": body,
@@ -60,17 +59,16 @@ def _named(name: str, schema: Schema) -> Schema:
 
 
 def cited(*ids: str) -> str:
-    """The statements of rules as one text, each behind its id."""
+    """Return the statements of rules as one text, each after its id."""
     return "\n".join(f"{name}: {rules[name].statement}" for name in ids)
 
 
 def body_schema() -> Schema:
-    """What may be sent as a body: an object with any values."""
+    """Return the schema of a body that may be sent: an object with any values."""
     return {
         "title": "What may be sent as the body of a POST",
-        "description": "Any object. No schema can say what is left to B2 (text, numbers), B5 "
-        "(duplicate keys), B6 (bytes) and B7 (depth).\n"
-        + cited("B3", "B2", "B4", "B5", "B6", "B7"),
+        "description": "Any object. No schema can express B2 (text, numbers), B5 (duplicate "
+        "keys), B6 (bytes) and B7 (depth).\n" + cited("B3", "B2", "B4", "B5", "B6", "B7"),
         "type": "object",
         "properties": {"td_record_time": {"description": cited("T2", "T3", "T5")}},
         "examples": [{"param1": "value1", "param2": "value2"}],
@@ -78,9 +76,9 @@ def body_schema() -> Schema:
 
 
 def record_schema() -> Schema:
-    """What is stored of an accepted event."""
+    """Return the schema of what is stored of an accepted event."""
     return {
-        "title": "A record: one row as it is stored",
+        "title": "A record as it is stored",
         "description": cited("V1", "V2", "V3", "T1", "T2", "T7"),
         "type": "object",
         "required": ["time"],
@@ -92,9 +90,9 @@ def record_schema() -> Schema:
 
 
 def request_schema(profile: Profile) -> Schema:
-    """A request that `profile` accepts, in the default of every other setting.
+    """Return the schema of a request that `profile` accepts with default settings.
 
-    The names of its headers are in lower case, its path and URL parameters are decoded.
+    The names of its headers are in lower case; its path and URL parameters are decoded.
     """
     route = "/".join([*ROUTE, NAME_PATTERN, NAME_PATTERN])
     return {
@@ -115,23 +113,23 @@ def request_schema(profile: Profile) -> Schema:
                 "pattern": rf"^{route}/?$(?!\n)",
             },
             "headers": {
-                "description": "Values by names in lower case, without white space around them; of "
-                "a repeated header the first value (A4).",
+                "description": "Values by names in lower case, without white space around them. A "
+                "repeated header has its first value (A4).",
                 "type": "object",
                 "propertyNames": {"pattern": _NO_UPPER_CASE},
                 "additionalProperties": _TEXT,
             },
             "query": {
-                "description": "The URL parameters, decoded as form values (A2); of a repeated one "
-                "the last value (P9).",
+                "description": "The URL parameters, decoded as form values (A2, P10). A repeated "
+                "one has its last value (P9).",
                 "type": "object",
                 "additionalProperties": _TEXT,
             },
             "body": {
-                "description": "The JSON value of the body; left out where the body is empty (B4)."
+                "description": "The JSON value of the body; left out if the body is empty (B4)."
             },
         },
-        "allOf": [_key(profile), _kind(profile)],
+        "allOf": [_key(profile), _record_source(profile)],
     }
 
 
@@ -154,10 +152,10 @@ def _key(profile: Profile) -> Schema:
     return {"description": cited("A1", "A2", "A3", "A4", decided), "anyOf": [header, parameter]}
 
 
-def _kind(profile: Profile) -> Schema:
-    """The forms an event may have; they differ in where the record comes from."""
-    plain = {"content-encoding": {"maxLength": 0}}
-    json = _headers({"content-type": {"pattern": _media_type("application/json")}}, plain)
+def _record_source(profile: Profile) -> Schema:
+    """The forms of an event; they differ in where the record comes from."""
+    unencoded = {"content-encoding": {"pattern": f"^({_letters('identity')})?$"}}
+    json = _headers({"content-type": {"pattern": _media_type("application/json")}}, unencoded)
     json["description"] = cited("B1", "B3", "B8")
     json["required"] = ["body"]
     json["properties"] |= {"method": {"const": "POST"}, "body": {"$ref": f"{BASE}body.json"}}
@@ -169,7 +167,7 @@ def _kind(profile: Profile) -> Schema:
     }
     deprecated = {"description": cited("P6"), "properties": {"method": {"const": "GET"}}}
     data = {"not": {"propertyNames": {"enum": sorted(CONSUMED)}}}
-    untyped = {"content-type": {"pattern": f"^$|{_media_type('text/plain')}"}, **plain}
+    untyped = {"content-type": {"pattern": f"^$|{_media_type('text/plain')}"}, **unencoded}
     parameters = {
         "description": cited("B9"),
         "properties": {"method": {"const": "POST"}, "body": False, "query": data}
@@ -179,21 +177,23 @@ def _kind(profile: Profile) -> Schema:
 
 
 def response_schema(profile: Profile) -> Schema:
-    """An answer of `profile` on the event route, its header names in lower case."""
+    """Return the schema of a response of `profile`, its header names in lower case."""
     texts = {"success": {"type": "object", "maxProperties": 0}, "refusal": explained_schema()}
     forms = [
-        _answer(profile, [200], {"content-type": "application/json"}, texts["success"]),
-        _answer(profile, refusals(profile), {"content-type": "application/json"}, texts["refusal"]),
+        _response(profile, [200], {"content-type": "application/json"}, texts["success"]),
+        _response(
+            profile, refusals(profile), {"content-type": "application/json"}, texts["refusal"]
+        ),
         {"properties": {"status": {"const": 204}, "body": {"const": ""}}},
     ]
     if profile.url_interface:
         image = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/gif"}
         forms += [
-            _answer(profile, [200], {"content-type": "image/gif"}, image),
-            _answer(profile, [302], {}, {"const": ""}),
+            _response(profile, [200], {"content-type": "image/gif"}, image),
+            _response(profile, [302], {}, {"const": ""}),
         ]
     return {
-        "title": f"An answer of {profile.name} on the event route",
+        "title": f"A response of {profile.name} on the event route",
         "type": "object",
         "required": ["status", "headers", "body"],
         "additionalProperties": False,
@@ -210,8 +210,8 @@ def response_schema(profile: Profile) -> Schema:
                 "additionalProperties": _TEXT,
             },
             "body": {
-                "description": "The empty string where there is none, the JSON value where the "
-                "type is application/json, Base64 where it is image/gif."
+                "description": "The empty string if there is none, the JSON value if the type is "
+                "application/json, Base64 if it is image/gif."
             },
         },
         "anyOf": forms,
@@ -219,7 +219,7 @@ def response_schema(profile: Profile) -> Schema:
 
 
 def explained_schema() -> Schema:
-    """The body of a refusal: empty, or with its reason where the fake was asked for it."""
+    """Return the schema of the body of a refusal: empty, or with its reason (W4)."""
     return {
         "description": cited("W2", "W4"),
         "type": "object",
@@ -230,12 +230,14 @@ def explained_schema() -> Schema:
 
 
 def refusals(profile: Profile) -> list[int]:
-    """The statuses with which `profile` refuses requests, by its rules."""
+    """Return the statuses with which `profile` refuses requests, by its rules."""
     mine = [rule for rule in rules if profile.name in rule.profiles]
     return sorted({rule.status for rule in mine if rule.status and rule.status >= 400})
 
 
-def _answer(profile: Profile, statuses: list[int], headers: dict[str, str], body: Schema) -> Schema:
+def _response(
+    profile: Profile, statuses: list[int], headers: dict[str, str], body: Schema
+) -> Schema:
     fixed = dict(headers)
     if profile.strict_transport_security:
         fixed["strict-transport-security"] = STRICT_TRANSPORT_SECURITY
@@ -266,7 +268,7 @@ def event_schema() -> Schema:
             "enum": [*(rule.id for rule in rules), None],
         },
         "reason": {"description": "Why it was refused or rejected.", **_OPTIONAL_TEXT},
-        "payload": {"description": "What was sent, parsed; null where it cannot be."},
+        "payload": {"description": "What was sent, parsed; null if it cannot be."},
         "record": {
             "description": "Null unless ingested.",
             "anyOf": [{"$ref": f"{BASE}record.json"}, {"type": "null"}],
@@ -297,7 +299,7 @@ def _sent() -> Schema:
             "method": _TEXT,
             "target": {"description": "Path and query as they were sent.", **_TEXT},
             "headers": {"description": "As sent, in order.", "type": "array", "items": pair},
-            "body": {"description": "Text, or Base64 where it is not UTF-8.", **_TEXT},
+            "body": {"description": "Text, or Base64 if it is not UTF-8.", **_TEXT},
             "body_encoding": {"enum": ["utf-8", "base64"]},
             "peer": {"description": "Address of the sender.", **_TEXT},
         }
@@ -315,7 +317,7 @@ def _of_each_profile(title: str, make: Callable[[Profile], Schema]) -> Schema:
 
 
 def _headers(required: dict[str, Any], optional: dict[str, Any] | None = None) -> Schema:
-    """Says of the member `headers` that it has `required`, and may have `optional`."""
+    """A schema whose member `headers` has `required`, and may have `optional`."""
     fields = {**_having(required)["properties"], **(optional or {})}
     return {"properties": {"headers": {"required": list(required), "properties": fields}}}
 
@@ -330,5 +332,9 @@ def _closed(fields: dict[str, Any]) -> Schema:
 
 def _media_type(name: str) -> str:
     """A pattern for a media type in any letter case, with or without parameters (B1)."""
-    letters = (f"[{c.upper()}{c}]" if c.isalpha() else c for c in name)
-    return f"^{''.join(letters)}[ \\t]*(;|$)"
+    return f"^{_letters(name)}[ \\t]*(;|$)"
+
+
+def _letters(name: str) -> str:
+    """A pattern for `name` in any letter case."""
+    return "".join(f"[{c.upper()}{c}]" if c.isalpha() else c for c in name)

@@ -1,4 +1,4 @@
-"""Checks of the rules of what follows the answer (Y1 to Y5)."""
+"""Checks of the rules of what happens after the response (Y1 to Y5)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tdpostback.conformance.catalogue import checks
-from pytest_tdpostback.conformance.target import JSON, WRONG_KEY, Target
+from pytest_tdpostback.conformance.target import JSON, WRONG_KEY, Endpoint
 
 if TYPE_CHECKING:
-    from pytest_tdpostback.conformance.inspection import Inspection
-    from pytest_tdpostback.conformance.wire import Reply
+    from pytest_tdpostback.conformance.inspection import InspectionClient
+    from pytest_tdpostback.conformance.wire import RawResponse
 
 LONG = 3_600
 KEY = "1/limited-by-the-check"
 
 
 @checks("Y1")
-def test_answer_does_not_wait_for_the_validation(target: Target, inspection: Inspection) -> None:
+def test_response_does_not_wait_for_the_validation(
+    target: Endpoint, inspection: InspectionClient
+) -> None:
     inspection.hold()
     assert with_key(target, WRONG_KEY if _afterwards(target) else target.key).status == 200
     (event,) = inspection.events()
@@ -26,7 +28,7 @@ def test_answer_does_not_wait_for_the_validation(target: Target, inspection: Ins
 
 
 @checks("Y2")
-def test_pending_event_is_no_record(target: Target, inspection: Inspection) -> None:
+def test_pending_event_is_not_a_record(target: Endpoint, inspection: InspectionClient) -> None:
     path = target.path(table=f"{target.table}_{target.run}")
     inspection.hold()
     target.post(path=path)
@@ -34,37 +36,38 @@ def test_pending_event_is_no_record(target: Target, inspection: Inspection) -> N
     assert (event["state"], event["record"]) == ("pending", None)
     assert inspection.records(target.database, path.rpartition("/")[2]) == []
     inspection.release()
-    assert inspection.settle() == []
+    pending = inspection.settle()
+    assert pending == []
     assert len(inspection.records(target.database, path.rpartition("/")[2])) == 1
 
 
 @checks("Y3")
-def test_sender_sees_no_difference(target: Target) -> None:
+def test_sender_sees_no_difference(target: Endpoint) -> None:
     right, wrong = target.post(), with_key(target, WRONG_KEY)
     assert (wrong.status, wrong.body) == (right.status, right.body)
     assert [name for name, _ in wrong.headers] == [name for name, _ in right.headers]
 
 
 @checks("Y3")
-def test_invalid_key_fails_afterwards(target: Target, inspection: Inspection) -> None:
+def test_invalid_key_fails_afterwards(target: Endpoint, inspection: InspectionClient) -> None:
     with_key(target, WRONG_KEY)
     assert inspection.rejected()["record"] is None
 
 
 @checks("Y4")
 @pytest.mark.parametrize("limit", ["databases", "tables"])
-def test_key_may_be_limited(target: Target, inspection: Inspection, limit: str) -> None:
+def test_key_may_be_limited(target: Endpoint, inspection: InspectionClient, limit: str) -> None:
     inside = target.database if limit == "databases" else target.table
     inspection.add_key(KEY, **{limit: [inside]})
     with_key(target, KEY)
     assert inspection.record()
     outside = {limit[:-1]: f"{inside}_other"}
-    reply = with_key(target, KEY, path=target.path(**outside))
-    assert_invalid(target, reply, inspection)
+    response = with_key(target, KEY, path=target.path(**outside))
+    assert_invalid(target, response, inspection)
 
 
 @checks("Y4")
-def test_key_may_be_revoked(target: Target, inspection: Inspection) -> None:
+def test_key_may_be_revoked(target: Endpoint, inspection: InspectionClient) -> None:
     inspection.add_key(KEY)
     with_key(target, KEY)
     assert inspection.record()
@@ -73,35 +76,41 @@ def test_key_may_be_revoked(target: Target, inspection: Inspection) -> None:
 
 
 @checks("Y5")
-def test_validation_takes_as_long_as_it_is_set_to(target: Target, inspection: Inspection) -> None:
+def test_validation_takes_as_long_as_it_is_set_to(
+    target: Endpoint, inspection: InspectionClient
+) -> None:
     inspection.configure(validation_delay=LONG)
     target.post()
-    assert len(inspection.settle(timeout=0.05)) == 1
+    pending = inspection.settle(timeout=0.05)
+    assert len(pending) == 1
     inspection.clear()
 
 
 @checks("Y5")
-def test_validation_can_be_held_and_released(target: Target, inspection: Inspection) -> None:
+def test_validation_can_be_held_and_released(
+    target: Endpoint, inspection: InspectionClient
+) -> None:
     inspection.hold()
     target.post()
-    assert len(inspection.settle(timeout=0.05)) == 1
+    pending = inspection.settle(timeout=0.05)
+    assert len(pending) == 1
     inspection.release()
     assert inspection.record()
 
 
-def with_key(target: Target, key: str, **how: Any) -> Reply:
-    """The answer to a small event with `key`."""
+def with_key(target: Endpoint, key: str, **how: Any) -> RawResponse:
+    """The response to a small event with `key`."""
     return target.post(headers=[("Content-Type", JSON), ("X-TD-Write-Key", key)], **how)
 
 
-def assert_invalid(target: Target, reply: Reply, inspection: Inspection) -> None:
-    """An invalid key is refused at once (A6) or fails afterwards (A5)."""
+def assert_invalid(target: Endpoint, response: RawResponse, inspection: InspectionClient) -> None:
+    """Check that an invalid key was refused at once (A6) or rejected after its 200 (A5)."""
     event = inspection.event()
     if _afterwards(target):
-        assert (reply.status, event["state"], event["rule"]) == (200, "rejected", "A5")
+        assert (response.status, event["state"], event["rule"]) == (200, "rejected", "A5")
     else:
-        assert (reply.status, event["state"], event["rule"]) == (403, "refused", "A6")
+        assert (response.status, event["state"], event["rule"]) == (403, "refused", "A6")
 
 
-def _afterwards(target: Target) -> bool:
+def _afterwards(target: Endpoint) -> bool:
     return not target.profile.refuses_unknown_keys

@@ -1,4 +1,4 @@
-"""Pieces of the answer: dates, cookies, redirects."""
+"""Parts of the response: phrases, dates, cookies, redirects."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pytest_tdpostback.protocol.response import (
     GIF,
     Response,
+    empty,
     http_date,
     redirect_target,
     sent_global_id,
@@ -43,9 +44,9 @@ def test_redirect_target(url, expected):
 
 @unhurried
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(max_size=5))
-def test_redirect_is_one_line(url, visitor):
-    """[P5] whatever is asked for, the answer stays one field of ASCII."""
-    target = redirect_target(url, visitor.encode(errors="replace").decode())
+def test_redirect_is_one_line(url, global_id):
+    """[P5] whatever is asked for, the response stays one field of ASCII."""
+    target = redirect_target(url, global_id.encode(errors="replace").decode())
     assert target.isascii()
     assert target.isprintable()
     assert " " not in target
@@ -68,12 +69,31 @@ def test_cookie(cookies, expected):
 
 
 def test_wire():
-    """[W3] ``Connection`` comes last; the answer to ``HEAD`` has no body."""
-    answer = Response(299, (("A", "b"),), b"xy")
-    assert answer.kept_alive == b"HTTP/1.1 299 Unknown\r\nA: b\r\nConnection: keep-alive\r\n\r\nxy"
-    assert answer.to_bytes(keep_alive=False, head_only=True).endswith(b"Connection: close\r\n\r\n")
+    """[W3] ``Connection`` comes last; the response to ``HEAD`` has no body."""
+    response = Response(299, (("A", "b"),), b"xy")
+    assert (
+        response.kept_alive == b"HTTP/1.1 299 Unknown\r\nA: b\r\nConnection: keep-alive\r\n\r\nxy"
+    )
+    assert response.to_bytes(keep_alive=False, head_only=True).endswith(
+        b"Connection: close\r\n\r\n"
+    )
 
 
 def test_pixel():
     """[P4] a transparent GIF of one pixel."""
     assert (GIF[:6], GIF[6:10], GIF[-1:]) == (b"GIF89a", b"\x01\x00\x01\x00", b";")
+
+
+@pytest.mark.parametrize(
+    ("status", "phrase"),
+    [(200, "OK"), (413, "Content Too Large"), (422, "Unprocessable Content"), (299, "Unknown")],
+)
+def test_the_reason_phrase_is_the_same_on_every_python(status, phrase):
+    """[B6] the standard library of older Pythons has older names for some."""
+    assert Response(status, ()).to_bytes().startswith(f"HTTP/1.1 {status} {phrase}\r\n".encode())
+
+
+def test_an_empty_response_says_that_it_has_no_body():
+    assert empty(400).to_bytes(keep_alive=False) == (
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )

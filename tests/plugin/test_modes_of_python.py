@@ -1,0 +1,100 @@
+"""The modes in which people run Python and pytest change no outcome."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.plugin.conftest import CONFTEST
+
+pytestmark = pytest.mark.once
+
+PROJECT = """
+import asyncio
+
+
+def test_stored(tdpostback, send):
+    send()
+    tdpostback.assert_ingested("shop", "orders", id=7)
+
+
+def test_stored_and_awaited(tdpostback, send):
+    async def wait():
+        await asyncio.to_thread(send)
+        await tdpostback.aio.assert_ingested("shop", "orders", id=7)
+
+    asyncio.run(wait())
+
+
+def test_lost(send):
+    send(key="1/unknown")
+
+
+def test_not_stored(tdpostback, send):
+    send()
+    tdpostback.assert_ingested("shop", "orders", id=8, timeout=0.05)
+"""
+
+TARGET = ("--pyargs", "pytest_tdpostback.conformance")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run pytest in a mode; return its exit status and its output."""
+    tmp_path.joinpath("conftest.py").write_text(CONFTEST, encoding="utf-8")
+    tmp_path.joinpath("test_project.py").write_text(PROJECT, encoding="utf-8")
+
+    def run(python, options, variables, *tests):
+        environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables}
+        environment.pop("PYTEST_ADDOPTS", None)
+        done = subprocess.run(
+            [sys.executable, *python, "-m", "pytest", "-ptdpostback", *options, *tests],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    return run
+
+
+MODES = {
+    "plain": ([], [], {}),
+    "-O": (["-O"], [], {}),
+    "-OO": (["-OO"], [], {}),
+    "python -W error": (["-W", "error"], [], {}),
+    "pytest -W error": ([], ["-W", "error"], {}),
+    "development mode": ([], ["-W", "error"], {"PYTHONDEVMODE": "1"}),
+    "asyncio's debug mode": ([], ["-W", "error"], {"PYTHONASYNCIODEBUG": "1"}),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_lost_event_and_a_missing_record_fail_their_tests_and_nothing_else_does(run, mode):
+    status, output = run(*MODES[mode])
+    assert status == pytest.ExitCode.TESTS_FAILED, output
+    assert "2 failed, 2 passed" in output
+    assert "test_lost - pytest_tdpostback.UnexpectedAuthFailure" in output
+    assert "test_not_stored - AssertionError" in output
+    assert "ResourceWarning" not in output
+
+
+def test_without_a_terminal_reporter_the_exit_status_is_the_same(run):
+    status, output = run([], ["-p", "no:terminal"], {})
+    assert status == pytest.ExitCode.TESTS_FAILED, output
+    assert "Traceback" not in output
+    assert run([], ["-p", "no:terminal", "-k", "test_stored"], {})[0] == pytest.ExitCode.OK
+
+
+def test_the_contract_check_passes_without_the_asserts_of_the_package(run):
+    # pytest warns that asserts are left out; those of the checks are not, because it rewrites them.
+    options = ["-W", "ignore::pytest.PytestWarning"]
+    status, output = run(["-O"], options, {"PYTHONDEVMODE": "1"}, *TARGET)
+    assert status == pytest.ExitCode.OK, output

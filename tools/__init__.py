@@ -1,0 +1,1 @@
+"""Generators of the files that are made from the rules; not part of the package."""
