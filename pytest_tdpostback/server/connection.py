@@ -9,7 +9,7 @@ import asyncio
 import re
 import threading
 from contextlib import suppress
-from enum import Enum
+from enum import StrEnum
 from functools import partial
 from socket import SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Protocol, cast
@@ -41,7 +41,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NOT_EMPTY_LINE = re.compile(rb"[^\r\n]")
 
 
-class State(Enum):
+class State(StrEnum):
     """What a connection is doing."""
 
     NEW = "the sender is connected and has sent nothing yet"

@@ -66,6 +66,8 @@ class Fronts:
         self.postback().blocked.append(host)
 
     def _open(self, **options: Any) -> Listener:
-        opened = self._server.open_listener(lambda: self.postback()._collector, host=LOOPBACK, **options)
+        opened = self._server.open_listener(
+            lambda: self.postback()._collector, host=LOOPBACK, **options
+        )
         self._listeners.append(opened)
         return opened

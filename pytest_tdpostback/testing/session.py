@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..collector.events import Events
-from ..server.listener import Listener
 from .postback import Postback
 from .report import NewFindings, Tally
 from .server import PostbackServer
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from ..collector.events import Event
     from ..protocol.findings import Finding
     from ..protocol.settings import Settings
+    from ..server.listener import Listener
     from .assertions import Assertions
 
 KEPT_PORTS = 256

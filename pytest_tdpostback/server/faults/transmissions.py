@@ -156,9 +156,7 @@ class Transmission:
         """End a transfer because the fault ended: the response is sent as usual."""
         transfer.finish()
 
-    def _keep(
-        self, transfer: Transfer, seconds: float, step: Callable[[Transfer], object]
-    ) -> None:
+    def _keep(self, transfer: Transfer, seconds: float, step: Callable[[Transfer], object]) -> None:
         """Call `step(transfer)` after `seconds`, unless the fault is released before."""
 
         def resume() -> None:
