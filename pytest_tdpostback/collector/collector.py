@@ -48,6 +48,8 @@ class Collector:
         self.clock = Clock()
         self.keys = WriteKeys(before_change=partial(_validate_due, weakref.ref(self)))
         self.errors: list[BaseException] = []
+        self.blocked_hosts: list[str] = []
+        """Hosts that a redirect did not let somebody connect to."""
         self.on_outcome: list[Callable[[EventLog, int], None]] = []
         self.intervene: Intervene | None = None
         self._log: EventLog | None = None
@@ -302,6 +304,10 @@ class Collector:
             self._validation.clear()
             self.errors.clear()
             self.wake()
+
+    def note_blocked_host(self, host: str) -> None:
+        """Keep a host that somebody was not let connect to, for the messages of assertions."""
+        self.blocked_hosts.append(host)
 
     def announce(self, index: int) -> None:
         """Tell who waits that the event at `index` has an outcome; within the lock."""

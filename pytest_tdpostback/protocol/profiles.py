@@ -44,14 +44,13 @@ class Profile:
         return self.name
 
 
-def _hosts(suffix: str, regions: str) -> tuple[str, ...]:
-    return tuple(f"{region}.{suffix}" for region in regions.split())
-
+_IN = "in.treasuredata.com"
+_RECORDS = "records.in.treasuredata.com"
 
 DEFAULT = Profile(
     name="openapi-1.0.0",
     imitates="S1",
-    hosts=("in.treasuredata.com", *_hosts("in.treasuredata.com", "tokyo eu01 ap02 ap03")),
+    hosts=(_IN, *(f"{region}.{_IN}" for region in ("tokyo", "eu01", "ap02", "ap03"))),
 )
 ARTICLE = Profile(
     name="article-2015",
@@ -62,7 +61,10 @@ ARTICLE = Profile(
 V2 = Profile(
     name="v2-2.0.0",
     imitates="V2",
-    hosts=_hosts("records.in.treasuredata.com", "us01 eu01 ap01 ap02 ap03"),
+    hosts=(
+        *(f"{region}.{_RECORDS}" for region in ("us01", "eu01", "ap01", "ap02", "ap03")),
+        _RECORDS,
+    ),
     td1_authorization=True,
     url_interface=False,
     body_limit=V2_BODY_LIMIT,

@@ -73,10 +73,20 @@ def _flag(value: Any) -> bool:
     raise ValueError("true or false")
 
 
+def host_name(host: str) -> str:
+    """Return `host` as clients send it: lower case, no final dot, other letters as IDNA."""
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError:
+            return host
+    return host.rstrip(".").lower()
+
+
 def _hosts(value: Any) -> tuple[str, ...]:
     names = value.replace(",", " ").split() if isinstance(value, str) else value
     try:
-        hosts = tuple(name.rstrip(".").lower() for name in names)
+        hosts = tuple(host_name(name) for name in names)
     except (AttributeError, TypeError):
         hosts = ("",)
     if not all(_HOST.match(host) for host in hosts):

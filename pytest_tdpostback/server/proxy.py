@@ -1,4 +1,4 @@
-"""The double as the proxy of another program: it reaches the service's hosts and nothing else."""
+"""The fake server as a proxy: it connects to the service's hosts and to no other host."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..protocol.settings import host_name
 from .connection import Connection
 from .heads import END_OF_HEAD
 from .server import Listener
 from .tls import STORE_PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from ..protocol.request import RequestHead
     from .tls import TrustFiles
@@ -22,24 +23,55 @@ PRELOAD = Path(__file__).with_name("preload.cjs")
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
+def destination(head: RequestHead) -> str:
+    """Return the `host:port` that a proxy request asks for; the port may be missing."""
+    return str(head.target) if head.method == "CONNECT" else head.host
+
+
+def destination_port(head: RequestHead, hosts: Collection[str]) -> int | None:
+    """Return the port of one of `hosts` that a proxy request asks for, `None` for another host.
+
+    `CONNECT` has to name a port. Any other request without a port means port 80: the same listener
+    also takes `https` targets, which some clients send without `CONNECT`.
+    """
+    host, colon, port = destination(head).partition(":")
+    if not colon and head.method != "CONNECT":
+        port = "80"
+    return int(port) if port.isdecimal() and host_name(host) in hosts else None
+
+
+def forbidden(where: str, hosts: Iterable[str]) -> bytes:
+    """Return the 403 response to a request for another host.
+
+    The reason phrase says why, because many clients show nothing else of a proxy's response.
+    """
+    names = ", ".join(sorted(hosts))
+    body = f"tdpostback: no way to {where}, only to ports 80 and 443 of {names}\n"
+    head = (
+        f"HTTP/1.1 403 tdpostback: no way to {where}\r\nContent-Type: text/plain\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return (head + body).encode("latin-1")
+
+
 class ProxyListener(Listener):
-    """A listening socket where proxy requests arrive: `CONNECT` and absolute targets."""
+    """A listening socket for proxy requests: `CONNECT` and absolute targets."""
 
     def __init__(
-        self, fronts: Mapping[int, Listener], hosts: frozenset[str], *listening: Any
+        self, listeners: Mapping[int, Listener], hosts: frozenset[str], *listening: Any
     ) -> None:
-        """`fronts` gives for a port of `hosts` the listener that answers for it."""
+        """`listeners` gives the listener for each port of `hosts`."""
         super().__init__(*listening)
-        self.fronts = fronts
+        self.listeners = listeners
         self.hosts = hosts
 
     def connection(self, peer: str) -> Connection:
-        """What serves one sender."""
+        """Return the protocol of a new connection from `peer`."""
         return ProxyConnection(self, peer)
 
 
 class ProxyConnection(Connection):
-    """Serves a sender that takes the double for its proxy."""
+    """Serves a client that uses the fake server as its proxy."""
 
     service: ProxyListener
 
@@ -51,49 +83,38 @@ class ProxyConnection(Connection):
     def _respond(
         self, head: RequestHead, body: bytes, *, keep_alive: bool, size: int | None = None
     ) -> None:
-        connect = head.method == "CONNECT"
-        where = str(head.target) if connect else head.host
-        host, colon, port = where.partition(":")
-        usual = "" if connect else "80"  # the one that the scheme implies serves alike
-        port = port if colon else usual
-        front = self.service.fronts.get(int(port) if port.isdecimal() else 0)
-        if host.rstrip(".").lower() not in self.service.hosts or front is None:
-            self._forbid(where)
-        elif connect:
-            self._tunnel(front)
+        port = destination_port(head, self.service.hosts)
+        listener = None if port is None else self.service.listeners.get(port)
+        if listener is None:
+            where = destination(head)
+            self.service.collector().note_blocked_host(where)
+            self.write(forbidden(where, self.service.hosts), close=True)
+        elif head.method == "CONNECT":
+            self._tunnel(listener)
         else:
             super()._respond(head, body, keep_alive=keep_alive, size=size)
 
-    def _tunnel(self, front: Listener) -> None:
-        """Say yes, and let `front` serve the rest: TLS, if any, ends there."""
+    def _tunnel(self, listener: Listener) -> None:
+        """Confirm, and let `listener` serve the rest of the connection, TLS included."""
         if self.transport is None:
             return
         if not self._last.endswith(b"\n") or self._last.count(END_OF_HEAD) > 1:
-            self._refuse(400)  # what follows is for `front`, and was read here already
+            self._refuse(400)  # bytes that `listener` should get were already read here
             return
         sock = self.transport.get_extra_info("socket").dup()
         self.transport.write(ESTABLISHED)
-        self.transport.abort()  # the copy keeps the connection
-        front.carry(sock, self.peer)
-
-    def _forbid(self, where: str) -> None:
-        """Say no, in the reason phrase too: many clients show nothing else of a proxy."""
-        hosts = ", ".join(sorted(self.service.hosts))
-        body = f"tdpostback: no way to {where}, only to ports 80 and 443 of {hosts}\n"
-        head = (
-            f"HTTP/1.1 403 tdpostback: no way to {where}\r\nContent-Type: text/plain\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        self.write((head + body).encode("latin-1"), close=True)
+        self.transport.abort()  # the duplicate keeps the connection open
+        listener.carry(sock, self.peer)
 
 
 def environment(
     proxy: str, ports: Mapping[int, int], hosts: Iterable[str], files: TrustFiles
 ) -> dict[str, str]:
-    """The environment of a program whose connections go by the proxy at the URL `proxy`.
+    """Return the environment of a program that connects through the proxy at the URL `proxy`.
 
-    It is this process's own with what programs read about proxies and authorities replaced.
-    `ports` gives for a port of `hosts` the one that answers for it, to a Node that reads no proxy.
+    It is the environment of this process with other values for what programs read about proxies and
+    authorities. `ports` gives the local port for each port of `hosts`, for a Node that reads no
+    proxy variables.
     """
     changed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), proxy)
     changed["no_proxy"] = ""
@@ -102,13 +123,16 @@ def environment(
         ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"), files.bundle
     )
     changed |= {"NODE_EXTRA_CA_CERTS": files.ca, "NODE_USE_ENV_PROXY": "1"}
-    changed["NODE_OPTIONS"] = _added("NODE_OPTIONS", f'--require "{PRELOAD.as_posix()}"')
+    changed["NODE_OPTIONS"] = _extended("NODE_OPTIONS", f'--require "{PRELOAD.as_posix()}"')
     changed["TDPOSTBACK_REDIRECT"] = json.dumps({"hosts": [*hosts], "ports": ports})
-    changed["JAVA_TOOL_OPTIONS"] = _added("JAVA_TOOL_OPTIONS", _java_options(proxy, files))
+    changed["JAVA_TOOL_OPTIONS"] = _extended("JAVA_TOOL_OPTIONS", _java_options(proxy, files))
+    # An empty element means the folder that was compiled in; the last folder's values win.
+    scanned = os.environ.get("PHP_INI_SCAN_DIR", "")
+    changed["PHP_INI_SCAN_DIR"] = f"{scanned}{os.pathsep}{files.php}"
     return {**os.environ, **changed}
 
 
-def _added(name: str, options: str) -> str:
+def _extended(name: str, options: str) -> str:
     return " ".join(filter(None, [os.environ.get(name), options]))
 
 
