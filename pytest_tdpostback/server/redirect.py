@@ -168,8 +168,8 @@ _active: tuple[Redirect, ...] = ()
 _ended: list[Redirect] = []
 _placeholders = _Placeholders()
 _patches = _Patches()
-_originals: dict[tuple[str, str], str | None] = {}
-"""For a variable and a value that a redirect gave it, the value before."""
+_changes: list[tuple[str, str, str | None]] = []
+"""Variables of the environment that were changed: the name, the new value, the value before."""
 
 
 def begin(redirect: Redirect) -> None:
@@ -270,7 +270,7 @@ def restore_environment() -> None:
     with _lock:
         _update_environment()
         if not _active:
-            _originals.clear()
+            _changes.clear()
 
 
 def _proxy_variables() -> Iterator[tuple[str, str]]:
@@ -299,9 +299,11 @@ def _update_environment() -> None:
     If the network is blocked, they use no proxy at all: an error then names the blocked host. A
     value that somebody else has set since is kept, and extended like any other.
     """
-    for name in _BYPASS_VARIABLES:
-        while (name, os.environ.get(name)) in _originals:
-            _set_variable(name, _originals[name, os.environ[name]])
+    for change in reversed(_changes.copy()):
+        name, changed, original = change
+        if os.environ.get(name) == changed:
+            _set_variable(name, original)
+            _changes.remove(change)
     hosts = sorted({host for redirect in _active for host in redirect.hosts})
     if not hosts or not proxy_settings():
         return
@@ -313,7 +315,7 @@ def _update_environment() -> None:
     for (name, value), original in zip(values.items(), (lower, upper), strict=True):
         changed = "*" if blocked else _with_bypass(value, hosts)
         if changed != original:
-            _originals[name, changed] = original
+            _changes.append((name, changed, original))
             _set_variable(name, changed)
 
 

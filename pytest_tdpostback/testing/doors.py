@@ -74,6 +74,7 @@ class Doors:
 
         Raises `ConfigurationError` where the extra `tls` is not installed.
         """
+        __tracebackhide__ = True
         return self._server.trust.ca
 
     def ssl_context(self) -> SSLContext:
@@ -81,6 +82,7 @@ class Doors:
 
         Raises `ConfigurationError` where the extra `tls` is not installed.
         """
+        __tracebackhide__ = True
         from ..server.tls import client_context
 
         return client_context()

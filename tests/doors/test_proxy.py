@@ -197,7 +197,7 @@ def test_a_node_that_reads_no_proxy_takes_no_other_host_for_this_machine(tdpostb
     assert f"tdpostback: {host}:80 is not port 80 or 443 of " in done.stderr
 
 
-@pytest.mark.parametrize("host", ["ｉｎ.treasuredata.com", "in。treasuredata.com"])  # noqa: RUF001
+@pytest.mark.parametrize("host", ["\uff49\uff4e.treasuredata.com", "in\u3002treasuredata.com"])
 def test_a_node_that_reads_no_proxy_knows_a_host_in_full_width_letters(tdpostback, host):
     assert run_node(tdpostback, CONNECT, host).stdout.strip() == "127.0.0.1"
 
