@@ -5,6 +5,7 @@ Options, ini keys, marker arguments and factory arguments are made from these fi
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,26 @@ def _hosts(value: Any) -> tuple[str, ...]:
     return hosts
 
 
+def _hosts_and_networks(value: Any) -> tuple[str, ...]:
+    names = value.replace(",", " ").split() if isinstance(value, str) else value
+    try:
+        return tuple(str(name) if is_network(name) else _hosts([name])[0] for name in names)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "names of hosts without scheme, port and path, IP addresses, or networks such as "
+            "10.0.0.0/8"
+        ) from None
+
+
+def is_network(value: Any) -> bool:
+    """Return whether `value` is an IP address or a network."""
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        return False
+    return not isinstance(value, int)
+
+
 def _among(choices: tuple[str, ...], value: Any) -> Any:
     if value not in choices:
         raise ValueError(_one_of(choices))
@@ -169,6 +190,11 @@ class Settings:
     )
     extra_hosts: tuple[str, ...] = _value(
         (), _hosts, help="further hosts to treat as the service's, beside those it is known by"
+    )
+    allow_hosts: tuple[str, ...] = _value(
+        (),
+        _hosts_and_networks,
+        help="hosts, IP addresses and networks that block_network lets through",
     )
     tls: bool = _value(False, _flag, help="serve the double's own URL over HTTPS")
 

@@ -52,7 +52,13 @@ class HostListeners:
             self._proxies[hosts] = self._open(kind=proxy_class)
         return self._proxies[hosts]
 
-    def redirect(self, hosts: tuple[str, ...], *, block_network: bool = False) -> Redirect:
+    def redirect(
+        self,
+        hosts: tuple[str, ...],
+        *,
+        block_network: bool = False,
+        allow_hosts: tuple[str, ...] = (),
+    ) -> Redirect:
         """Return a redirect of `hosts` to these listeners; it is not active yet."""
         __tracebackhide__ = True
         from . import redirect
@@ -68,6 +74,7 @@ class HostListeners:
             close_connections=partial(self.close_connections, opened),
             note_blocked_host=lambda host: self.collector().note_blocked_host(host),
             block_network=block_network,
+            allow_hosts=allow_hosts,
         )
 
     def proxy_environ(self, hosts: tuple[str, ...], files: TrustFiles) -> dict[str, str]:

@@ -32,11 +32,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from ..errors import BlockedConnection
-from ..protocol.settings import host_name
+from ..protocol.settings import host_name, is_network
 from .tls import authority_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
 LOOPBACK = "127.0.0.1"
@@ -71,6 +71,21 @@ class Redirect:
     """Is told each host that somebody was not allowed to connect to."""
     block_network: bool = False
     """Whether connections to hosts that are not redirected and not this machine are refused."""
+    allow_hosts: tuple[str, ...] = ()
+    """Names, IP addresses and networks that `block_network` lets through."""
+    allowed_addresses: set[str] = field(default_factory=set)
+    """The addresses that names in `allow_hosts` have resolved to."""
+
+    def lets_through(self, name: str) -> bool:
+        """Return whether a connection to the host or address `name` is allowed."""
+        if not self.block_network or _is_local(name):
+            return True
+        if name in self.allow_hosts or name in self.allowed_addresses:
+            return True
+        address = _ip_address(name)
+        return address is not None and any(
+            address in ipaddress.ip_network(each) for each in self.allow_hosts if is_network(each)
+        )
 
 
 class Redirection(ContextDecorator):
@@ -378,8 +393,16 @@ def _target(address: Address, family: int) -> Address:
 
 def _check_allowed(name: str) -> None:
     blocking = next((each for each in reversed(_active) if each.block_network), None)
-    if blocking is not None and not _is_local(name):
-        _block(blocking, name, "no connections to other hosts while block_network is in force")
+    if blocking is not None and not blocking.lets_through(name):
+        reason = "no connections to other hosts while block_network is in force"
+        _block(blocking, name, f"{reason}; the setting allow_hosts lets hosts through")
+
+
+def _note_addresses(name: str, addresses: Iterable[str]) -> None:
+    """Let clients connect to `addresses`, which an allowed name resolved to."""
+    for redirect in _active:
+        if name in redirect.allow_hosts:
+            redirect.allowed_addresses.update(addresses)
 
 
 def _check_datagram(host: object) -> None:
@@ -399,14 +422,15 @@ def _is_local(name: str) -> bool:
     if name in ("", "localhost") or name.endswith(".localhost"):
         return True
     address = _ip_address(name)
-    address = getattr(address, "ipv4_mapped", None) or address
     return address is not None and (address.is_loopback or address.is_unspecified)
 
 
 def _ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    with suppress(ValueError):
-        return ipaddress.ip_address(name.partition("%")[0])
-    return None
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _placeholder_of(name: str, family: int = 0, port: object = None) -> str | None:
@@ -425,29 +449,41 @@ def _placeholder_of(name: str, family: int = 0, port: object = None) -> str | No
 
 
 def _getaddrinfo(original: Callable[..., Any]) -> Callable[..., Any]:
-    signature = inspect.signature(original)
-
-    def getaddrinfo(*arguments: Any, **options: Any) -> Any:
-        call = signature.bind(*arguments, **options).arguments
-        if not call.get("flags", 0) & (socket.AI_PASSIVE | socket.AI_NUMERICHOST):
-            family, port = call.get("family", 0), call["port"]
-            call["host"] = _placeholder_of(_name(call["host"]), family, port) or call["host"]
-        return original(**call)
+    def getaddrinfo(  # noqa: PLR0917 - the parameters of the standard library
+        host: Any,
+        port: Any,
+        family: int = 0,
+        type: int = 0,  # noqa: A002
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        name = _name(host)
+        if not flags & (socket.AI_PASSIVE | socket.AI_NUMERICHOST):
+            host = _placeholder_of(name, family, port) or host
+        found = original(host, port, family, type, proto, flags)
+        _note_addresses(name, (each[4][0] for each in found))
+        return found
 
     return getaddrinfo
 
 
 def _gethostbyname(original: Callable[..., Any]) -> Callable[..., Any]:
     def gethostbyname(hostname: Any) -> Any:
-        return _placeholder_of(_name(hostname)) or original(hostname)
+        name = _name(hostname)
+        address = _placeholder_of(name) or original(hostname)
+        _note_addresses(name, [address])
+        return address
 
     return gethostbyname
 
 
 def _gethostbyname_ex(original: Callable[..., Any]) -> Callable[..., Any]:
     def gethostbyname_ex(hostname: Any) -> Any:
-        address = _placeholder_of(_name(hostname))
-        return original(hostname) if address is None else (hostname, [], [address])
+        name = _name(hostname)
+        address = _placeholder_of(name)
+        found = original(hostname) if address is None else (hostname, [], [address])
+        _note_addresses(name, found[2])
+        return found
 
     return gethostbyname_ex
 
@@ -532,8 +568,11 @@ def _trusting_context(context: ssl.SSLContext) -> ssl.SSLContext:
 
 def _uvloop_getaddrinfo(original: Callable[..., Any]) -> Callable[..., Any]:
     async def getaddrinfo(self: Any, host: Any, port: Any, **options: int) -> Any:
-        address = _placeholder_of(_name(host), options.get("family", 0), port)
-        return await original(self, host if address is None else address, port, **options)
+        name = _name(host)
+        address = _placeholder_of(name, options.get("family", 0), port)
+        found = await original(self, host if address is None else address, port, **options)
+        _note_addresses(name, (each[4][0] for each in found))
+        return found
 
     return getaddrinfo
 
@@ -566,9 +605,11 @@ def _aiohttp_resolve(original: Callable[..., Any]) -> Callable[..., Any]:
     async def resolve(
         self: Any, host: str, port: int = 0, family: int = socket.AF_INET
     ) -> list[dict[str, Any]]:
-        address = _placeholder_of(_name(host), family, port)
+        name = _name(host)
+        address = _placeholder_of(name, family, port)
         if address is None:
             found: list[dict[str, Any]] = await original(self, host, port, family)
+            _note_addresses(name, (each["host"] for each in found))
             return found
         kind = socket.AF_INET6 if ":" in address else socket.AF_INET
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV

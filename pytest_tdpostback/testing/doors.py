@@ -189,8 +189,12 @@ class Doors:
 
         def make() -> Redirect:
             __tracebackhide__ = True
-            blocked = block_network or self._collector.settings.block_network
-            return listeners.redirect(self._hosts(hosts), block_network=blocked)
+            settings = self._collector.settings
+            return listeners.redirect(
+                self._hosts(hosts),
+                block_network=block_network or settings.block_network,
+                allow_hosts=settings.allow_hosts,
+            )
 
         self.redirected = True
         return Redirection(make)

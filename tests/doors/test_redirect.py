@@ -594,6 +594,56 @@ def test_the_proxies_of_the_environment_are_named_without_their_passwords(monkey
     assert proxy_settings() == named
 
 
+# hosts that are let through
+
+
+@pytest.fixture
+def machine():
+    """Another machine, as far as redirects know: names and addresses that lead to a listener."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.MonkeyPatch.context() as patch:
+        known = {"db.example.org": "192.0.2.7", "other.example.org": "192.0.2.8"}
+        resolve, connect = socket.getaddrinfo, socket.socket.connect
+
+        def getaddrinfo(host, *arguments, **options):
+            return resolve(known.get(host, host), *arguments, **options)
+
+        def connect_to_listener(sock, address):
+            if address[0].startswith("192.0.2."):
+                address = ("127.0.0.1", listening.getsockname()[1])
+            return connect(sock, address)
+
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        patch.setattr(socket.socket, "connect", connect_to_listener)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("allowed", "reached", "refused"),
+    [
+        ("db.example.org", "db.example.org", "other.example.org"),
+        ("DB.example.org.", "db.example.org", "192.0.2.8"),
+        ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
+        ("192.0.2.0/29", "192.0.2.7", "192.0.2.8"),
+        ("2001:db8::/32 192.0.2.7", "192.0.2.7", "192.0.2.8"),
+    ],
+)
+@pytest.mark.usefixtures("machine")
+def test_a_blocked_network_lets_allowed_hosts_through(make_tdpostback, allowed, reached, refused):
+    server = make_tdpostback(allow_hosts=allowed)
+    with server.redirect(block_network=True):
+        socket.create_connection((reached, 5432), timeout=20).close()
+        with pytest.raises(BlockedConnection, match=rf"{refused}: .*the setting allow_hosts"):
+            socket.create_connection((refused, 5432), timeout=20)
+    with pytest.raises(AssertionError, match=f"blocked to {refused}"):
+        server.assert_ingested("shop", "orders", timeout=0)
+
+
+@pytest.mark.parametrize("value", ["https://x.example", "10.0.0.1/8", [7], 7, "a:80"])
+def test_says_what_is_neither_host_nor_network(make_tdpostback, value):
+    with pytest.raises(ConfigurationError, match=r"allow_hosts=.*networks such as 10\.0\.0\.0/8"):
+        make_tdpostback(allow_hosts=value)
+
+
 # more than one, and the end
 
 
