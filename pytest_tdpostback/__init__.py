@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .collector.event_log import EventState
-    from .collector.events import Event, Record
-    from .errors import (
-        BlockedConnection,
-        ConfigurationError,
-        PostbackError,
-        PostbackWarning,
-        SettleTimeout,
-        UnexpectedAuthFailure,
-    )
+    from .collector.events import Event, Record, SettleTimeout, UnexpectedAuthFailure
+    from .errors import BlockedConnection, ConfigurationError, PostbackError, PostbackWarning
     from .protocol.profiles import Profile, profiles
     from .protocol.rules import Rule, rules
     from .protocol.schemas import load_schema
@@ -62,8 +55,8 @@ _HOMES = {
     "Profile": "protocol.profiles",
     "Record": "collector.events",
     "Rule": "protocol.rules",
-    "SettleTimeout": "errors",
-    "UnexpectedAuthFailure": "errors",
+    "SettleTimeout": "collector.events",
+    "UnexpectedAuthFailure": "collector.events",
     "fault_matrix": "testing.fault_matrix",
     "load_schema": "protocol.schemas",
     "profiles": "protocol.profiles",

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from .collector.collector import Collector
 from .collector.event_log import STATES, EventState
 from .collector.events import Event
 from .protocol.secrets import shortened
@@ -17,31 +16,13 @@ from .testing.server import PostbackServer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from .collector.collector import Receipt
-    from .protocol.settings import Settings
+    from .collector.collector import Collector
 
 SHOWN_TARGET = 200
 """Characters of a request target that are shown."""
 _END = None
 _News = SimpleQueue[tuple[Event, bool] | None]
 """Events, each once when it arrives and once, marked true, when it is decided; `_END` ends them."""
-
-
-class _TellingCollector(Collector):
-    """A collector that puts its events into `news`."""
-
-    def __init__(self, settings: Settings, *, news: _News, **options: Any) -> None:
-        super().__init__(settings, **options)
-        self._news = news
-        self.on_outcome.append(lambda log, index: news.put((Event(self, log, index), True)))
-
-    def receive(self, *request: Any, **options: Any) -> Receipt:
-        """As the collector does, and tell of it."""
-        log = self.log
-        receipt = super().receive(*request, **options)
-        if receipt.seq:
-            self._news.put((Event(self, log, receipt.seq - log.first), False))
-        return receipt
 
 
 class _TellingServer(PostbackServer):
@@ -51,9 +32,18 @@ class _TellingServer(PostbackServer):
         self.news: _News = SimpleQueue()
         super().__init__(*address, **options)
 
-    def make_collector(self, settings: Settings) -> Collector:
-        """A collector that tells; its validation runs in this server's loop."""
-        return _TellingCollector(settings, news=self.news, call_later=self._call_later)
+        self._told = (self.collector.log, 0)
+        self.collector.subscribe(self._tell_changes)
+
+    def _tell_changes(self) -> None:
+        """Put what changed since the last time into `news`."""
+        with self.collector.lock:
+            log = self.collector.log
+            told = self._told[1] if self._told[0] is log else 0
+            for number in range(told, len(log.changes)):
+                index, decided = log.change(number)
+                self.news.put((Event(log, index), decided))
+            self._told = (log, len(log.changes))
 
     def _check_outcomes(self) -> None:
         """Nothing: each outcome is told in its line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,9 +15,6 @@ pytest_plugins = ["pytester"]
 
 NO_SKIP = "TDPOSTBACK_NO_SKIP"
 """The environment variable that CI sets: there everything a test may need has been installed."""
-
-NEIGHBOURS = ("asyncio", "randomly", "socket")
-"""Plugins that are installed for the tests that put them beside this one, and change every run."""
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -44,9 +42,22 @@ def without_skip(report: Report) -> Report:
     return report
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Take what was collected out of the garbage collector's sight.
+
+    pytest collects garbage several times when a run ends, and many tests run pytest inside this
+    process: each of them would look at thousands of test items that stay until the end anyway.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
-def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Run pytest without the neighbours that nobody asked for."""
-    without = " ".join(f"-p no:{name}" for name in NEIGHBOURS)
-    monkeypatch.setenv("PYTEST_ADDOPTS", without)
+def pytester(
+    pytester: pytest.Pytester, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    """Run pytest without the plugins that this run leaves out; loading them takes a second."""
+    without = [option for option in request.config.getini("addopts") if option.startswith("-pno:")]
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(without))
     return pytester

@@ -1,4 +1,4 @@
-"""The account of a double: what became of everything that was sent to it."""
+"""The account of a fake server: what became of everything that was sent to it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 from .event_log import EventState
 
 if TYPE_CHECKING:
-    from .collector import Collector
+    from .event_log import EventLog
 
 
 @dataclass(frozen=True)
 class Account:
-    """How many events are in each state, and what senders could not know of them.
+    """How many events are in each state, and what their senders could not know.
 
-    It balances: `sent` is the sum of the five states. `duplicated` events were stored more than
-    once, `unheard` ones are stored although no whole answer reached their sender; both are among
-    the ingested ones. `deceived` ones are among the lost: answered 200, and not stored.
+    `sent` is the sum of the states.
     """
 
     sent: int
@@ -27,8 +25,11 @@ class Account:
     rejected: int
     lost: int
     duplicated: int
-    unheard: int
-    deceived: int
+    """Ingested events that were stored more than once."""
+    stored_unconfirmed: int
+    """Ingested events whose sender did not receive the whole response."""
+    lost_after_200: int
+    """Lost events that were answered 200."""
 
     @property
     def balanced(self) -> bool:
@@ -42,30 +43,18 @@ class Account:
             f" + {self.ingested} ingested + {self.rejected} rejected + {self.lost} lost"
         )
 
-    def notes(self) -> list[str]:
-        """What faults hid from senders, a line for each sort of it."""
-        notes = {
-            "stored although no whole answer reached its sender": self.unheard,
-            "stored more than once": self.duplicated,
-            "answered 200 and not stored": self.deceived,
-        }
-        return [f"{number} {what}" for what, number in notes.items() if number]
 
-
-def account(collector: Collector) -> Account:
-    """The account of `collector` now; what it costs does not grow with events no fault hit."""
-    with collector.lock:
-        log = collector.log
-        ingested = [index for index in log.faults if log.state(index) is EventState.INGESTED]
-        lost = log.indexes(EventState.LOST)
-        return Account(
-            sent=len(log),
-            refused=log.count(EventState.REFUSED),
-            pending=log.count(EventState.PENDING),
-            ingested=log.count(EventState.INGESTED),
-            rejected=log.count(EventState.REJECTED),
-            lost=log.count(EventState.LOST),
-            duplicated=sum(log.copies.get(index, 1) > 1 for index in ingested),
-            unheard=sum(index in log.unheard for index in ingested),
-            deceived=sum(log.statuses[index] == 200 for index in lost),
-        )
+def account_of(log: EventLog) -> Account:
+    """The account of `log` now. Events that no fault hit do not add to what it costs."""
+    ingested = [index for index in list(log.faults) if log.state(index) is EventState.INGESTED]
+    return Account(
+        sent=len(log),
+        refused=log.count(EventState.REFUSED),
+        pending=log.count(EventState.PENDING),
+        ingested=log.count(EventState.INGESTED),
+        rejected=log.count(EventState.REJECTED),
+        lost=log.count(EventState.LOST),
+        duplicated=sum(log.copies.get(index, 1) > 1 for index in ingested),
+        stored_unconfirmed=sum(index in log.unconfirmed for index in ingested),
+        lost_after_200=sum(log.statuses[index] == 200 for index in log.indexes(EventState.LOST)),
+    )

@@ -1,4 +1,4 @@
-"""The double's clock: real time, unless a test froze or moved it."""
+"""The clock of a fake server: real time, unless a test freezes or moves it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import time
 
 from ..errors import ConfigurationError
 
-LAST = 253_402_300_799
-"""The last second of the year 9999, and so the last that a `Date` header can say."""
+LAST_MOMENT = 253_402_300_799
+"""The last second of the year 9999, which is the last one a `Date` header can hold."""
 
 
 class Clock:
-    """Time as the double sees it, in UNIX seconds: `received_at`, `Date`, the window of T3.
+    """Decides what time it is for the fake server: `received_at`, `Date`, the window of rule T3.
 
-    Follows `time.time()`, so that a library which freezes that freezes the double with it.
-    Deadlines and `validation_delay` run on real time and never on this clock.
+    It follows `time.time()`, so a library that freezes that function freezes this clock too.
+    Timeouts and `validation_delay` run on real time and never on this clock.
     """
 
     def __init__(self) -> None:
@@ -26,18 +26,25 @@ class Clock:
         return time.time() + self._offset if self._frozen is None else self._frozen
 
     def freeze(self, at: float | None = None) -> None:
-        """Stop the clock `at` UNIX seconds; `None` (the default) stops it where it is.
+        """Stop the clock.
 
-        Raises `ConfigurationError` where `at` is no moment of the years 1970 to 9999.
+        Args:
+            at: Where to stop it, in UNIX seconds; `None` (the default) is the present moment.
+
+        Raises:
+            ConfigurationError: `at` is not a moment of the years 1970 to 9999.
         """
         __tracebackhide__ = True
         self._frozen = self.now() if at is None else _moment("freeze", at)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock by `seconds`, frozen or running; negative moves it back.
+        """Move the clock, whether it is frozen or running.
 
-        Raises `ConfigurationError` where `seconds` is no number, or leads out of the years 1970 to
-        9999.
+        Args:
+            seconds: How far; a negative number moves it back.
+
+        Raises:
+            ConfigurationError: `seconds` is not a number, or leads out of the years 1970 to 9999.
         """
         __tracebackhide__ = True
         moment = _moment("advance", seconds, self.now())
@@ -47,20 +54,20 @@ class Clock:
             self._frozen = moment
 
     def reset(self) -> None:
-        """Back to real time."""
+        """Return to real time."""
         self._frozen = None
         self._offset = 0.0
 
 
-def _moment(name: str, value: float, start: float = 0.0) -> float:
+def _moment(method: str, value: float, start: float = 0.0) -> float:
     """The moment `value` seconds after `start`."""
     __tracebackhide__ = True
     try:
         moment = start + float(value)
     except (OverflowError, TypeError, ValueError):
-        message = f"clock.{name}({value!r}): give a number of seconds"
+        message = f"clock.{method}({value!r}): give a number of seconds"
         raise ConfigurationError(message) from None
-    if not 0 <= moment <= LAST:  # also where it is no number
-        message = f"clock.{name}({value!r}): the clock knows the years 1970 to 9999 only"
+    if not 0 <= moment <= LAST_MOMENT:  # false for NaN, too
+        message = f"clock.{method}({value!r}): the clock takes the years 1970 to 9999 only"
         raise ConfigurationError(message)
     return moment

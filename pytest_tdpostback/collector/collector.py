@@ -1,401 +1,583 @@
-"""The collector: takes requests, gives answers, and validates what it accepted afterwards."""
+"""The collector: judges requests, responds, and validates accepted events after the response."""
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import logging
 import threading
-import uuid
-import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
 
+from ..errors import ConfigurationError
+from ..protocol import record as protocol_record
 from ..protocol import response as responses
-from ..protocol.findings import findings
-from ..protocol.judge import Refusal, judge_body, judge_json
-from ..protocol.record import sent_data
-from ..protocol.request import PostbackRequest, RequestHead
+from ..protocol.judge import Refusal, judge_body
+from ..protocol.request import PostbackRequest
 from ..protocol.secrets import shortened
+from .account import Account, account_of
 from .clock import Clock
-from .columns import column_findings
 from .event_log import NO_STATUS, EventLog, EventState
-from .plans import Plan, Plans
-from .receipt import Intervene, Intervention, Receipt
-from .validation import Validation
-from .waiting import Changed, later, real_time
+from .events import global_id
+from .judged_heads import JudgedHead, JudgedHeads
+from .waiting import Timer, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ..protocol.findings import Finding
     from ..protocol.judge import Verdict
+    from ..protocol.request import RequestHead
     from ..protocol.response import Response
     from ..protocol.settings import Settings
 
-__all__ = ["Collector", "Intervene", "Intervention", "Receipt"]
+T = TypeVar("T")
+
+NOTED = 1_000
+"""How many refused connections and blocked hosts are kept for messages."""
+_logger = logging.getLogger("pytest_tdpostback")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a fault does to one event."""
+
+    fault: str
+    """The name that `event.fault` shows."""
+    response: Response | None = None
+    """Sent instead of the response of the service; `None` keeps that one."""
+    responded: bool = True
+    """Whether the sender receives the response as usual; else `transmission` decides."""
+    stored: bool = True
+    """Whether the event reaches the service; else it is lost."""
+    copies: int = 1
+    """How many records it becomes."""
+    transmission: Any = None
+    """How the server sends the response; `None` is as usual."""
+    recorded: Callable[[int], object] | None = None
+    """Called with the sequence number of the event, with the lock of the collector held."""
+
+
+class Arrival(Mapping[str, Any]):
+    """An event at the moment a fault may hit it: the record it will be, column to value.
+
+    A request that is refused has no columns.
+    """
+
+    def __init__(
+        self,
+        request: PostbackRequest,
+        judged: JudgedHead,
+        refusal: Refusal | None,
+        received_at: float,
+        log: EventLog,
+    ) -> None:
+        """Made for each request while a fault is active."""
+        self.request = request
+        self.database = judged.verdict.database
+        self.table = judged.verdict.table
+        self.refused = refusal is not None
+        self.received_at = received_at
+        """When the request was received, in UNIX seconds by the clock of the fake server."""
+        self._judged = judged
+        self._log = log
+
+    @cached_property
+    def payload(self) -> Any:
+        """What was sent, parsed; `None` if the request is refused."""
+        if self.refused:
+            return None
+        return protocol_record.payload(self.request, self._judged.verdict)
+
+    @cached_property
+    def _columns(self) -> dict[str, Any]:
+        if self.refused:
+            return {}
+        return protocol_record.record_columns(
+            self.request,
+            self._judged.verdict,
+            self._judged.judge.settings,
+            received_at=self.received_at,
+            global_id=global_id(self._log, self.request.head, len(self._log)),
+        )
+
+    def __getitem__(self, column: str) -> Any:
+        return self._columns[column]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+class Exchange:
+    """One request and the response to it, for whoever sends the response."""
+
+    __slots__ = ("collector", "effect", "index", "judged", "log", "response", "sent")
+
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        collector: Collector,
+        log: EventLog,
+        judged: JudgedHead,
+        response: Response,
+        index: int | None = None,
+        effect: Effect | None = None,
+    ) -> None:
+        """Made by `Collector.receive`."""
+        self.collector = collector
+        self.log = log
+        self.judged = judged
+        self.response = response
+        self.index = index
+        """The place of the event in `log`; `None` if the request is not an event (R5)."""
+        self.effect = effect
+        """What a fault does to the event."""
+        self.sent = index is None
+        """Whether the response is out, or nothing depends on it."""
 
 
 class Collector:
-    """The events of one double and all that decides about them. Safe to use from any thread."""
+    """The events of one fake server, and all that decides about them. Any thread may use it."""
 
     def __init__(
         self,
         settings: Settings,
         *,
-        call_later: Callable[[float, Callable[[], None]], None] = later,
+        call_later: Callable[[float, Callable[[], None]], Timer] = call_later,
     ) -> None:
-        """`call_later(seconds, function)` is how validation gets to run after an answer."""
+        """`call_later(seconds, function)` runs validation that is due later."""
         self.settings = settings
         self.clock = Clock()
-        self.keys = WriteKeys(before_change=partial(_validate_due, weakref.ref(self)))
+        self.keys = WriteKeys(before_change=partial(_wait_for_responses, ref(self)))
+        self.log = EventLog()
+        """The events since the last `clear`."""
+        self.lock = threading.RLock()
+        """Held while the log changes, and by whoever reads several things that belong together.
+
+        User code never runs with it.
+        """
         self.errors: list[BaseException] = []
+        """Errors that happened while serving; the test has to see them."""
+        self.fault_hook: Callable[[Arrival], Effect | None] | None = None
+        """Asked what a fault does to an event, before the event is in the log."""
+        self.calls_user_code = False
+        """Whether `fault_hook` runs code of a user, so that `receive` may take long."""
         self.blocked_hosts: list[str] = []
         """Hosts that a redirect did not let somebody connect to."""
-        self.on_outcome: list[Callable[[EventLog, int], None]] = []
-        self.intervene: Intervene | None = None
-        self._log: EventLog | None = None
-        self._first = 1
-        self.lock = threading.RLock()
-        """Held while reading more than one thing that belongs together."""
-        self._changed: Changed | None = None
-        self._watchers = 0
-        self._validation = Validation(call_later)
-        self._handed_over: set[int] = set()
-        self._plans = Plans(settings)
-
-    @property
-    def log(self) -> EventLog:
-        """The events that arrived; made when it is needed, for many tests send none."""
-        if self._log is None:
-            with self.lock:
-                if self._log is None:
-                    self._log = EventLog(self._first)
-        return self._log
-
-    @property
-    def empty(self) -> bool:
-        """Whether no event arrived."""
-        return self._log is None or not len(self._log)
-
-    @property
-    def next_seq(self) -> int:
-        """The sequence number of the next event."""
-        return self._first if self._log is None else self._first + len(self._log)
+        self.refused_connections: list[str] = []
+        """What reached the server and left no event."""
+        self._judge = JudgedHeads(settings)
+        self._subscribers: tuple[Callable[[], object], ...] = ()
+        self._returned: set[Exchange] = set()
+        """Exchanges whose response was returned to a server that may never say it was sent."""
+        self._holds = 0
+        self._due: list[tuple[float, int, Exchange]] = []
+        """Events to validate: when (real time), a number that keeps their order, which."""
+        self._due_numbers = itertools.count()
+        self._call_later = call_later
+        self._timer: Timer | None = None
+        self._timer_due = 0.0
 
     # receiving
 
     def receive(
         self, head: RequestHead, body: bytes, peer: str, *, size: int | None = None
-    ) -> Receipt:
-        """Judge a request, keep it as an event and return the answer to it.
+    ) -> Exchange:
+        """Judge a request, keep it as an event, and give the response to it.
 
-        `size` is the length of the body in bytes where `body` is not all of it. The caller sends
-        the answer, then calls `answered`: only then is the event validated (Y1).
+        Args:
+            head: Its method, target and header fields.
+            body: Its body without transfer coding; empty if it was too large to be kept.
+            peer: The address of the sender, `host:port`.
+            size: The length of the body in bytes, if `body` is not all of it.
+
+        Returns:
+            The exchange, whose `response` the caller sends.
         """
-        plan = self._plans.of(head.raw)
-        verdict = plan.verdict
+        judged = self._judge.of(head.raw, head)
+        verdict = judged.verdict
         now = self.clock.now()
-        if verdict.preflight:
-            with self.lock:
-                return Receipt(self._preflight(head, plan, now))
-        if plan.straight and (len(body) if size is None else size) <= plan.limit:
-            refusal = judge_json(body)
-        else:
-            refusal = (
-                verdict.refusal
-                or (self._key_refusal(plan) if verdict.profile.refuses_unknown_keys else None)
-                or judge_body(verdict, head, body, self.settings, size=size)
-            )
+        if verdict.preflight and verdict.refusal is None:
+            date = responses.http_date(int(now))
+            response = responses.preflight(head, verdict.profile, date)
+            return Exchange(self, self.log, judged, response)
+        refusal = (
+            verdict.refusal
+            or (self._key_refusal(judged) if verdict.profile.refuses_unknown_keys else None)
+            or judge_body(verdict, head, body, judged.judge.settings, size=size)
+        )
+        effect = None
+        if self.fault_hook is not None:
+            request = PostbackRequest(head, body, peer)
+            effect = self.fault_hook(Arrival(request, judged, refusal, now, self.log))
         with self.lock:
-            log = self.log if self._log is None else self._log
-            index = log.append(head.raw, body, peer, now, refusal.status if refusal else 200)
-            seq = log.first + index
-            if self.intervene is not None:
-                request = PostbackRequest(head, body, peer)
-                intervention = self._intervention(index, request, verdict, refusal)
-                if intervention is not None:
-                    answer = self._answer(head, plan, refusal, seq, now)
-                    return self._intervened(index, plan, answer, refusal, intervention)
+            log = self.log
+            status = 200 if refusal is None else refusal.status
+            index = log.append(judged, head.raw, body, peer, now, status)
             if refusal is not None:
-                log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
-                self.announce(index)
+                response = judged.refused(refusal, int(now))
+            elif verdict.from_url:
+                response = responses.from_url(
+                    verdict,
+                    head,
+                    responses.http_date(int(now)),
+                    origin=judged.origin,
+                    global_id=global_id(log, head, index),
+                )
+                log.statuses[index] = response.status
             else:
-                self._validation.unanswered[seq] = plan
-            answer = self._answer(head, plan, refusal, seq, now)
-            log.statuses[index] = answer.status
-        return Receipt(answer, seq)
+                response = judged.accepted(int(now))
+            exchange = Exchange(self, log, judged, response, index, effect)
+            if effect is not None:
+                self._apply(effect, exchange)
+            if effect is not None and not effect.stored:
+                log.decide(index, EventState.LOST)
+                exchange.sent = True
+            elif refusal is not None:
+                log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
+                exchange.sent = True
+            else:
+                log.responses_to_send += 1
+        if exchange.sent:
+            _report(log, index)
+        self._notify()
+        return exchange
+
+    def response_sent(self, exchange: Exchange) -> None:
+        """The response is out: the validation of the event may begin (Y1)."""
+        if exchange.sent:
+            return
+        log, index = exchange.log, exchange.index
+        assert index is not None
+        with self.lock:
+            if exchange.sent:
+                return
+            exchange.sent = True
+            self._returned.discard(exchange)
+            delay = self.settings.validation_delay
+            decided = not (delay or self._holds)
+            if decided:
+                self._decide(exchange)
+            else:
+                due = real_time() + delay
+                heapq.heappush(self._due, (due, next(self._due_numbers), exchange))
+                self._schedule()
+            log.responses_to_send -= 1  # last: others look at it without the lock
+        if decided:
+            _report(log, index)
+        self._notify()
+
+    def response_returned(self, exchange: Exchange) -> None:
+        """The response was returned to a server that may never say that it sent it (WSGI).
+
+        It counts as sent as soon as somebody waits for outcomes, if `response_sent` does not come
+        first.
+        """
+        if not exchange.sent:
+            self._returned.add(exchange)
+
+    def response_interrupted(
+        self, exchange: Exchange, status: int | None, *, complete: bool
+    ) -> None:
+        """A fault kept the response back.
+
+        Args:
+            exchange: Whose response it is.
+            status: The status that reached the sender, `None` if not even that did.
+            complete: Whether the whole response reached the sender.
+        """
+        log, index = exchange.log, exchange.index
+        if index is None:
+            return
+        with self.lock:
+            log.statuses[index] = NO_STATUS if status is None else status
+            if complete:
+                log.unconfirmed.discard(index)
+            else:
+                log.unconfirmed.add(index)
+        self._notify()
 
     def verdict(self, head: RequestHead) -> Verdict:
         """What `head` alone decides."""
-        return self._plans.of(head.raw).verdict
+        return self._judge.of(head.raw, head).verdict
 
-    def limit(self, head: RequestHead) -> int:
+    def size_limit(self, head: RequestHead) -> int:
         """B6: the largest body in bytes that a request with `head` may have."""
-        return self._plans.of(head.raw).limit
-
-    def answered(self, *seqs: int) -> None:
-        """The answers to the events `seqs` are on the wire: their validation may begin (Y1)."""
-        with self.lock:
-            for seq in seqs:
-                self._validation.begin(self, seq)
-
-    def answered_late(self, seq: int, status: int, *, whole: bool = True) -> None:
-        """Of the answer to event `seq`, which a fault kept back, the status got out, or `whole`.
-
-        `status` is `NO_STATUS` where not even that did.
-        """
-        with self.lock:
-            index = seq - self.log.first
-            if index >= 0:
-                self.log.statuses[index] = status
-                (self.log.unheard.discard if whole else self.log.unheard.add)(index)
-                self.wake()
-
-    def handed_over(self, seq: int) -> None:
-        """The answer to event `seq` is with somebody who may never say that it was sent.
-
-        It counts as sent when they say so by `answered`, at the latest when somebody waits.
-        """
-        self._handed_over.add(seq)
-
-    def visitor(self, head: RequestHead, seq: int) -> str:
-        """P7: the global id of the sender: of its cookie, else one made up for event `seq`."""
-        return responses.sent_global_id(head) or str(uuid.uuid5(self._visitors, str(seq)))
-
-    @cached_property
-    def _visitors(self) -> uuid.UUID:
-        return uuid.uuid4()
+        return self._judge.of(head.raw, head).size_limit
 
     def configure(self, settings: Settings) -> None:
-        """Judge by `settings` from now on; what arrived before is shown by them, too."""
-        with self.lock:
-            self.settings = settings
-            self._plans = Plans(settings)
+        """Judge by `settings` from now on. What arrived before keeps its own."""
+        self.settings = settings
+        self._judge = JudgedHeads(settings)
+
+    def report_error(self, error: BaseException) -> None:
+        """Keep an error that happened while serving, so that the test fails with it."""
+        self.errors.append(error)
+        self._notify()
+
+    def note_refused_connection(self, reason: str) -> None:
+        """Keep what reached the server and left no event, for the messages of assertions."""
+        if len(self.refused_connections) < NOTED:
+            self.refused_connections.append(reason)
+        self._notify()
+
+    def note_blocked_host(self, host: str) -> None:
+        """Keep a host that somebody was not let connect to, for the messages of assertions."""
+        if len(self.blocked_hosts) < NOTED:
+            self.blocked_hosts.append(host)
+        self._notify()
 
     # validating
 
     def validate(self) -> None:
-        """Give every event that is due its outcome (Y3); a no-op while validation is held."""
+        """Give every event that is due its outcome (Y3); nothing while validation is held."""
+        decided: list[tuple[EventLog, int]] = []
         with self.lock:
-            self._validation.run(self)
+            while self._due and not self._holds and self._due[0][0] <= real_time():
+                exchange = heapq.heappop(self._due)[2]
+                decided.append((exchange.log, self._decide(exchange)))
+            self._schedule()
+        for log, index in decided:
+            _report(log, index)
+        if decided:
+            self._notify()
 
-    def validate_due(self, seconds: float = 1.0) -> None:
-        """Validate what is due, after the answers on their way are out or `seconds` over."""
-        if self.empty:
-            return
-        with self.lock:
-            self.wait(self.all_answered, seconds)
-            self.validate()
+    def wait_for_responses(self, timeout: float = 1.0) -> None:
+        """Wait until the responses on their way are out, then validate what is due.
 
-    def hold(self) -> None:
-        """Keep accepted events pending from now on, until as many `release` calls came."""
-        self.validate_due()
-        with self.lock:
-            self._validation.holds += 1
-
-    def release(self) -> None:
-        """End one `hold`; with the last one, what is due is validated."""
-        with self.lock:
-            self._validation.holds -= 1
+        A sender reads its response a moment before the server knows that it is out. Gives up after
+        `timeout` seconds.
+        """
+        if self.log.responses_to_send:
+            self.wait_until(lambda: not self.log.responses_to_send, timeout)
         self.validate()
 
-    # looking
-
-    @property
-    def changed(self) -> Changed:
-        """What those who wait for an outcome are told by; made when somebody waits."""
+    def hold(self) -> None:
+        """Keep accepted events pending from now on, until `release` was called as often."""
+        self.wait_for_responses()
         with self.lock:
-            if self._changed is None:
-                self._changed = Changed(self.lock)
-            return self._changed
+            self._holds += 1
 
-    def wait(self, met: Callable[[], Any], seconds: float) -> Any:
-        """The first true value of `met()`, asked now and after each change, else its last value.
+    def release(self) -> None:
+        """End one `hold`. The last one validates what is due.
 
-        Gives up after `seconds` of real time.
+        Raises:
+            ConfigurationError: Nothing is held.
         """
-        __tracebackhide__ = True
-        deadline = real_time() + seconds
         with self.lock:
-            self._watchers += 1
-            try:
-                self._presume_answered()
-                value = met()
-                while not value:
-                    now = real_time()
-                    if now >= deadline:
-                        break
-                    due = self._validation.due()
-                    self.changed.wait(min(deadline, due or deadline) - now)
-                    self._validation.run(self)
-                    value = met()
-                return value
-            finally:
-                self._watchers -= 1
-
-    def watch(self, wake: Callable[[], None]) -> None:
-        """Call `wake` with each change from now on, in the thread that made it."""
-        with self.lock:
-            self._watchers += 1
-            self.changed.watch(wake)
-
-    def unwatch(self, wake: Callable[[], None]) -> None:
-        """Call `wake` no more."""
-        with self.lock:
-            self._watchers -= 1
-            self.changed.unwatch(wake)
-
-    def all_answered(self) -> bool:
-        """Whether no answer is still on its way to the wire."""
-        return not self._validation.unanswered
-
-    def settled(self) -> bool:
-        """Whether no event is pending."""
-        return self._log is None or not self._log.count(EventState.PENDING)
+            if not self._holds:
+                raise ConfigurationError("validation is not held, so there is nothing to release")
+            self._holds -= 1
+        self.validate()
 
     @property
     def held(self) -> bool:
         """Whether validation is held."""
-        return self._validation.holds > 0
+        return self._holds > 0
 
-    def why_pending(self, seconds: float) -> str:
-        """Why what is pending cannot have its outcome within `seconds`; empty where it can."""
+    # looking and waiting
+
+    @property
+    def empty(self) -> bool:
+        """Whether no event arrived."""
+        return not len(self.log)
+
+    @property
+    def next_seq(self) -> int:
+        """The sequence number of the next event."""
+        return self.log.first + len(self.log)
+
+    def account(self) -> Account:
+        """The account of the events since the last `clear`."""
         with self.lock:
-            if self.held:
+            return account_of(self.log)
+
+    def settled(self) -> bool:
+        """Whether no event is pending."""
+        return not self.log.count(EventState.PENDING)
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until no event is pending; false if that takes more than `timeout` seconds."""
+        return self.wait_until(self.settled, timeout)
+
+    def why_pending(self, timeout: float) -> str:
+        """Why what is pending gets no outcome within `timeout` seconds; empty if it does."""
+        with self.lock:
+            if self._holds:
                 return "validation is held"
-            due = self._validation.due()
-        remaining = 0.0 if due is None else due - real_time()
-        return f"the next one is due in {remaining:.3g} s" if remaining > seconds else ""
+            remaining = self._due[0][0] - real_time() if self._due else 0.0
+        return f"the next one is due in {remaining:.3g} s" if remaining > timeout else ""
 
-    def settle(self, seconds: float) -> bool:
-        """Wait until no event is pending; false where that took more than `seconds`."""
-        return bool(self.wait(self.settled, seconds))
+    def subscribe(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call `callback` after each change, in the thread that made it and without the lock.
 
-    def request(self, log: EventLog, index: int) -> PostbackRequest:
-        """The stored request at `index` of `log`."""
-        peer = log.peers[index].decode()
-        return PostbackRequest(RequestHead(log.heads[index]), log.bodies[index], peer)
+        A change is an event that arrives or gets its outcome, and whatever else a message may be
+        about. `callback` must return at once and not raise.
 
-    def judged(self, log: EventLog, index: int) -> tuple[PostbackRequest, Verdict]:
-        """The request at `index` of `log`, its head cut to what it was judged by, and the verdict.
-
-        It costs less than `request`: what is found out about a head is remembered.
+        Returns:
+            A function that ends the subscription.
         """
-        plan = self._plans.of(log.heads[index])
-        return PostbackRequest(plan.head, log.bodies[index], ""), plan.verdict
+        with self.lock:
+            self._subscribers = (*self._subscribers, callback)
+        return partial(self._unsubscribe, callback)
 
-    def findings(self, log: EventLog, index: int) -> list[Finding]:
-        """What the service would silently change or ignore of the event at `index` of `log`."""
-        plan = self._plans.of(log.heads[index])
-        state = log.state(index)
-        if plan.verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
-            return []
-        request = PostbackRequest(plan.head, log.bodies[index], "")
-        data = sent_data(request, plan.verdict, self.settings)
-        found = list(findings(request, plan.verdict, data, self.settings, log.received[index]))
-        if state is EventState.INGESTED:
-            found += column_findings(self, log, index, plan.route, data)
-        return found
+    def wait_until(self, condition: Callable[[], T], timeout: float) -> T:
+        """Wait until `condition()` is true, for at most `timeout` seconds of real time.
+
+        It is asked at once and after each change, in the thread that waits and without the lock.
+
+        Returns:
+            Its last value.
+
+        Raises:
+            WaitCancelled: The wait was cancelled by the `Cancellation` of its context.
+        """
+        __tracebackhide__ = True
+        deadline = real_time() + timeout
+        self._confirm_returned_responses()
+        value = condition()
+        if value:
+            return value
+        changed = threading.Event()
+        cancellation = current_cancellation.get()
+        unsubscribe = self.subscribe(changed.set)
+        try:
+            if cancellation is not None:
+                cancellation.watch(changed.set)
+            while True:
+                changed.clear()
+                self._confirm_returned_responses()
+                self.validate()
+                value = condition()
+                now = real_time()
+                if value or now >= deadline:
+                    return value
+                changed.wait(min(deadline, self._next_due(deadline)) - now)
+                if cancellation is not None:
+                    cancellation.check()
+        finally:
+            unsubscribe()
 
     def clear(self) -> None:
-        """Forget every event and error; sequence numbers go on."""
+        """Forget every event, error and note. Sequence numbers go on."""
         with self.lock:
-            self._first, self._log = self.next_seq, None
-            self._plans.clear()
-            self._validation.clear()
+            self.log = EventLog(self.next_seq)
+            self._due.clear()
+            self._schedule()
             self.errors.clear()
-            self.wake()
-
-    def note_blocked_host(self, host: str) -> None:
-        """Keep a host that somebody was not let connect to, for the messages of assertions."""
-        self.blocked_hosts.append(host)
-
-    def announce(self, index: int) -> None:
-        """Tell who waits that the event at `index` has an outcome; within the lock."""
-        for listener in self.on_outcome:
-            listener(self.log, index)
-        self.wake()
-
-    def wake(self) -> None:
-        """Have everybody who waits look again; within the lock."""
-        if self._watchers:
-            self.changed.notify_all()
+            self.blocked_hosts.clear()
+            self.refused_connections.clear()
+        self._notify()
 
     # within
 
-    def _presume_answered(self) -> None:
-        while self._handed_over:
-            self.answered(self._handed_over.pop())
-
-    def _key_refusal(self, plan: Plan) -> Refusal | None:
-        verdict = plan.verdict
-        if verdict.key is None:
+    def _key_refusal(self, judged: JudgedHead) -> Refusal | None:
+        key = judged.verdict.key
+        if key is None:
             return None
-        fault = self.keys.fault(verdict.key, *plan.route)
-        if not fault:
-            return None
-        return Refusal(403, "A6", f"write key {shortened(verdict.key)} {fault}")
+        reason = self.keys.rejection(key, *judged.table)
+        return Refusal(403, "A6", f"write key {shortened(key)} {reason}") if reason else None
 
-    def _answer(
-        self, head: RequestHead, plan: Plan, refusal: Refusal | None, seq: int, now: float
-    ) -> Response:
-        second = int(now)
-        if refusal is not None:
-            return plan.refused(refusal, second, explain=self.settings.explain)
-        if plan.straight or not plan.verdict.from_url:
-            return plan.accepted(second)
-        date, visitor = responses.http_date(second), self.visitor(head, seq)
-        return responses.from_url(plan.verdict, head, date, origin=plan.origin, visitor=visitor)
+    def _apply(self, effect: Effect, exchange: Exchange) -> None:
+        log, index = exchange.log, exchange.index
+        assert index is not None
+        exchange.response = effect.response or exchange.response
+        log.faults[index] = effect.fault
+        log.statuses[index] = exchange.response.status if effect.responded else NO_STATUS
+        if not effect.responded:
+            log.unconfirmed.add(index)
+        if effect.copies != 1:
+            log.copies[index] = effect.copies
+        if effect.recorded is not None:
+            effect.recorded(log.first + index)
 
-    def _preflight(self, head: RequestHead, plan: Plan, now: float) -> Response:
-        if plan.verdict.refusal is None:
-            return responses.preflight(head, plan.verdict.profile, responses.http_date(int(now)))
-        return self._answer(head, plan, plan.verdict.refusal, 0, now)
-
-    def _intervention(
-        self, index: int, request: PostbackRequest, verdict: Verdict, refusal: Refusal | None
-    ) -> Intervention | None:
-        assert self.intervene is not None
-        try:
-            return self.intervene(self.log.first + index, request, verdict, refusal)
-        except BaseException:
-            self.log.statuses[index] = 500
-            self.log.decide(index, EventState.LOST)
-            self.announce(index)
-            raise
-
-    def _intervened(
-        self,
-        index: int,
-        plan: Plan,
-        answer: Response,
-        refusal: Refusal | None,
-        intervention: Intervention,
-    ) -> Receipt:
-        log = self.log
-        answer = intervention.answer or answer
-        log.faults[index] = intervention.fault
-        log.statuses[index] = answer.status if intervention.answered else NO_STATUS
-        if not intervention.answered:
-            log.unheard.add(index)
-        if intervention.copies != 1:
-            log.copies[index] = intervention.copies
-        if not intervention.stored:
-            log.decide(index, EventState.LOST)
-            self.announce(index)
-        elif refusal is not None:
-            log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
-            self.announce(index)
+    def _decide(self, exchange: Exchange) -> int:
+        """Y3, Y4, T3: ingest the event, or reject it with the rule that says why."""
+        log, index, judged = exchange.log, exchange.index, exchange.judged
+        verdict = judged.verdict
+        assert index is not None
+        assert verdict.key is not None
+        reason = self.keys.rejection(verdict.key, *judged.table)
+        if reason:
+            message = f"write key {shortened(verdict.key)} {reason}"
+            log.decide(index, EventState.REJECTED, verdict.key_rule, message)
+        elif judged.judge.settings.stale_time == "drop" and (stale := _stale(exchange)):
+            log.decide(index, EventState.REJECTED, "T3", stale)
         else:
-            self._validation.unanswered[log.first + index] = plan
-        return Receipt(answer, log.first + index, intervention)
+            log.ingest(index, judged.table)
+        return index
 
-    def pending(self) -> Iterator[int]:
-        """Where in the log the events without an outcome are."""
-        return self.log.indexes(EventState.PENDING)
+    def _schedule(self) -> None:
+        """Have a timer for the event that is due first, and for nothing else; within the lock."""
+        due = self._due[0][0] if self._due and not self._holds else None
+        if self._timer is not None and self._timer_due != due:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and due is not None:
+            self._timer_due = due
+            self._timer = self._call_later(max(due - real_time(), 0.0), self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        with self.lock:
+            self._timer = None
+        self.validate()
+
+    def _next_due(self, default: float) -> float:
+        with self.lock:
+            return self._due[0][0] if self._due and not self._holds else default
+
+    def _confirm_returned_responses(self) -> None:
+        while self._returned:
+            with self.lock:
+                exchanges = list(self._returned)
+            for exchange in exchanges:
+                self.response_sent(exchange)
+
+    def _unsubscribe(self, callback: Callable[[], object]) -> None:
+        with self.lock:
+            left = list(self._subscribers)
+            if callback in left:
+                left.remove(callback)
+            self._subscribers = tuple(left)
+
+    def _notify(self) -> None:
+        """Call the subscribers; never within the lock."""
+        for callback in self._subscribers:
+            callback()
 
 
-def _validate_due(of: weakref.ref[Collector]) -> None:
-    """Validate what is due of a collector that may be gone, while its keys are not."""
+def _wait_for_responses(of: ref[Collector]) -> None:
+    """Validate what is due before a write key changes. The collector may be gone already."""
     collector = of()
     if collector is not None:
-        collector.validate_due()
+        collector.wait_for_responses()
+
+
+def _stale(exchange: Exchange) -> str:
+    """T3: why the event is dropped for its `td_record_time`; empty if it is not."""
+    log, index, judged = exchange.log, exchange.index, exchange.judged
+    assert index is not None
+    request = PostbackRequest(judged.head, log.bodies[index], "")
+    data = protocol_record.sent_data(request, judged.verdict, judged.judge.settings)
+    when = protocol_record.time_of(request, judged.verdict, data, log.received[index])
+    return f"td_record_time {when.why}" if when.outside else ""
+
+
+def _report(log: EventLog, index: int) -> None:
+    """W4: write to the log of Python why an event came to nothing; never to the sender."""
+    if not _logger.isEnabledFor(logging.INFO) or log.state(index) is EventState.INGESTED:
+        return
+    head = log.judged(index).head
+    _logger.info(
+        "event #%d %s %s: %d, %s, %s: %s",
+        log.first + index,
+        head.method,
+        repr(head.target)[1:-1],
+        log.statuses[index],
+        log.state(index),
+        log.rules.get(index, log.faults.get(index, "")),
+        log.reasons.get(index, "by a fault"),
+    )

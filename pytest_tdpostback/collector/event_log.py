@@ -1,26 +1,27 @@
-"""The event log: columns of bytes and numbers, one entry an event.
+"""The event log: columns of bytes and numbers, one entry for each event.
 
-A million events stay cheap to keep, and the cyclic garbage collector has nothing to walk: no
-entry is an object of its own. `Event` objects are made by the floor above, when somebody looks.
+A million events stay cheap to keep, and the cyclic garbage collector has nothing to walk, because
+no entry is an object of its own. `events` makes objects of entries when somebody looks at them.
 """
 
 from __future__ import annotations
 
-import logging
+import uuid
 from array import array
-from bisect import insort
+from bisect import bisect_right, insort
 from enum import Enum
 from typing import TYPE_CHECKING
-
-from ..protocol.request import RequestHead
-from .blobs import Blobs, Repeated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .columns import SeenColumns
+    from .judged_heads import JudgedHead, JudgedHeads
+    from .table_columns import TableColumns
 
-_journal = logging.getLogger("pytest_tdpostback")
+REMEMBERED_TEXTS = 1_024
+"""How many different texts a `RepeatedBytesColumn` recognises when they come again."""
+NO_STATUS = 0
+"""Stands in the column of statuses for a response whose status never got out."""
 
 
 class EventState(str, Enum):
@@ -37,81 +38,144 @@ class EventState(str, Enum):
 
 
 STATES = tuple(EventState)
-CODES = {state: code for code, state in enumerate(STATES)}
-_PENDING, _INGESTED = CODES[EventState.PENDING], CODES[EventState.INGESTED]
-NO_STATUS = 0
+_CODES = {state: code for code, state in enumerate(STATES)}
+_PENDING, _INGESTED = _CODES[EventState.PENDING], _CODES[EventState.INGESTED]
+
+
+class BytesColumn:
+    """Byte strings in order, in one piece of memory."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._ends = array("Q", [0])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> bytes:
+        """The byte string at `index`, which must not be negative."""
+        return bytes(self._bytes[self._ends[index] : self._ends[index + 1]])
+
+    def append(self, value: bytes) -> None:
+        """Add `value` at the end."""
+        self._bytes += value
+        self._ends.append(len(self._bytes))
+
+
+class RepeatedBytesColumn:
+    """Byte strings in order, of which many are equal. Equal ones are kept once."""
+
+    def __init__(self) -> None:
+        self._distinct = BytesColumn()
+        self._places = array("I")
+        self._recent: dict[bytes, int] = {}
+
+    def __getitem__(self, index: int) -> bytes:
+        """The byte string at `index`."""
+        return self._distinct[self._places[index]]
+
+    def append(self, value: bytes) -> None:
+        """Add `value` at the end."""
+        place = self._recent.get(value)
+        if place is None:
+            if len(self._recent) >= REMEMBERED_TEXTS:
+                self._recent.clear()
+            place = self._recent[value] = len(self._distinct)
+            self._distinct.append(value)
+        self._places.append(place)
 
 
 class EventLog:
-    """Events in order of arrival; `first` is the sequence number of the entry at index 0."""
+    """The events of one collector in order of arrival.
+
+    `first` is the sequence number of the entry at index 0. The collector writes with its lock held.
+    Anybody may read what is below `len(log)` at any time: an entry is complete before it counts.
+    """
 
     def __init__(self, first: int = 1) -> None:
         self.first = first
-        self.heads = Repeated()
-        self.bodies = Blobs()
-        self.peers = Repeated()
+        self.id = uuid.uuid4()
+        self.heads = RepeatedBytesColumn()
+        self.bodies = BytesColumn()
+        self.peers = RepeatedBytesColumn()
         self.received = array("d")
+        """UNIX seconds, by the clock of the collector."""
         self.statuses = array("H")
         self.states = bytearray()
+        self.changes = array("Q")
+        """What happened, in order: see `change`."""
         self.rules: dict[int, str] = {}
         self.reasons: dict[int, str] = {}
         self.faults: dict[int, str] = {}
         self.copies: dict[int, int] = {}
-        self.ingested: dict[tuple[str, str], array[int]] = {}
-        self.from_url: set[int] = set()
-        """Where the record is in the URL, not in the body."""
+        self.unconfirmed: set[int] = set()
+        """Events whose sender did not receive the whole response."""
         self.expected: set[int] = set()
-        self.unheard: set[int] = set()
-        self.seen_columns: dict[tuple[str, str], SeenColumns] = {}
+        """Rejections that a test expects."""
+        self.ingested: dict[tuple[str, str], array[int]] = {}
+        """For each table the events that became records of it, each as often as it was stored."""
+        self.table_columns: dict[tuple[str, str], TableColumns] = {}
+        self.responses_to_send = 0
+        """Accepted events whose response is not out yet."""
+        self._judges: list[JudgedHeads] = []
+        self._judged_from: list[int] = []
+        """The index of the first event that each of `_judges` judged."""
 
     def __len__(self) -> int:
         return len(self.states)
 
-    def append(self, head: bytes, body: bytes, peer: str, received: float, status: int) -> int:
+    def append(  # noqa: PLR0917 - a value for each column
+        self, judged: JudgedHead, head: bytes, body: bytes, peer: str, received: float, status: int
+    ) -> int:
         """Add a pending event and return its index."""
+        index = len(self.states)
+        if not self._judges or self._judges[-1] is not judged.judge:
+            self._judges.append(judged.judge)
+            self._judged_from.append(index)
         self.heads.append(head)
         self.bodies.append(body)
-        self.peers.append(peer)
+        self.peers.append(peer.encode())
         self.received.append(received)
         self.statuses.append(status)
         self.states.append(_PENDING)
-        return len(self.states) - 1
+        self.changes.append(index << 1)
+        return index
+
+    def judged(self, index: int) -> JudgedHead:
+        """What the head of the event at `index` decided, by the settings of that moment."""
+        judge = self._judges[-1]
+        if len(self._judges) > 1:
+            judge = self._judges[bisect_right(self._judged_from, index) - 1]
+        return judge.of(self.heads[index])
 
     def decide(self, index: int, state: EventState, rule: str = "", reason: str = "") -> None:
         """Give the event at `index` its outcome."""
-        self.states[index] = CODES[state]
         if rule:
             self.rules[index] = rule
             self.reasons[index] = reason
-        if _journal.isEnabledFor(logging.INFO):
-            self._report(index)
+        self.states[index] = _CODES[state]
+        self.changes.append(index << 1 | 1)
 
-    def _report(self, index: int) -> None:
-        """W4: why an event came to nothing stands in the log, never on the wire."""
-        head = RequestHead(self.heads[index])
-        rule = self.rules.get(index, self.faults.get(index, ""))
-        _journal.info(
-            "event #%d %s %s: %d, %s, %s: %s",
-            self.first + index,
-            head.method,
-            repr(head.target)[1:-1],
-            self.statuses[index],
-            self.state(index),
-            rule,
-            self.reasons.get(index, "by a fault"),
-        )
-
-    def ingest(self, index: int, route: tuple[str, str]) -> None:
-        """The event at `index` becomes as many records of `route` as it has copies."""
-        self.states[index] = _INGESTED
-        rows = self.ingested.get(route)
+    def ingest(self, index: int, table: tuple[str, str]) -> None:
+        """Make the event at `index` as many records of `table` as it has copies."""
+        rows = self.ingested.get(table)
         if rows is None:
-            rows = self.ingested[route] = array("I")
+            rows = self.ingested[table] = array("I")
         for _ in range(self.copies.get(index, 1) if self.copies else 1):
             if rows and rows[-1] > index:
                 insort(rows, index)
             else:
                 rows.append(index)
+        self.states[index] = _INGESTED
+        self.changes.append(index << 1 | 1)
+
+    def change(self, number: int) -> tuple[int, bool]:
+        """The index of the event that changed, and whether it got its outcome (else: it arrived).
+
+        `number` counts changes from 0. There are `len(log.changes)` so far.
+        """
+        change = self.changes[number]
+        return change >> 1, bool(change & 1)
 
     def state(self, index: int) -> EventState:
         """The state of the event at `index`."""
@@ -119,12 +183,57 @@ class EventLog:
 
     def count(self, state: EventState) -> int:
         """How many events are in `state`."""
-        return self.states.count(CODES[state])
+        return self.states.count(_CODES[state])
 
     def indexes(self, state: EventState) -> Iterator[int]:
         """Where the events in `state` are, in order of arrival."""
-        code = CODES[state]
+        code = _CODES[state]
         index = self.states.find(code)
         while index >= 0:
             yield index
             index = self.states.find(code, index + 1)
+
+    def records(self, database: str | None = None, table: str | None = None) -> array[int]:
+        """Which events became records, in order of arrival, each as often as it was stored.
+
+        `None` means any database, any table.
+        """
+        if database is not None and table is not None:
+            return self.ingested.get((database, table), array("I"))[:]
+        chosen = [
+            rows[:]
+            for route, rows in self.ingested.copy().items()
+            if database in (None, route[0]) and table in (None, route[1])
+        ]
+        if len(chosen) == 1:
+            return chosen[0]
+        return array("I", sorted(index for rows in chosen for index in rows))
+
+    def extract(self, index: int) -> EventLog:
+        """A log with a copy of the one event at `index`, which keeps its sequence number."""
+        log = EventLog(self.first + index)
+        log.id = self.id
+        judged = self.judged(index)
+        log.append(
+            judged,
+            self.heads[index],
+            self.bodies[index],
+            self.peers[index].decode(),
+            self.received[index],
+            self.statuses[index],
+        )
+        for column in ("rules", "reasons", "faults", "copies"):
+            if index in getattr(self, column):
+                getattr(log, column)[0] = getattr(self, column)[index]
+        if index in self.unconfirmed:
+            log.unconfirmed.add(0)
+        if index in self.expected:
+            log.expected.add(0)
+        if self.states[index] == _INGESTED:
+            log.ingest(0, judged.table)
+            columns = self.table_columns.get(judged.table)
+            if columns is not None and columns.crossed_at == index:
+                log.table_columns[judged.table] = columns.of_one_event()
+        elif self.states[index] != _PENDING:
+            log.states[0] = self.states[index]
+        return log

@@ -1,191 +1,244 @@
-"""Events and records as a test looks at them: made from the log when somebody asks."""
+"""Events and records as a test sees them: views of the log, made when somebody looks."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
+from ..errors import PostbackError
 from ..protocol import body as json_body
-from ..protocol import record as rows
+from ..protocol import findings as protocol_findings
+from ..protocol import record as protocol_record
+from ..protocol.request import PostbackRequest, RequestHead
+from ..protocol.response import sent_global_id
 from ..protocol.secrets import without_keys
-from .event_log import NO_STATUS, EventLog, EventState
+from .event_log import NO_STATUS, EventState
+from .table_columns import TableColumns
 
 if TYPE_CHECKING:
-    from array import array
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from ..protocol.findings import Finding
     from ..protocol.judge import Verdict
-    from ..protocol.request import PostbackRequest
-    from .collector import Collector
+    from .event_log import EventLog
 
 
 class Event:
-    """One request that reached the double, and what became of it."""
+    """One request that reached the fake server, and what became of it.
 
-    def __init__(self, collector: Collector, log: EventLog, index: int) -> None:
-        """Made by `Postback.events`; a view of the entry at `index` of `log`."""
-        self._collector = collector
+    An event shows the present state. A pickle or a deep copy of it keeps the state of that moment.
+    """
+
+    def __init__(self, log: EventLog, index: int) -> None:
+        """Made by `Postback.events`: a view of the entry at `index` of `log`."""
         self._log = log
         self._index = index
 
     @property
     def seq(self) -> int:
-        """Place in the order of arrival, from 1."""
+        """The place in the order of arrival, from 1."""
         return self._log.first + self._index
 
     @property
     def received_at(self) -> float:
-        """Moment of receipt in UNIX seconds, by the double's clock."""
+        """When the request was received, in UNIX seconds by the clock of the fake server."""
         return self._log.received[self._index]
 
     @property
     def status(self) -> int | None:
-        """HTTP status that was answered, `None` where a fault kept the answer back."""
+        """The HTTP status of the response, `None` if a fault kept it back."""
         status = self._log.statuses[self._index]
         return None if status == NO_STATUS else status
 
     @property
     def state(self) -> EventState:
-        """What became of it so far."""
+        """What became of the event so far."""
         return self._log.state(self._index)
 
     @property
     def rule(self) -> str | None:
-        """The id of the rule that refused or rejected it, else `None`."""
+        """The id of the rule that refused or rejected the event, else `None`."""
         return self._log.rules.get(self._index)
 
     @property
     def reason(self) -> str | None:
-        """Why it was refused or rejected, in words, else `None`."""
+        """Why the event was refused or rejected, else `None`."""
         return self._log.reasons.get(self._index)
 
     @property
     def fault(self) -> str | None:
-        """The fault that hit it, else `None`."""
+        """The fault that hit the event, else `None`."""
         return self._log.faults.get(self._index)
 
     @property
     def copies(self) -> int:
-        """Records stored of it: 1 unless a fault duplicated it, 0 where none was stored."""
+        """How many records are stored of it: 1 unless a fault duplicated it, 0 if none is."""
         return self._log.copies.get(self._index, 1) if self.state is EventState.INGESTED else 0
 
     @cached_property
     def request(self) -> PostbackRequest:
         """The request: `method`, `target`, `headers`, `body`, `peer`."""
-        return self._collector.request(self._log, self._index)
+        log, index = self._log, self._index
+        head = RequestHead(log.heads[index])
+        return PostbackRequest(head, log.bodies[index], log.peers[index].decode())
 
-    @cached_property
+    @property
     def _verdict(self) -> Verdict:
-        return self._collector.verdict(self.request.head)
+        return self._log.judged(self._index).verdict
 
     @property
     def database(self) -> str | None:
-        """The database of the route, `None` where the route was not met."""
+        """The database in the path, `None` if the path is not that of the event route."""
         return self._verdict.database
 
     @property
     def table(self) -> str | None:
-        """The table of the route, `None` where the route was not met."""
+        """The table in the path, `None` if the path is not that of the event route."""
         return self._verdict.table
 
     @property
     def key(self) -> str | None:
-        """The write key that was sent, shortened in its `repr`; `None` where none counts."""
+        """The write key that was sent, shortened in its `repr`; `None` if none counts."""
         return self._verdict.key
 
     @property
     def payload(self) -> Any:
-        """What was sent, parsed: the JSON value, or the URL parameters where they are the record.
+        """What was sent, parsed: the JSON value, or the URL parameters if they are the record.
 
-        `None` where it cannot be parsed; `request.body` has the bytes.
+        `None` if it cannot be parsed; `request.body` has the bytes.
         """
         if self._verdict.from_url:
-            return rows.payload(self.request, self._verdict)
+            return protocol_record.payload(self.request, self._verdict)
         try:
             return json_body.parse_any(self.request.body)
-        except json_body.Unacceptable:
+        except json_body.InvalidBody:
             return None
 
     @property
     def record(self) -> Record | None:
-        """The record it became, `None` unless ingested."""
-        return Record(self) if self.state is EventState.INGESTED else None
+        """The record that the event became, `None` unless it was ingested."""
+        if self.state is not EventState.INGESTED:
+            return None
+        return Record(self._log, self._index)
 
     @property
     def findings(self) -> list[Finding]:
-        """What the service would silently change or ignore of it; empty where it never got it."""
-        return self._collector.findings(self._log, self._index)
+        """What the service would silently change or ignore; empty if the event never got there."""
+        log, index, state = self._log, self._index, self.state
+        judged = log.judged(index)
+        if judged.verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
+            return []
+        request = PostbackRequest(judged.head, log.bodies[index], "")
+        settings = judged.judge.settings
+        data = protocol_record.sent_data(request, judged.verdict, settings)
+        found = list(
+            protocol_findings.find(request, judged.verdict, data, settings, log.received[index])
+        )
+        if state is EventState.INGESTED:
+            found += _column_findings(log, index, judged.table, data)
+        return found
 
     def columns(self) -> dict[str, Any]:
-        """The row it is stored as, whatever its state."""
-        request = self.request
-        visitor = self._collector.visitor(request.head, self.seq)
-        settings, at = self._collector.settings, self.received_at
-        return rows.columns(request, self._verdict, settings, received_at=at, visitor=visitor)
+        """The record that the event is stored as, or would be stored as."""
+        return stored_columns(self._log, self._index)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):
             return NotImplemented
-        return self._log is other._log and self._index == other._index
+        return self._log.id == other._log.id and self.seq == other.seq
 
     def __hash__(self) -> int:
-        return hash((id(self._log), self._index))
+        return hash((self._log.id, self.seq))
+
+    def __copy__(self) -> Event:
+        return Event(self._log, self._index)
+
+    def __reduce__(self) -> tuple[type[Event], tuple[EventLog, int]]:
+        _ = self.findings  # counts the columns of the table, which a log of one event cannot
+        return Event, (self._log.extract(self._index), 0)
 
     def __repr__(self) -> str:
         rule = f" {self.rule}" if self.rule else ""
-        answered = "unanswered" if self.status is None else self.status
-        shown = repr(self.request.target)[1:-1]
-        return f"<Event {self.seq} {self.request.method} {shown} {answered} {self.state}{rule}>"
+        status = "unanswered" if self.status is None else self.status
+        target = repr(self.request.target)[1:-1]
+        return f"<Event {self.seq} {self.request.method} {target} {status} {self.state}{rule}>"
 
 
 class Record(Mapping[str, Any]):
-    """A row that was ingested: a read-only mapping, column to value."""
+    """A record that was ingested: a read-only mapping, column to value.
 
-    def __init__(self, event: Event) -> None:
-        """Made by `Postback.records` and `Event.record`."""
-        self.event = event
+    `dict(record)` is a plain dictionary, for example for `json.dumps`.
+    """
+
+    __slots__ = ("__weakref__", "_index", "_loaded", "_log")
+    _loaded: dict[str, Any]
+
+    def __init__(self, log: EventLog, index: int) -> None:
+        """Made by `Postback.records` and `Event.record`: the record of one entry of `log`."""
+        self._log = log
+        self._index = index
+
+    @property
+    def event(self) -> Event:
+        """The event that became this record."""
+        return Event(self._log, self._index)
 
     @property
     def database(self) -> str:
-        """The database it is in."""
-        return str(self.event.database)
+        """The database that holds the record."""
+        return self._log.judged(self._index).table[0]
 
     @property
     def table(self) -> str:
-        """The table it is in."""
-        return str(self.event.table)
+        """The table that holds the record."""
+        return self._log.judged(self._index).table[1]
 
-    @cached_property
     def _columns(self) -> dict[str, Any]:
-        return self.event.columns()
+        try:
+            return self._loaded
+        except AttributeError:
+            self._loaded = stored_columns(self._log, self._index)
+            return self._loaded
 
     def __getitem__(self, column: str) -> Any:
         __tracebackhide__ = True
-        return self._columns[column]
+        return self._columns()[column]
+
+    def __contains__(self, column: object) -> bool:
+        return column in self._columns()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+        return iter(self._columns())
 
     def __len__(self) -> int:
-        return len(self._columns)
+        return len(self._columns())
+
+    def __copy__(self) -> Record:
+        return Record(self._log, self._index)
+
+    def __reduce__(self) -> tuple[type[Record], tuple[EventLog, int]]:
+        return Record, (self._log.extract(self._index), 0)
 
     def __repr__(self) -> str:
-        return without_keys(f"Record({self.database}.{self.table}, {self._columns!r})")
+        return without_keys(f"Record({self.database}.{self.table}, {self._columns()!r})")
 
 
 class Events(Sequence[Event]):
-    """Every event of a log, in order of arrival; counts and slices without making them all."""
+    """Events in order of arrival. Counting and slicing makes no event that is not asked for."""
 
-    def __init__(self, collector: Collector, indexes: Sequence[int] | None = None) -> None:
-        """`indexes` are places in the log; `None` is all of them, also those still to come."""
-        self._collector = collector
-        self._log = collector.log
-        self._indexes = indexes
+    def __init__(self, log: EventLog, indexes: Sequence[int] | None = None) -> None:
+        """`indexes` are places in `log`; `None` is all of them, also those still to come."""
+        self._log = log
+        self._chosen = indexes
+
+    @property
+    def _indexes(self) -> Sequence[int]:
+        return range(len(self._log)) if self._chosen is None else self._chosen
 
     def __len__(self) -> int:
-        return len(self._log if self._indexes is None else self._indexes)
+        return len(self._indexes)
 
     @overload
     def __getitem__(self, place: int) -> Event: ...
@@ -193,94 +246,88 @@ class Events(Sequence[Event]):
     def __getitem__(self, place: slice) -> Events: ...
     def __getitem__(self, place: int | slice) -> Event | Events:
         __tracebackhide__ = True
-        chosen = range(len(self._log)) if self._indexes is None else self._indexes
+        indexes = self._indexes
         if isinstance(place, slice):
-            return Events(self._collector, chosen[place])
+            return Events(self._log, indexes[place])
         try:
-            return Event(self._collector, self._log, chosen[place])
+            return Event(self._log, indexes[place])
         except IndexError:
-            raise _no_such_place(place, len(chosen), "event") from None
+            there = "is 1 event" if len(indexes) == 1 else f"are {len(indexes) or 'no'} events"
+            raise IndexError(f"[{place}]: there {there}") from None
 
     def __iter__(self) -> Iterator[Event]:
-        chosen = range(len(self._log)) if self._indexes is None else self._indexes
-        return (Event(self._collector, self._log, index) for index in chosen)
+        return (Event(self._log, index) for index in self._indexes)
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, (list, Events)) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[type[list[Event]], tuple[list[Event]]]:
+        return list, (list(self),)
+
     def __repr__(self) -> str:
         return repr(list(self))
 
 
-class Records(list[Record]):
-    """Rows that were ingested, in order of arrival: a list whose records are made when looked at.
+class _WithEvents(PostbackError):
+    """An error that is about events."""
 
-    To count, to index and to iterate makes no record that is not asked for; a million are counted
-    at once. Whatever else a list can do makes them all first.
+    def __init__(self, message: str, events: Iterable[Event] = ()) -> None:
+        super().__init__(message)
+        self.events = tuple(events)
+
+
+class UnexpectedAuthFailure(_WithEvents):
+    """Events were answered 200 and rejected afterwards, and the test did not expect it (Y3).
+
+    `events` holds the rejected events.
     """
 
-    def __init__(
-        self, collector: Collector, log: EventLog, indexes: Sequence[int] | array[int]
-    ) -> None:
-        """`indexes` are places in `log`, one for each record."""
-        super().__init__()
-        self._collector = collector
-        self._log = log
-        self._indexes: Sequence[int] | array[int] | None = indexes
 
-    def __len__(self) -> int:
-        return super().__len__() if self._indexes is None else len(self._indexes)
+class SettleTimeout(_WithEvents):
+    """Accepted events were still pending when the time to wait for them was over (Y2).
 
-    def __iter__(self) -> Iterator[Record]:
-        return super().__iter__() if self._indexes is None else map(self._record, self._indexes)
-
-    def __getitem__(self, place: Any) -> Any:
-        if self._indexes is None:
-            return super().__getitem__(place)
-        __tracebackhide__ = True
-        try:
-            chosen = self._indexes[place]
-        except IndexError:
-            raise _no_such_place(place, len(self._indexes), "record") from None
-        if isinstance(chosen, int):
-            return self._record(chosen)
-        return Records(self._collector, self._log, chosen)
-
-    def __radd__(self, other: list[Any]) -> list[Any]:
-        return [*other, *self]
-
-    def made(self) -> Records:
-        """Itself, with every record made."""
-        if self._indexes is not None:
-            rows = list(self)
-            self._indexes = None
-            super().extend(rows)
-        return self
-
-    def _record(self, index: int) -> Record:
-        return Record(Event(self._collector, self._log, index))
+    `events` holds the events without an outcome.
+    """
 
 
-def _no_such_place(place: int, there_are: int, noun: str) -> IndexError:
-    there = f"is 1 {noun}" if there_are == 1 else f"are {there_are or 'no'} {noun}s"
-    return IndexError(f"[{place}]: there {there}")
+def global_id(log: EventLog, head: RequestHead, index: int) -> str:
+    """P7: the global id of a sender: from its cookie, else one that is made up for its event."""
+    return sent_global_id(head) or str(uuid.uuid5(log.id, str(log.first + index)))
 
 
-def _of_a_list(name: str) -> Callable[..., Any]:
-    plain = getattr(list, name)
+def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
+    """The record that the event at `index` of `log` is stored as, or would be stored as."""
+    judged = log.judged(index)
+    peer = log.peers[index].decode()
+    request = PostbackRequest(judged.head, log.bodies[index], peer)
+    return protocol_record.record_columns(
+        request,
+        judged.verdict,
+        judged.judge.settings,
+        received_at=log.received[index],
+        global_id=global_id(log, judged.head, index) if judged.verdict.from_url else "",
+    )
 
-    def method(self: Records, *arguments: Any, **options: Any) -> Any:
-        given = [each.made() if isinstance(each, Records) else each for each in arguments]
-        return plain(self.made(), *given, **options)
 
-    return method
+def _column_findings(
+    log: EventLog, index: int, table: tuple[str, str], data: Mapping[str, Any]
+) -> list[Finding]:
+    """C2: the finding of the event that brings its table above the limit of columns."""
 
+    def names_of(other: int) -> Iterable[str]:
+        if other == index:
+            return data
+        judged = log.judged(other)
+        request = PostbackRequest(judged.head, log.bodies[other], "")
+        return protocol_record.sent_data(request, judged.verdict, judged.judge.settings)
 
-for _name in (
-    *("__add__", "__contains__", "__delitem__", "__eq__", "__iadd__", "__imul__", "__mul__"),
-    *("__ne__", "__repr__", "__reversed__", "__rmul__", "__setitem__", "append", "clear", "copy"),
-    *("count", "extend", "index", "insert", "pop", "remove", "reverse", "sort"),
-):
-    setattr(Records, _name, _of_a_list(_name))
+    rows = log.ingested[table]
+    columns = log.table_columns.get(table)
+    if columns is None or not columns.covers_start_of(rows):
+        columns = log.table_columns[table] = TableColumns()
+    columns.count_until(index, rows, names_of)
+    if columns.crossed_at != index:
+        return []
+    return [protocol_findings.too_many_columns(*table, columns.count)]

@@ -1,53 +1,77 @@
-"""Real time, for deadlines and delays: libraries that freeze clocks must not stop it."""
+"""Real time, timers that run on it, and the way to cancel a wait in another thread."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Real:
+class _RealTime:
     """Keeps the function as an attribute of a class: freezegun replaces those of modules."""
 
-    clock = staticmethod(time.monotonic)
+    monotonic = staticmethod(time.monotonic)
 
 
 def real_time() -> float:
-    """Seconds of real time since some moment; frozen clocks do not stop it."""
-    return Real.clock()
+    """Seconds of real time since some moment. Libraries that freeze clocks do not stop it."""
+    return _RealTime.monotonic()
 
 
-class Changed(threading.Condition):
-    """A condition that also wakes those who must not block: event loops."""
+class Timer(Protocol):
+    """A call that is still to come."""
 
-    def __init__(self, lock: threading.RLock) -> None:  # type: ignore[valid-type, unused-ignore]
-        super().__init__(lock)
-        self._wakes: list[Callable[[], None]] = []
-
-    def watch(self, wake: Callable[[], None]) -> None:
-        """Call `wake` with each change from now on, in the thread that made it."""
-        self._wakes.append(wake)
-
-    def unwatch(self, wake: Callable[[], None]) -> None:
-        """Call `wake` no more."""
-        self._wakes.remove(wake)
-
-    def notify_all(self) -> None:
-        """Wake everybody who waits."""
-        super().notify_all()
-        for wake in self._wakes:
-            wake()
+    def cancel(self) -> object:
+        """Prevent the call, if it has not begun. Any thread may ask for it."""
 
 
-def later(seconds: float, function: Callable[[], None]) -> None:
-    """Run `function` after `seconds`: at once where there are none to wait, else in a thread."""
-    if seconds <= 0:
-        function()
-        return
+def call_later(seconds: float, function: Callable[[], None]) -> Timer:
+    """Call `function` after `seconds` of real time, in a thread of its own."""
     timer = threading.Timer(seconds, function)
     timer.daemon = True
     timer.start()
+    return timer
+
+
+class WaitCancelled(BaseException):
+    """Ends a wait whose caller no longer needs the result.
+
+    Derives from `BaseException`, so that no `except Exception` in between keeps the thread alive.
+    """
+
+
+class Cancellation:
+    """Lets one thread end a wait that runs in another.
+
+    The thread that waits makes it `current`; every wait of that context then ends with
+    `WaitCancelled` soon after `cancel` is called.
+    """
+
+    def __init__(self) -> None:
+        self._cancelled = False
+        self._wake: Callable[[], object] = bool
+
+    def cancel(self) -> None:
+        """End the wait, from any thread."""
+        self._cancelled = True
+        self._wake()
+
+    def watch(self, wake: Callable[[], object]) -> None:
+        """Call `wake` when the wait is cancelled; replaces an earlier function."""
+        self._wake = wake
+        self.check()
+
+    def check(self) -> None:
+        """Raise `WaitCancelled` if `cancel` was called."""
+        if self._cancelled:
+            raise WaitCancelled
+
+
+current_cancellation: ContextVar[Cancellation | None] = ContextVar(
+    "pytest_tdpostback_cancellation", default=None
+)
+"""The cancellation of the waits in this context, if there is one."""

@@ -1,4 +1,4 @@
-"""Floor 2: what the specification says, as pure functions on values.
+"""Layer 2: what the service does, as pure functions on values.
 
-Nothing in here opens a socket, reads a clock, starts a thread or knows a list of write keys.
+Nothing in here opens a socket, reads a clock, starts a thread or knows which write keys are valid.
 """

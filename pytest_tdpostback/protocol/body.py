@@ -1,4 +1,4 @@
-"""What a JSON body has to be (rules B2, B3, B4, B7)."""
+"""Reads a JSON body and refuses what is not acceptable (rules B2, B3, B4, B7)."""
 
 from __future__ import annotations
 
@@ -6,146 +6,116 @@ import json
 import math
 import re
 import sys
-from decimal import Decimal
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 MAX_DEPTH = 512
-MAX_INTEGER_DIGITS = 4_300
+"""B7: the most levels of nesting."""
 
 _WHITESPACE = " \t\n\r"
-_SHORT = 640
-"""Bytes below which no integer can be too long for any Python: `sys.set_int_max_str_digits` takes
-no smaller limit."""
-
+_NO_MARKS = bytes(set(range(256)) - set(b'[]{}"'))
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""A bracket as the signed byte by which it changes the depth."""
 _LONE_SURROGATE = re.compile(
-    r"""\\(?:\\                                            # an escaped backslash is no escape
-        |u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}   # a pair is a character
-        |(u[dD][89a-fA-F][0-9a-fA-F]{2}))                  # half a pair is none""",
+    r"""\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})   # no second half after it
+      | (?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}  # no first half before it
+    """,
     re.VERBOSE,
 )
-_ESCAPE = re.compile(r"\\.", re.DOTALL)
-_STRING = re.compile(r'"[^"]*(?:"|\Z)')
-_BRACKET = re.compile(r"[\[\]{}]")
 
 
-class Unacceptable(ValueError):
-    """A body that the service refuses; `rule` says by which rule."""
+class InvalidBody(ValueError):
+    """The service refuses this body; `rule` is the id of the rule that says so."""
 
     def __init__(self, rule: str, reason: str) -> None:
         super().__init__(reason)
         self.rule = rule
 
 
+def parse(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in the body of a `POST`.
+
+    If a name stands more than once in an object, its last value counts (B5).
+
+    Raises:
+        InvalidBody: The body is empty (B4), isn't strict JSON in UTF-8 (B2), has more than 512
+            levels of nesting (B7), or its top level isn't an object (B3).
+    """
+    value = parse_any(body)
+    if type(value) is not dict:
+        raise InvalidBody("B3", f"the top level is {_type_name(value)}, not an object")
+    return value
+
+
+def parse_any(body: bytes) -> Any:
+    """Return the JSON value in `body`, of any type. Raises `InvalidBody` (B2, B4, B7)."""
+    if not body:
+        raise InvalidBody("B4", "the body is empty")
+    try:
+        text = body.decode().strip(_WHITESPACE)
+    except UnicodeDecodeError as error:
+        raise InvalidBody("B2", f"byte {error.start} is not UTF-8") from None
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
+        raise InvalidBody("B7", f"the body has more than {MAX_DEPTH} levels of nesting")
+    try:
+        value, end = _decode(text)
+    except InvalidBody:
+        raise
+    except json.JSONDecodeError as error:
+        raise InvalidBody("B2", f"the body is not JSON: {error}") from None
+    except ValueError:  # the interpreter's own limit, 4,300 by default
+        most = sys.get_int_max_str_digits()
+        raise InvalidBody("B2", f"an integer has more than {most:,} digits") from None
+    if end != len(text):
+        raise InvalidBody("B2", f"the body is not JSON: more text at character {end}")
+    if "\\u" in text:
+        _refuse_lone_surrogate(text)
+    return value
+
+
 def _constant(name: str) -> NoReturn:
-    raise Unacceptable("B2", f"{name} is not JSON")
+    raise InvalidBody("B2", f"{name} is not JSON")
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise Unacceptable("B2", f"the number {_cut(digits)} is out of the range of a double")
+        shown = digits if len(digits) <= 20 else digits[:20] + "…"
+        raise InvalidBody("B2", f"the number {shown} is beyond the range of a double")
     return value
 
 
-def _int(digits: str) -> int:
-    if len(digits.lstrip("-")) > MAX_INTEGER_DIGITS:
-        raise Unacceptable(
-            "B2",
-            f"an integer of {len(digits.lstrip('-'))} digits; {MAX_INTEGER_DIGITS} are the most",
-        )
-    return _unlimited(digits)
+_decode = json.JSONDecoder(parse_constant=_constant, parse_float=_float).raw_decode
 
 
-def _unlimited(digits: str) -> int:
-    try:
-        return int(digits)
-    except ValueError:  # more than this interpreter is allowed: sys.set_int_max_str_digits
-        return int(Decimal(digits))
+def _depth(body: bytes) -> int:
+    """The most levels of nesting in `body`, also if it isn't JSON.
 
-
-_decode_short = json.JSONDecoder(parse_constant=_constant, parse_float=_float).raw_decode
-_decode_long = json.JSONDecoder(
-    parse_constant=_constant, parse_float=_float, parse_int=_int
-).raw_decode
-
-
-_limit: Callable[[], int] = getattr(sys, "get_int_max_str_digits", int)
-"""The most digits of an integer that the interpreter reads; 0 sets no limit, nor does Python before
-3.10.7."""
-
-
-def _decode(text: str) -> tuple[Any, int]:
-    """The value that `text` begins with, and where it ends.
-
-    Checking every integer takes several times as long, so the interpreter's limit comes first.
+    Each step is one pass of compiled code, because the body may have many megabytes of brackets.
     """
-    if not 0 < _limit() <= MAX_INTEGER_DIGITS:
-        return _decode_long(text)
-    try:
-        return _decode_short(text)
-    except (json.JSONDecodeError, Unacceptable):
-        raise
-    except ValueError:  # an integer above that limit
-        return _decode_long(text)
+    unescaped = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    pieces = unescaped.translate(_STEPS, _NO_MARKS).split(b'"')
+    outside_strings = b"".join(pieces[::2])
+    return max(accumulate(memoryview(outside_strings).cast("b")), default=0)
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """The object that a POST body holds; of a duplicate key the last value (B5).
-
-    Raises `Unacceptable` naming B4 for an empty body, B2 for what is not strict JSON in UTF-8, B7
-    for more than 512 levels, B3 where the top level is no object.
-    """
-    value = parse_any(body)
-    if type(value) is not dict:
-        raise Unacceptable("B3", f"the top level is {_kind(value)}, not an object")
-    return value
-
-
-def parse_any(body: bytes) -> Any:
-    """The JSON value in `body`, whatever its type; raises `Unacceptable` (B2, B4, B7)."""
-    if not body:
-        raise Unacceptable("B4", "the body is empty")
-    try:
-        text = body.decode().strip(_WHITESPACE)
-        if len(body) > MAX_DEPTH and body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-            _refuse_deep(text)
-        value, end = (_decode_short if len(body) < _SHORT else _decode)(text)
-    except UnicodeDecodeError as error:
-        raise Unacceptable("B2", f"byte {error.start} is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise Unacceptable("B2", f"not JSON: {error}") from None
-    if end != len(text):
-        raise Unacceptable("B2", f"not JSON: more text at character {end} after the value")
-    if "\\u" in text:
-        _refuse_lone_surrogates(text)
-    return value
-
-
-def _refuse_deep(text: str) -> None:
-    depth = 0
-    # Each substitution is one pass in constant memory, whatever a hostile body looks like; one
-    # pattern for a string with its escapes is neither.
-    for bracket in _BRACKET.finditer(_STRING.sub("", _ESCAPE.sub("", text))):
-        depth += 1 if bracket[0] in "[{" else -1
-        if depth > MAX_DEPTH:
-            raise Unacceptable("B7", f"more than {MAX_DEPTH} levels of nesting")
-
-
-def _refuse_lone_surrogates(text: str) -> None:
-    for escape in _LONE_SURROGATE.finditer(text):
-        if escape[1]:
-            raise Unacceptable("B2", f"\\{escape[1]} is half a character (a lone surrogate)")
+def _refuse_lone_surrogate(text: str) -> None:
+    # A backslash that is escaped itself escapes nothing. Two other characters keep apart what
+    # stands before and after it.
+    found = _LONE_SURROGATE.search(text.replace("\\\\", "__"))
+    if found:
+        raise InvalidBody("B2", f"{found[0]} is half a character (a lone surrogate)")
 
 
 def duplicate_keys(body: bytes, parsed: Mapping[str, Any]) -> list[str]:
-    """The keys that stand more than once in one object of `body` (B5), in order of appearance.
+    """Return the names that stand more than once in one object of `body` (B5), in their order.
 
-    `parsed` is what `parse` made of `body`.
+    `parsed` is what `parse` returns for `body`.
     """
-    if body.count(b":") == len(parsed):  # each key has one
+    if body.count(b":") == len(parsed):  # no name can be repeated
         return []
     found: dict[str, None] = {}
 
@@ -161,10 +131,6 @@ def duplicate_keys(body: bytes, parsed: Mapping[str, Any]) -> list[str]:
     return list(found)
 
 
-def _kind(value: Any) -> str:
-    kinds = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return kinds.get(type(value), "a number")
-
-
-def _cut(digits: str, most: int = 20) -> str:
-    return digits if len(digits) <= most else digits[:most] + "…"
+def _type_name(value: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

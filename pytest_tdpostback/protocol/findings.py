@@ -1,6 +1,7 @@
-"""What the service would silently change, ignore or lose in an event it accepts.
+"""What the service changes, ignores or loses in silence in an event that it accepts.
 
-Computed from the stored request when somebody asks, never on the way of a request.
+Findings are computed from the stored request when somebody asks for them, never while a request
+is served.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from . import body as json_body
-from .judge import Kind
+from .escaping import shown
+from .judge import RecordSource, content_encodings
 from .record import time_of, url_columns
+from .request import decoded_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,17 +27,18 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 MAX_COLUMNS = 512
-"""C2: columns that one table can have."""
+"""C2: the most columns of a table."""
 _PLATFORM_NAME = re.compile(r"[a-z0-9_]{3,128}\Z")
 _COLUMN = re.compile(r"[a-z_][a-z0-9_]*\Z")
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True)
 class Finding:
     """One silent change or loss.
 
-    `rule` is the id of the rule behind it, `message` says it in words, `column` is the column,
-    parameter or JSON key that is meant, `None` where it is about none.
+    `rule` is the id of the rule behind it and `message` says it in words. `column` is the column,
+    parameter or JSON key that it is about, `None` if it is about none.
     """
 
     rule: str
@@ -44,50 +49,58 @@ class Finding:
         return f"{self.rule}: {self.message}"
 
 
-def findings(
+def find(
     request: PostbackRequest,
     verdict: Verdict,
     data: Mapping[str, Any],
     settings: Settings,
     received_at: float,
 ) -> Iterator[Finding]:
-    """The findings of an accepted request received at `received_at` (UNIX seconds).
+    """Yield the findings of an accepted request that was received at `received_at` (UNIX seconds).
 
     `data` is its `sent_data`. They come section by section: route, authentication, body or URL,
-    time, columns. C2, which depends on the events before, is not among them.
+    time, columns. C2 depends on the events before and isn't among them.
     """
     yield from _route(request, verdict)
     yield from _authentication(request, verdict)
-    yield from _kind(verdict)
+    yield from _source(request, verdict)
     if not verdict.from_url:
         yield from _body(request, data, settings)
     if request.head.parameters:
-        yield from _repeated(request, verdict, settings)
-    when = time_of(request, verdict, data, received_at)
-    if when.rule is not None:
-        dropped = when.outside and settings.stale_time == "drop"
-        fate = "the event is dropped for its td_record_time"
-        message = f"{fate if dropped else 'td_record_time was ignored'}: {when.why}"
-        yield Finding(when.rule, message, "td_record_time")
+        yield from _parameters(request, verdict, settings)
+    time = time_of(request, verdict, data, received_at)
+    if time.rule is not None:
+        dropped = time.outside and settings.stale_time == "drop"
+        outcome = "the event is dropped for its td_record_time"
+        message = f"{outcome if dropped else 'td_record_time is ignored'}: {time.why}"
+        yield Finding(time.rule, message, "td_record_time")
     if "time" in data:
         yield Finding("T6", "the column time is replaced by the time of the record", "time")
-    yield from _columns(data)
+    for name in data:
+        if not _COLUMN.match(name):
+            message = (
+                f"column '{shown(name)}' gets an alias: column names are lower-case letters, "
+                "digits and _, and don't start with a digit"
+            )
+            yield Finding("C1", message, name)
 
 
 def too_many_columns(database: str | None, table: str | None, count: int) -> Finding:
-    """C2: the finding of the event that brings a table above its limit of columns."""
-    message = f"{database}.{table} has seen {count} columns; a table takes {MAX_COLUMNS}"
+    """C2: return the finding of the event that brings a table above its limit of columns."""
+    message = f"{database}.{table} has {count} columns; the limit of a table is {MAX_COLUMNS}"
     return Finding("C2", message)
 
 
 def _route(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
     if len(request.head.segments) > 6:
-        yield Finding("R3", "the trailing slash after the table is not documented")
+        yield Finding("R3", "the slash after the table name is not documented")
     for role, name in (("database", verdict.database), ("table", verdict.table)):
         if name is not None and not _PLATFORM_NAME.match(name):
-            yield Finding(
-                "R8", f"{role} name {name!r}: the platform takes 3 to 128 of lower case, digits, _"
+            message = (
+                f"{role} name '{shown(name)}': the platform wants 3 to 128 lower-case letters, "
+                "digits and _"
             )
+            yield Finding("R8", message)
 
 
 def _authentication(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
@@ -100,37 +113,57 @@ def _authentication(request: PostbackRequest, verdict: Verdict) -> Iterator[Find
             yield Finding("A4", f"{name} was sent {times} times; the first one counts")
 
 
-def _kind(verdict: Verdict) -> Iterator[Finding]:
-    if verdict.kind is Kind.PARAMETERS:
+def _source(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
+    if verdict.source in (RecordSource.JSON, RecordSource.URL_PARAMETERS) and content_encodings(
+        request.head
+    ):
+        yield Finding("B8", "Content-Encoding: identity is not documented")
+    if verdict.source is RecordSource.URL_PARAMETERS:
         yield Finding("B9", "an empty POST whose data are URL parameters is not documented")
-    if verdict.kind is Kind.DEPRECATED:
+    if verdict.source is RecordSource.DEPRECATED_GET:
         yield Finding("P6", "GET without td_format=pixel is deprecated and may lose data")
 
 
 def _body(
     request: PostbackRequest, data: Mapping[str, Any], settings: Settings
 ) -> Iterator[Finding]:
-    beside = settings.url_parameters == "store"
-    parsed = json_body.parse(request.body) if beside else data
+    stored_beside = settings.url_parameters == "store"
+    parsed = json_body.parse(request.body) if stored_beside else data
     for key in json_body.duplicate_keys(request.body, parsed):
-        yield Finding("B5", f"key {key!r} stands more than once; the last value counts", key)
-    if settings.url_parameters == "ignore":
+        message = f"key '{shown(key)}' stands more than once; the last value counts"
+        yield Finding("B5", message, key)
+    if not stored_beside:
         for name in url_columns(request):
-            message = f"URL parameter {name} beside a JSON body is not stored"
+            message = f"URL parameter '{shown(name)}' beside a JSON body is not stored"
             yield Finding("B10", message, name)
 
 
-def _repeated(request: PostbackRequest, verdict: Verdict, settings: Settings) -> Iterator[Finding]:
-    key_counts = verdict.profile.url_interface
-    others_count = verdict.from_url or settings.url_parameters == "store"
+def _parameters(
+    request: PostbackRequest, verdict: Verdict, settings: Settings
+) -> Iterator[Finding]:
+    """Findings about the parameters that count: data, and a key if the profile reads it."""
+    data_count = verdict.from_url or settings.url_parameters == "store"
+
+    def counts(name: str) -> bool:
+        return verdict.profile.url_interface if name == "td_write_key" else data_count
+
     for name, times in Counter(name for name, _ in request.head.parameters).items():
-        if times > 1 and (key_counts if name == "td_write_key" else others_count):
-            message = f"URL parameter {name} was sent {times} times; the last one counts"
+        if times > 1 and counts(name):
+            message = f"URL parameter '{shown(name)}' was sent {times} times; the last one counts"
             yield Finding("P9", message, name)
+    for piece in request.head.query.split("&"):
+        for name, _ in decoded_parameters(piece):
+            if counts(name):
+                for change in _decoding_changes(piece):
+                    yield Finding("P10", f"URL parameter '{shown(name)}' {change}", name)
 
 
-def _columns(data: Mapping[str, Any]) -> Iterator[Finding]:
-    for name in data:
-        if not _COLUMN.match(name):
-            message = f"column {name!r} gets an alias: lower case, digits and _, no digit first"
-            yield Finding("C1", message, name)
+def _decoding_changes(piece: str) -> Iterator[str]:
+    if not piece.isascii():
+        yield "has bytes above 0x7F that are not percent-encoded; they are read as UTF-8"
+    try:
+        unquote_to_bytes(piece.encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        yield "has bytes that are not UTF-8; U+FFFD replaces them"
+    if _BARE_PERCENT.search(piece):
+        yield "has a % without two hexadecimal digits; it stays as it is"

@@ -1,6 +1,6 @@
-"""The profiles: which documents are imitated, as values.
+"""The profiles: which documents of the service are imitated, as values.
 
-A profile differs from another in data alone; code asks a field, never a name.
+Profiles differ in data alone. Code asks for a field of a profile, never for its name.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ from dataclasses import dataclass
 from .rules import Catalogue
 
 V2_BODY_LIMIT = 1_048_064
-"""Largest body in bytes that the v2 documents accept (rule B6)."""
+"""B6: the largest body in bytes that the v2 documents accept."""
 
 
 @dataclass(frozen=True)
 class Profile:
     """One documented reading of the Postback API.
 
-    `name` is what settings call it; `hosts` speak it (a request to one of them chooses the profile
-    where no setting does). The flags are the differences that the rules name.
+    `name` is what settings call it, `imitates` the id of the source. A request to one of `hosts`
+    selects the profile if no setting does. The other fields are the differences between profiles.
     """
 
     name: str
     imitates: str
     hosts: tuple[str, ...] = ()
     refuses_unknown_keys: bool = False
-    """A6: an unknown key is answered 403 at once; otherwise 200, and rejected later (A5)."""
+    """A6: an unknown key is refused with 403; otherwise it gets 200 and is rejected later (A5)."""
     strict_transport_security: bool = True
-    """W1: the answer carries `Strict-Transport-Security`."""
+    """W1: the response carries `Strict-Transport-Security`."""
     td1_authorization: bool = False
-    """A9, A10: `Authorization: TD1 <key>` authenticates, and goes before the header."""
+    """A9, A10: `Authorization: TD1 <key>` authenticates, and decides against the key header."""
     url_interface: bool = True
-    """Keys and data in the URL: A2, B9 and the tracking pixel (P1 to P9)."""
+    """A2, B9, P1 to P10: keys and data may be URL parameters."""
     body_limit: int | None = None
-    """B6: documented limit of the body in bytes, `None` where no document names one."""
+    """B6: the documented limit of the body in bytes, `None` if no document names one."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -74,9 +74,9 @@ profiles: Catalogue[Profile] = Catalogue((DEFAULT, ARTICLE, V2), key=lambda row:
 """Every profile, by name: `profiles["article-2015"]`."""
 
 by_host: dict[str, Profile] = {host: row for row in profiles for host in row.hosts}
-"""The known hosts of the service and the profile each of them speaks."""
+"""The known hosts of the service and the profile that each of them speaks."""
 
 
 def for_host(host: str) -> Profile:
-    """The profile that a request to `host` speaks: by the known hosts, else the default."""
+    """Return the profile that a request to `host` selects: that of a known host, or the default."""
     return by_host.get(host.partition(":")[0].rstrip(".").lower(), DEFAULT)

@@ -1,35 +1,36 @@
-"""A request as the wire hands it over: one head, one body, one peer."""
+"""One request as it came over the wire: its head, its body and the address of its sender."""
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, quote, unquote
 
 from .secrets import RedactedText, WriteKey, shortened, without_keys
 
 _BLANKS = " \t"
-"""What HTTP lets stand around the value of a field; other white space belongs to the value."""
+"""What HTTP allows around the value of a field; other white space is part of the value."""
 _SECRET_HEADERS = frozenset({"x-td-write-key", "authorization"})
 _BARE_KEY = 42
-"""Characters that a text has at least, if it holds a write key which no name tells."""
+"""The fewest characters of a text that holds a write key without a name before it."""
 
 
 class Headers(Mapping[str, str]):
-    """The header fields of a request in their order; names match in any letter case.
+    """The header fields of a request in their order. Names match in any letter case.
 
-    A name gives its first value; `getlist` gives all of them, `pairs` the fields as they were sent.
+    A name gives its first value. `getlist` gives all values, `pairs` the fields as they were sent.
     """
 
     def __init__(self, head: RequestHead) -> None:
-        """Those of `head`."""
+        """`head` is the head whose fields these are."""
         self._head = head
         self._values = head.fields
 
     @cached_property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Names and values in the order of the wire; write keys are shortened in their `repr`."""
-        sent = map(_field, self._head.lines)
+        sent = (line.partition(":") for line in self._head.lines)
         return tuple((name, _guarded(name.lower(), value)) for name, _, value in sent)
 
     def __getitem__(self, name: str) -> str:
@@ -49,7 +50,7 @@ class Headers(Mapping[str, str]):
         return f"Headers({list(self.pairs)!r})"
 
     def getlist(self, name: str) -> list[str]:
-        """Every value of the header `name`, in order; empty where it was not sent."""
+        """Return every value of the header `name`, in order; empty if it was not sent."""
         lower = name.lower()
         return [_guarded(lower, value) for value in self._values.get(lower, ())]
 
@@ -67,8 +68,8 @@ def _guarded(lower_name: str, value: str) -> str:
 class RequestHead:
     """Method, target and header fields of a request.
 
-    `raw` is their one form in memory (`METHOD target`, then a line for each field, in Latin-1); two
-    requests with equal heads have equal `raw`, so what is found out about a head can be remembered.
+    `raw` is their only form in memory: `METHOD target`, then a line for each field, in Latin-1.
+    Two requests with equal heads have equal `raw`, so a verdict on a head can be remembered.
     """
 
     def __init__(self, raw: bytes) -> None:
@@ -79,9 +80,10 @@ class RequestHead:
 
     @classmethod
     def of(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> RequestHead:
-        """A head from its parts, as text that stands for bytes (Latin-1) and holds no line breaks.
+        """Make a head from its parts.
 
-        Blanks and tabs around a value are no part of it.
+        They are text that stands for bytes (Latin-1) and holds no line breaks. Blanks and tabs
+        around a value are not part of it.
         """
         lines = [f"{method} {target}"]
         lines += [f"{name}:{value.strip(_BLANKS)}" for name, value in headers]
@@ -95,19 +97,20 @@ class RequestHead:
 
     @cached_property
     def headers(self) -> Headers:
-        """The header fields."""
+        """The header fields, for showing: secrets are shortened in their `repr`."""
         return Headers(self)
 
     @cached_property
     def fields(self) -> dict[str, list[str]]:
-        """The values of each field by its name in lower case; bare, for judging alone."""
+        """The values of each field by its name in lower case, as plain strings, for judging."""
         fields: dict[str, list[str]] = {}
-        for name, _, value in map(_field, self.lines):
+        for line in self.lines:
+            name, _, value = line.partition(":")
             fields.setdefault(name.lower(), []).append(value)
         return fields
 
     def field(self, name: str) -> str:
-        """The first value of the field `name`, given in lower case, bare; empty without it."""
+        """Return the first value of the field `name` (lower case), empty if it was not sent."""
         values = self.fields.get(name)
         return values[0] if values else ""
 
@@ -119,22 +122,25 @@ class RequestHead:
 
     @cached_property
     def segments(self) -> tuple[str, ...]:
-        """The path in pieces between its slashes, each percent-decoded on its own (R7)."""
+        """The parts of the path between its slashes, each percent-decoded on its own (R7).
+
+        Bytes that aren't UTF-8 become U+FFFD, which no name may hold.
+        """
         path = self._target.partition("?")[0].partition("#")[0]
         authority = _authority(path)
         if authority is not None:
             path = path.partition("://")[2][len(authority) :]
-        pieces = path.split("/")
-        return tuple(map(decoded, pieces) if "%" in path or not path.isascii() else pieces)
+        return tuple(unquote(part) for part in _percent_encoded(path).split("/"))
+
+    @property
+    def query(self) -> str:
+        """The query as it was sent, without the question mark; may be empty."""
+        return self._target.partition("#")[0].partition("?")[2]
 
     @cached_property
     def parameters(self) -> tuple[tuple[str, str], ...]:
-        """The URL parameters in their order, decoded as form values (A2)."""
-        query = self._target.partition("#")[0].partition("?")[2]
-        if not query:
-            return ()
-        pairs = (piece.partition("=") for piece in query.split("&") if piece)
-        return tuple((_form(name), _form(value)) for name, _, value in pairs)
+        """The URL parameters in their order, decoded as form values (A2, P10)."""
+        return decoded_parameters(self.query)
 
     @cached_property
     def last_parameters(self) -> dict[str, str]:
@@ -142,8 +148,19 @@ class RequestHead:
         return dict(self.parameters)
 
 
-def _field(line: str) -> tuple[str, str, str]:
-    return line.partition(":")
+def decoded_parameters(query: str) -> tuple[tuple[str, str], ...]:
+    """Return the names and values in `query`, decoded as form values (A2, P10).
+
+    Bytes above 0x7F count like percent-encoded ones. What isn't UTF-8 becomes U+FFFD. A `%`
+    without two hexadecimal digits stays as it is.
+    """
+    # The limit on the number of fields is not set: B6 and the limit of the head bound it.
+    return tuple(parse_qsl(_percent_encoded(query), keep_blank_values=True)) if query else ()
+
+
+def _percent_encoded(text: str) -> str:
+    """Return `text`, which stands for bytes (Latin-1), with all but ASCII percent-encoded."""
+    return text if text.isascii() else quote(text, safe=string.printable, encoding="latin-1")
 
 
 def _authority(target: str) -> str | None:
@@ -160,20 +177,10 @@ def _without_keys(target: str) -> str:
 
 
 def _without_key(piece: str) -> str:
-    name, equals, value = piece.partition("=")
-    hidden = equals and _form(name).lower() == "td_write_key"
-    return f"{name}={shortened(_form(value))}" if hidden else without_keys(piece)
-
-
-def decoded(piece: str) -> str:
-    """Percent-encoding undone (R7); what is not UTF-8 becomes U+FFFD, which no name may hold."""
-    if piece.isascii() and "%" not in piece:
-        return piece
-    return unquote_to_bytes(piece.encode("latin-1")).decode("utf-8", "replace")
-
-
-def _form(piece: str) -> str:
-    return decoded(piece.replace("+", " "))
+    name, value = next(iter(decoded_parameters(piece)), ("", ""))
+    if "=" in piece and name.lower() == "td_write_key":
+        return f"{piece.partition('=')[0]}={shortened(value)}"
+    return without_keys(piece)
 
 
 class PostbackRequest:

@@ -1,4 +1,4 @@
-"""From a verdict to the answer that goes out (rules R4, R5, W1 to W4, P4, P5, P7)."""
+"""From a verdict to the response that goes out (rules R4, R5, W1 to W4, P4, P5, P7)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import base64
 import json
 import re
 from dataclasses import dataclass
+from email.utils import formatdate
 from functools import cached_property, lru_cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .judge import Kind
+from .judge import RecordSource
 
 if TYPE_CHECKING:
     from .judge import Refusal, Verdict
@@ -23,61 +25,54 @@ COOKIE_SECONDS = 2 * 365 * 86_400
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """P4: a transparent image of one pixel."""
 
-_REASONS = {
-    200: "OK",
-    204: "No Content",
-    302: "Found",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
+# The standard library has two names for some of them before Python 3.13.
+_PHRASES = {
+    **{int(status): status.phrase for status in HTTPStatus},
     413: "Content Too Large",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
 }
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _GLOBAL_ID_VALUE = re.compile(r"(?<=[?&])(td_global_id=[^&#]*|[^&#=]*=td_global_id(?=[&#]|\Z))")
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{1,200}\Z")
+
+Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Response:
-    """Status, header fields in their order (without `Connection`), body."""
+    """Status, header fields in their order (without `Connection`), and body."""
 
     status: int
-    headers: tuple[tuple[str, str], ...]
+    headers: Headers
     body: bytes = b"{}"
 
     @cached_property
     def kept_alive(self) -> bytes:
-        """The usual form on the wire, made once."""
-        return self.wire()
+        """The bytes on the wire if the connection stays open, made once."""
+        return self.to_bytes()
 
     @cached_property
     def closing(self) -> bytes:
-        """The last one on its connection, made once."""
-        return self.wire(keep_alive=False)
+        """The bytes on the wire if the connection ends after them, made once."""
+        return self.to_bytes(keep_alive=False)
 
-    def wire(self, *, keep_alive: bool = True, head_only: bool = False) -> bytes:
-        """The answer as bytes of HTTP/1.1; `head_only` leaves the body out (`HEAD`)."""
+    def to_bytes(self, *, keep_alive: bool = True, head_only: bool = False) -> bytes:
+        """Return the response as bytes of HTTP/1.1; `head_only` leaves the body out (`HEAD`)."""
         connection = "keep-alive" if keep_alive else "close"
-        lines = [f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'Unknown')}"]
+        lines = [f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         lines += [f"Connection: {connection}", "", ""]
         return "\r\n".join(lines).encode("latin-1", "replace") + (b"" if head_only else self.body)
 
 
 @lru_cache(maxsize=64)
-def ok(profile: Profile, date: str, *, origin: str | None = None) -> Response:
-    """W1: the answer to an accepted event; tests that run in the same second share it."""
-    return _shaped(200, profile, date, b"{}", origin=origin)
+def accepted(profile: Profile, date: str, *, origin: str | None = None) -> Response:
+    """W1: return the response to an accepted event, which is the same for a whole second.
+
+    `date` is the value of `Date`. `origin` is the value of the request's `Origin` (R5).
+    """
+    return _response(200, profile, date, b"{}", origin=origin)
 
 
 def refused(
@@ -88,38 +83,38 @@ def refused(
     origin: str | None = None,
     explain: bool = False,
 ) -> Response:
-    """W2: the answer to a refused request; `explain` puts rule and reason into its body (W4)."""
+    """W2: return the response to a refused request; `explain` adds rule and reason (W4)."""
     body = b"{}"
     if explain:
         body = json.dumps({"rule": refusal.rule, "reason": refusal.reason}).encode()
     extra = (("Allow", ", ".join(profile.methods)),) if refusal.status == 405 else ()
-    return _shaped(refusal.status, profile, date, body, origin=origin, extra=extra)
+    return _response(refusal.status, profile, date, body, origin=origin, extra=extra)
 
 
 def from_url(
-    verdict: Verdict, head: RequestHead, date: str, *, origin: str | None, visitor: str
+    verdict: Verdict, head: RequestHead, date: str, *, origin: str | None, global_id: str
 ) -> Response:
-    """P4, P5, P6, P7: the answer to an event made from the URL."""
-    extra: tuple[tuple[str, str], ...] = ()
+    """P4 to P7: return the response to an event made from the URL of `head`."""
+    extra: Headers = ()
     if sent_global_id(head) is None:
-        extra = (("Set-Cookie", f"{COOKIE}={visitor}; Max-Age={COOKIE_SECONDS}; Path=/"),)
-    if verdict.kind is not Kind.PIXEL:
-        return _shaped(200, verdict.profile, date, b"{}", origin=origin, extra=extra)
+        extra = (("Set-Cookie", f"{COOKIE}={global_id}; Max-Age={COOKIE_SECONDS}; Path=/"),)
+    if verdict.source is not RecordSource.PIXEL:
+        return _response(200, verdict.profile, date, b"{}", origin=origin, extra=extra)
     target = head.last_parameters.get("td_redirect")
     if target:
-        extra = (("Location", redirect_target(target, visitor)), *extra)
-        return _shaped(302, verdict.profile, date, b"", origin=origin, extra=extra)
-    return _shaped(
+        extra = (("Location", redirect_target(target, global_id)), *extra)
+        return _response(302, verdict.profile, date, b"", origin=origin, extra=extra)
+    return _response(
         200, verdict.profile, date, GIF, origin=origin, extra=extra, content_type="image/gif"
     )
 
 
 def preflight(head: RequestHead, profile: Profile, date: str) -> Response:
-    """R5: the answer to `OPTIONS`: the origin, the methods and the headers asked for."""
-    asked = head.headers.get("access-control-request-headers")
+    """R5: return the response to `OPTIONS`: the origin, the methods and the headers asked for."""
+    asked = head.field("access-control-request-headers")
     headers = [
         ("Date", date),
-        *_for_page(head.headers.get("origin", "*")),
+        *_cross_origin(head.field("origin") or "*"),
         ("Access-Control-Allow-Methods", ", ".join(profile.methods)),
         ("Access-Control-Allow-Headers", asked or "Content-Type, X-TD-Write-Key"),
         ("Access-Control-Max-Age", "600"),
@@ -128,21 +123,20 @@ def preflight(head: RequestHead, profile: Profile, date: str) -> Response:
     return Response(204, tuple(headers), b"")
 
 
+def empty(status: int) -> Response:
+    """Return a response with `status` and without a body."""
+    return Response(status, (("Content-Length", "0"),), b"")
+
+
 @lru_cache(maxsize=2)
 def http_date(seconds: int) -> str:
-    """`seconds` since 1970 as the `Date` header writes it, in English whatever the locale."""
-    from time import gmtime
-
-    moment = gmtime(seconds)
-    return (
-        f"{_DAYS[moment.tm_wday]}, {moment.tm_mday:02} {_MONTHS[moment.tm_mon - 1]} "
-        f"{moment.tm_year} {moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02} GMT"
-    )
+    """Return `seconds` since 1970 as the value of the `Date` header."""
+    return formatdate(seconds, usegmt=True)
 
 
 def sent_global_id(head: RequestHead) -> str | None:
-    """P7: the global id in the request's cookie, `None` where there is none to use."""
-    for header in head.headers.getlist("cookie"):
+    """P7: return the global id in the request's cookie, `None` if there is none to use."""
+    for header in head.fields.get("cookie", ()):
         for piece in header.split(";"):
             name, _, value = piece.strip().partition("=")
             if name == COOKIE and _COOKIE_VALUE.match(value):
@@ -150,23 +144,26 @@ def sent_global_id(head: RequestHead) -> str | None:
     return None
 
 
-def redirect_target(url: str, visitor: str) -> str:
-    """P5: where a pixel redirects to, with its `td_global_id` value replaced, safe in a header."""
+def redirect_target(url: str, global_id: str) -> str:
+    """P5: return where a pixel redirects to: `url` with its `td_global_id` value replaced.
+
+    All characters that a header can't carry are percent-encoded.
+    """
 
     def replaced(found: re.Match[str]) -> str:
-        return found[0].partition("=")[0] + "=" + quote(visitor, safe="")
+        return found[0].partition("=")[0] + "=" + quote(global_id, safe="")
 
     return quote(_GLOBAL_ID_VALUE.sub(replaced, url), safe="%/:=&?~#+!$,;'@()*[]")
 
 
-def _shaped(
+def _response(
     status: int,
     profile: Profile,
     date: str,
     body: bytes,
     *,
     origin: str | None,
-    extra: tuple[tuple[str, str], ...] = (),
+    extra: Headers = (),
     content_type: str = "application/json",
 ) -> Response:
     headers = [("Content-Type", content_type), ("Date", date)]
@@ -175,11 +172,11 @@ def _shaped(
     headers.append(("Content-Length", str(len(body))))
     headers.extend(extra)
     if origin is not None:
-        headers += [*_for_page(origin), ("Vary", "Origin")]
+        headers += [*_cross_origin(origin), ("Vary", "Origin")]
     return Response(status, tuple(headers), body)
 
 
-def _for_page(origin: str) -> tuple[tuple[str, str], ...]:
+def _cross_origin(origin: str) -> Headers:
     return (
         ("Access-Control-Allow-Origin", origin),
         ("Access-Control-Allow-Credentials", "true"),

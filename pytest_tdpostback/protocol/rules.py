@@ -1,24 +1,24 @@
-"""The rules: one typed row for each behaviour of the Postback API that this project imitates.
+"""The rules: one typed row for each behaviour of the Postback API that the fake server imitates.
 
-A behaviour is written here and nowhere else. Judging, the schemas, the OpenAPI documents, the
-conformance suite, the fidelity page and the command line all read these rows; code elsewhere names
+A behaviour is written here and nowhere else. The judge, the schemas, the OpenAPI documents, the
+conformance suite, the fidelity page and the command line all read these rows. Code elsewhere names
 a behaviour by its id, as in ``rules["A5"]``.
 
 Two principles decide what no document says. Precaution: take the reading under which a careless
-client loses data, because a double that is kinder than production hides bugs. Evidence beats
-precaution: where a shipped sender depends on a behaviour, accept it and attach a finding.
+client loses data, because a fake server that is kinder than production hides bugs. Evidence is
+stronger than precaution: if a shipped sender depends on a behaviour, accept it, with a finding.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
-_Row = TypeVar("_Row")
+Row = TypeVar("Row")
 
 _OPENAPI, _ARTICLE, _V2 = "openapi-1.0.0", "article-2015", "v2-2.0.0"
 _ALL = (_OPENAPI, _ARTICLE, _V2)
@@ -32,21 +32,21 @@ _SECTIONS = {
     "V": "Record",
     "T": "Record",
     "C": "Record",
-    "W": "Answer",
-    "Y": "After the answer",
+    "W": "Response",
+    "Y": "After the response",
     "P": "Tracking pixel",
 }
 
 
 class Basis(str, Enum):
-    """How well a rule is founded; where a row mixes grades, its note says which part has which."""
+    """How well a rule is founded. If parts of a rule differ, its note says how."""
 
     DOCUMENTED = "documented"
     """A document of the service says so."""
     CONFLICT = "conflict"
     """The documents disagree or are ambiguous; a setting selects the reading."""
     OBSERVED = "observed"
-    """No document says so; somebody who used the real service depends on it or reports it."""
+    """No document says so, but somebody who used the real service depends on it or reports it."""
     INFERRED = "inferred"
     """Nobody says so; the reading is this project's own."""
 
@@ -80,11 +80,13 @@ class Rule:
     note: str = ""
     """Which part is founded on what, and which setting selects another reading; may be empty."""
     sources: tuple[str, ...] = ()
-    """Ids of `sources`; empty where no public page backs the rule."""
+    """Ids of `sources`; empty if no public page backs the rule."""
     profiles: tuple[str, ...] = _ALL
     """Names of the profiles in which the rule holds."""
     status: int | None = None
-    """The HTTP status, where the rule is about an answer that has exactly one."""
+    """The HTTP status, if the rule is about a response that has exactly one."""
+    advice: str = ""
+    """What a sender, or its test, does about it, in one or two sentences."""
 
     @property
     def section(self) -> str:
@@ -92,74 +94,58 @@ class Rule:
         return _SECTIONS[self.id[0]]
 
 
-# Behaves as a `Sequence` but does not derive from it: mypy, in strict mode, would then take
-# `"A5" in rules` for a comparison that cannot be true.
-class Catalogue(Generic[_Row]):
-    """A read-only sequence of rows that also finds a row by its key.
+class Catalogue(Generic[Row]):
+    """Rows in their order, each of which can also be looked up by its key.
 
-    Args:
-        rows: The rows, in the order in which they are shown.
-        key: Gives the text by which a row is looked up, such as its id.
-
-    Raises:
-        ValueError: Two rows have the same key.
+    ``catalogue["A5"]`` is a row, ``"A5" in catalogue`` tells whether there is one, and iteration
+    gives the rows.
     """
 
-    __slots__ = ("_by_key", "_rows")
+    __slots__ = ("_rows",)
 
-    def __init__(self, rows: Iterable[_Row], *, key: Callable[[_Row], str]) -> None:
-        self._rows = tuple(rows)
-        self._by_key: dict[str, _Row] = {}
-        for row in self._rows:
-            if key(row) in self._by_key:
-                raise ValueError(f"two rows have the key {key(row)!r}")
-            self._by_key[key(row)] = row
-
-    @overload
-    def __getitem__(self, index: str | SupportsIndex) -> _Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[_Row]: ...
-    def __getitem__(self, index: str | SupportsIndex | slice) -> _Row | Sequence[_Row]:
-        """Return the row with a key or at a position, or the rows of a slice.
+    def __init__(self, rows: Iterable[Row], *, key: Callable[[Row], str]) -> None:
+        """`rows` are the rows in the order in which they are shown; `key` gives the key of each.
 
         Raises:
-            KeyError: No row has this key; the text lists the keys there are, nearest first.
-            IndexError: There is no such position.
+            ValueError: Two rows have the same key.
         """
-        if not isinstance(index, str):
-            return self._rows[index]
+        self._rows: dict[str, Row] = {}
+        for row in rows:
+            if key(row) in self._rows:
+                raise ValueError(f"two rows have the key {key(row)!r}")
+            self._rows[key(row)] = row
+
+    def __getitem__(self, key: str) -> Row:
+        """Return the row with `key`.
+
+        Raises:
+            KeyError: There is no such row. The message names the nearest key.
+        """
         try:
-            return self._by_key[index]
+            return self._rows[key]
         except KeyError:
-            raise KeyError(self._unknown(index)) from None
+            raise KeyError(f"{key!r} is unknown; did you mean {self.nearest(key)!r}?") from None
 
-    def __contains__(self, value: object) -> bool:
-        """Tell whether ``value`` is the key of a row, or a row."""
-        return value in self._by_key if isinstance(value, str) else value in self._rows
+    def nearest(self, key: str) -> str:
+        """Return the existing key that is most like `key`."""
+        from difflib import SequenceMatcher  # only a mistake needs it
 
-    def __iter__(self) -> Iterator[_Row]:
-        """Iterate over the rows in the order in which they are shown."""
-        return iter(self._rows)
+        def likeness(known: str) -> float:
+            return SequenceMatcher(None, known.casefold(), str(key).casefold()).ratio()
+
+        return max(self._rows, key=likeness)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows.values())
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(self._rows)
 
     def __repr__(self) -> str:
-        """Name the keys, which is what a reader of a failure needs."""
-        return f"<Catalogue: {', '.join(self._by_key)}>"
-
-    def _unknown(self, key: str) -> str:
-        from difflib import SequenceMatcher  # only a mistake needs it
-
-        matcher = SequenceMatcher(b=key.casefold())
-
-        def likeness(known: str) -> float:
-            matcher.set_seq1(known.casefold())
-            return matcher.ratio()
-
-        nearest_first = sorted(self._by_key, key=likeness, reverse=True)
-        return f"{key!r} is unknown; known, nearest first: {', '.join(nearest_first)}"
+        return f"<Catalogue: {', '.join(self._rows)}>"
 
 
 sources: Catalogue[Source] = Catalogue(
@@ -221,154 +207,175 @@ _ROUTE = [
         "`POST /postback/v3/event/{database}/{table}` ingests one record.",
         Basis.DOCUMENTED,
         sources=("S0", "S1", "V2"),
+        advice="Send each record in a request of its own.",
     ),
     Rule(
         "R2",
         "Database and table names consist of ASCII letters, digits and `_`. Any other character, "
         "an empty name, or a missing or extra segment under `/postback/v3/event` (the bare prefix "
-        "included) is answered with 400.",
+        "included) is refused with 400.",
         Basis.DOCUMENTED,
         "The characters are documented; the status is inferred.",
         sources=("S0", "S1"),
         status=400,
+        advice="Check the names and the number of segments in the URL.",
     ),
     Rule(
         "R3",
         "A single slash after the table name is accepted, and the event carries a finding.",
         Basis.OBSERVED,
-        "Three senders, independent of each other, put it there; that more than one slash is "
-        "refused (R2) is inferred.",
+        "Three independent senders put it there; that more than one slash is refused (R2) is "
+        "inferred.",
+        advice="Remove the slash at the end of the path.",
     ),
     Rule(
         "R4",
         "On the event route `GET` is the tracking pixel (P1, P6), except in `v2-2.0.0`, which has "
-        "none. Every method that is not served, which leaves `POST` and `OPTIONS` and where "
-        "there is a pixel `GET`, is answered with 405 and an `Allow` header.",
+        "none. Any method other than `POST`, `OPTIONS` and, if there is a pixel, `GET` is refused "
+        "with 405 and an `Allow` header.",
         Basis.DOCUMENTED,
         "`GET` with `td_format` is documented; the 405 is inferred.",
         sources=("PX",),
         status=405,
+        advice="Send events by `POST`.",
     ),
     Rule(
         "R5",
-        "`OPTIONS` on the event route answers a CORS preflight with 204, allowing the origin, "
-        "credentials, the methods and the headers asked for, and is not an event. The answer to "
-        "any other request that has an `Origin` header carries `Access-Control-Allow-Origin` and "
+        "`OPTIONS` on the event route is a CORS preflight: the response is 204, allows the origin, "
+        "credentials, the methods and the headers asked for, and there is no event. The response "
+        "to any other request with an `Origin` header carries `Access-Control-Allow-Origin` and "
         "`Access-Control-Allow-Credentials`.",
         Basis.INFERRED,
-        "Browsers cannot send an event with a header of its own unless both are there, and no "
-        "beacon of `application/json` without leave for credentials, which beacons always send.",
+        "Without both, browsers send no event with a header of its own. Beacons always send "
+        "credentials, so a beacon of `application/json` needs the permission for them.",
         status=204,
+        advice="A page can send events without further settings.",
     ),
     Rule(
         "R6",
-        "Any path outside the event route is answered with 404. That includes "
-        "`/js/v3/event` and `/{database}/{table}`, which other products serve on the same hosts.",
+        "Any path outside the event route is refused with 404, `OPTIONS` included, which is then "
+        "a refused event. That includes `/js/v3/event` and `/{database}/{table}`, which other "
+        "products serve on the same hosts.",
         Basis.INFERRED,
+        "A page that loses everything at its preflight must not look as if it had sent nothing.",
         status=404,
+        advice="Send to `/postback/v3/event/{database}/{table}`.",
     ),
     Rule(
         "R7",
         "Percent-encoding in the path is decoded before the names are judged.",
         Basis.INFERRED,
+        advice="Either spelling of a name works.",
     ),
     Rule(
         "R8",
         "The platform wants database and table names in lower case and 3 to 128 characters long. "
-        "A name that breaks this is not refused; the event carries a finding.",
+        "A name that breaks this is accepted, and the event carries a finding.",
         Basis.DOCUMENTED,
-        "The naming is documented for the platform, not for this route; that it refuses nothing "
+        "The naming is documented for the platform, not for this route; that nothing is refused "
         "is inferred.",
         sources=("NM",),
+        advice="Choose a name of 3 to 128 lower-case letters, digits and `_`.",
     ),
 ]
 
 _AUTHENTICATION = [
     Rule(
         "A1",
-        "The write key travels in the header `X-TD-Write-Key`, whose name may be in any letter "
-        "case.",
+        "The header `X-TD-Write-Key`, in any letter case, carries the write key.",
         Basis.DOCUMENTED,
         sources=("S0", "S1"),
+        advice="Send the write key, `account/secret`, in this header.",
     ),
     Rule(
         "A2",
-        "The write key may travel in the URL parameter `td_write_key` instead, decoded as a form "
-        "value (`+` is a space). An unencoded `/` in it is accepted, and of several the last "
+        "The URL parameter `td_write_key` may carry the write key instead, decoded as a form "
+        "value (`+` is a space). An unencoded `/` in it is accepted, and the last of several "
         "counts.",
         Basis.DOCUMENTED,
-        "The parameter is documented, although S1 also marks the header as required; the "
-        "unencoded `/` is observed; the decoding and that the last one counts are inferred.",
+        "The parameter is documented, although S1 also marks the header as required. The "
+        "unencoded `/` is observed. The decoding and that the last one counts are inferred.",
         sources=("S0", "S1"),
         profiles=_NOT_V2,
+        advice="Percent-encode the key, and send it once.",
     ),
     Rule(
         "A3",
-        "Where header and URL parameter are both present the header decides, even if its key is "
-        "wrong and the other one right.",
+        "If header and URL parameter are both present the header decides, even if its key is "
+        "wrong and the other key is right.",
         Basis.DOCUMENTED,
         sources=("S0", "S1"),
         profiles=_NOT_V2,
+        advice="Send the key in one place.",
     ),
     Rule(
         "A4",
         "A request without a write key, or with an empty header (whatever the URL parameter "
-        "holds), is answered with 403. Of several key headers only the first counts, and the event "
+        "holds), is refused with 403. The first of several key headers counts, and the event "
         "carries a finding.",
         Basis.DOCUMENTED,
-        "That each request must authenticate and that 403 exists is documented; that the one "
-        "leads to the other, and the reading of empty and repeated headers, is inferred.",
+        "It is documented that each request must authenticate and that 403 exists. That a missing "
+        "key gets 403 is inferred, as is the reading of empty and repeated headers.",
         sources=("S0", "S1"),
         status=403,
+        advice="Send a write key in `X-TD-Write-Key`, once.",
     ),
     Rule(
         "A5",
-        "A key that is unknown, revoked or used outside its scope is answered with 200, and the "
-        "event fails the validation that follows (Y3).",
+        "A key that is unknown, revoked or used outside its scope gets 200, and the event fails "
+        "the validation that follows (Y3).",
         Basis.DOCUMENTED,
         sources=("S1", "V2"),
         profiles=_NOT_ARTICLE,
         status=200,
+        advice="Send a valid write key. In a test send `tdpostback.write_key`, or register the key "
+        "with `tdpostback.keys.add`.",
     ),
     Rule(
         "A6",
-        "A key that is unknown, revoked or used outside its scope is answered with 403, and "
+        "A key that is unknown, revoked or used outside its scope is refused with 403, and "
         "nothing is stored.",
         Basis.DOCUMENTED,
-        "The article lists the status 403, and neither it nor the copy of 2021 knows the note on "
-        "asynchronous validation; that a wrong key is what 403 is for is concluded from that.",
+        "The article lists the status 403. Neither it nor the copy of 2021 has the note on "
+        "asynchronous validation, so a wrong key is taken to be what 403 is for.",
         sources=("S0", "A21"),
         profiles=(_ARTICLE,),
         status=403,
+        advice="Send a valid write key. In a test send `tdpostback.write_key`, or register the key "
+        "with `tdpostback.keys.add`.",
     ),
     Rule(
         "A7",
         "A key that does not have the form `account/secret` is treated like an unknown key.",
         Basis.INFERRED,
-        "`malformed_key` is `async` by default, which means this rule; `refuse` answers 403 at "
-        "once, because one test suite written against the service expects an error.",
+        "`malformed_key` is `async` by default, which means this rule. `refuse` refuses it with "
+        "403 at once, because one test suite written against the service expects an error.",
+        advice="Send the whole key, `account/secret`.",
     ),
     Rule(
         "A8",
         "An `Authorization` header is ignored.",
         Basis.INFERRED,
         profiles=_NOT_V2,
+        advice="Send the key in `X-TD-Write-Key`.",
     ),
     Rule(
         "A9",
-        "The write key travels in `Authorization: TD1 <key>` or in `X-TD-Write-Key`, and "
-        "`Authorization` decides where both are present. The URL parameter `td_write_key` does "
+        "`Authorization: TD1 <key>` or `X-TD-Write-Key` carries the write key, and "
+        "`Authorization` decides if both are present. The URL parameter `td_write_key` does "
         "not count: alone it is no authentication (A4).",
         Basis.DOCUMENTED,
         sources=("V2",),
         profiles=(_V2,),
+        advice="Send the key in `Authorization: TD1 <key>`.",
     ),
     Rule(
         "A10",
-        "An `Authorization` header of another scheme than `TD1` still decides against an "
+        "An `Authorization` header of a scheme other than `TD1` still decides against an "
         "`X-TD-Write-Key` beside it, and is an unknown key. Alone it is no authentication (A4).",
         Basis.INFERRED,
         profiles=(_V2,),
+        advice="Remove the `Authorization` header, or send `TD1 <key>` in it.",
     ),
 ]
 
@@ -376,68 +383,79 @@ _BODY = [
     Rule(
         "B1",
         "The body must be declared as `Content-Type: application/json`; parameters and a bare `;` "
-        "behind it are allowed. Any other type, or none, is answered with 400.",
+        "after it are allowed. Any other type, or none, is refused with 400.",
         Basis.DOCUMENTED,
-        "That the header is to be sent is documented; the status is inferred.",
+        "It is documented that the header is to be sent; the status is inferred.",
         sources=("S0", "S1"),
         status=400,
+        advice="Send `Content-Type: application/json`.",
     ),
     Rule(
         "B2",
-        "The body must be strict JSON in UTF-8, otherwise the answer is 400. `NaN`, `Infinity`, "
-        "the escape of a lone surrogate, a byte order mark, a trailing comma, invalid UTF-8, a "
-        "number beyond the range of a double, and an integer of more than 4,300 digits are all "
-        "refused.",
+        "The body must be strict JSON in UTF-8, otherwise it is refused with 400. `NaN`, "
+        "`Infinity`, the escape of a lone surrogate, a byte order mark, a trailing comma, invalid "
+        "UTF-8, a number beyond the range of a double, and an integer of more than 4,300 digits "
+        "are all refused.",
         Basis.DOCUMENTED,
-        "That a bad request is answered with 400 is documented; what counts as bad is inferred.",
+        "It is documented that a bad request gets 400; what counts as bad is inferred.",
         sources=("S0", "S1"),
         status=400,
+        advice="Write the body with a JSON library, in strict mode.",
     ),
     Rule(
         "B3",
         "The top level of the JSON must be an object; an array, `null`, a string, a number or a "
-        "boolean is answered with 400.",
+        "boolean is refused with 400.",
         Basis.DOCUMENTED,
         "Documented for `v2-2.0.0`, inferred for the other profiles.",
         sources=("V2",),
         status=400,
+        advice="Send one object in each request.",
     ),
     Rule(
         "B4",
-        "An empty body is answered with 400, unless the request is read from its URL (B9, P8).",
+        "An empty body is refused with 400, unless the record is read from the URL (B9, P8).",
         Basis.INFERRED,
         status=400,
+        advice="Send a JSON object, `{}` at least.",
     ),
     Rule(
         "B5",
-        "Of members with the same name in one JSON object the last one counts, and the event "
+        "If a name stands more than once in a JSON object, its last value counts, and the event "
         "carries a finding.",
         Basis.INFERRED,
+        advice="Send each name once.",
     ),
     Rule(
         "B6",
-        "A body above the limit is answered with 413: 1,048,064 bytes in `v2-2.0.0` (exactly that "
-        "many are accepted), in every other profile `max_body`, 64 MiB by default. "
-        "`Content-Length` decides before a `100 Continue` is sent; where it does not, the rest is "
-        "read and thrown away, within bounds, so that the client gets to read the answer.",
+        "A body above the limit is refused with 413: the limit is 1,048,064 bytes in `v2-2.0.0` "
+        "(exactly that many are accepted) and `max_body` in every other profile, 64 MiB by "
+        "default. If `Content-Length` shows it, the refusal comes before a `100 Continue`; "
+        "otherwise the rest is read and thrown away, within bounds, so that the client can read "
+        "the response.",
         Basis.DOCUMENTED,
-        "Limit and status are documented for `v2-2.0.0`; no limit is documented for the other "
-        "profiles, where `max_body` only protects the fake. How the answer is reached is inferred.",
+        "Limit and status are documented for `v2-2.0.0`. No limit is documented for the other "
+        "profiles, in which `max_body` only protects the fake server. How the client gets the "
+        "response is inferred.",
         sources=("V2",),
         status=413,
+        advice="Send smaller events.",
     ),
     Rule(
         "B7",
-        "JSON nested more than 512 levels deep is answered with 400, on every Python alike.",
+        "JSON with more than 512 levels of nesting is refused with 400, on every Python.",
         Basis.INFERRED,
         status=400,
+        advice="Send fewer levels of nesting.",
     ),
     Rule(
         "B8",
-        "A request with a `Content-Encoding` is answered with 400.",
+        "A request with a `Content-Encoding` other than `identity` is refused with 400. "
+        "`identity` says that there is none: it is accepted, and the event carries a finding.",
         Basis.INFERRED,
         "No document mentions compressed bodies.",
         status=400,
+        advice="Send the body uncompressed and without `Content-Encoding`.",
     ),
     Rule(
         "B9",
@@ -447,62 +465,71 @@ _BODY = [
         Basis.OBSERVED,
         "A widely shipped analytics integration sends its events like this.",
         profiles=_NOT_V2,
+        advice="Send the data as a JSON body.",
     ),
     Rule(
         "B10",
         "URL parameters beside a JSON body, other than `td_write_key`, are not stored, and the "
         "event carries a finding.",
         Basis.CONFLICT,
-        "The article mentions key/value parameters besides the key without saying what becomes "
-        "of them. `url_parameters` is `ignore` by default, which means this rule; `store` stores "
-        "them as strings, and the body wins where both have a name.",
+        "The article mentions key/value parameters besides the key and does not say what happens "
+        "to them. `url_parameters` is `ignore` by default, which means this rule. `store` stores "
+        "them as strings; if both have a name, the body decides.",
         sources=("S0",),
+        advice="Move the parameters into the body.",
     ),
     Rule(
         "B11",
         "Chunked bodies and `Expect: 100-continue` work as HTTP/1.1 defines them.",
         Basis.INFERRED,
+        advice="Nothing: any HTTP/1.1 client does it right.",
     ),
 ]
 
 _RECORD = [
     Rule(
         "V1",
-        "The JSON object becomes exactly one row, even if it is a wrapper around a list of events.",
+        "The JSON object becomes exactly one record, even if it wraps a list of events.",
         Basis.DOCUMENTED,
-        "One row for one object is documented; the list inside one row is observed.",
+        "One record for one object is documented; a list inside one record is observed.",
         sources=("S0", "REPORT"),
+        advice="Send each event in a request of its own if each is to be a record.",
     ),
     Rule(
         "V2",
-        "JSON values keep their types, so that the number `1234` is stored as a number.",
+        "JSON values keep their types: the number `1234` is stored as a number.",
         Basis.CONFLICT,
-        "The default of every profile, `value_types` being `json`: the article's worked example "
-        "shows it, and the copy of 2021 speaks of strings only to recommend JSON with types. "
-        "Against it stands V3, selected by `string`.",
+        "This is the default of every profile, `value_types` being `json`. The article's worked "
+        "example shows it, and the copy of 2021 mentions strings only to recommend JSON with "
+        "types. V3 contradicts it and is selected by `string`.",
         sources=("S0", "A21"),
+        advice="Run the tests with each of the two settings if a type matters.",
     ),
     Rule(
         "V3",
         "With `value_types` set to `string` every value is stored as a string: nested values as "
         "compact JSON text, booleans as `true` and `false`, while `null` stays null.",
         Basis.CONFLICT,
-        "The OpenAPI description says that values are processed as strings; the spelling of "
-        "nested values, booleans and null is inferred. Against it stands V2, the default, `json`.",
+        "The OpenAPI description says that values are processed as strings. The spelling of "
+        "nested values, booleans and null is inferred. V2 contradicts it and is the default, "
+        "`json`.",
         sources=("S1",),
+        advice="Run the tests with each of the two settings if a type matters.",
     ),
     Rule(
         "T1",
         "Without `td_record_time` the column `time` is the moment of receipt.",
         Basis.DOCUMENTED,
         sources=("S1",),
+        advice="Send `td_record_time` if the time of the event itself matters.",
     ),
     Rule(
         "T2",
         "`td_record_time`, in UNIX seconds, sets the column `time` and is not stored itself.",
         Basis.DOCUMENTED,
-        "That it sets the time is documented; that it is consumed is inferred for JSON bodies.",
+        "It is documented that it sets the time; that a JSON body loses it is inferred.",
         sources=("S1",),
+        advice="Send the time under another name as well if it must stay a column.",
     ),
     Rule(
         "T3",
@@ -512,31 +539,35 @@ _RECORD = [
         "The window is documented, but `ignored` may mean the value or the record. `stale_time` "
         "is `receipt` by default, which ignores the value; `drop` rejects the event.",
         sources=("S1",),
+        advice="Send events within 7 days, and check the clock of the sender.",
     ),
     Rule(
         "T4",
-        "Both ends of that window are inside it: exactly 7 days old and exactly 3 days ahead are "
+        "Both ends of that window belong to it: exactly 7 days old and exactly 3 days ahead are "
         "accepted.",
         Basis.INFERRED,
+        advice="Keep away from the ends of the window.",
     ),
     Rule(
         "T5",
         "A `td_record_time` that is neither an integer nor a string of digits is ignored, and the "
-        "event carries a finding. A value that looks like milliseconds is named as such.",
+        "event carries a finding. The finding says so if a value looks like milliseconds.",
         Basis.INFERRED,
+        advice="Send whole UNIX seconds.",
     ),
     Rule(
         "T6",
-        "A `time` member in the body is replaced by the column `time`, and the event carries a "
-        "finding.",
+        "The column `time` replaces a member `time` of the body, and the event carries a finding.",
         Basis.INFERRED,
+        advice="Send the value under another name, or as `td_record_time`.",
     ),
     Rule(
         "T7",
         "The column `time` is shown as a string of whole UNIX seconds.",
         Basis.DOCUMENTED,
-        "Shown by the article's example.",
+        "The article's example shows it.",
         sources=("S0",),
+        advice='Compare with a string: `record["time"] == "1440426473"`.',
     ),
     Rule(
         "C1",
@@ -544,23 +575,26 @@ _RECORD = [
         "digit, gets an alias from the platform. The event carries a finding.",
         Basis.DOCUMENTED,
         sources=("NM",),
+        advice="Name columns in lower case, such as `user_id`.",
     ),
     Rule(
         "C2",
-        "A table has at most 512 columns; the event with which a table crosses that number carries "
-        "a finding.",
+        "A table has at most 512 columns; the event that brings it above that number carries a "
+        "finding.",
         Basis.DOCUMENTED,
         sources=("LM",),
+        advice="Do not make column names from data; store such data as one nested value.",
     ),
     Rule(
         "C3",
         "In a JSON body `td_ip`, `td_ua` and `td_global_id` are stored as they were sent.",
         Basis.INFERRED,
         "Their substitution (P3) is documented for URL parameters only.",
+        advice="Send the real values.",
     ),
 ]
 
-_ANSWER = [
+_RESPONSE = [
     Rule(
         "W1",
         "Success is 200 with the body `{}` and the headers `Content-Type: application/json`, "
@@ -568,61 +602,69 @@ _ANSWER = [
         "`Content-Length: 2` and `Connection: keep-alive`, in the order of the profile's own "
         "example.",
         Basis.DOCUMENTED,
-        "The quickstart prints the body; the example body of S1 repeats the headers, which is an "
-        "artefact of how that page was made.",
+        "The quickstart prints the body. The example body of S1 repeats the headers, which comes "
+        "from the way that page was made.",
         sources=("S0", "S1", "QS"),
         status=200,
+        advice="Do not read more out of the body than that it is empty.",
     ),
     Rule(
         "W2",
-        "The refusals 400, 403 and 413 carry the same headers as a success, and the body `{}`.",
+        "The responses 400, 403 and 413 have the same headers as a success, and the body `{}`.",
         Basis.DOCUMENTED,
-        "Weakly: one schema, with a length of 2, is shared by the documented answers.",
+        "Weakly: the documented responses share one schema, with a length of 2.",
         sources=("S1",),
+        advice="Look at the status, not at the body.",
     ),
     Rule(
         "W3",
         "The connection stays open and serves the next request. A client that asks for `close`, or "
-        "speaks HTTP/1.0, is answered with `Connection: close`.",
+        "speaks HTTP/1.0, gets `Connection: close`.",
         Basis.DOCUMENTED,
         "`keep-alive` is documented; `close` is inferred.",
         sources=("S0", "S1"),
+        advice="Reuse connections.",
     ),
     Rule(
         "W4",
-        "The reason for a refusal is not part of the answer; it is on the event, in the report and "
-        "in the log.",
+        "The reason for a refusal is not part of the response; it is on the event, in the report "
+        "and in the log.",
         Basis.INFERRED,
-        "`explain` is false by default; true puts the reason into the answer as well.",
+        "`explain` is false by default; true puts the reason into the response as well.",
+        advice="Set `explain` while debugging.",
     ),
 ]
 
-_AFTER_THE_ANSWER = [
+_AFTER_THE_RESPONSE = [
     Rule(
         "Y1",
-        "The answer is written first, and the event is validated after it.",
+        "The response is written first, and the event is validated after it.",
         Basis.DOCUMENTED,
         sources=("S1",),
+        advice="Do not take a 200 for a stored event.",
     ),
     Rule(
         "Y2",
-        "Until it has been validated an accepted event is pending, and no record exists.",
+        "Until it is validated an accepted event is pending, and no record exists.",
         Basis.INFERRED,
+        advice="Wait with `tdpostback.settle()` or an assertion.",
     ),
     Rule(
         "Y3",
-        "An invalid key ends in an authentication failure that the sender never gets to see.",
+        "An invalid key ends in an authentication failure that the sender never sees.",
         Basis.DOCUMENTED,
         "`on_auth_failure` is `fail` by default, which fails the test that sent the event; "
         "`ignore` only records it. In `article-2015` such a key is refused at once (A6).",
         sources=("S1",),
         profiles=_NOT_ARTICLE,
+        advice="If a test expects the failure, wrap it in `tdpostback.expect_auth_failure()`.",
     ),
     Rule(
         "Y4",
         "A key may be limited to databases or to tables, or be revoked; outside its scope it is an "
         "invalid key (Y3, in `article-2015` A6).",
         Basis.INFERRED,
+        advice="Send the key that belongs to the database and table.",
     ),
     Rule(
         "Y5",
@@ -630,6 +672,7 @@ _AFTER_THE_ANSWER = [
         Basis.OBSERVED,
         "`validation_delay` sets it, 0 seconds by default, and a test can hold and release it.",
         sources=("REPORT",),
+        advice="Do not expect a record soon after the response.",
     ),
 ]
 
@@ -641,14 +684,16 @@ _TRACKING_PIXEL = [
         Basis.DOCUMENTED,
         sources=("PX",),
         profiles=_NOT_V2,
+        advice="Send a `POST` with JSON if types matter.",
     ),
     Rule(
         "P2",
-        "`td_format`, `td_write_key`, `td_record_time` and `td_redirect` are consumed and do not "
-        "become columns; `td_record_time` works as in a body (T2).",
+        "`td_format`, `td_write_key`, `td_record_time` and `td_redirect` do not become columns; "
+        "`td_record_time` works as in a body (T2).",
         Basis.DOCUMENTED,
         sources=("PX",),
         profiles=_NOT_V2,
+        advice="Do not name data like these parameters.",
     ),
     Rule(
         "P3",
@@ -659,29 +704,32 @@ _TRACKING_PIXEL = [
         "The substitution is documented; what happens to other values is inferred.",
         sources=("PX",),
         profiles=_NOT_V2,
+        advice="Send the parameter's own name as its value.",
     ),
     Rule(
         "P4",
-        "A pixel is answered with 200 and a GIF of 1x1 pixels.",
+        "The response to a pixel is 200 with a GIF of 1x1 pixels.",
         Basis.INFERRED,
         "The documents do not give the bytes.",
         profiles=_NOT_V2,
         status=200,
+        advice="Use the URL as the source of an image.",
     ),
     Rule(
         "P5",
-        "`td_redirect=<encoded URL>` is answered with 302 to that URL, in which the value of a "
-        "`td_global_id` parameter is replaced by the real global id.",
+        "The response to `td_redirect=<encoded URL>` is 302 to that URL, in which the real global "
+        "id replaces the value of a `td_global_id` parameter.",
         Basis.DOCUMENTED,
         "Redirect and replacement are documented; the status is inferred.",
         sources=("PX",),
         profiles=_NOT_V2,
         status=302,
+        advice="Percent-encode the whole URL.",
     ),
     Rule(
         "P6",
         "`GET` without `td_format` still ingests a record, to which P1, P2, P3 and P7 apply, and "
-        "is answered like a `POST` (W1). The event carries a finding, because this form is "
+        "has the response of a `POST` (W1). The event carries a finding, because this form is "
         "deprecated and may lose data.",
         Basis.DOCUMENTED,
         "An older edition of the article documents it as deprecated; the current text no longer "
@@ -689,15 +737,16 @@ _TRACKING_PIXEL = [
         sources=("S0",),
         profiles=_NOT_V2,
         status=200,
+        advice="Add `td_format=pixel`.",
     ),
     Rule(
         "P7",
-        "The global id arrives in a cookie; where there is none, one is made up and set by the "
-        "answer.",
+        "A cookie carries the global id; if there is none, the response sets a new one.",
         Basis.DOCUMENTED,
         "Documented in general terms; the name of the cookie is inferred.",
         sources=("PX",),
         profiles=_NOT_V2,
+        advice="Keep cookies if the id is to stay the same.",
     ),
     Rule(
         "P8",
@@ -706,12 +755,24 @@ _TRACKING_PIXEL = [
         Basis.OBSERVED,
         "Seen in pages that ping this way; no document describes it.",
         profiles=_NOT_V2,
+        advice="Put the data into the URL, or leave `td_format` out.",
     ),
     Rule(
         "P9",
-        "Of a repeated URL parameter the last one counts, and the event carries a finding.",
+        "The last one of a repeated URL parameter counts, and the event carries a finding.",
         Basis.INFERRED,
         "In `v2-2.0.0` no parameter counts unless `url_parameters` is `store` (B10).",
+        advice="Send each parameter once.",
+    ),
+    Rule(
+        "P10",
+        "Bytes above 0x7F in a query are read as UTF-8; if they are not UTF-8, raw or as `%FF`, "
+        "U+FFFD replaces them, and a `%` without two hexadecimal digits stays as it is. In each "
+        "case the event carries a finding.",
+        Basis.OBSERVED,
+        "curl, PHP and Java send raw bytes; the reading of invalid bytes is inferred. In "
+        "`v2-2.0.0` no parameter counts unless `url_parameters` is `store` (B10).",
+        advice="Percent-encode parameters as UTF-8.",
     ),
 ]
 
@@ -721,8 +782,8 @@ rules: Catalogue[Rule] = Catalogue(
         *_AUTHENTICATION,
         *_BODY,
         *_RECORD,
-        *_ANSWER,
-        *_AFTER_THE_ANSWER,
+        *_RESPONSE,
+        *_AFTER_THE_RESPONSE,
         *_TRACKING_PIXEL,
     ],
     key=lambda rule: rule.id,

@@ -46,12 +46,28 @@ def _profile(value: Any) -> Profile | None:
 
 def _seconds(value: Any) -> float:
     try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        raise ValueError("a number of seconds, 0 or more") from None
-    if isinstance(value, bool) or not 0 <= seconds < float("inf"):
-        raise ValueError("a number of seconds, 0 or more")
+        seconds = -1.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_SECONDS:  # nan is not in the range either
+        raise ValueError(f"a number of seconds from 0 to {MAX_SECONDS:,}")
     return seconds
+
+
+MAX_SECONDS = 3_600
+"""The longest timeout or delay that can be given, in seconds."""
+
+
+def valid_seconds(name: str, value: Any) -> float:
+    """`value` as a number of seconds, from 0 to 3,600.
+
+    Raises `ConfigurationError` with `name`, the value and the range if it is anything else.
+    """
+    __tracebackhide__ = True
+    try:
+        return _seconds(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{name}={value!r} is not valid; give {error}") from None
 
 
 def _bytes(value: Any) -> int:

@@ -1,388 +1,483 @@
-"""One connection: bytes in, requests out to the collector, answers back in order.
+"""One connection: bytes become requests, requests become responses, in the order of arrival.
 
-Requests are parsed by httptools. A head that was parsed before is recognised by its bytes, and one
-that differs harmlessly by its lines, because senders repeat their heads: then only the body has to
-be cut off.
+`State` lists what a connection can be in, and `TRANSITIONS` what follows on what.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import re
+import threading
+from contextlib import suppress
+from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from socket import SO_ERROR, SOL_SOCKET
+from typing import TYPE_CHECKING, Protocol, cast
 
-import httptools
-
-from ..protocol.response import Response
-from .heads import END_OF_HEAD
-from .http_parser import MAX_DRAIN, MAX_HEAD, BadRequest, Message, Parser
+from ..protocol.response import Response, empty
+from .http_parser import END_OF_HEAD, MAX_DRAIN, BadRequest, BodyParser, HeadParser
 
 if TYPE_CHECKING:
-    from ..collector.collector import Collector
+    import socket
+    from collections.abc import Callable
+
+    from ..collector.collector import Collector, Exchange
     from ..protocol.request import RequestHead
-    from .heads import Known
-    from .service import Service
+    from .http_parser import Head, HeadCache
 
 HEAD_SECONDS = 10.0
-"""From the first byte of a head to its last."""
+"""Time from the first byte of a head to its last."""
 BODY_SECONDS = 30.0
-"""From one piece of a body to the next."""
+"""Time from one piece of a body to the next."""
 LINGER_SECONDS = 2.0
-"""From the last answer to the end of a connection whose sender does not close it."""
+"""Time from the last response until the server ends a connection that its sender keeps open."""
+LARGE_BODY = 32 * 1024
+"""Bytes of a body that are judged in the loop; a larger one is judged in a worker thread.
+
+The worst JSON of this size keeps other senders waiting for some milliseconds.
+"""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NOT_EMPTY_LINE = re.compile(rb"[^\r\n]")
+
+
+class State(Enum):
+    """What a connection is doing."""
+
+    NEW = "the sender is connected and has sent nothing yet"
+    IDLE = "every request that began has its response"
+    HEAD = "a part of a head is there"
+    BODY = "the head of a request is complete, its body is not"
+    DRAINING = "the response is out; the rest of a body that is too large is read and thrown away"
+    PROCESSING = "a worker thread or a fault has the response; nothing is read until it is out"
+    HANGING = "a fault keeps the response back; what arrives is thrown away"
+    CLOSING = "the last response is out; what arrives is thrown away until the sender closes"
+    CLOSED = "the connection has ended"
+
+
+TRANSITIONS = {
+    State.NEW: {State.IDLE, State.HEAD, State.BODY, State.CLOSING, State.CLOSED},
+    State.IDLE: {State.HEAD, State.BODY, State.PROCESSING, State.CLOSING, State.CLOSED},
+    State.HEAD: {State.IDLE, State.BODY, State.CLOSING, State.CLOSED},
+    State.BODY: {State.IDLE, State.DRAINING, State.CLOSING, State.CLOSED},
+    State.DRAINING: {State.IDLE, State.PROCESSING, State.CLOSING, State.CLOSED},
+    State.PROCESSING: {
+        State.IDLE,
+        State.DRAINING,
+        State.HANGING,
+        State.CLOSING,
+        State.CLOSED,
+    },
+    State.HANGING: {State.CLOSED},
+    State.CLOSING: {State.CLOSED},
+    State.CLOSED: set(),
+}
+
+
+class Service(Protocol):
+    """What a connection needs of the listener that accepted it."""
+
+    loop: asyncio.AbstractEventLoop
+    heads: HeadCache
+    connections: set[Connection]
+
+    def current_collector(self) -> Collector:
+        """The collector of the request that arrives now."""
+
+    def is_inspection(self, head: RequestHead) -> bool:
+        """Whether `head` asks the fake server about itself, and so is not an event."""
+
+    def inspect(self, head: RequestHead, body: bytes, peer: str) -> Response:
+        """The response to such a request; may take long."""
+
+    def report_error(self, error: BaseException) -> None:
+        """Keep an error of the server for the test."""
+
+    def note_refused_connection(self, peer: str, reason: str) -> None:
+        """Keep that `peer` sent what is not an event, and why."""
 
 
 class Connection(asyncio.Protocol):
-    """Serves one sender, request by request."""
+    """Serves one sender. All methods run in the loop, unless they say otherwise."""
 
     def __init__(self, service: Service, peer: str) -> None:
-        """`peer` is the sender's address as `host:port`."""
-        self.service = service
+        """`peer` is the address of the sender, `host:port`."""
         self.peer = peer
-        self.transport: asyncio.Transport | None = None
-        self._parser: Parser | None = None
-        self._partial = bytearray()
-        """A request whose head is known and whose body is not all there."""
-        self._begun: Known | None = None
-        """What the head of that request came to."""
-        self._needed = 0
-        self._waiting: deque[Message | Response] = deque()
-        """What came after a request whose answer takes its time."""
-        self._unread = bytearray()
-        self._event_head: RequestHead | None = None
-        self._collector: Collector | None = None
+        self.state = State.NEW
+        self.socket: socket.socket | None = None
+        """The socket of the connection, which the transport closes."""
+        self.transport: asyncio.Transport
+        self._service = service
+        self._head: HeadParser | None = None
+        """The head that is arriving, in `HEAD`."""
+        self._body: BodyParser | None = None
+        """The body that is arriving, in `BODY` and `DRAINING`."""
+        self._unread = b""
+        """What arrived together with a request that is in `PROCESSING`."""
         self._out: list[bytes] = []
-        self._answered: list[int] = []
-        self._busy = False
-        self._blocked = False
-        self._ending = False
-        self._owing = False
-        self._leaving = False
-        self._silent = True
-        """Whether nothing was ever sent."""
+        """Responses that are not given to the transport yet."""
+        self._unsent: list[Exchange] = []
+        """Exchanges whose response is in `_out` or in the buffer of the transport."""
+        self._close_after_response = False
+        self._timer: asyncio.TimerHandle | None = None
 
     # what the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is open."""
+        """Begin."""
         self.transport = cast("asyncio.Transport", transport)
-        self.service.opened(self)
+        # The transport says when anything waits in its buffer: a response there is not sent (Y1).
+        # That is one byte over the limit without TLS, and one byte at the limit with TLS.
+        self.transport.set_write_buffer_limits(high=0 if self.transport.can_write_eof() else 1)
+        self._service.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Serve every request that `data` completes, then send their answers in one piece."""
-        self._silent = False
-        if self._ending:
-            return
-        if self._busy or self._blocked:
-            self._unread += data
-            self._pause()
-            return
+        """Serve every request that `data` completes, then send the responses in one piece."""
+        at, size = 0, len(data)
         try:
-            self._serve(data)
+            while at < size:
+                state = self.state
+                if state is State.IDLE or state is State.HEAD or state is State.NEW:
+                    at = self._read_head(data, at)
+                elif state is State.BODY or state is State.DRAINING:
+                    at = self._read_body(data, at)
+                else:
+                    break
+        except BadRequest as error:
+            self._refuse(error)
         except Exception as error:  # noqa: BLE001 - the test fails with it
-            self.service.failed(error)
-            self._end(_refusal(500))
-        finally:
-            self.flush()
-
-    def eof_received(self) -> bool:
-        """The sender sends no more: an answer on its way is still sent."""
-        return self._busy and not self._ending
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """The connection is gone, with whatever was not complete."""
-        if self.transport:
-            self.transport.close()  # or Python 3.10 says of TLS that nobody did
-            self.service.closed(self)
-        self.service.deadlines.drop(self)
-        self.transport = self._parser = None
-        self._ending = True
-        self._blocked = False
-        self._waiting.clear()
-        self._unread.clear()
-        self._partial.clear()
+            self._service.report_error(error)
+            if self.state not in (State.CLOSING, State.CLOSED):
+                self._send_response(empty(500), keep_alive=False)
+        if self.state is State.PROCESSING:
+            self._unread += data[at:]
         self.flush()
 
     def pause_writing(self) -> None:
-        """The sender does not read: stop reading from it."""
-        self._blocked = True
-        self._pause()
+        """Read nothing from a sender that does not read its responses."""
+        if self.state is not State.NEW:  # then it is the handshake of TLS that waits
+            self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """The sender reads again."""
-        self._blocked = False
+        """All responses are sent."""
         self.flush()
-        if not self._busy:
-            self._go_on()
+        self._continue()
 
-    def expired(self) -> None:
-        """The rest of a request did not come in time, or the sender did not close."""
-        self._owing = False
-        if self._ending:
-            self._give_up()
-        elif self._busy or self._blocked:
-            self._watch()
-        else:
-            self._refuse(408)
+    def eof_received(self) -> None:
+        """Let the transport close: the sender sends no more, and has all of its responses."""
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio calls it
+        """End."""
+        if self.state is State.HEAD or self.state is State.BODY:
+            self._note_refusal("it ended in the middle of a request")
+        self._enter(State.CLOSED)
+        self._service.connections.discard(self)
+        self._head = self._body = None
+        self._unread = b""
+        self._out.clear()
+        self._confirm_sent()
 
     # from bytes to requests
 
-    def _serve(self, data: bytes) -> None:
-        if self._partial:
-            self._partial += data
-            if len(self._partial) < self._needed:
-                self._watch()
-                return
-            data = bytes(self._partial)
-            self._partial.clear()
-        if self._parser is None or self._parser.message is None:
-            data = self._serve_known(data)
-        if data and not self._ending:
-            self._parse(data)
-        if self._owing or self._partial or (self._parser and self._parser.message):
-            self._watch()
+    def _read_head(self, data: bytes, at: int) -> int:
+        """Read a head from `data[at:]`, and serve the request if it is all there."""
+        parser = self._head
+        if parser is None:
+            end = data.find(END_OF_HEAD, at) + len(END_OF_HEAD)
+            known = self._service.heads.get(data[at:end])
+            if known is not None:
+                return self._begin_request(known, data, end)
+            begin = _NOT_EMPTY_LINE.search(data, at)
+            if begin is None:
+                return len(data)
+            at = begin.start()
+            parser = HeadParser()
+        head, at = parser.feed(data, at)
+        if head is None:
+            self._head = parser
+            if self.state is not State.HEAD:
+                self._enter(State.HEAD)
+            return at
+        self._head = None
+        self._service.heads.remember(bytes(parser.raw), head)
+        return self._begin_request(head, data, at)
 
-    def _serve_known(self, data: bytes) -> bytes:
-        """Serve requests as long as their heads are known; what is left is to be parsed."""
-        start, size = 0, len(data)
-        heads = self.service.heads
-        while start < size and not self._ending:
-            if self._busy:
-                self._unread += data[start:]
-                return b""
-            end = data.find(END_OF_HEAD, start) + len(END_OF_HEAD)
-            raw = data[start:end] if end >= len(END_OF_HEAD) else b""
-            known = remembered = heads.get(raw)
-            if known is None:
-                known = self._begun or self._like_another(raw)
-            if known is None or known.length > self.service.collector().limit(known.head):
-                return data[start:]
-            stop = end + known.length
-            if stop > size:
-                self._partial += data[start:]
-                self._needed = stop - start
-                self._begun = known
-                return b""
-            start, self._begun = stop, None
-            if remembered is None:
-                self.service.heads.note(raw, known)
-            self._respond(known.head, data[end:stop], keep_alive=known.keep_alive)
-        return b""
-
-    def _like_another(self, raw: bytes) -> Known | None:
-        """What `raw` comes to, if it is like the head parsed last, here or else anywhere."""
-        pattern = (self._parser and self._parser.pattern) or self.service.heads.pattern
-        return pattern.like(raw) if pattern and 0 < len(raw) <= MAX_HEAD else None
-
-    def _parse(self, data: bytes) -> None:
-        if self._parser is None:
-            self._parser = Parser(self)
-        try:
-            self._parser.feed(data)
-        except BadRequest as error:
-            self._refuse(error.status)
-        except httptools.HttpParserError:
-            self._refuse(400)
-
-    def _watch(self) -> None:
-        """Keep account of how long the sender may leave its request incomplete."""
-        message = self._parser and self._parser.message
-        if self._ending:
-            return
-        if not message and not self._partial:
-            self._owing = False
-            self.service.deadlines.drop(self)
-        elif self._parser and message and self._parser.in_head:
-            if not self._owing:
-                self._owing = True
-                self.service.deadlines.set(self, HEAD_SECONDS)
-        else:
-            self._owing = True
-            self.service.deadlines.set(self, BODY_SECONDS)
-
-    def begun(self, message: Message) -> None:
-        """The head of `message` is complete."""
-        message.limit = self.service.collector().limit(message.head)
-        if not self._busy and not self._waiting:
-            self._admit(message)
-
-    def _admit(self, message: Message) -> None:
-        """Answer what can be answered before the body is there (B6, B11)."""
-        if message.length > message.limit:
-            self.overflowed(message)
-        elif message.expects_continue and not message.size and not self._ending:
+    def _begin_request(self, head: Head, data: bytes, at: int) -> int:
+        """Serve a request whose body begins at `data[at:]`, or wait for the rest of its body."""
+        limit = self._service.current_collector().size_limit(head.request)
+        end = at + head.length
+        waits = head.chunked or (head.expects_continue and head.length)
+        if head.length <= limit and end <= len(data) and not waits:
+            if self.state is not State.IDLE:
+                self._enter(State.IDLE)
+            self.respond(head, data[at:end])
+            return end
+        self._body = BodyParser(head, limit)
+        self._enter(State.BODY)
+        if self._body.too_large:
+            self._refuse_body(self._body)
+        elif head.expects_continue:
             self._out.append(CONTINUE)
-            self.flush()
+        return at
 
-    def overflowed(self, message: Message) -> None:
-        """The body of `message` is too large: answer now, and read on for the sender's sake."""
-        if message.answered or self._busy or self._waiting:
-            return
-        message.answered = True
-        size = max(message.length, message.size)
-        bearable = size <= message.limit + MAX_DRAIN and not message.expects_continue
-        self._respond(message.head, b"", keep_alive=message.keep_alive and bearable, size=size)
-        self.flush()
-
-    def completed(self, message: Message) -> None:
-        """`message` is complete: answer it, or let it wait for those before it."""
-        if message.answered:
-            return
-        if self._busy or self._waiting:
-            self._waiting.append(message)
+    def _read_body(self, data: bytes, at: int) -> int:
+        """Read a body from `data[at:]`, and serve the request if that is all of it."""
+        body = cast("BodyParser", self._body)
+        at = body.feed(data, at)
+        if body.complete:
+            self._body = None
+            responded = self.state is State.DRAINING
+            self._enter(State.IDLE)
+            if not responded:
+                self.respond(body.head, body.data, body.size)
+        elif body.too_large and self.state is State.BODY:
+            self._refuse_body(body)
         else:
-            self._respond_to(message)
+            self._start_timer(BODY_SECONDS)
+        return at
 
-    # from requests to answers
+    def _refuse_body(self, body: BodyParser) -> None:
+        """Respond 413 now, and read the rest: a sender that still writes could not read (B6)."""
+        size = max(body.size, body.head.length)
+        if size > body.limit + MAX_DRAIN or body.head.expects_continue:
+            self._close_after_response = True
+        self._enter(State.DRAINING)
+        self.respond(body.head, b"", size)
 
-    def _respond_to(self, message: Message) -> None:
-        body, keep_alive = message.body(), message.keep_alive
-        self._respond(message.head, body, keep_alive=keep_alive, size=message.size)
-
-    def _respond(
-        self, head: RequestHead, body: bytes, *, keep_alive: bool, size: int | None = None
-    ) -> None:
-        if self._ending:
+    def _refuse(self, error: BadRequest) -> None:
+        """Respond to what is not a request, and end."""
+        if self.state is State.DRAINING:  # the response is out
+            self._close()
             return
-        keep_alive = keep_alive and not self._leaving
-        if head is not self._event_head:
-            if self._answers_otherwise(head, body, keep_alive=keep_alive):
-                return
-            self._event_head = head
-        collector = self.service.collector()
-        if collector is not self._collector:
-            self.flush()
-            self._collector = collector
-        receipt = collector.receive(head, body, self.peer, size=size)
-        if receipt.intervention is not None and receipt.intervention.delivery is not None:
-            self._busy = True
-            receipt.intervention.delivery(self, collector, receipt, keep_alive=keep_alive)
+        self._note_refusal(str(error))
+        self._send_response(empty(error.status), keep_alive=False)
+
+    # from requests to responses
+
+    def respond(self, head: Head, body: bytes, size: int | None = None) -> None:
+        """Respond to a complete request; what may take long is done in a worker thread.
+
+        A subclass may respond to some requests itself. `size` is the length of the body in bytes,
+        if `body` is not all of it.
+        """
+        service, request = self._service, head.request
+        if service.is_inspection(request):
+            self._process(head, partial(service.inspect, request, body, self.peer))
             return
-        self._answered.append(receipt.seq)
-        answer = receipt.answer
-        if head.method == "HEAD":
-            self.write(answer.wire(keep_alive=keep_alive, head_only=True), close=not keep_alive)
-        elif keep_alive:
-            self._out.append(answer.kept_alive)
+        collector = service.current_collector()
+        if collector.calls_user_code or len(body) > LARGE_BODY:
+            receive = partial(collector.receive, request, body, self.peer, size=size)
+            self._process(head, receive)
+            return
+        self._send(head, collector.receive(request, body, self.peer, size=size))
+
+    def _process(self, head: Head, work: Callable[[], Exchange | Response]) -> None:
+        """Have a worker thread do `work`, then send the response that it returns."""
+        self._enter(State.PROCESSING)
+
+        def run() -> None:
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001 - the test fails with it
+                self._service.report_error(error)
+                result = empty(500)
+            with suppress(RuntimeError):  # the server has stopped
+                self._service.loop.call_soon_threadsafe(self._processed, head, result)
+
+        threading.Thread(target=run, name="tdpostback-request", daemon=True).start()
+
+    def _processed(self, head: Head, result: Exchange | Response) -> None:
+        if self.state is State.CLOSED:
+            if not isinstance(result, Response):
+                result.collector.response_sent(result)
+            return
+        self._enter(State.DRAINING if self._body else State.IDLE)
+        if isinstance(result, Response):
+            self._send_response(result, keep_alive=head.keep_alive)
         else:
-            self.write(answer.closing, close=True)
+            self._send(head, result)
+        self._continue()
 
-    def _answers_otherwise(self, head: RequestHead, body: bytes, *, keep_alive: bool) -> bool:
-        """Answer what is no event; false where it is one."""
-        if self.service.answers_itself(head):
-            answer = self.service.dispatch_request(head, body, self.peer)
-            self.write(answer.wire(keep_alive=keep_alive), close=not keep_alive)
-            return True
-        if self.service.answers_aside(head):
-            self._busy = True
-            done = partial(self._answered_aside, keep_alive)
-            self.service.dispatch_aside(head, body, self.peer, done)
-            return True
-        return False
-
-    def _answered_aside(self, keep_alive: bool, answer: Response) -> None:  # noqa: FBT001 - partial
-        self.write(answer.wire(keep_alive=keep_alive), close=not keep_alive)
-        self.delivered()
-
-    def write(self, data: bytes, *, close: bool = False) -> None:
-        """Send `data` after what is to be sent already; `close` ends the connection with it."""
-        self._out.append(data)
-        if close:
+    def _send(self, head: Head, exchange: Exchange) -> None:
+        """Send the response of `exchange`, as usual or as a fault wants it."""
+        keep_alive = head.keep_alive and not self._close_after_response
+        head_only = head.request.method == "HEAD"
+        response, effect = exchange.response, exchange.effect
+        if effect is not None and effect.transmission is not None:
+            data = response.to_bytes(keep_alive=keep_alive, head_only=head_only)
+            self._enter(State.PROCESSING)
             self.flush()
-            self._linger()
+            effect.transmission.send(self, exchange, data, keep_alive=keep_alive)
+            return
+        self._unsent.append(exchange)
+        if head_only:
+            self._out.append(response.to_bytes(keep_alive=keep_alive, head_only=True))
+        else:
+            self._out.append(response.kept_alive if keep_alive else response.closing)
+        if not keep_alive:
+            self._close(linger=head.keep_alive or self._body is not None)
+
+    def _send_response(self, response: Response, *, keep_alive: bool) -> None:
+        """Send a response that belongs to no event."""
+        keep_alive = keep_alive and not self._close_after_response
+        self._out.append(response.to_bytes(keep_alive=keep_alive))
+        if not keep_alive:
+            self._close()
 
     def flush(self) -> None:
-        """Send what is to be sent; once it is out, the events it answers are validated (Y1)."""
+        """Give the responses to the transport; tell the collectors when it has sent them (Y1)."""
         if self._out:
-            if self.transport:
-                self.transport.write(b"".join(self._out))
+            self.transport.write(b"".join(self._out))
             self._out.clear()
-        if self._answered and not self._blocked:
-            assert self._collector is not None
-            seqs, self._answered = self._answered, []
-            self._collector.answered(*seqs)
+        if self._unsent and not self.transport.get_write_buffer_size():
+            self._confirm_sent()
 
-    def ignore(self) -> None:
-        """Read on and take no notice of it, until the sender closes the connection."""
-        self._ending = True
-        self.service.deadlines.drop(self)
+    def _confirm_sent(self) -> None:
+        exchanges, self._unsent = self._unsent, []
+        for exchange in exchanges:
+            exchange.collector.response_sent(exchange)
 
-    def delivered(self) -> None:
-        """A delivery that took its time is over: go on with what has arrived since."""
-        self._busy = False
-        self._go_on()
-
-    def _go_on(self) -> None:
-        while self._waiting and not self._busy and not self._ending:
-            next_one = self._waiting.popleft()
-            if isinstance(next_one, Response):
-                self._end(next_one)
-            else:
-                self._respond_to(next_one)
-        self.flush()
-        if self._busy or self._blocked or self.transport is None:
+    def _continue(self) -> None:
+        """Serve what arrived meanwhile, and read again, if nothing else is in the way."""
+        if self._waits:
             return
-        if self._leaving and not self._ending:
-            self._linger()
-            return
-        self.transport.resume_reading()
-        if self._parser and self._parser.message and not self._parser.in_head:
-            self._admit(self._parser.message)
-        if self._unread:
-            unread, self._unread = bytes(self._unread), bytearray()
+        unread, self._unread = self._unread, b""
+        if self._close_after_response and self.state is State.IDLE:
+            self._close()
+        elif unread:
             self.data_received(unread)
+        else:
+            self.flush()
+        if not self._waits:
+            self.transport.resume_reading()
 
-    def _pause(self) -> None:
-        if self.transport:
-            self.transport.pause_reading()
+    @property
+    def _waits(self) -> bool:
+        """Whether a response has to get out before anything is read."""
+        if self.state is State.PROCESSING or self.state is State.CLOSED:
+            return True
+        return self.transport.get_write_buffer_size() > 0
+
+    # what a fault does to a response, in PROCESSING
+
+    def write(self, data: bytes) -> bool:
+        """Send a part of a response.
+
+        Returns:
+            Whether the sender may still read it. One that closed only its own direction does.
+        """
+        if self.state is State.CLOSED or self.transport.is_closing():
+            return False
+        self.transport.write(data)
+        if self.transport.is_closing():
+            return False
+        sock = self.transport.get_extra_info("socket")
+        return sock is not None and not sock.getsockopt(SOL_SOCKET, SO_ERROR)
+
+    def end_transmission(self, *, keep_alive: bool) -> None:
+        """Go back to reading requests after the response is out; close without `keep_alive`."""
+        if self.state is not State.PROCESSING:
+            return
+        if keep_alive:
+            self._enter(State.DRAINING if self._body else State.IDLE)
+            self._continue()
+        else:
+            self._close()
+
+    def hang(self) -> None:
+        """Send no response; keep the connection until its sender closes it."""
+        self._enter(State.HANGING)
+        self._unread = b""
+        self.transport.resume_reading()  # to see that the sender closes
+
+    # for other kinds of connections
+
+    def send_and_close(self, data: bytes) -> None:
+        """Send `data` as the last response, and close."""
+        self._out.append(data)
+        self._close()
+
+    def detach(self, data: bytes) -> socket.socket:
+        """Send `data`, serve the connection no more, and return a socket that keeps it open."""
+        sock: socket.socket = self.transport.get_extra_info("socket").dup()
+        self.flush()
+        self.transport.write(data)
+        self._enter(State.CLOSING)
+        self.transport.abort()
+        return sock
 
     # to the end
 
-    def leave(self) -> bool:
-        """End after the answer that is due, which is then the last; whether none is.
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended."""
+        return self.state is State.CLOSED
 
-        One is where nothing was ever sent: who has just connected is about to send.
-        """
-        self._leaving = True
-        begun = self._partial or self._unread or (self._parser and self._parser.message)
-        return not (self._silent or begun or self._busy or self._blocked or self._ending)
-
-    def _refuse(self, status: int) -> None:
-        """Answer what is no request, once those before it are answered, and end."""
-        if self._busy or self._waiting:
-            self._waiting.append(_refusal(status))
-        elif self._parser and self._parser.message and self._parser.message.answered:
-            self._linger()
-        elif not self._ending:
-            self._end(_refusal(status))
-
-    def _end(self, answer: Response) -> None:
-        self.write(answer.wire(keep_alive=False), close=True)
-
-    def _give_up(self) -> None:
-        """End now; TLS first takes leave, and has as long again for that."""
-        if self.transport is None:
-            return
-        if self.transport.can_write_eof() or self.transport.is_closing():
+    def close_after_response(self) -> None:
+        """Close now, or after the response if one is due or the sender is about to ask for it."""
+        self._close_after_response = True
+        if self.state is State.IDLE and not self.transport.get_write_buffer_size():
             self.transport.abort()
-        else:
-            self.transport.close()
-            self.service.deadlines.set(self, LINGER_SECONDS)
 
-    def _linger(self) -> None:
-        """Read and ignore for a moment, lest closing takes the answer from the sender."""
-        self._ending = True
-        if self.transport is None or self.transport.is_closing():
+    def abort(self) -> None:
+        """End now, and throw away what is not sent yet."""
+        if self.state is not State.CLOSED:
+            self.transport.abort()
+
+    def _close(self, *, linger: bool = True) -> None:
+        """End after the last response.
+
+        `linger` reads on for a moment: to close while the sender still sends would take the
+        response from it. A sender that asked for the end sends nothing more.
+        """
+        self.flush()
+        self._enter(State.CLOSING)
+        self._unread = b""
+        if not linger:
+            self.transport.close()
             return
+        self.transport.resume_reading()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
-        elif not (self._parser and self._parser.message):  # all was read: TLS can end at once
-            self.transport.close()
-            return
-        self.service.deadlines.set(self, LINGER_SECONDS)
+            with suppress(OSError):  # the sender may be gone
+                self.transport.write_eof()
+        elif self._body is None:
+            self.transport.close()  # TLS says goodbye itself
 
+    def _timed_out(self) -> None:
+        """The rest of a request did not come in time, or the sender did not close."""
+        self._timer = None
+        if self.state is State.CLOSING:
+            if self.transport.can_write_eof():
+                self.transport.abort()
+            else:
+                self.transport.close()
+        elif self.transport.get_write_buffer_size():  # it is not read from at present
+            self._start_timer(BODY_SECONDS)
+        else:
+            self._refuse(BadRequest("the rest of its request did not come in time", 408))
+            self.flush()
 
-def _refusal(status: int) -> Response:
-    return Response(status, (("Content-Length", "0"),), b"")
+    # within
+
+    def _enter(self, state: State) -> None:
+        assert state in TRANSITIONS[self.state], (self.state, state)
+        self.state = state
+        if state is State.HEAD:
+            self._start_timer(HEAD_SECONDS)
+        elif state is State.BODY or state is State.DRAINING:
+            self._start_timer(BODY_SECONDS)
+        elif state is State.CLOSING:
+            self._start_timer(LINGER_SECONDS)
+        elif self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if state is State.PROCESSING:
+            self.transport.pause_reading()
+
+    def _start_timer(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._service.loop.call_later(seconds, self._timed_out)
+
+    def _note_refusal(self, reason: str) -> None:
+        self._service.note_refused_connection(self.peer, reason)

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..collector.collector import Collector
+    from .listener import Listener
     from .redirect import Redirect
-    from .server import CollectorServer, Listener
+    from .server import CollectorServer
     from .tls import TrustFiles
 
 LOOPBACK = "127.0.0.1"
@@ -49,7 +50,7 @@ class HostListeners:
 
         if hosts not in self._proxies:
             proxy_class = partial(ProxyListener, self.listeners(hosts), frozenset(hosts))
-            self._proxies[hosts] = self._open(kind=proxy_class)
+            self._proxies[hosts] = self._open(listener_class=proxy_class)
         return self._proxies[hosts]
 
     def redirect(
@@ -93,14 +94,15 @@ class HostListeners:
 
         def close() -> None:
             for listener in listeners:
-                listener.hang_up()
+                listener.close_connections()
             done.set()
 
-        self._server.loop.call(partial(self._server.loop.call_later, 0.0, close))
+        loop = self._server.loop_thread
+        loop.call(partial(loop.call_later, 0.0, close))
         done.wait(1.0)
 
     def _open(self, **options: Any) -> Listener:
-        listener = self._server.open(self.collector, host=LOOPBACK, **options)
+        listener = self._server.open_listener(self.collector, host=LOOPBACK, **options)
         self.opened.append(listener)
         return listener
 

@@ -1,19 +1,18 @@
-"""The double without sockets: transports of httpx and an adapter of requests.
+"""Clients in this process that need no socket: transports of httpx and an adapter of requests.
 
-What a sender notices of the network stays: an answer, or the exception that its library raises.
+A sender gets a response, or the exception that its library raises for a broken connection.
 """
 
 from __future__ import annotations
 
 import io
-import time
+from functools import partial
 from http.client import HTTPResponse
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
-from ..protocol.judge import size_limit
-from ..protocol.request import RequestHead
+from .http_parser import checked_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,61 +21,63 @@ if TYPE_CHECKING:
     import requests
     from requests.adapters import BaseAdapter
 
-    from ..collector.collector import Collector, Receipt
+    from ..collector.collector import Collector
+    from ..protocol.request import RequestHead
     from ..protocol.response import Response
 
 PEER = "127.0.0.1:0"
-"""Where a request without a connection comes from."""
+"""The sender of a request without a connection."""
 
 
-class Exchange:
-    """One request to a collector, and what comes of it."""
+class Call:
+    """One request to a collector, and the response to it."""
 
     def __init__(
-        self,
-        collector: Collector,
-        head: RequestHead,
-        body: bytes,
-        *,
-        timeout: float | None,
+        self, collector: Collector, head: RequestHead, body: bytes, *, timeout: float | None
     ) -> None:
-        """`timeout` is how long the sender waits for an answer, in seconds; `None` is for ever."""
-        limit = size_limit(collector.verdict(head).profile, collector.settings)
-        kept = body if len(body) <= limit else b""
-        self._collector = collector
-        self._receipt: Receipt = collector.receive(head, kept, PEER, size=len(body))
-        intervention = self._receipt.intervention
-        self._delivery: Any = intervention.delivery if intervention else None
-        if self._delivery is not None:
-            collector.answered(self._receipt.seq)
-        late = self._delivery.seconds if self._delivery else 0.0
-        self._in_time = timeout is None or late < timeout
-        self.seconds: float = late if timeout is None else min(late, timeout)
-        """How long the sender waits, because a fault wants it so."""
+        """`timeout` is how long the sender waits for a response, in seconds; `None`: for ever."""
+        kept = body if len(body) <= collector.size_limit(head) else b""
+        self._exchange = collector.receive(head, kept, PEER, size=len(body))
+        collector.response_sent(self._exchange)  # a fault delays the response, not validation
+        self._timeout = timeout
+        self._transmission: Any = self._exchange.effect and self._exchange.effect.transmission
+        self._in_time = True
 
-    def end(self) -> Response:
-        """The answer; raises `TimeoutError` or a `ConnectionError` where a fault leaves none."""
-        if self._delivery is not None and self._in_time:
-            self._delivery.arrive(self._collector, self._receipt)
-        elif self._receipt.seq:
-            self._collector.answered(self._receipt.seq)
+    @property
+    def waits(self) -> bool:
+        """Whether `wait` takes time, because a fault keeps the response back."""
+        return self._transmission is not None and self._transmission.seconds > 0
+
+    def wait(self) -> None:
+        """Wait for the response, until it is there or the sender gives up."""
+        self._in_time = self._transmission.wait(self._timeout)
+
+    def response(self) -> Response:
+        """The response.
+
+        Raises:
+            OSError: A fault leaves none: `TimeoutError` or a `ConnectionError`.
+        """
         if not self._in_time:
-            raise TimeoutError("no answer in time")
-        return self._receipt.answer
+            raise TimeoutError("the response did not come in time")
+        if self._transmission is not None:
+            self._transmission.arrive(self._exchange)
+        return self._exchange.response
 
 
 def httpx_transport(collector: Collector) -> httpx.BaseTransport:
     """A transport for `httpx.Client`.
 
-    Raises `ConfigurationError` where httpx is not installed.
+    Raises:
+        ConfigurationError: httpx is not installed.
     """
     library = _library("httpx", "httpx_transport()")
 
     def handle(request: httpx.Request) -> httpx.Response:
-        exchange = _httpx_exchange(collector, request)
-        if exchange.seconds:
-            time.sleep(exchange.seconds)
-        return _httpx_response(library, request, exchange)
+        call = _httpx_call(library, collector, request)
+        if call.waits:
+            call.wait()
+        return _httpx_response(library, request, call)
 
     transport: httpx.BaseTransport = library.MockTransport(handle)
     return transport
@@ -85,15 +86,21 @@ def httpx_transport(collector: Collector) -> httpx.BaseTransport:
 def async_httpx_transport(collector: Collector) -> httpx.AsyncBaseTransport:
     """A transport for `httpx.AsyncClient`, on asyncio and on trio.
 
-    Raises `ConfigurationError` where httpx is not installed.
+    Raises:
+        ConfigurationError: httpx is not installed.
     """
     library = _library("httpx", "async_httpx_transport()")
 
     async def handle(request: httpx.Request) -> httpx.Response:
-        exchange = _httpx_exchange(collector, request)
-        if exchange.seconds:
-            await _library("anyio", "a fault that takes its time").sleep(exchange.seconds)
-        return _httpx_response(library, request, exchange)
+        receive = partial(_httpx_call, library, collector, request)
+        if collector.calls_user_code:
+            call = await _library("anyio", "a fault with a condition").to_thread.run_sync(receive)
+        else:
+            call = receive()
+        if call.waits:
+            threads = _library("anyio", "a fault that delays the response").to_thread
+            await threads.run_sync(call.wait, abandon_on_cancel=True)
+        return _httpx_response(library, request, call)
 
     transport: httpx.AsyncBaseTransport = library.MockTransport(handle)
     return transport
@@ -102,35 +109,32 @@ def async_httpx_transport(collector: Collector) -> httpx.AsyncBaseTransport:
 def requests_adapter(collector: Collector) -> BaseAdapter:
     """An adapter to mount on a `requests.Session`.
 
-    Raises `ConfigurationError` where requests is not installed.
+    Raises:
+        ConfigurationError: requests is not installed.
     """
     library = _library("requests", "requests_adapter()")
     urllib3 = _library("urllib3", "requests_adapter()")
 
     class Adapter(library.adapters.HTTPAdapter):  # type: ignore[misc, name-defined]
-        """Hands each request to the collector."""
+        """Sends each request to the collector."""
 
         def send(
             self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
         ) -> requests.Response:
-            """The answer of the collector."""
-            exchange = Exchange(
-                collector,
-                _requests_head(request),
-                _bytes(request.body),
-                timeout=_read_timeout(timeout),
-            )
-            if exchange.seconds:  # sleeping for none would still hand over to another thread
-                time.sleep(exchange.seconds)
+            """The response of the collector."""
+            head = _requests_head(library, request)
+            call = Call(collector, head, _bytes(request.body), timeout=_read_timeout(timeout))
+            if call.waits:
+                call.wait()
             try:
-                answer = exchange.end()
+                response = call.response()
             except TimeoutError as error:
                 raise library.ReadTimeout(error, request=request) from None
             except ConnectionError as error:
                 raise library.ConnectionError(error, request=request) from None
-            raw = _urllib3_response(urllib3, answer, request.method)
-            response: requests.Response = self.build_response(request, raw)
-            return response
+            raw = _urllib3_response(urllib3, response, request.method)
+            built: requests.Response = self.build_response(request, raw)
+            return built
 
     return Adapter()
 
@@ -143,38 +147,43 @@ def _library(name: str, what: str) -> Any:
         raise ConfigurationError(message) from None
 
 
-def _httpx_exchange(collector: Collector, request: httpx.Request) -> Exchange:
-    head = RequestHead.of(
-        request.method,
-        request.url.raw_path.decode("latin-1"),
-        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
-    )
-    timeout = request.extensions.get("timeout", {}).get("read")
-    return Exchange(collector, head, request.content, timeout=timeout)
-
-
-def _httpx_response(library: Any, request: httpx.Request, exchange: Exchange) -> httpx.Response:
+def _httpx_call(library: Any, collector: Collector, request: httpx.Request) -> Call:
+    fields = [
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
+    ]
     try:
-        answer = exchange.end()
+        head = checked_head(request.method, request.url.raw_path.decode("latin-1"), fields)
+    except ValueError as error:
+        raise library.LocalProtocolError(str(error), request=request) from None
+    timeout = request.extensions.get("timeout", {}).get("read")
+    return Call(collector, head, request.content, timeout=timeout)
+
+
+def _httpx_response(library: Any, request: httpx.Request, call: Call) -> httpx.Response:
+    try:
+        response = call.response()
     except TimeoutError as error:
         raise library.ReadTimeout(str(error), request=request) from None
     except ConnectionResetError as error:
         raise library.ReadError(str(error), request=request) from None
     except ConnectionError as error:
         raise library.RemoteProtocolError(str(error), request=request) from None
-    body = b"" if request.method == "HEAD" else answer.body
-    response: httpx.Response = library.Response(
-        answer.status, headers=list(answer.headers), content=body, request=request
+    body = b"" if request.method == "HEAD" else response.body
+    converted: httpx.Response = library.Response(
+        response.status, headers=list(response.headers), content=body, request=request
     )
-    return response
+    return converted
 
 
-def _requests_head(request: requests.PreparedRequest) -> RequestHead:
+def _requests_head(library: Any, request: requests.PreparedRequest) -> RequestHead:
     fields = [(_text(name), _text(value)) for name, value in request.headers.items()]
     if "host" not in request.headers:
         host = (request.url or "").partition("://")[2].partition("/")[0].partition("?")[0]
         fields.insert(0, ("Host", host.rpartition("@")[2]))
-    return RequestHead.of(request.method or "GET", request.path_url, fields)
+    try:
+        return checked_head(request.method or "GET", request.path_url, fields)
+    except ValueError as error:
+        raise library.exceptions.InvalidHeader(str(error), request=request) from None
 
 
 def _text(value: str | bytes) -> str:
@@ -198,9 +207,10 @@ def _read_timeout(timeout: Any) -> float | None:
     return timeout if isinstance(timeout, (int, float)) else None
 
 
-def _urllib3_response(urllib3: Any, answer: Response, method: str | None) -> Any:
-    """`answer` as urllib3 hands it to requests, read by the standard library's own parser."""
-    parsed = HTTPResponse(_Wire(answer.wire(head_only=method == "HEAD")), method=method)  # type: ignore[arg-type]
+def _urllib3_response(urllib3: Any, response: Response, method: str | None) -> Any:
+    """`response` as urllib3 gives it to requests, parsed by the standard library."""
+    data = response.to_bytes(head_only=method == "HEAD")
+    parsed = HTTPResponse(_Socket(data), method=method)  # type: ignore[arg-type]  # all it needs
     parsed.begin()
     return urllib3.HTTPResponse(
         body=parsed,
@@ -214,11 +224,12 @@ def _urllib3_response(urllib3: Any, answer: Response, method: str | None) -> Any
     )
 
 
-class _Wire:
-    """As much of a socket as the parser of the standard library wants."""
+class _Socket:
+    """As much of a socket as the parser of the standard library needs."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
 
     def makefile(self, _mode: str) -> io.BytesIO:
+        """All that was received."""
         return io.BytesIO(self._data)

@@ -1,211 +1,220 @@
-"""One listening socket and the connections that come in by it."""
+"""One listener: its sockets, the connections that it accepted, and the collector behind them."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import socket
-import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from werkzeug.wrappers import Request
 
+from ..errors import ConfigurationError
 from ..protocol.response import Response
-from .channel import SocketChannel, socket_of
-from .connection import Connection
-from .selector import READ
+from .connection import LINGER_SECONDS, Connection
 from .wsgi import environ_of
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
-    from ssl import SSLContext
+    import socket
+    import ssl
+    from collections.abc import Callable, Sequence
+
+    from werkzeug.wrappers import Response as WerkzeugResponse
 
     from ..collector.collector import Collector
     from ..protocol.request import RequestHead
-    from .server import CollectorServer
+    from .http_parser import HeadCache
+    from .loop import LoopThread
 
 BACKLOG = 2048
 HANDSHAKE_SECONDS = 10.0
 EXHAUSTED_SECONDS = 0.5
-"""How long no connection is accepted when the process has no descriptor left for one."""
-_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""Time without accepting connections after the process ran out of descriptors."""
+EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+TOO_FEW_DESCRIPTORS = (
+    "this process may not open more files or sockets; "
+    "raise the limit (`ulimit -n`), or close what the tests leave open"
+)
+
+
+class ListeningServer(Protocol):
+    """What a listener needs of the server that opened it."""
+
+    loop_thread: LoopThread
+    heads: HeadCache
+    host: str
+
+    @staticmethod
+    def format_host(host: str) -> str:
+        """`host` as a URL needs it."""
+
+    def is_inspection(self, head: RequestHead) -> bool:
+        """Whether `head` asks the fake server about itself."""
+
+    def application(self, request: Request) -> WerkzeugResponse:
+        """The response to a request that is not an event."""
 
 
 class Listener:
-    """One listening socket of a server and the connections that came in by it."""
+    """Listens on one port. Methods run in the loop, unless they say otherwise."""
 
     def __init__(
         self,
-        server: CollectorServer,
-        sock: socket.socket,
+        server: ListeningServer,
+        sockets: Sequence[socket.socket],
         collector: Callable[[], Collector],
-        ssl_context: SSLContext | None = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """`collector()` gives the collector of the request that arrives now."""
-        self.server = server
-        self.ssl_context = ssl_context
+        """Made in any thread.
+
+        Args:
+            server: Whose loop it uses, and who answers inspection requests.
+            sockets: Listening, non-blocking sockets of one port, one for each address family.
+            collector: Returns the collector of the request that arrives now. It may be replaced.
+            ssl_context: Makes it HTTPS.
+        """
         self.collector = collector
-        self.heads = server.heads
-        self.deadlines = server.loop.deadlines
-        self.port: int = sock.getsockname()[1]
+        self.ssl_context = ssl_context
+        self.port: int = sockets[0].getsockname()[1]
         scheme = "https" if ssl_context else "http"
         self.url = f"{scheme}://{server.format_host(server.host)}:{self.port}"
         """Base URL, no trailing slash."""
-        self._loop = server.loop.loop
-        self._socket = sock
-        self._open = False
+        self.loop: asyncio.AbstractEventLoop = server.loop_thread.loop
+        self.heads = server.heads
+        self.is_inspection = server.is_inspection
+        self.connections: set[Connection] = set()
+        self._application = server.application
+        self._sockets = sockets
+        self._accepting = False
         self._exhausted = False
-        self._connections: set[Connection] = set()
-        self._handshakes: set[asyncio.Task[object]] = set()
+        self._accepted: dict[asyncio.Task[None], socket.socket] = {}
+        """Tasks that start or hold a connection, and its socket."""
 
     def open(self) -> None:
-        """Accept from now on; runs in the loop."""
-        if self._socket.fileno() >= 0 and not self._open:
-            self._open = True
-            self._loop.selector.register(self._socket.fileno(), READ, self._accept)
+        """Accept connections from now on."""
+        if not self._accepting:
+            self._accepting = True
+            for sock in self._sockets:
+                if sock.fileno() >= 0:
+                    self.loop.add_reader(sock, self._accept, sock)
 
     def close(self) -> None:
-        """Stop accepting and end every connection; runs in the loop."""
-        self._pause()
-        self._socket.close()
-        for handshake in self._handshakes:
-            handshake.cancel()
-        for connection in list(self._connections):
-            _end(connection)
+        """Stop listening, and end every connection."""
+        self._stop_accepting()
+        for sock in self._sockets:
+            sock.close()
+        for task in self._accepted:
+            task.cancel()
+        for connection in list(self.connections):
+            connection.abort()
 
-    def hang_up(self) -> None:
-        """End every connection, a busy one after its answer; accept others. Runs in the loop."""
-        for connection in list(self._connections):
-            if connection.leave():
-                _end(connection)
+    def close_connections(self) -> None:
+        """End every connection, a busy one after its response. New ones are accepted."""
+        for connection in list(self.connections):
+            connection.close_after_response()
 
-    def forget(self) -> None:
-        """Give up the sockets in a process forked off: the parent's connections are not its own."""
-        self._socket.close()
-        for connection in self._connections:
-            if isinstance(connection.transport, SocketChannel):
-                connection.transport.get_extra_info("socket").close()
+    def close_copies(self) -> None:
+        """In a forked process, close its copies of all sockets; any thread."""
+        for sock in (*self._sockets, *(each.socket for each in self.connections)):
+            if sock is not None:
+                sock.close()
 
     # what a connection asks
 
-    def answers_itself(self, head: RequestHead) -> bool:
-        """Whether `head` is no event."""
-        return head.method == "OPTIONS"
+    def current_collector(self) -> Collector:
+        """The collector of the request that arrives now; from any thread."""
+        return self.collector()
 
-    def dispatch_request(self, head: RequestHead, body: bytes, peer: str) -> Response:
-        """The answer of `dispatch`, through werkzeug."""
-        secure = self.ssl_context is not None
-        environ = environ_of(head, body, peer, secure=secure)
+    def inspect(self, head: RequestHead, body: bytes, peer: str) -> Response:
+        """The response of the server to an inspection request; from any thread."""
+        environ = environ_of(head, body, peer, secure=self.ssl_context is not None)
         environ["tdpostback.collector"] = self.collector()
-        response = self.server.application(Request(environ))
+        response = self._application(Request(environ))
         body = response.get_data()
         response.close()
         return Response(response.status_code, tuple(response.headers), body)
 
-    def answers_aside(self, head: RequestHead) -> bool:
-        """Whether `head` asks the double about itself."""
-        return self.server.inspects(head)
+    def report_error(self, error: BaseException) -> None:
+        """Keep an error of the server for the test; from any thread."""
+        self.collector().report_error(error)
 
-    def dispatch_aside(
-        self, head: RequestHead, body: bytes, peer: str, done: Callable[[Response], None]
-    ) -> None:
-        """The answer of `dispatch`, found in a thread: it may wait for events, the loop may not."""
-
-        def work() -> None:
-            try:
-                answer = self.dispatch_request(head, body, peer)
-            except Exception as error:  # noqa: BLE001 - shown by the test, and by `check`
-                self.failed(error)
-                answer = Response(500, (("Content-Length", "0"),), b"")
-            self.server.loop.call_later(0.0, lambda: done(answer))
-
-        threading.Thread(target=work, name="tdpostback-aside", daemon=True).start()
-
-    def opened(self, connection: Connection) -> None:
-        """A connection began."""
-        self._connections.add(connection)
-
-    def closed(self, connection: Connection) -> None:
-        """A connection ended."""
-        self._connections.discard(connection)
-
-    def failed(self, error: Exception) -> None:
-        """Keep an error of our own for the test and for `check`."""
-        self.collector().errors.append(error)
+    def note_refused_connection(self, peer: str, reason: str) -> None:
+        """Keep that `peer` sent what is not an event; from any thread."""
+        self.collector().note_refused_connection(f"{peer} at {self.url}: {reason}")
 
     # accepting
 
-    def carry(self, sock: socket.socket, peer: str) -> None:
-        """Serve the sender `peer` at the other end of `sock`; runs in the loop."""
-        connection = self.connection(peer)
-        if self.ssl_context is None:
-            SocketChannel(self._loop.selector, sock, connection)
-            return
-        handshake = self._loop.create_task(
-            self._loop.connect_accepted_socket(
-                lambda: connection,
-                sock,
-                ssl=self.ssl_context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            )
-        )
-        self._handshakes.add(handshake)
-        handshake.add_done_callback(self._shaken)
-
     def connection(self, peer: str) -> Connection:
-        """What serves one sender."""
+        """What serves the sender `peer`; a subclass may return another kind."""
         return Connection(self, peer)
 
-    def _shaken(self, handshake: asyncio.Task[object]) -> None:
-        self._handshakes.discard(handshake)
-        if not handshake.cancelled():
-            handshake.exception()  # the sender's affair: it sees that it is not served
+    def serve(self, sock: socket.socket, peer: str) -> None:
+        """Serve the sender `peer` at the other end of the non-blocking socket `sock`."""
+        task = self.loop.create_task(self._serve(sock, peer))
+        self._accepted[task] = sock
+        task.add_done_callback(self._accepted.pop)
 
-    def _accept(self, events: int) -> None:  # noqa: ARG002 - there is one that it waits for
-        if not self._open:  # closed since it became ready
-            return
+    async def _serve(self, sock: socket.socket, peer: str) -> None:
+        try:
+            connection = self.connection(peer)
+            connection.socket = sock
+            tls = {}
+            if self.ssl_context is not None:
+                tls = {
+                    "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+                    "ssl_shutdown_timeout": LINGER_SECONDS,
+                }
+            await self.loop.connect_accepted_socket(
+                lambda: connection, sock, ssl=self.ssl_context, **tls
+            )
+        except OSError as error:
+            sock.close()
+            if self.ssl_context is not None and not isinstance(error, ConnectionResetError):
+                self.note_refused_connection(peer, _failed_handshake(error))
+        except BaseException:
+            sock.close()  # or the sender waits for as long as the error is kept
+            raise
+
+    def _accept(self, listening: socket.socket) -> None:
         for _ in range(BACKLOG):
             try:
-                sock, address = self._socket.accept()
+                sock, address = listening.accept()
             except (BlockingIOError, InterruptedError):
                 self._exhausted = False
                 return
             except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._rest(error)
+                if error.errno in EXHAUSTED:
+                    self._pause()
                     return
                 continue  # the sender was gone before it was accepted
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             host, port = address[:2]
-            try:
-                self.carry(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-            except BaseException:
-                sock.close()  # or the sender waits for as long as the error is kept
-                raise
+            self.serve(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+    def _stop_accepting(self) -> None:
+        if self._accepting:
+            self._accepting = False
+            for sock in self._sockets:
+                self.loop.remove_reader(sock)
 
     def _pause(self) -> None:
-        """Accept nothing until `open`."""
-        if self._open:
-            self._open = False
-            self._loop.selector.unregister(self._socket.fileno())
-
-    def _rest(self, error: OSError) -> None:
-        """Accept nothing for a moment: the loop would ask again and again, and serve nobody."""
+        """Accept nothing for a moment; else the loop would do nothing but try to accept."""
         if not self._exhausted:
             self._exhausted = True
-            self.failed(error)
-        self._pause()
-        self._loop.call_later(EXHAUSTED_SECONDS, self.open)
+            self.report_error(
+                ConfigurationError(f"cannot accept a connection: {TOO_FEW_DESCRIPTORS}")
+            )
+        self._stop_accepting()
+        self.loop.call_later(EXHAUSTED_SECONDS, self.open)
 
 
-def _end(connection: Connection) -> None:
-    transport = connection.transport
-    if transport is None:
-        return
-    sock = socket_of(transport)
-    if sock is not None:
-        with contextlib.suppress(OSError):  # at once: `abort` may take a turn of the loop
-            sock.shutdown(socket.SHUT_RDWR)
-    transport.abort()
+def _failed_handshake(error: OSError) -> str:
+    """Why a TLS handshake failed, and what to do."""
+    reason = str(getattr(error, "reason", ""))
+    if reason in ("HTTP_REQUEST", "WRONG_VERSION_NUMBER"):
+        return "it does not speak TLS; send to a URL that begins with https://"
+    if "UNKNOWN_CA" in reason or "CERTIFICATE" in reason:
+        return (
+            "it does not trust the certificate; let it trust the authority in `ca_file`, "
+            "or use `ssl_context()`"
+        )
+    return f"the TLS handshake failed: {error}"

@@ -1,115 +1,134 @@
-"""One asyncio loop in one daemon thread: it serves every connection of every double."""
+"""The event loop of a server: asyncio in a daemon thread, and how other threads reach it."""
 
 from __future__ import annotations
 
 import asyncio
+import selectors
+import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..collector.waiting import Real
-from .deadlines import Deadlines
-from .selector import ServingSelector
+from ..collector.waiting import real_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Runs on real time, whatever clock a test has frozen; its `selector` serves sockets itself."""
+    """A loop whose timers follow real time, even if a test freezes `time.monotonic`.
 
-    time = staticmethod(Real.clock)
+    It watches sockets by readiness; the proactor loop of Windows cannot.
+    """
 
-    def __init__(self) -> None:
-        self.selector = ServingSelector(self._failed)
-        super().__init__(self.selector)
+    def time(self) -> float:
+        """Seconds of real time."""
+        return real_time()
 
-    def call_soon(  # type: ignore[override]
-        self, callback: Any, *args: Any, context: Any = None
-    ) -> asyncio.Handle:
-        self.selector.interrupted = True
-        return super().call_soon(callback, *args, context=context)
 
-    def call_at(  # type: ignore[override]
-        self, when: float, callback: Any, *args: Any, context: Any = None
-    ) -> asyncio.TimerHandle:
-        self.selector.interrupted = True
-        return super().call_at(when, callback, *args, context=context)
+class LoopTimer:
+    """A call that the loop makes later; any thread may cancel it."""
 
-    def _failed(self, error: BaseException) -> None:
-        self.call_exception_handler({"message": f"{error!r} while serving", "exception": error})
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function: Callable[[], object] | None = function
+
+    def cancel(self) -> None:
+        """Prevent the call, if it has not begun."""
+        self._function = None
+
+    def __call__(self) -> None:
+        """Make the call, unless it was cancelled."""
+        function, self._function = self._function, None
+        if function is not None:
+            function()
 
 
 class LoopThread:
-    """A running event loop that other threads hand functions to."""
+    """A running event loop in a thread of its own."""
 
-    def __init__(self, failed: Callable[[Exception], object]) -> None:
-        """`failed(error)` is told what a function raised that ran in the loop.
+    def __init__(self, report_error: Callable[[BaseException], object]) -> None:
+        """Start the thread; return when the loop runs.
 
-        Returns when the loop runs; raises what keeps it from that.
+        Args:
+            report_error: Called with each error that a callback in the loop raises.
+
+        Raises:
+            OSError: No descriptor is left for the loop.
+            RuntimeError: The thread cannot start.
         """
-        self._failed = failed
-        # Listeners and connections are watched by readiness, which the proactor of Windows lacks.
+        self._report_error = report_error
+        _check_descriptors()
         self.loop = _Loop()
-        self.loop.set_exception_handler(self._handle)
-        self.deadlines = Deadlines(self.loop)
-        self._settled = threading.Event()
-        self._error: BaseException | None = None
+        self.loop.set_exception_handler(self._handle_error)
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
         self.thread = threading.Thread(target=self._run, name="tdpostback", daemon=True)
         try:
             self.thread.start()
-        except RuntimeError:  # no thread is to be had
+        except RuntimeError:
             self.loop.close()
             raise
-        self._settled.wait()
-        if self._error is not None:
+        self._started.wait()
+        if self._failure is not None:
             self.thread.join()
-            raise self._error
+            raise self._failure
 
     def call(self, function: Callable[[], object]) -> None:
-        """Run `function` in the loop as soon as it can be."""
+        """Run `function` in the loop soon; from any thread.
+
+        Raises:
+            RuntimeError: The loop has ended.
+        """
         self.loop.call_soon_threadsafe(function)
 
-    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Run `function` in the loop after `seconds`; from any thread.
+    def call_later(self, seconds: float, function: Callable[[], object]) -> LoopTimer:
+        """Run `function` in the loop after `seconds` of real time; from any thread.
 
-        Raises `RuntimeError` when the loop is over.
+        Raises:
+            RuntimeError: The loop has ended.
         """
-        if threading.get_ident() == self.thread.ident:
-            self._later(seconds, function)
+        timer = LoopTimer(function)
+        if seconds > 0:
+            self.loop.call_soon_threadsafe(self.loop.call_later, seconds, timer)
         else:
-            self.loop.call_soon_threadsafe(self._later, seconds, function)
+            self.loop.call_soon_threadsafe(timer)
+        return timer
 
     def stop(self) -> None:
-        """End the loop after what was handed to it before, and wait for its thread."""
+        """End the loop after all that it was given before, and wait for its thread."""
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
 
-    def _later(self, seconds: float, function: Callable[[], None]) -> None:
-        if seconds > 0:
-            self.loop.call_later(seconds, function)
-        else:
-            self.loop.call_soon(function)
-
     def _run(self) -> None:
         try:
-            self.loop.call_soon(self._settled.set)
+            self.loop.call_soon(self._started.set)
             self.loop.run_forever()
-            self.loop.run_until_complete(self._end())
-        except BaseException as error:  # raised where the thread was started
-            self._error = error
-            if self._settled.is_set():
+            self.loop.run_until_complete(self._finish())
+        except BaseException as error:  # raised by the constructor, in the thread that starts
+            self._failure = error
+            if self._started.is_set():
                 raise
         finally:
             self.loop.close()
-            self._settled.set()
+            self._started.set()
 
-    async def _end(self) -> None:
+    async def _finish(self) -> None:
+        """Cancel what still runs; transports close their sockets in the same round."""
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
-        # One more round even without tasks: transports of asyncio close their sockets in it.
         await asyncio.gather(asyncio.sleep(0), *tasks, return_exceptions=True)
 
-    def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002
-        error = context.get("exception")
-        self._failed(error if isinstance(error, Exception) else RuntimeError(context["message"]))
+    def _handle_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002 - the signature of asyncio
+        with suppress(Exception):  # nobody is left to report it to
+            self._report_error(context.get("exception") or RuntimeError(context["message"]))
+
+
+def _check_descriptors() -> None:
+    """Raise `OSError` if a loop cannot get its descriptors; asyncio would leave some open."""
+    selector = selectors.DefaultSelector()
+    try:
+        for sock in socket.socketpair():
+            sock.close()
+    finally:
+        selector.close()

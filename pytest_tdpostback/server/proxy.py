@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol.settings import host_name
 from .connection import Connection
-from .heads import END_OF_HEAD
-from .server import Listener
+from .http_parser import BadRequest
+from .listener import Listener
 from .tls import STORE_PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from ..protocol.request import RequestHead
+    from .http_parser import Head
     from .tls import TrustFiles
 
 PRELOAD = Path(__file__).with_name("preload.cjs")
@@ -73,38 +74,32 @@ class ProxyListener(Listener):
 class ProxyConnection(Connection):
     """Serves a client that uses the fake server as its proxy."""
 
-    service: ProxyListener
+    def __init__(self, proxy: ProxyListener, peer: str) -> None:
+        """`proxy` has the hosts that are served."""
+        super().__init__(proxy, peer)
+        self._proxy = proxy
+        self._more_follows = False
 
     def data_received(self, data: bytes) -> None:
         """Serve every request that `data` completes."""
-        self._last = data
+        self._more_follows = not data.endswith(b"\r\n\r\n") or data.count(b"\r\n\r\n") > 1
         super().data_received(data)
 
-    def _respond(
-        self, head: RequestHead, body: bytes, *, keep_alive: bool, size: int | None = None
-    ) -> None:
-        port = destination_port(head, self.service.hosts)
-        listener = None if port is None else self.service.listeners.get(port)
+    def respond(self, head: Head, body: bytes, size: int | None = None) -> None:
+        """Open a tunnel for `CONNECT`, respond to other requests, refuse those for other hosts."""
+        request, hosts = head.request, self._proxy.hosts
+        port = destination_port(request, hosts)
+        listener = None if port is None else self._proxy.listeners.get(port)
         if listener is None:
-            where = destination(head)
-            self.service.collector().note_blocked_host(where)
-            self.write(forbidden(where, self.service.hosts), close=True)
-        elif head.method == "CONNECT":
-            self._tunnel(listener)
+            where = destination(request)
+            self._proxy.collector().note_blocked_host(where)
+            self.send_and_close(forbidden(where, hosts))
+        elif request.method != "CONNECT":
+            super().respond(head, body, size)
+        elif self._more_follows:  # bytes that `listener` should get were already read here
+            raise BadRequest("data follows CONNECT before the response to it")
         else:
-            super()._respond(head, body, keep_alive=keep_alive, size=size)
-
-    def _tunnel(self, listener: Listener) -> None:
-        """Confirm, and let `listener` serve the rest of the connection, TLS included."""
-        if self.transport is None:
-            return
-        if not self._last.endswith(b"\n") or self._last.count(END_OF_HEAD) > 1:
-            self._refuse(400)  # bytes that `listener` should get were already read here
-            return
-        sock = self.transport.get_extra_info("socket").dup()
-        self.transport.write(ESTABLISHED)
-        self.transport.abort()  # the duplicate keeps the connection open
-        listener.carry(sock, self.peer)
+            listener.serve(self.detach(ESTABLISHED), self.peer)
 
 
 def environment(

@@ -1,41 +1,45 @@
-"""The server: listening sockets, each with a collector behind it, on one loop."""
+"""The server: listeners, each with a collector behind it, in one event loop."""
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
 
 from ..collector.collector import Collector
-from ..collector.waiting import later
+from ..collector.waiting import call_later
 from ..errors import ConfigurationError
-from .heads import Heads
-from .listener import BACKLOG, Listener
+from .http_parser import HeadCache
+from .listener import BACKLOG, EXHAUSTED, TOO_FEW_DESCRIPTORS, Listener
 from .loop import LoopThread
 from .wsgi import respond
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from ssl import SSLContext
 
     from werkzeug.wrappers import Request
     from werkzeug.wrappers import Response as WerkzeugResponse
 
+    from ..collector.waiting import Timer
     from ..protocol.request import RequestHead
     from ..protocol.settings import Settings
 
-__all__ = ["CollectorServer", "Listener"]
+PORT_TRIES = 20
+"""How often a free port is looked for that is free in every address family."""
 
 _running: weakref.WeakSet[CollectorServer] = weakref.WeakSet()
 
 
 class CollectorServer(HTTPServerBase):
-    """Serves collectors over HTTP, one listening socket each, all in one thread."""
+    """Serves collectors over HTTP, one listener each. Any thread may call its methods."""
 
     def __init__(
         self,
@@ -46,160 +50,238 @@ class CollectorServer(HTTPServerBase):
         ssl_context: SSLContext | None = None,
         expose: bool = False,
     ) -> None:
-        """`port` 0 takes a free one; `expose` is the word to bind to more than loopback.
+        """Nothing listens before `start`.
 
-        Raises `ConfigurationError` for another host without that word, and for what is no port.
+        Args:
+            host: The address to listen on; a name listens on each address that it has.
+            port: From 0 to 65535; 0 takes a free port.
+            settings: The settings of its collector.
+            ssl_context: Makes it HTTPS.
+            expose: Allows an address that other machines reach.
+
+        Raises:
+            ConfigurationError: `port` is not a port, or `host` needs `expose=True`.
         """
         if type(port) is not int or not 0 <= port <= 65_535:
             raise ConfigurationError(f"port {port!r}: a port is an int from 0 to 65535")
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         super().__init__(host, port, ssl_context)
         if not expose and not _is_loopback(host):
-            message = (
-                f"host {host!r} can be reached from outside this machine; "
-                "if meant, say so: expose=True, on the command line --expose"
+            raise ConfigurationError(
+                f"host {host!r} can be reached from other machines; if that is what you want, "
+                "pass expose=True, or --expose on the command line"
             )
-            raise ConfigurationError(message)
         self.settings = settings
-        self.heads = Heads()
+        self.heads = HeadCache()
         self.collector = self.make_collector(settings)
-        self.loop: LoopThread
+        self.loop_thread: LoopThread
         self._listeners: list[Listener] = []
 
     def make_collector(self, settings: Settings) -> Collector:
-        """A collector whose validation runs in this server's loop."""
+        """A collector whose validation runs in the loop of this server."""
         return Collector(settings, call_later=self._call_later)
 
     def current_collector(self) -> Collector:
-        """Whose events arrive at the server's own address now."""
+        """The collector of what arrives at the address of the server now."""
         return self.collector
 
-    def inspects(self, head: RequestHead) -> bool:  # noqa: ARG002 - for a subclass to say
-        """Whether `head` asks the double about itself instead of sending it an event."""
+    def is_inspection(self, head: RequestHead) -> bool:  # noqa: ARG002 - for subclasses
+        """Whether `head` asks the fake server about itself, so that `dispatch` responds to it."""
         return False
 
     def start(self) -> None:
         """Listen, and serve in a daemon thread.
 
-        Raises `ConfigurationError` when the address cannot be had, `HTTPServerError` when running.
+        Raises:
+            ConfigurationError: The address cannot be used, or no descriptor is left.
+            HTTPServerError: The server is running.
         """
         if self.is_running():
             raise HTTPServerError("Server is already running")
-        sock = self._listen(self.port, self.host)
+        sockets = self._listen(self.port, self.host)
         try:
-            self.loop = LoopThread(self._failed)
-        except BaseException:
-            sock.close()
+            self.loop_thread = LoopThread(self._report_error)
+        except BaseException as error:
+            _close(sockets)
+            if isinstance(error, OSError) and error.errno in EXHAUSTED:
+                raise ConfigurationError(
+                    f"cannot start the server: {TOO_FEW_DESCRIPTORS}"
+                ) from None
             raise
-        self.server_thread = self.loop.thread
-        self.server = self.loop  # type: ignore[assignment]
-        listener = Listener(self, sock, self.current_collector, self.ssl_context)
-        self.port = self._add(listener).port
+        self.server_thread = self.loop_thread.thread
+        self.server = self.loop_thread  # type: ignore[assignment]  # true while it runs
+        listener = Listener(self, sockets, self.current_collector, self.ssl_context)
+        self.port = listener.port
+        self._listeners.append(listener)
+        self.loop_thread.call(listener.open)
         _running.add(self)
 
     def stop(self) -> None:
-        """Close every socket and end the thread; returns at once.
+        """Close every socket and end the thread, without waiting for any sender.
 
-        Raises `HTTPServerError` when the server is not running.
+        Raises:
+            HTTPServerError: The server is not running.
         """
         if not self.is_running():
             raise HTTPServerError("Server is not running")
         self.server = self.server_thread = None
         _running.discard(self)
         listeners, self._listeners = self._listeners, []
-        for listener in listeners:
-            self.loop.call(listener.close)
-        self.loop.stop()
+        self.loop_thread.call(partial(_each, Listener.close, listeners))
+        self.loop_thread.stop()
 
-    def forget(self) -> None:
-        """Be a server that was stopped, in a process forked off; the parent's goes on."""
-        self.server = self.server_thread = None
-        for listener in self._listeners:
-            listener.forget()
-        self._listeners.clear()
-
-    def open(
+    def open_listener(
         self,
         collector: Callable[[], Collector],
         *,
         ssl_context: SSLContext | None = None,
         host: str | None = None,
-        kind: Callable[..., Listener] = Listener,
+        listener_class: Callable[..., Listener] = Listener,
     ) -> Listener:
-        """A further listening socket on a free port, for what `collector()` returns.
+        """Listen on a further free port.
 
-        It serves HTTPS where there is an `ssl_context`; `host` is another address than the
-        server's, `kind` another class of listener. Raises `HTTPServerError` when the server is not
-        running.
+        Args:
+            collector: Returns the collector of the request that arrives now.
+            ssl_context: Makes it HTTPS.
+            host: Another address than that of the server.
+            listener_class: What makes the listener.
+
+        Raises:
+            ConfigurationError: No port or descriptor is left.
+            HTTPServerError: The server is not running.
         """
-        if not self.is_running():
-            raise HTTPServerError("Server is not running")
-        sock = self._listen(0, host or self.host)
-        return self._add(kind(self, sock, collector, ssl_context))
+        self._check_running()
+        listener = listener_class(self, self._listen(0, host or self.host), collector, ssl_context)
+        self._listeners.append(listener)
+        self.loop_thread.call(listener.open)
+        return listener
 
-    def close(self, listener: Listener) -> None:
-        """Close `listener` and its connections."""
-        if listener in self._listeners:
+    def open_listeners(self, count: int) -> list[Listener]:
+        """Listen on `count` further free ports for the current collector; wakes the loop once.
+
+        Raises:
+            ConfigurationError: No port or descriptor is left.
+            HTTPServerError: The server is not running.
+        """
+        self._check_running()
+        listeners = [
+            Listener(self, self._listen(0, self.host), self.current_collector) for _ in range(count)
+        ]
+        self._listeners += listeners
+        self.loop_thread.call(partial(_each, Listener.open, listeners))
+        return listeners
+
+    def close_listeners(self, listeners: Iterable[Listener]) -> None:
+        """Close those of `listeners` that are open, with their connections; wakes the loop once."""
+        closing = [listener for listener in listeners if listener in self._listeners]
+        for listener in closing:
             self._listeners.remove(listener)
-            self.loop.call(listener.close)
+        if closing:
+            self.loop_thread.call(partial(_each, Listener.close, closing))
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
-        """Answer a request as werkzeug sees it; everything that is no event comes by here."""
+        """The response to a request that is not an event, as werkzeug sees it."""
         collector = request.environ.get("tdpostback.collector") or self.current_collector()
         return respond(collector, request)
 
     def application(self, request: Request) -> WerkzeugResponse:
-        """Entry point of werkzeug; an error in `dispatch` is the caller's, who keeps it."""
+        """What werkzeug calls. An error of `dispatch` is kept by whoever called this."""
         return self.dispatch(request)
 
-    def _add(self, listener: Listener) -> Listener:
-        self._listeners.append(listener)
-        self.loop.call(listener.open)
-        return listener
+    def close_copies(self) -> None:
+        """Be a stopped server in a forked process. That of the parent is not affected."""
+        self.server = self.server_thread = None
+        for listener in self._listeners:
+            listener.close_copies()
+        self._listeners.clear()
 
-    def _listen(self, port: int, host: str) -> socket.socket:
+    def _check_running(self) -> None:
+        if not self.is_running():
+            raise HTTPServerError("Server is not running")
+
+    def _listen(self, port: int, host: str) -> list[socket.socket]:
+        """Sockets that listen on one port of each address of `host`."""
         try:
-            family, kind, proto, _, address = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            sock = socket.socket(family, kind, proto)
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except OSError as error:
             raise ConfigurationError(f"cannot listen on {host!r}: {error}") from error
-        try:
-            if os.name == "posix":  # else a start at the same address waits for the last one's end
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(address)
-            sock.listen(BACKLOG)
-            sock.setblocking(False)
-        except OSError as error:
-            sock.close()
-            where = f"{host}:{port}"
-            message = f"cannot listen on {where}: {error}; give port 0 for a free one"
-            raise ConfigurationError(message) from error
-        return sock
+        addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+        tries = 1 if port or len(addresses) == 1 else PORT_TRIES
+        while True:
+            tries -= 1
+            try:
+                return _bound(list(addresses))
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    raise ConfigurationError(f"cannot listen: {TOO_FEW_DESCRIPTORS}") from error
+                if not tries:
+                    where = f"{self.format_host(host)}:{port}"
+                    message = f"cannot listen on {where}: {error}; give port 0 for a free one"
+                    raise ConfigurationError(message) from error
 
-    def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
+    def _call_later(self, seconds: float, function: Callable[[], None]) -> Timer:
         if self.is_running():
             with suppress(RuntimeError):  # the loop ended this very moment
-                self.loop.call_later(seconds, function)
-                return
-        later(seconds, function)
+                return self.loop_thread.call_later(seconds, function)
+        return call_later(seconds, function)
 
-    def _failed(self, error: Exception) -> None:
-        self.current_collector().errors.append(error)
+    def _report_error(self, error: BaseException) -> None:
+        self.current_collector().report_error(error)
+
+
+def _bound(addresses: list[tuple[socket.AddressFamily, tuple[Any, ...]]]) -> list[socket.socket]:
+    """Listening sockets for `addresses`, all on the port that the first one gets.
+
+    An address of a family that this machine does not have is left out, unless it is the only one.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for number, (family, (host, port, *more)) in enumerate(addresses, 1):
+            shared = sockets[0].getsockname()[1] if sockets else port
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(sock)
+            if os.name == "posix":  # else a restart may fail with "address in use"
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                sock.bind((host, shared, *more))
+            except OSError as error:
+                only = len(sockets) == 1 and number == len(addresses)
+                if error.errno != errno.EADDRNOTAVAIL or only:
+                    raise
+                sockets.pop().close()
+                continue
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+    except BaseException:
+        _close(sockets)
+        raise
+    return sockets
 
 
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower().rstrip(".") == "localhost"
 
 
-def _forget_all() -> None:
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _each(method: Callable[[Listener], None], listeners: Iterable[Listener]) -> None:
+    for listener in listeners:
+        method(listener)
+
+
+def _after_fork_in_child() -> None:
     for server in list(_running):
-        server.forget()
+        server.close_copies()
     _running.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_child=_after_fork_in_child)

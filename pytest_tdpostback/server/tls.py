@@ -14,7 +14,7 @@ import ssl
 import struct
 import tempfile
 import weakref
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from trustme import CA
 
 STORE_PASSWORD = "changeit"  # noqa: S105 - Java wants a password; it protects nothing here
-VALID_FROM = datetime(2000, 1, 1, tzinfo=timezone.utc)
-VALID_UNTIL = datetime(2038, 1, 1, tzinfo=timezone.utc)
+VALID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
+VALID_UNTIL = datetime(2038, 1, 1, tzinfo=UTC)
 """Certificates do not depend on the current time, because tests freeze it."""
 _END_OF_CERTIFICATE = "-----END CERTIFICATE-----"
 

@@ -1,9 +1,8 @@
-"""The collector as a WSGI application, and between werkzeug's objects and ours."""
+"""The collector as a WSGI application, and translation between werkzeug's objects and ours."""
 
 from __future__ import annotations
 
 import io
-import time
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
@@ -11,9 +10,8 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ..protocol.judge import size_limit
-from ..protocol.request import RequestHead
-from .http_parser import MAX_DRAIN
+from ..protocol.response import empty
+from .http_parser import MAX_DRAIN, checked_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from ..collector.collector import Collector
+    from ..protocol.request import RequestHead
     from ..protocol.response import Response
 
 PIECE = 64 * 1024
@@ -29,7 +28,7 @@ _PATH_SAFE = "/:@!$&'()*+,;=-._~"
 
 
 def application(collector: Callable[[], Collector]) -> WSGIApplication:
-    """A WSGI application that serves whatever `collector()` returns for each request."""
+    """A WSGI application; `collector()` returns what receives each request."""
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ)
@@ -42,29 +41,41 @@ def application(collector: Callable[[], Collector]) -> WSGIApplication:
 def respond(
     collector: Collector, request: Request, stream: IO[bytes] | None = None
 ) -> WerkzeugResponse:
-    """Hand `request` to `collector`; its event is validated when the response was sent (Y1).
+    """Have `collector` receive `request`; its event is validated after the response (Y1).
 
-    `stream` is where its body is still to be read from; without one it was read before. Raises
-    `TimeoutError` or a `ConnectionError` where a fault leaves no answer, which servers take for a
-    sender that is gone.
+    Args:
+        collector: What receives the request.
+        request: The request, as werkzeug sees it.
+        stream: Its body; `None` if werkzeug has read the body already.
+
+    Raises:
+        OSError: A fault leaves no response. A server treats this as a sender that is gone.
     """
-    head = head_of(request.environ)
-    limit = size_limit(collector.verdict(head).profile, collector.settings)
-    body, size = _read(request, stream, limit)
-    receipt = collector.receive(head, body, _peer(request.environ), size=size)
-    if receipt.intervention is not None and receipt.intervention.delivery is not None:
-        collector.answered(receipt.seq)
-        time.sleep(receipt.intervention.delivery.seconds)
-        receipt.intervention.delivery.arrive(collector, receipt)
-    response = response_of(receipt.answer)
-    if receipt.seq:
-        collector.handed_over(receipt.seq)
-        response.call_on_close(lambda: collector.answered(receipt.seq))
+    peer = _peer(request.environ)
+    try:
+        head = head_of(request.environ)
+    except ValueError as error:
+        collector.note_refused_connection(f"{peer} by WSGI: {error}")
+        return response_of(empty(400))
+    body, size = _read(request, stream, collector.size_limit(head))
+    exchange = collector.receive(head, body, peer, size=size)
+    effect = exchange.effect
+    if effect is not None and effect.transmission is not None:
+        collector.response_sent(exchange)
+        effect.transmission.wait(None)
+        effect.transmission.arrive(exchange)
+    response = response_of(exchange.response)
+    collector.response_returned(exchange)
+    response.call_on_close(lambda: collector.response_sent(exchange))
     return response
 
 
 def head_of(environ: WSGIEnvironment) -> RequestHead:
-    """The head of a WSGI request; of a repeated field the server in front decided what is left."""
+    """The head of a WSGI request. The server in front has merged repeated fields.
+
+    Raises:
+        ValueError: It has a line break or NUL, which no connection would carry.
+    """
     fields = [
         (name[5:].replace("_", "-").title(), value)
         for name, value in environ.items()
@@ -73,11 +84,11 @@ def head_of(environ: WSGIEnvironment) -> RequestHead:
     for name, key in (("Content-Type", "CONTENT_TYPE"), ("Content-Length", "CONTENT_LENGTH")):
         if environ.get(key):
             fields.append((name, environ[key]))
-    return RequestHead.of(environ["REQUEST_METHOD"], _target(environ), fields)
+    return checked_head(environ["REQUEST_METHOD"], _target(environ), fields)
 
 
 def environ_of(head: RequestHead, body: bytes, peer: str, *, secure: bool) -> WSGIEnvironment:
-    """What WSGI says of a request that came over our own wire."""
+    """The WSGI environment of a request that this server has read itself."""
     address, _, port = peer.rpartition(":")
     target = str(head.target)
     host, _, server_port = head.host.partition(":")
@@ -110,21 +121,28 @@ def environ_of(head: RequestHead, body: bytes, peer: str, *, secure: bool) -> WS
     return environ
 
 
-def response_of(answer: Response) -> WerkzeugResponse:
-    """`answer` as werkzeug sends it: hop-by-hop fields belong to the server in front."""
-    response = WerkzeugResponse(answer.body, answer.status)
-    response.headers = WerkzeugHeaders(list(answer.headers))
-    return response
+def response_of(response: Response) -> WerkzeugResponse:
+    """`response` as an object of werkzeug; the server in front adds `Connection`."""
+    converted = WerkzeugResponse(response.body, response.status)
+    converted.headers = WerkzeugHeaders(list(response.headers))
+    return converted
 
 
 def _target(environ: WSGIEnvironment) -> str:
-    """The target as it was sent, where the server says; below a prefix, what is left of it."""
+    """The target as it was sent, if the server tells it; under a prefix, the rest of it."""
     sent = environ.get("REQUEST_URI") or environ.get("RAW_URI")
     if sent and not environ.get("SCRIPT_NAME"):
-        return str(sent)
+        return _as_sent(str(sent), environ)
     path = environ.get("PATH_INFO", "")
-    query = environ.get("QUERY_STRING", "")
+    query = _as_sent(environ.get("QUERY_STRING", ""), environ)
     return quote(path.encode("latin-1"), safe=_PATH_SAFE) + (f"?{query}" if query else "")
+
+
+def _as_sent(text: str, environ: WSGIEnvironment) -> str:
+    """`text` with a character for each byte. Werkzeug's server encodes those above ASCII twice."""
+    if text.isascii() or not str(environ.get("SERVER_SOFTWARE")).startswith("Werkzeug/"):
+        return text
+    return text.encode("latin-1").decode("utf-8")
 
 
 def _peer(environ: WSGIEnvironment) -> str:
@@ -134,7 +152,7 @@ def _peer(environ: WSGIEnvironment) -> str:
 
 
 def _read(request: Request, stream: IO[bytes] | None, limit: int) -> tuple[bytes, int]:
-    """The body, empty where it is larger than `limit`, and how many bytes it has at least."""
+    """The body, empty if it is larger than `limit`, and how many bytes it has at least."""
     if (request.content_length or 0) > limit:
         return b"", request.content_length or 0
     if stream is None:

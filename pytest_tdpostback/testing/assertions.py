@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..collector.event_log import EventState
-from ..errors import SettleTimeout
+from ..collector.events import SettleTimeout
 from . import formatting, messages
 from .expectation import ExpectedFailures
 from .matching import Wanted, WantedFailure, Where, check_count, check_rule, check_timeout
@@ -211,8 +211,8 @@ class Assertions:
 
     def _decided(self) -> Steps[None]:
         """Let what is due have its outcome; an answer may just be on its way."""
-        if not self._collector.all_answered():
-            yield Wait(self._collector.all_answered, 1.0)
+        if self._collector.log.responses_to_send:
+            yield Wait(lambda: not self._collector.log.responses_to_send, 1.0)
         self._collector.validate()
 
     def _settled(self, seconds: float = SETTLE_SECONDS) -> Steps[None]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response as WerkzeugResponse
 
     from ..collector.collector import Collector
+    from ..server.listener import Listener
     from ..server.redirect import Redirect, Redirection
-    from ..server.server import Listener
     from .server import PostbackServer
 
 
@@ -206,7 +206,7 @@ class Doors:
 
             context = server_context(own_names(self._server.host))
         collector = self._collector
-        listener = self._server.open(lambda: collector, ssl_context=context)
+        listener = self._server.open_listener(lambda: collector, ssl_context=context)
         self.listeners.append(listener)
         self._server.opened(collector, listener)
         return listener

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.secrets import without_keys
@@ -107,8 +106,7 @@ def unchecked(error: Exception) -> str:
 
 def note(error: Exception, asked_about: str) -> None:
     """Have `error`, which a test's own function raised, say what it was asked about."""
-    if sys.version_info >= (3, 11):
-        error.add_note(f"asked about {asked_about}")
+    error.add_note(f"asked about {asked_about}")
 
 
 def unsettled(events: Sequence[Event], seconds: float, why: str) -> str:

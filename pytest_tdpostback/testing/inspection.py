@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from ..collector.event_log import EventState
 from ..errors import ConfigurationError
 from .export import exported
 
@@ -116,7 +117,11 @@ def _records(request: Request, postback: Postback) -> list[Any]:
 def _settle(request: Request, postback: Postback) -> dict[str, Any]:
     collector = postback._collector
     collector.settle(_number(request, "timeout", SETTLE_SECONDS))
-    return {"pending": [collector.log.first + index for index in collector.pending()]}
+    return {
+        "pending": [
+            collector.log.first + index for index in collector.log.indexes(EventState.PENDING)
+        ]
+    }
 
 
 def _add_key(request: Request, postback: Postback) -> None:

@@ -26,9 +26,9 @@ def judged(bodies: Iterable[bytes], settings: Settings) -> Iterator[Event]:
     collector = Collector(settings)
     collector.keys.add(_KEY)
     head = RequestHead.of("POST", "/postback/v3/event/database/table", _FIELDS)
-    events = Events(collector)
+    events = Events(collector.log)
     for line in bodies:
         body = line.removesuffix(b"\n").removesuffix(b"\r")
-        receipt = collector.receive(head, body, "")
-        collector.answered(receipt.seq)
+        exchange = collector.receive(head, body, "")
+        collector.response_sent(exchange)
         yield events[-1]

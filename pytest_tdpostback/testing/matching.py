@@ -62,7 +62,8 @@ def check_count(count: Any) -> None:
     __tracebackhide__ = True
     if count is not None and (not isinstance(count, (int, Integral)) or count < 0):
         raise ConfigurationError(
-            f"count={formatting.shown(count)}: whole number from 0, or None for at least one; "
+            f"count={formatting.shown(count)}: give a whole number from 0, or None for at least "
+            "one; "
             'a column of this name is compared by where={"count": ...}'
         )
 

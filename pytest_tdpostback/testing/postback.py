@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from ..collector.event_log import EventState
-from ..collector.events import Event, Events, Records
-from ..errors import SettleTimeout, UnexpectedAuthFailure
+from ..collector.events import Event, Events, Record, SettleTimeout, UnexpectedAuthFailure
 from ..protocol.secrets import RedactedText, without_keys
 from . import formatting, messages
 from .aio import Aio
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from ..collector.account import Account
     from ..collector.clock import Clock
     from ..collector.collector import Collector
-    from ..collector.events import Record
     from ..collector.write_keys import WriteKeys
     from ..protocol.settings import Settings
     from ..server.faults import Faults
@@ -100,42 +98,30 @@ class Postback(Assertions, Doors):
         """Faults on the wire and behind it."""
         from ..server.faults import Faults
 
-        return Faults(self._collector, partial(Events, self._collector))
+        return Faults(self._collector)
 
     # what arrived
 
     @property
     def events(self) -> Sequence[Event]:
         """Every request that reached this double except `OPTIONS`, in order of arrival."""
-        return Events(self._collector)
+        return Events(self._collector.log)
 
     def records(self, database: str | None = None, table: str | None = None) -> list[Record]:
         """The rows that were ingested, in order of arrival; `None` is any database, any table."""
-        self._collector.validate_due(ANSWER_SECONDS)
-        with self._collector.lock:
-            log = self._collector.log
-            if database is not None and table is not None:
-                chosen = log.ingested.get((database, table), ())
-                return Records(self._collector, log, chosen[:])
-            rows = sorted(
-                index
-                for route, indexes in log.ingested.items()
-                if database in (None, route[0]) and table in (None, route[1])
-                for index in indexes
-            )
-        return Records(self._collector, log, rows)
+        self._collector.wait_for_responses(ANSWER_SECONDS)
+        log = self._collector.log
+        return [Record(log, index) for index in log.records(database, table)]
 
     @property
     def account(self) -> Account:
         """How many events are in each state, and what faults hid from their senders."""
-        from ..collector.account import account
-
-        return account(self._collector)
+        return self._collector.account()
 
     @property
     def auth_failures(self) -> Sequence[Event]:
         """Events rejected after their 200, expected or not (Y3)."""
-        self._collector.validate_due(ANSWER_SECONDS)
+        self._collector.wait_for_responses(ANSWER_SECONDS)
         return self._in(EventState.REJECTED)
 
     @property
@@ -144,7 +130,8 @@ class Postback(Assertions, Doors):
         return self._in(EventState.REFUSED)
 
     def _in(self, state: EventState) -> Sequence[Event]:
-        return Events(self._collector, list(self._collector.log.indexes(state)))
+        log = self._collector.log
+        return Events(log, list(log.indexes(state)))
 
     @property
     def empty(self) -> bool:
@@ -193,7 +180,7 @@ class Postback(Assertions, Doors):
 
     def _check_settled(self) -> None:
         __tracebackhide__ = True
-        self._collector.validate_due(ANSWER_SECONDS)
+        self._collector.wait_for_responses(ANSWER_SECONDS)
         why = self._collector.why_pending(SETTLE_SECONDS)
         if not why:
             self.settle(SETTLE_SECONDS)
@@ -206,7 +193,7 @@ class Postback(Assertions, Doors):
             return []
         log = self._collector.log
         rejected = log.indexes(EventState.REJECTED)
-        return [Event(self._collector, log, at) for at in rejected if at not in log.expected]
+        return [Event(log, at) for at in rejected if at not in log.expected]
 
     def clear(self) -> None:
         """Forget what happened so far; keys, settings and clock stay."""

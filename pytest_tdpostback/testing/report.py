@@ -12,6 +12,7 @@ from . import formatting
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from ..collector.account import Account
     from ..protocol.findings import Finding
     from .postback import Postback
 
@@ -38,17 +39,27 @@ def account(events: Sequence[Event]) -> str:
 
 
 def _of(postback: Postback) -> str:
-    postback._collector.validate_due()
+    postback._collector.wait_for_responses()
     events = postback.events
     head, tail = events, events[:0]
     if len(events) > 2 * ENDS:
         head, tail = events[:ENDS], events[-ENDS:]
-    lines = [f"{account(events)}, at {postback.url}", *postback.account.notes()]
+    lines = [f"{account(events)}, at {postback.url}", *_notes(postback.account)]
     lines += [line for event in head for line in _told(event)]
     if tail:
         lines.append(f"… {len(events) - 2 * ENDS} more …")
         lines += [line for event in tail for line in _told(event)]
     return "\n".join(lines)
+
+
+def _notes(account: Account) -> list[str]:
+    """What faults hid from senders, a line for each sort of it."""
+    notes = {
+        "stored although no whole answer reached its sender": account.stored_unconfirmed,
+        "stored more than once": account.duplicated,
+        "answered 200 and not stored": account.lost_after_200,
+    }
+    return [f"{number} {what}" for what, number in notes.items() if number]
 
 
 def _told(event: Event) -> Iterator[str]:
@@ -78,8 +89,8 @@ class NewFindings:
         arrived = len(log)
         start, self._next = max(0, self._next - log.first), log.first + arrived
         for index in range(start, min(arrived, LOOKED_AT)):
-            for finding in self._collector.findings(log, index):
-                event = Event(self._collector, log, index)
+            for finding in Event(log, index).findings:
+                event = Event(log, index)
                 kind = (finding.rule, finding.column, formatting.place(event))
                 if kind not in self._known and len(self._known) < KINDS:
                     self._known.add(kind)

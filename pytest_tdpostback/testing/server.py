@@ -112,7 +112,7 @@ class PostbackServer(CollectorServer):
         """What lets every failure at `postback` pass."""
         return 'for all of them, PostbackServer(on_auth_failure="ignore")'
 
-    def inspects(self, head: RequestHead) -> bool:
+    def is_inspection(self, head: RequestHead) -> bool:
         """Whether `head` asks the double about itself, and it answers such questions."""
         return self._inspection is not None and str(head.target).startswith(PREFIX)
 

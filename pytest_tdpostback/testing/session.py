@@ -150,6 +150,7 @@ class RunServer(PostbackServer):
         self.tally = tally
         self._late: dict[Collector, str] = {}
         """Collectors of finished tests that were reached since: of which test."""
+        self._urls: weakref.WeakKeyDictionary[Collector, str] = weakref.WeakKeyDictionary()
         self._portless: weakref.WeakKeyDictionary[Collector, str] = weakref.WeakKeyDictionary()
         """Collectors of finished tests that nobody had asked for a URL yet: of which test."""
         self._finished: deque[list[Listener]] = deque()
@@ -186,10 +187,10 @@ class RunServer(PostbackServer):
             if self._kept >= self._most_kept + BATCH:
                 self._close_oldest()
 
-    def open(self, collector: Callable[[], Collector], **options: Any) -> Listener:
+    def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
         """As any server does; plain ports are opened in batches."""
         if any(options.values()) or not self.is_running():
-            return super().open(collector, **options)
+            return super().open_listener(collector, **options)
         try:
             listener = self._spare.pop()
         except IndexError:
@@ -203,7 +204,7 @@ class RunServer(PostbackServer):
         """One that a finished test left running stays open for a while, as the others do."""
         test = self._portless.get(collector)
         if test is not None:
-            self._watch(collector, test, listener.url)
+            self._urls[collector] = listener.url
             self._keep([listener])
 
     def stop(self) -> None:
@@ -239,8 +240,8 @@ class RunServer(PostbackServer):
         others = [(each._collector, each.url, 0) for each in own]
         others += [(each, *late) for each, late in list(scope.late.items())]
         for collector, where, first in others:
-            collector.validate_due()
-            yield from ((where, event) for event in Events(collector) if event.seq >= first)
+            collector.wait_for_responses()
+            yield from ((where, event) for event in Events(collector.log) if event.seq >= first)
 
     def name_of(self, postback: Assertions) -> str:
         """How a test calls `postback`; a double that it made has a name of its own choice."""
@@ -282,7 +283,7 @@ class RunServer(PostbackServer):
     def _new_collector(self, settings: Settings, key: str | None) -> Collector:
         collector = self.make_collector(settings)
         if key is not None:
-            collector.keys.adopt(key)
+            collector.keys.add(key)
         return collector
 
     def _late_collector(self, test: str, make: Callable[[], Collector]) -> Collector:
@@ -293,20 +294,25 @@ class RunServer(PostbackServer):
 
     def _watch(self, collector: Collector, test: str, url: str = "") -> None:
         """Hear of what reaches `collector`, of the finished `test`, from now on."""
-        collector.intervene = partial(self._came_late, test, url, weakref.ref(collector))
+        collector.subscribe(
+            partial(self._came_late, test, weakref.ref(collector), [collector.next_seq])
+        )
+        self._urls[collector] = url
         if not url:
             self._portless[collector] = test
 
-    def _came_late(
-        self, test: str, url: str, reached: weakref.ref[Collector], seq: int, *_: object
-    ) -> None:
+    def _came_late(self, test: str, reached: weakref.ref[Collector], known: list[int]) -> None:
         """Note that an event reaches a finished test, and the first one while another runs."""
         collector = reached()
-        assert collector is not None
+        if collector is None or collector.next_seq == known[-1]:
+            return
+        first, known[0] = known[0], collector.next_seq
         self._late[collector] = test
         scope = self.scope
         if scope is not None:
-            scope.late.setdefault(collector, (f"{url or self.url} of {test}", seq))
+            scope.late.setdefault(
+                collector, (f"{self._urls[collector] or self.url} of {test}", first)
+            )
 
     def _keep(self, listeners: list[Listener]) -> None:
         self._finished.append(listeners)
@@ -323,25 +329,17 @@ class RunServer(PostbackServer):
             self._note_late(listener.collector())
 
     def _open_batch(self) -> list[Listener]:
-        batch = tuple(
-            Listener(self, self._listen(0, self.host), lambda: self._postback._collector)
-            for _ in range(BATCH)
-        )
-        self._listeners += batch
-        self.loop.call(partial(_each, Listener.open, batch))
-        return list(batch)
+        return self.open_listeners(BATCH)
 
     def _close_batch(self, batch: list[Listener]) -> None:
-        for listener in batch:
-            self._listeners.remove(listener)
-        self.loop.call(partial(_each, Listener.close, batch))
+        self.close_listeners(batch)
 
     def _note_late(self, collector: Collector) -> None:
         test = self._late.pop(collector, None)
         if test is None:
             return
         with collector.lock:
-            self.tally.arrived_late(test, Events(collector))
+            self.tally.arrived_late(test, Events(collector.log))
             collector.clear()
 
 
@@ -355,11 +353,6 @@ def _check_tls(settings: Settings) -> None:
         from ..server.tls import authority
 
         authority()
-
-
-def _each(act: Callable[[Listener], None], listeners: Iterable[Listener]) -> None:
-    for listener in listeners:
-        act(listener)
 
 
 def _descriptors() -> int:

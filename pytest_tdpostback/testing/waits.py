@@ -75,7 +75,7 @@ def block(collector: Collector, steps: Steps[T]) -> T:
     try:
         while True:
             wait = steps.send(answer)
-            answer = collector.wait(wait.met, wait.seconds)
+            answer = collector.wait_until(wait.met, wait.seconds)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:
@@ -113,17 +113,17 @@ async def _until(collector: Collector, wait: Wait) -> Any:
     wakeup = _Wakeup()
     timer = threading.Timer(wait.seconds, wakeup.set)
     timer.daemon = True
-    collector.watch(wakeup.set)
+    unsubscribe = collector.subscribe(wakeup.set)
     try:
-        value = collector.wait(wait.met, 0)
+        value = collector.wait_until(wait.met, 0)
         if not value:
             timer.start()
         while not value and real_time() < deadline:
             await wakeup.wait()
-            value = collector.wait(wait.met, 0)
+            value = collector.wait_until(wait.met, 0)
         return value
     finally:
-        collector.unwatch(wakeup.set)
+        unsubscribe()
         timer.cancel()
 
 

@@ -161,6 +161,7 @@ def test_help_names_every_command(capsys):
         assert command in text
 
 
+@pytest.mark.once
 def test_reader_that_has_seen_enough_is_no_error():
     reader, writer = os.pipe()
     os.close(reader)
@@ -170,6 +171,7 @@ def test_reader_that_has_seen_enough_is_no_error():
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.once
 def test_light_commands_load_no_server():
     code = (
         "import sys; from pytest_tdpostback.cli import main; main(['schema', 'body']); "

@@ -19,6 +19,8 @@ import pytest
 
 from pytest_tdpostback.cli import main
 
+pytestmark = pytest.mark.once
+
 KEY = "12345/abcdefgh"
 ROUTE = "/postback/v3/event/database/table"
 

@@ -15,10 +15,10 @@ from urllib.parse import parse_qsl
 
 from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.collector.event_log import EventState
-from pytest_tdpostback.collector.write_keys import Scope, WriteKeys
+from pytest_tdpostback.collector.write_keys import KeyScope, WriteKeys
 from pytest_tdpostback.conformance.target import WRONG_KEY
 from pytest_tdpostback.protocol import body, findings, judge, record, response
-from pytest_tdpostback.protocol.judge import Kind, Refusal
+from pytest_tdpostback.protocol.judge import RecordSource, Refusal
 from pytest_tdpostback.protocol.profiles import Profile
 from pytest_tdpostback.protocol.request import RequestHead
 from pytest_tdpostback.protocol.response import Response
@@ -129,8 +129,8 @@ def fits(rule: str) -> Break:
     """What does not fit by `rule` is accepted."""
 
     def change(_, verdict):
-        unfit = verdict.unfit
-        return verdict._replace(unfit=None) if unfit and unfit.rule == rule else verdict
+        unfit = verdict.body_refusal
+        return verdict._replace(body_refusal=None) if unfit and unfit.rule == rule else verdict
 
     return judged(change)
 
@@ -141,7 +141,7 @@ def parses(rule: str) -> Break:
     def parse(old, data):
         try:
             return old(data)
-        except body.Unacceptable as error:
+        except body.InvalidBody as error:
             if error.rule == rule:
                 return {}
             raise
@@ -155,13 +155,13 @@ def rows(change: Callable[[dict[str, Any], Any, Any], dict[str, Any]]) -> Break:
     def columns(old, request, verdict, *a, **k):
         return change(old(request, verdict, *a, **k), request, verdict)
 
-    return function(record.columns, columns)
+    return function(record.record_columns, columns)
 
 
 def unnoticed(rule: str) -> Break:
     """Nothing is found by `rule`."""
     return function(
-        findings.findings,
+        findings.find,
         lambda old, *a, **k: (found for found in old(*a, **k) if found.rule != rule),
     )
 
@@ -218,8 +218,8 @@ def first_parameters(head):
 
 def pings_are_events(head, verdict):
     """The body of a ping is read (P8)."""
-    if head.method == "POST" and verdict.kind is Kind.PIXEL:
-        return verdict._replace(kind=Kind.JSON)
+    if head.method == "POST" and verdict.source is RecordSource.PIXEL:
+        return verdict._replace(source=RecordSource.JSON)
     return verdict
 
 
@@ -231,21 +231,21 @@ def without_chunks(old, collector, head, data, *a, **k):
 
 def decided_at_once(old, collector, *a, **k):
     """The outcome is there with the answer (Y1)."""
-    receipt = old(collector, *a, **k)
-    if receipt.answer.status == 200:
-        place = receipt.seq - collector.log.first
+    exchange = old(collector, *a, **k)
+    if exchange.response.status == 200:
+        place = exchange.index
         collector.log.decide(place, EventState.REJECTED, "A5", "at once")
-    return receipt
+    return exchange
 
 
 def stored_at_once(old, collector, head, *a, **k):
     """The record is there with the answer (Y2)."""
-    receipt = old(collector, head, *a, **k)
+    exchange = old(collector, head, *a, **k)
     verdict = collector.verdict(head)
     route = (verdict.database, verdict.table)
     stored = collector.log.ingested.setdefault(route, array("Q"))
-    stored.append(receipt.seq - collector.log.first)
-    return receipt
+    stored.append(exchange.index)
+    return exchange
 
 
 def without_delay(old, collector, settings):
@@ -260,11 +260,11 @@ def changed(**columns: Any) -> Callable[..., dict[str, Any]]:
 
 def written(verdict: Any) -> bool:
     """Whether the record is a JSON body."""
-    return verdict.kind is Kind.JSON
+    return verdict.source is RecordSource.JSON
 
 
 unknown_is_refused = refuses(403, lambda _, verdict: verdict.key == WRONG_KEY)
-every_key_is_known = member(WriteKeys, "fault", lambda *_: "")
+every_key_is_known = member(WriteKeys, "rejection", lambda *_: "")
 uncoded = property(lambda head: tuple(str(head.target).partition("?")[0].split("/")))
 
 MUTANTS = [
@@ -283,7 +283,7 @@ MUTANTS = [
     Mutant(
         "R5",
         "a page may not read the answer",
-        answers(response.ok, without("Access-Control-Allow-Origin")),
+        answers(response.accepted, without("Access-Control-Allow-Origin")),
     ),
     Mutant(
         "R5",
@@ -361,7 +361,7 @@ MUTANTS = [
     Mutant("B7", "any depth", constant("MAX_DEPTH", body.MAX_DEPTH, 1 << 20)),
     Mutant("B7", "less depth", constant("MAX_DEPTH", body.MAX_DEPTH, 511)),
     Mutant("B8", "any encoding", fits("B8")),
-    Mutant("B9", "refused", refuses(400, lambda _, v: v.kind is Kind.PARAMETERS)),
+    Mutant("B9", "refused", refuses(400, lambda _, v: v.source is RecordSource.URL_PARAMETERS)),
     Mutant("B9", "not noticed", unnoticed("B9"), outside=False),
     Mutant("B10", "refused", refuses(400, lambda head, v: written(v) and head.parameters)),
     Mutant(
@@ -396,18 +396,18 @@ MUTANTS = [
     Mutant("C2", "any number", constant("MAX_COLUMNS", findings.MAX_COLUMNS, 999), outside=False),
     Mutant("C3", "replaced", rows(changed(td_ip="127.0.0.1")), outside=False),
     # Response
-    Mutant("W1", "no date", answers(response.ok, without("Date"))),
-    Mutant("W1", "a body", answers(response.ok, lambda a: replace(a, body=b"[]"))),
+    Mutant("W1", "no date", answers(response.accepted, without("Date"))),
+    Mutant("W1", "a body", answers(response.accepted, lambda a: replace(a, body=b"[]"))),
     Mutant(
         "W1",
         "another order",
-        answers(response.ok, lambda a: replace(a, headers=a.headers[::-1])),
+        answers(response.accepted, lambda a: replace(a, headers=a.headers[::-1])),
     ),
     Mutant("W2", "a header is missing", answers(response.refused, without("Content-Type"))),
     Mutant(
         "W3",
         "every connection ends",
-        method(Response, "wire", lambda old, a, **k: old(a, **{**k, "keep_alive": False})),
+        method(Response, "to_bytes", lambda old, a, **k: old(a, **{**k, "keep_alive": False})),
     ),
     Mutant(
         "W4",
@@ -419,7 +419,7 @@ MUTANTS = [
     Mutant("Y2", "stored", method(Collector, "receive", stored_at_once), outside=False),
     Mutant("Y3", "the sender sees it", unknown_is_refused),
     Mutant("Y3", "it never fails", every_key_is_known, outside=False),
-    Mutant("Y4", "no limits", member(Scope, "fault", lambda *_: ""), outside=False),
+    Mutant("Y4", "no limits", member(KeyScope, "rejection", lambda *_: ""), outside=False),
     Mutant(
         "Y5",
         "never held",
@@ -430,7 +430,7 @@ MUTANTS = [
     ),
     Mutant("Y5", "no delay", method(Collector, "configure", without_delay), outside=False),
     # Tracking pixel
-    Mutant("P1", "refused", refuses(405, lambda _, v: v.kind is Kind.PIXEL)),
+    Mutant("P1", "refused", refuses(405, lambda _, v: v.source is RecordSource.PIXEL)),
     Mutant("P1", "a number", rows(changed(a=1)), outside=False),
     Mutant(
         "P2",
@@ -446,7 +446,7 @@ MUTANTS = [
     ),
     Mutant("P4", "no image", constant("GIF", response.GIF, b"{}")),
     Mutant("P5", "an id is missing", function(response.redirect_target, lambda _, url, *__: url)),
-    Mutant("P6", "refused", refuses(400, lambda _, v: v.kind is Kind.DEPRECATED)),
+    Mutant("P6", "refused", refuses(400, lambda _, v: v.source is RecordSource.DEPRECATED_GET)),
     Mutant("P6", "not noticed", unnoticed("P6"), outside=False),
     Mutant("P7", "no cookie", answers(response.from_url, without("Set-Cookie"))),
     Mutant("P7", "unread", function(response.sent_global_id, lambda *_: None), outside=False),

@@ -130,7 +130,7 @@ def test_settings_count_for_heads_seen_before(server) -> None:
         (("POST", "keys", b"{}"), 400, "'key' is missing"),
         (("POST", "keys", b'{"key": "1/a", "table": "x"}'), 400, "'table' is unknown"),
         (("POST", "keys", b'{"key": "no-slash"}'), 400, "account/secret"),
-        (("DELETE", "keys", b'{"key": "1/never"}'), 400, "never added"),
+        (("DELETE", "keys", b'{"key": "1/never"}'), 400, "is not valid here"),
         (("PATCH", "settings", b'{"value_type": "json"}'), 400, "did you mean value_types"),
     ],
 )

@@ -10,6 +10,8 @@ from pytest_tdpostback.protocol.rules import rules
 from tests.conformance.mutants import MUTANTS, Mutant
 from tests.conformance.running import KEY, run_checks
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.rule}: {mutant.what}")
 def test_mutant_is_caught_by_the_checks_of_its_rule(mutant: Mutant, monkeypatch) -> None:

@@ -22,16 +22,18 @@ import re
 import shutil
 import sys
 import textwrap
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import tomli
 
 # Loaded before `pytester` is used: it forgets modules that a test was the first to import, asyncio
 # among them, and the half of a program that remembers the old one would no longer work.
 import pytest_tdpostback.testing.server  # noqa: F401
 from tests.checkout import ROOT, run
+
+pytestmark = pytest.mark.once
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -97,7 +99,7 @@ def test_block(block, pytester, monkeypatch):
     ways = {
         "python": run_python,
         "console": run_console,
-        "toml": lambda block, _: tomli.loads(block.text),
+        "toml": lambda block, _: tomllib.loads(block.text),
         "json": lambda block, _: json.loads(block.text),
         "text": lambda *_: None,
         "ini": lambda *_: None,

@@ -147,6 +147,7 @@ def _php_has_curl():
     return php and b"curl" in subprocess.run([php, "-m"], capture_output=True, check=True).stdout
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("url", [URL, RECORDS, URL.replace("https:", "http:")])
 def test_stores_what_a_program_sends(tdpostback, program, url):
     language, run = program
@@ -156,6 +157,7 @@ def test_stores_what_a_program_sends(tdpostback, program, url):
     assert record.event.request.headers["host"] == urlsplit(url).hostname
 
 
+@pytest.mark.once
 def test_connects_to_no_other_host(tdpostback, program):
     language, run = program
     done = run(f"https://example.org{PATH}")
@@ -170,6 +172,7 @@ def test_connects_to_no_other_host(tdpostback, program):
     assert not tdpostback.events
 
 
+@pytest.mark.once
 def test_knows_a_host_in_any_spelling(tdpostback, program):
     _, run = program
     done = run(URL.replace("https:", "http:").replace(HOST, HOST.upper()))
@@ -184,11 +187,13 @@ socket.on("error", (error) => { console.error(String(error)); process.exit(1); }
 """
 
 
+@pytest.mark.once
 def test_a_node_that_reads_no_proxy_knows_a_host_in_any_spelling(tdpostback):
     done = run_node(tdpostback, CONNECT, HOST.upper())
     assert done.stdout.strip() == "127.0.0.1", done.stderr
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "host", ["127.0.0.1.evil.example", "localhost.evil.example", "127.evil.example"]
 )
@@ -197,11 +202,13 @@ def test_a_node_that_reads_no_proxy_takes_no_other_host_for_this_machine(tdpostb
     assert f"tdpostback: {host}:80 is not port 80 or 443 of " in done.stderr
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("host", ["\uff49\uff4e.treasuredata.com", "in\u3002treasuredata.com"])
 def test_a_node_that_reads_no_proxy_knows_a_host_in_full_width_letters(tdpostback, host):
     assert run_node(tdpostback, CONNECT, host).stdout.strip() == "127.0.0.1"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::ffff:127.0.0.1"])
 def test_a_node_that_reads_no_proxy_reaches_this_machine(tdpostback, host):
     port = urlsplit(tdpostback.url).port
@@ -221,6 +228,7 @@ def run_node(tdpostback, code, *arguments):
     )
 
 
+@pytest.mark.once
 def test_php_still_reads_the_ini_files_it_read_before(tdpostback, monkeypatch):
     php = shutil.which("php") or pytest.skip("php is not installed")
     show = [php, "-r", "echo php_ini_scanned_files();"]
@@ -344,6 +352,7 @@ def test_programs_get_nothing_but_the_proxy(tdpostback, monkeypatch):
     assert environment["UNRELATED"] == "stays"
 
 
+@pytest.mark.once
 def test_java_reads_the_key_store(tdpostback):
     keytool = shutil.which("keytool") or pytest.skip("keytool is not installed")
     environment = tdpostback.proxy_environ()

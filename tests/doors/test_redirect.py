@@ -562,6 +562,7 @@ def test_a_variable_that_is_set_inside_is_extended_by_the_next_redirect(
     assert os.environ == before
 
 
+@pytest.mark.once
 def test_a_variable_that_a_test_patches_inside_is_restored_after_the_test(pytester):
     pytester.makepyfile(
         """
@@ -872,6 +873,7 @@ def test_a_redirect_decorates_a_function(tdpostback):
 # the setting
 
 
+@pytest.mark.once
 def test_the_marker_redirects_the_test(pytester):
     pytester.makepyfile(
         sender=f"""
@@ -919,12 +921,14 @@ def test_the_marker_redirects_the_test(pytester):
     result.assert_outcomes(passed=5)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "setting", [["--tdpostback-redirect=true"], ["-o", "tdpostback_redirect=true"]]
 )
 def test_the_run_can_be_redirected(pytester, setting):
     pytester.makepyfile(
         f"""
+        import urllib.request
 
         def send(key):
             headers = {{"X-TD-Write-Key": str(key), "Content-Type": "application/json"}}
@@ -997,6 +1001,7 @@ ALL_KINDS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("setting", ["redirect", "block_network"])
 def test_the_run_is_redirected_whatever_its_tests_ask_for(pytester, setting):
     for name, text in ALL_KINDS.items():
@@ -1008,6 +1013,7 @@ def test_the_run_is_redirected_whatever_its_tests_ask_for(pytester, setting):
     result.assert_outcomes(passed=6 if with_doctests else 4)
 
 
+@pytest.mark.once
 def test_the_marker_covers_its_test_alone(pytester):
     pytester.makepyfile(
         f"""
@@ -1077,6 +1083,7 @@ WHOLE_RUN = f"""
     """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("setting", ["false", "true"])
 def test_what_a_session_has_leads_to_the_test_running_then(pytester, setting):
     """Beside a redirect of each test too."""

@@ -68,6 +68,7 @@ def test_a_server_of_its_own_takes_the_setting():
         assert send(server.postback, verify=server.postback.ca_file).status_code == 200
 
 
+@pytest.mark.once
 def test_the_setting_reaches_the_address_of_the_run(pytester):
     pytester.makepyfile(
         """
@@ -189,6 +190,7 @@ TESTS_WITHOUT_THE_EXTRA = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", TESTS_WITHOUT_THE_EXTRA)
 def test_without_the_extra_a_failure_shows_the_users_lines_alone(pytester, name):
     pytester.makeconftest("import sys\nsys.modules['trustme'] = None\n")

@@ -217,6 +217,35 @@ def test_hanging_connections_end_with_their_fault(tdpostback, end):
     assert sender.by_socket({"id": 2}) == 200
 
 
+@pytest.mark.parametrize("end", ["remove", "clear", "block"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda f: f.delay(600, times=1),
+        lambda f: f.drip(0.1, times=1),
+        lambda f: f.sequence([f.delay(600)]),
+    ],
+    ids=["delay", "drip", "sequence"],
+)
+def test_a_response_that_is_kept_back_comes_when_its_fault_ends(tdpostback, end, make):
+    sender = Sender(tdpostback)
+    faults = tdpostback.faults
+
+    with sender.connect() as sock:
+        with make(faults) as handle:
+            sock.sendall(sender.request({"id": 1}))
+            tdpostback.wait_for(saw(1))
+            if end == "remove":
+                handle.remove()
+            elif end == "clear":
+                faults.clear()
+        assert read_answer(sock)[0] == 200
+        sock.sendall(sender.request({"id": 2}))
+        assert read_answer(sock)[0] == 200
+
+    assert [event.status for event in tdpostback.events] == [200, 200]
+
+
 def test_hanging_connections_end_with_a_sequence(tdpostback):
     sender = Sender(tdpostback)
     with sender.connect() as sock:
@@ -254,12 +283,12 @@ def test_the_server_lets_go_of_a_hanging_connection_that_its_sender_closed():
         gone = threading.Event()
 
         def look():
-            if listener._connections:
-                server.loop.call_later(0.001, look)
+            if listener.connections:
+                server.loop_thread.call_later(0.001, look)
             else:
                 gone.set()
 
-        server.loop.call(look)
+        server.loop_thread.call(look)
         assert gone.wait(DEADLINE)
 
 

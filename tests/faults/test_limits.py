@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import httpx
 import pytest
 
 from pytest_tdpostback import ConfigurationError, PostbackServer
-from tests.faults.senders import ERROR, Sender
+from tests.faults.senders import ERROR, Sender, read_answer
 
 
 def hit(handle):
@@ -114,6 +116,59 @@ def test_what_pytest_raises_in_a_predicate_ends_the_test(tdpostback, outcome, cl
         tdpostback.check()
 
 
+def test_after_an_error_no_other_fault_is_asked_and_every_error_is_kept(tdpostback):
+    first = tdpostback.faults.status(503)
+    tdpostback.faults.status(500, where=lambda arrival: arrival["missing"])
+
+    assert send(tdpostback, 2) == [200, 200]
+
+    assert not first.events
+    assert first.asked == 0
+    assert [type(error) for error in tdpostback._collector.errors] == [KeyError, KeyError]
+    tdpostback._collector.errors.clear()
+
+
+def test_a_handle_counts_what_it_was_asked_and_what_matched(tdpostback):
+    handle = tdpostback.faults.status(503, where={"id": 9}, after=1)
+
+    send(tdpostback, 3)
+    Sender(tdpostback).by_socket({"id": 9})
+
+    assert (handle.asked, handle.matched, len(handle.events)) == (4, 1, 0)
+
+
+def test_a_condition_may_send_an_event_itself(tdpostback):
+    """It runs without the lock and off the loop, so that the event in between is served."""
+    sender, seen = Sender(tdpostback), []
+
+    def condition(arrival):
+        if arrival["id"] == 0:
+            seen.append(sender.by_socket({"id": 1}))
+        return False
+
+    tdpostback.faults.status(503, where=condition)
+
+    assert sender.by_socket({"id": 0}) == 200
+    assert seen == [200]
+
+
+def test_a_condition_that_blocks_stops_nobody_else(tdpostback):
+    sender, go = Sender(tdpostback), threading.Event()
+    tdpostback.faults.status(503, where=lambda arrival: arrival["id"] == 0 and not go.wait(20))
+
+    with sender.connect() as sock:
+        sock.sendall(sender.request({"id": 0}) + sender.request({"id": 2}))
+        assert sender.by_socket({"id": 1}) == 200
+        go.set()
+        assert [read_answer(sock)[0] for _ in range(2)] == [200, 200]
+
+
+def test_a_fault_ends_with_its_block(tdpostback):
+    with tdpostback.faults.status(503):
+        assert send(tdpostback, 1) == [503]
+    assert send(tdpostback, 1) == [200]
+
+
 def test_probability_repeats_itself(make_tdpostback):
     def hits(**limits):
         postback = make_tdpostback()
@@ -184,12 +239,12 @@ def test_without_a_fault_left_the_collector_asks_nobody(tdpostback):
     tdpostback.faults.sequence(["ok"])
     tdpostback.clock.freeze()
     tdpostback.faults.outage(1)
-    assert collector.intervene
+    assert collector.fault_hook
     tdpostback.clock.advance(1)
 
     send(tdpostback, 2)
 
-    assert collector.intervene is None
+    assert collector.fault_hook is None
 
 
 def test_clear_forgets_the_events_and_keeps_the_faults(tdpostback):
@@ -252,21 +307,27 @@ def test_faults_without_pytest():
         (lambda f: f.status(99), "faults.status(code=99): give an HTTP status from 200 to 599"),
         (lambda f: f.status("503"), "faults.status(code='503'): give an HTTP status"),
         (lambda f: f.status(True), "faults.status(code=True)"),
-        (lambda f: f.delay(-1), "faults.delay(seconds=-1): give a number of seconds, 0 or more"),
+        (
+            lambda f: f.delay(-1),
+            "faults.delay(seconds=-1): give a number of seconds from 0 to 3,600",
+        ),
         (lambda f: f.delay(float("nan")), "faults.delay(seconds=nan)"),
         (lambda f: f.delay(None), "faults.delay(seconds=None)"),
         (lambda f: f.outage(float("inf")), "faults.outage(seconds=inf)"),
         (lambda f: f.drip(0), "faults.drip(bytes_per_second=0): give a number above 0"),
-        (lambda f: f.truncate(after=-1), "faults.truncate(after=-1): give a whole number from 0"),
+        (
+            lambda f: f.truncate(after=-1),
+            "faults.truncate(after=-1): give a whole number, 0 or more",
+        ),
         (lambda f: f.truncate(after=1.5), "faults.truncate(after=1.5)"),
-        (lambda f: f.throttle(-1, 1), "faults.throttle(limit=-1): give a whole number from 0 on"),
+        (lambda f: f.throttle(-1, 1), "faults.throttle(limit=-1): give a whole number, 0 or more"),
         (lambda f: f.throttle(1, 0), "faults.throttle(per=0): give a number above 0"),
         (
             lambda f: f.reset(before="x"),
             "faults.reset(before='x'): give one of 'storing', 'answer'",
         ),
-        (lambda f: f.drop(times=0), "faults.drop(times=0): give a whole number from 1 on"),
-        (lambda f: f.drop(after=-1), "faults.drop(after=-1): give a whole number from 0 on"),
+        (lambda f: f.drop(times=0), "faults.drop(times=0): give a whole number, 1 or more"),
+        (lambda f: f.drop(after=-1), "faults.drop(after=-1): give a whole number, 0 or more"),
         (lambda f: f.drop(probability=2), "faults.drop(probability=2): give a number from 0 to 1"),
         (lambda f: f.drop(seed=1), "faults.drop(seed=...): it needs a probability= as well"),
         (lambda f: f.drop(seed=[]), "faults.drop(seed=[]): give a whole number"),
@@ -302,4 +363,4 @@ def test_wrong_arguments(tdpostback, call, message):
         call(tdpostback.faults)
 
     assert str(caught.value).startswith(message)
-    assert tdpostback._collector.intervene is None
+    assert tdpostback._collector.fault_hook is None

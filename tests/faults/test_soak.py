@@ -12,6 +12,8 @@ from benchmarks.soak import Ledger, fate_of, kind_of
 from tests.checkout import ROOT
 from tests.faults.senders import Sender
 
+pytestmark = pytest.mark.once
+
 
 def test_short_soak():
     command = [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.02", "--connections", "4"]

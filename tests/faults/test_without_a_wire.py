@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
-import time
+import threading
 
 import httpx
 import pytest
 import requests
-from werkzeug.test import Client
+from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 
 from tests.faults.senders import ERROR, Sender
 
+TIMEOUT = 20
+"""Seconds after which a client gives up; no case takes a fraction of them."""
 CASES = {
     "status": (lambda f: f.status(503), 503, "lost", 503, 0),
     "throttle": (lambda f: f.throttle(0, 60), 429, "lost", 429, 0),
@@ -55,7 +58,7 @@ def by_mounted_server(postback, httpserver):
 
 def by_httpx(postback, _):
     sender = Sender(postback)
-    with httpx.Client(transport=postback.httpx_transport(), timeout=0.2) as client:
+    with httpx.Client(transport=postback.httpx_transport(), timeout=TIMEOUT) as client:
         try:
             url = postback.event_url("shop", "orders")
             return client.post(url, json={"id": 1}, headers=sender.headers()).status_code
@@ -70,7 +73,7 @@ def by_requests(postback, _):
         try:
             url = postback.event_url("shop", "orders")
             return session.post(
-                url, json={"id": 1}, headers=sender.headers(), timeout=0.2
+                url, json={"id": 1}, headers=sender.headers(), timeout=TIMEOUT
             ).status_code
         except requests.RequestException:
             return ERROR
@@ -90,17 +93,69 @@ def test_fault(tdpostback, httpserver, name, send):
 
 
 @pytest.mark.parametrize("send", [by_werkzeug, by_mounted_server, by_httpx, by_requests])
-def test_no_outcome_waits_for_a_late_answer(tdpostback, httpserver, monkeypatch, send):
+def test_no_outcome_waits_for_a_late_response_which_comes_when_the_fault_ends(
+    tdpostback, httpserver, send
+):
+    handle = tdpostback.faults.delay(600)
     seen = []
+    sending = threading.Thread(target=lambda: seen.append(send(tdpostback, httpserver)))
 
-    def look(_):
-        (event,) = tdpostback.events
-        seen.append((str(event.state), event.status))
+    sending.start()
+    event = tdpostback.assert_ingested("shop", "orders").event
+    assert event.status is None
+    handle.remove()
+    sending.join(10)
 
-    monkeypatch.setattr(time, "sleep", look)
-    tdpostback.faults.delay(0.1)
+    assert seen == [200]
+    assert event.status == 200
 
-    assert send(tdpostback, httpserver) == 200
 
-    assert seen == [("ingested", None)]
-    assert tdpostback.events[0].status == 200
+def test_an_async_client_is_freed_too(tdpostback):
+    handle = tdpostback.faults.delay(600)
+    url, headers = tdpostback.event_url("shop", "orders"), Sender(tdpostback).headers()
+
+    async def post():
+        async with httpx.AsyncClient(
+            transport=tdpostback.async_httpx_transport(), timeout=None
+        ) as client:
+            return await client.post(url, json={"id": 1}, headers=headers)
+
+    async def both():
+        sending = asyncio.create_task(post())
+        await tdpostback.aio.assert_ingested("shop", "orders")
+        handle.remove()
+        return (await sending).status_code
+
+    assert asyncio.run(both()) == 200
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-B: 1", "a\n", "a\r", "a\0b"])
+def test_a_header_that_no_connection_would_carry_is_refused(tdpostback, value):
+    url, key = tdpostback.event_url("shop", "orders"), tdpostback.write_key
+    headers = {"X-TD-Write-Key": key, "X-A": value}
+
+    with (
+        httpx.Client(transport=tdpostback.httpx_transport()) as client,
+        pytest.raises(httpx.LocalProtocolError, match="X-A"),
+    ):
+        client.post(url, json={"id": 1}, headers=headers)
+
+    prepared = requests.Request("POST", url, json={"id": 1}).prepare()
+    prepared.headers.update(headers)
+    with requests.Session() as session:
+        session.mount(tdpostback.url, tdpostback.requests_adapter())
+        with pytest.raises(requests.exceptions.InvalidHeader, match="X-A"):
+            session.send(prepared)
+
+    environ = EnvironBuilder(
+        Sender(tdpostback).target("orders"), method="POST", json={"id": 1}
+    ).get_environ()
+    environ |= {"HTTP_X_TD_WRITE_KEY": key, "HTTP_X_A": value}
+    assert run_wsgi_app(tdpostback.wsgi_app, environ)[1].startswith("400 ")
+
+    environ |= {"HTTP_X_A": "a", "QUERY_STRING": value}
+    del environ["REQUEST_URI"], environ["RAW_URI"]
+    assert run_wsgi_app(tdpostback.wsgi_app, environ)[1].startswith("400 ")
+
+    assert not tdpostback.events
+    assert len(tdpostback._collector.refused_connections) == 2

@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.checkout import ROOT
+
+pytestmark = pytest.mark.once
 
 
 def run(*arguments: str) -> str:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.checkout import ROOT, run
+
+pytestmark = pytest.mark.once
 
 
 def command_of(name):

@@ -12,6 +12,8 @@ import pytest
 import pytest_tdpostback
 from tests.checkout import ROOT, run
 
+pytestmark = pytest.mark.once
+
 PACKAGE = "pytest_tdpostback"
 DEPENDENCIES = {"httptools", "jsonschema", "pluggy", "pytest", "pytest-httpserver", "werkzeug"}
 
@@ -59,7 +61,7 @@ def test_metadata_says_what_it_is(metadata):
     assert metadata["Name"] == "pytest-tdpostback"
     assert metadata["Version"] == pytest_tdpostback.__version__
     assert metadata["License-Expression"] == "MIT"
-    assert metadata["Requires-Python"] == ">=3.10"
+    assert metadata["Requires-Python"] == ">=3.11"
     assert {"Framework :: Pytest", "Typing :: Typed"} <= set(metadata.get_all("Classifier"))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 
 def test_responses_lets_the_double_through(downstream):
     downstream(
@@ -223,7 +225,7 @@ def test_a_frozen_clock_stops_neither_the_double_nor_a_wait(downstream, freezing
         def test_the_delay_is_real_time(make_tdpostback):
             double = make_tdpostback(validation_delay=0.05)
             decided = threading.Event()
-            double._collector.on_outcome.append(lambda *_: decided.set())
+            double._collector.subscribe(decided.set)
             post(double.url, double.write_key)
             assert decided.wait(10)  # nobody waits at the double: its own loop has to go on
             double.settle()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import pytest
+
 LATE = """
     import threading
     from conftest import post
@@ -43,6 +45,7 @@ def test_a_late_loss_is_not_charged_to_the_test_that_runs(downstream):
     result.stdout.fnmatch_lines(["  test_it.py::test_starts_a_sender: *200, rejected, A5: *"])
 
 
+@pytest.mark.once
 def test_a_subprocess_that_is_late(downstream):
     downstream(
         f"""
@@ -232,6 +235,7 @@ def test_doubles_of_one_test(downstream):
     ).assert_outcomes(passed=1)
 
 
+@pytest.mark.once
 def test_more_tests_than_ports_are_kept(downstream):
     """Ports, descriptors and threads stay bounded; nothing leaks from a test to the next."""
     result = downstream(
@@ -258,6 +262,7 @@ def test_more_tests_than_ports_are_kept(downstream):
     result.assert_outcomes(passed=400)
 
 
+@pytest.mark.once
 def test_a_port_is_opened_when_the_url_is_asked_for(downstream):
     result = downstream(
         """
@@ -322,6 +327,7 @@ def test_another_plugin_skips_a_test_before_it_begins(downstream, pytester):
     result.assert_outcomes(passed=2, skipped=1)
 
 
+@pytest.mark.once
 def test_workers_of_xdist_tell_the_controller(downstream):
     result = downstream(
         """
@@ -396,6 +402,7 @@ IN_THREADS = """
 """
 
 
+@pytest.mark.once
 def test_tests_in_threads_beside_each_other(downstream, pytester):
     pytester.syspathinsert()
     pytester.makepyfile(in_threads=IN_THREADS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "options",
     [

@@ -321,6 +321,7 @@ def test_an_error_inside_the_server_reaches_the_test(downstream):
     result.stdout.fnmatch_lines(["*ZeroDivisionError: in the server*"])
 
 
+@pytest.mark.once
 def test_a_finding_is_a_warning_of_its_test(downstream):
     source = """
         def test_it(send):
@@ -344,6 +345,7 @@ def test_a_finding_is_a_warning_of_its_test(downstream):
     )
 
 
+@pytest.mark.once
 def test_findings_of_a_huge_capture_are_bounded(downstream):
     downstream(
         """
@@ -351,8 +353,8 @@ def test_findings_of_a_huge_capture_are_bounded(downstream):
             send({"a": 1})
             head = tdpostback.events[0].request.head
             for number in range(5_000):
-                receipt = tdpostback._collector.receive(head, b'{"A%d": 1}' % number, "peer:1")
-                tdpostback._collector.answered(receipt.seq)
+                exchange = tdpostback._collector.receive(head, b'{"A%d": 1}' % number, "peer:1")
+                tdpostback._collector.response_sent(exchange)
         """,
         apart=True,
     ).assert_outcomes(passed=1, warnings=20)

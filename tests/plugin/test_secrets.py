@@ -112,6 +112,7 @@ SOURCE = """
 """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "options",
     [

@@ -71,7 +71,7 @@ def test_wire():
     """[W3] ``Connection`` comes last; the answer to ``HEAD`` has no body."""
     answer = Response(299, (("A", "b"),), b"xy")
     assert answer.kept_alive == b"HTTP/1.1 299 Unknown\r\nA: b\r\nConnection: keep-alive\r\n\r\nxy"
-    assert answer.wire(keep_alive=False, head_only=True).endswith(b"Connection: close\r\n\r\n")
+    assert answer.to_bytes(keep_alive=False, head_only=True).endswith(b"Connection: close\r\n\r\n")
 
 
 def test_pixel():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
 
-from tests.protocol.requests import JSON, KEY, NOW, PATH, double, send
+from pytest_tdpostback.protocol.findings import find
+from pytest_tdpostback.protocol.record import sent_data
+from tests.protocol.requests import JSON, KEY, NOW, PATH, double, judged, send
 
 TYPED = (("Content-Type", "application/json"),)
 TWICE = (*JSON, ("x-td-write-key", "1/b"))
@@ -51,6 +54,11 @@ def found(postback, **request):
             id="P6",
         ),
         pytest.param({"target": f"{PIXEL}&a=1&a=1", "method": "GET"}, [("P9", "a")], id="P9"),
+        pytest.param(
+            {"headers": (*JSON, ("Content-Encoding", "identity"))}, [("B8", None)], id="B8"
+        ),
+        pytest.param({"target": f"{PIXEL}&a=%FF", "method": "GET"}, [("P10", "a")], id="P10"),
+        pytest.param({"target": f"{PATH}?a=%FF"}, [("B10", "a")], id="P10-not-stored"),
     ],
 )
 def test_finding(request_, expected):
@@ -129,12 +137,54 @@ class TestColumns:
         assert first.findings == []
 
 
+@pytest.mark.parametrize(
+    ("query", "rules", "value"),
+    [
+        pytest.param("a=\u00c3\u00a9", ["P10"], "é", id="raw"),
+        pytest.param("a=\u00c3%A9", ["P10"], "é", id="half-raw"),
+        pytest.param("a=\u00e9", ["P10", "P10"], "\ufffd", id="raw-not-utf-8"),
+        pytest.param("a=%ff", ["P10"], "\ufffd", id="encoded-not-utf-8"),
+        pytest.param("a=%F", ["P10"], "%F", id="half-an-escape"),
+        pytest.param("a=%C3%A9+%25", [], "é %", id="clean"),
+    ],
+)
+def test_a_parameter_that_decoding_changes_is_a_finding(query, rules, value):
+    """[P10] the target is text that stands for bytes."""
+    request, verdict, settings = judged(b"", target=f"{PIXEL}&{query}", method="GET", headers=())
+    data = sent_data(request, verdict, settings)
+    assert data == {"a": value}
+    assert [each.rule for each in find(request, verdict, data, settings, NOW)] == rules
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\x1b", "\x7f", "\x9b", "\u2028", "\u202e"])
+@pytest.mark.parametrize("rule", ["B5", "C1", "B10", "P9"])
+def test_a_finding_is_one_line_that_moves_no_cursor(rule, character):
+    """Names of a sender are escaped, and a key among them is shortened."""
+    name = f"x{character}12345/{'0123456789' * 4}"
+    body = json.dumps({name: 1})[:-1] + "," + json.dumps({name: 1})[1:]
+    query = quote(name, safe="") + "=1&" + quote(name, safe="") + "=1"
+    store = "store" if rule == "P9" else "ignore"
+    request, verdict, settings = judged(
+        body.encode(), target=f"{PATH}?{query}", url_parameters=store
+    )
+    data = sent_data(request, verdict, settings)
+    messages = [
+        each.message for each in find(request, verdict, data, settings, NOW) if each.rule == rule
+    ]
+    assert len(messages) == 1
+    assert messages[0].isprintable()
+    assert "12345/012…" in messages[0]
+
+
+def test_a_finding_about_a_long_name_is_short():
+    request, verdict, settings = judged(json.dumps({"X" * 100_000: 1}).encode())
+    (finding,) = find(request, verdict, sent_data(request, verdict, settings), settings, NOW)
+    assert len(finding.message) < 300
+    assert finding.column == "X" * 100_000
+
+
 def test_repeated_headers():
     """[A4] only a server of our own sees them apart: the wire table has the requests."""
-    from pytest_tdpostback.protocol.findings import findings
-    from pytest_tdpostback.protocol.record import sent_data
-    from tests.protocol.requests import judged
-
     request, verdict, settings = judged(headers=TWICE)
     data = sent_data(request, verdict, settings)
-    assert [each.rule for each in findings(request, verdict, data, settings, NOW)] == ["A4"]
+    assert [each.rule for each in find(request, verdict, data, settings, NOW)] == ["A4"]

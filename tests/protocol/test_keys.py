@@ -51,7 +51,7 @@ def test_scope(limits, rule):
 
 @pytest.mark.parametrize("limits", [{"databases": [1]}, {"tables": [""]}], ids=str)
 def test_no_name(limits):
-    with pytest.raises(ConfigurationError, match="is no name"):
+    with pytest.raises(ConfigurationError, match="is not a name"):
         double().keys.add(**limits)
 
 
@@ -82,8 +82,8 @@ def test_revoked_while_pending():
 
 
 KEYED = ("X-TD-Write-Key", KEY)
-URL = "neither the X-TD-Write-Key header nor the URL parameter td_write_key holds one"
-TD1 = "neither the X-TD-Write-Key header nor an Authorization of the scheme TD1 holds one"
+URL = "neither the X-TD-Write-Key header nor the URL parameter td_write_key has one"
+TD1 = "neither the X-TD-Write-Key header nor an Authorization of the scheme TD1 has one"
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ TD1 = "neither the X-TD-Write-Key header nor an Authorization of the scheme TD1 
         ("v2-2.0.0", [], TD1),
         ("v2-2.0.0", [("Authorization", "Basic YTpi")], TD1),
         ("v2-2.0.0", [("X-TD-Write-Key", "")], "the X-TD-Write-Key header is empty"),
-        ("v2-2.0.0", [("Authorization", "TD1"), KEYED], "the Authorization header holds none"),
-        ("v2-2.0.0", [("Authorization", ""), KEYED], "the Authorization header holds none"),
+        ("v2-2.0.0", [("Authorization", "TD1"), KEYED], "the Authorization header has none"),
+        ("v2-2.0.0", [("Authorization", ""), KEYED], "the Authorization header has none"),
     ],
 )
 def test_reason_where_there_is_no_key(profile, fields, reason):
@@ -115,7 +115,7 @@ def test_reason_of_a_malformed_key(profile, rule):
 
 
 def test_never_added():
-    with pytest.raises(ConfigurationError, match="never added") as error:
+    with pytest.raises(ConfigurationError, match="is not valid here") as error:
         double().keys.revoke("777/secret-of-somebody")
     assert "secret-of-somebody" not in str(error.value)
 

@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_tdpostback.protocol.record import as_string, columns, record_time
+from pytest_tdpostback.protocol.record import as_string, record_columns, record_time
 from tests.protocol.requests import KEY, NOW, PATH, judged, unhurried
 
 DAY = 86_400
 
 
 def row(request, verdict, settings, received_at=NOW):
-    return columns(request, verdict, settings, received_at=received_at, visitor="visitor-1")
+    return record_columns(
+        request, verdict, settings, received_at=received_at, global_id="visitor-1"
+    )
 
 
 @pytest.mark.parametrize(

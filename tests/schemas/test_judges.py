@@ -13,6 +13,8 @@ from pytest_tdpostback import PostbackServer, profiles
 from pytest_tdpostback.protocol.schemas import load_openapi
 from tests.checkout import run
 
+pytestmark = pytest.mark.once
+
 EXAMPLES = os.environ.get("TDPOSTBACK_SCHEMATHESIS_EXAMPLES", "40")
 """Requests that Schemathesis generates for each operation and phase; a thorough run takes 500."""
 PROFILES = [row.name for row in profiles]

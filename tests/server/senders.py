@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import re
 import socket
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_tdpostback.collector.collector import Collector
-from pytest_tdpostback.protocol.response import Response
 from pytest_tdpostback.protocol.settings import Settings
-from pytest_tdpostback.server.connection import Connection
-from pytest_tdpostback.server.deadlines import Deadlines
-from pytest_tdpostback.server.heads import Heads
+from pytest_tdpostback.server.connection import Connection, State
+from pytest_tdpostback.server.http_parser import HeadCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
-    from pytest_tdpostback.server.deadlines import Debtor
+    from pytest_tdpostback.protocol.response import Response
 
 DEADLINE = 20.0
 """Seconds after which a test gives up; nothing takes a fraction of it."""
@@ -118,13 +119,20 @@ def talk(port: int, data: bytes) -> list[int]:
 
 
 class Wire(asyncio.Transport):
-    """A transport that keeps what is written."""
+    """A transport that keeps what is written; `blocked` as if the peer did not read."""
 
     def __init__(self) -> None:
         super().__init__()
         self.written = bytearray()
         self.ended = False
         self.paused = False
+        self.blocked = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert (high, low) == (0, None)
+
+    def get_write_buffer_size(self) -> int:
+        return int(self.blocked)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.ended, "written after the end"
@@ -152,55 +160,68 @@ class Wire(asyncio.Transport):
         self.paused = False
 
 
-class NoDeadlines(Deadlines):
-    """Time stands still."""
+class Timer:
+    """A timer of the frozen loop."""
+
+    def __init__(self, seconds: float, function: Callable[..., Any]) -> None:
+        self.seconds = seconds
+        self.function = function
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FrozenLoop:
+    """As much of a loop as a connection needs; its time stands still."""
 
     def __init__(self) -> None:
-        self.owing: dict[Debtor, float] = {}
+        self.timers: list[Timer] = []
+        self._calls: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
 
-    def set(self, debtor: Debtor, seconds: float) -> None:
-        assert seconds > 0
-        self.owing[debtor] = seconds
+    def call_soon_threadsafe(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._calls.put(partial(function, *arguments))
 
-    def drop(self, debtor: Debtor) -> None:
-        self.owing.pop(debtor, None)
+    def run_next(self) -> None:
+        """Do what a worker thread asks for next."""
+        self._calls.get(timeout=DEADLINE)()
+
+    def call_later(self, seconds: float, function: Callable[..., Any]) -> Timer:
+        self.timers.append(Timer(seconds, function))
+        return self.timers[-1]
+
+    @property
+    def running(self) -> list[Timer]:
+        return [timer for timer in self.timers if not timer.cancelled]
 
 
 class Desk:
-    """The service behind connections without sockets; its clock is frozen."""
+    """What connections without sockets need of a listener; its clock is frozen."""
 
     def __init__(self, **settings: object) -> None:
-        self.heads = Heads()
-        self.still = NoDeadlines()
-        self.deadlines: Deadlines = self.still
-        self.errors: list[Exception] = []
-        self._collector = Collector(Settings().changed(settings))
-        self._collector.keys.add(KEY)
-        self._collector.clock.freeze(1_700_000_000)
+        self.heads = HeadCache()
+        self.loop: Any = FrozenLoop()
+        self.connections: set[Connection] = set()
+        self.errors: list[BaseException] = []
+        self.refused: list[str] = []
+        self.collector = Collector(Settings().changed(settings))
+        self.collector.keys.add(KEY)
+        self.collector.clock.freeze(1_700_000_000)
 
-    def collector(self) -> Collector:
-        return self._collector
+    def current_collector(self) -> Collector:
+        return self.collector
 
-    def answers_itself(self, head):
-        return head.method == "OPTIONS"
-
-    def answers_aside(self, head):  # noqa: ARG002
+    def is_inspection(self, head):  # noqa: ARG002
         return False
 
-    def dispatch_aside(self, head, body, peer, done: Callable[[Response], None]) -> None:
+    def inspect(self, head, body, peer) -> Response:
         raise NotImplementedError
 
-    def dispatch_request(self, head, body, peer):  # noqa: ARG002
-        return Response(204, (), b"")
-
-    def opened(self, transport):
-        pass
-
-    def closed(self, transport):
-        pass
-
-    def failed(self, error: Exception) -> None:
+    def report_error(self, error: BaseException) -> None:
         self.errors.append(error)
+
+    def note_refused_connection(self, peer: str, reason: str) -> None:  # noqa: ARG002
+        self.refused.append(reason)
 
     def connect(self) -> tuple[Connection, Wire]:
         """A new connection and what it writes to."""
@@ -215,23 +236,25 @@ class Outcome:
 
     answers: bytes
     ended: bool
-    owing: bool
+    incomplete: bool
     events: list[tuple[bytes, bytes, int, str]] = field(default_factory=list)
 
 
 def outcome(desk: Desk, pieces: Iterable[bytes]) -> Outcome:
     """Send `pieces` on a new connection of `desk`."""
-    collector = desk.collector()
+    collector = desk.collector
     collector.clear()
     connection, wire = desk.connect()
     for piece in pieces:
         connection.data_received(piece)
+        while connection.state is State.PROCESSING:
+            desk.loop.run_next()
     assert not desk.errors, desk.errors
     log = collector.log
     events = [
         (log.heads[at], log.bodies[at], log.statuses[at], str(log.state(at)))
         for at in range(len(log))
     ]
-    owing = connection in desk.still.owing
+    incomplete = connection.state in (State.HEAD, State.BODY, State.DRAINING)
     answers = re.sub(rb"_td_global=[^;]+", b"_td_global=made-up", wire.written)
-    return Outcome(answers, wire.ended, owing, events)
+    return Outcome(answers, wire.ended, incomplete, events)

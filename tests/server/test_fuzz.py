@@ -131,9 +131,9 @@ def test_cut_anywhere_with_a_cold_and_a_warm_cache(data, places):
     check_form(whole)
     pieces = cut(data, places)
     assert outcome(Desk(max_body=1000), pieces) == whole
-    knowing = warm(data)
-    assert outcome(knowing, [data]) == whole
-    assert outcome(knowing, pieces) == whole
+    knincomplete = warm(data)
+    assert outcome(knincomplete, [data]) == whole
+    assert outcome(knincomplete, pieces) == whole
 
 
 @fuzz
@@ -184,12 +184,12 @@ def test_a_line_that_differs_from_the_last_head_s(lines, counted):
 @example([(b"X-A: 1", BODY), (b"X-A: " + b"2" * 66_000, BODY)], True, b"POST")
 def test_a_line_that_differs_from_the_last_head_s_on_another_connection(sent, counted, method):
     """What a head on one connection came to decides nothing about a head on the next."""
-    knowing = Desk(max_body=1000)
+    knincomplete = Desk(max_body=1000)
     for field, body in sent:
         data = request(body, field, length=counted, method=method)
         head = data[: len(data) - len(body)]
-        assert outcome(knowing, [data]) == outcome(Desk(max_body=1000), [data])
-        assert outcome(knowing, [head]) == outcome(Desk(max_body=1000), [head])
+        assert outcome(knincomplete, [data]) == outcome(Desk(max_body=1000), [data])
+        assert outcome(knincomplete, [head]) == outcome(Desk(max_body=1000), [head])
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -206,6 +206,6 @@ def test_every_cut_of_a_pipeline(rounds):
     data = (request() + chunked(BODY) + request(b"", method=b"HEAD")) * rounds
     whole = outcome(Desk(), [data])
     assert statuses(whole.answers) == [200, 200, 405] * rounds
-    knowing = warm(data)
+    knincomplete = warm(data)
     for at in range(1, len(data)):
-        assert outcome(knowing, [data[:at], data[at:]]) == whole
+        assert outcome(knincomplete, [data[:at], data[at:]]) == whole

@@ -9,13 +9,10 @@ import ssl
 import struct
 import tracemalloc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pytest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from pytest_tdpostback import PostbackServer
-from pytest_tdpostback.protocol.response import Response
 from pytest_tdpostback.server import connection as connections
 from pytest_tdpostback.server import wsgi
 from pytest_tdpostback.server.http_parser import MAX_HEAD
@@ -32,9 +29,6 @@ from tests.server.senders import (
     talk,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 CHUNKED = b"Transfer-Encoding: chunked"
 
 
@@ -49,18 +43,6 @@ class Trick:
 
     def __str__(self) -> str:
         return self.name
-
-
-class Aside(Desk):
-    """Answers one method when the test says so."""
-
-    done: Callable[[Response], None]
-
-    def answers_aside(self, head):
-        return head.method == "LATE"
-
-    def dispatch_aside(self, head, body, peer, done):  # noqa: ARG002
-        self.done = done
 
 
 def bare(*lines: bytes, end: bytes = b"\r\n\r\n", between: bytes = b"\r\n") -> bytes:
@@ -166,8 +148,8 @@ TRICKS = [
 def test_trick(server, trick):
     answers = talk(server.port, trick.data)
     assert tuple(answers[-1:]) == trick.statuses
-    assert len(server.postback.events) == trick.events
-    assert not [event for event in server.postback.events if event.table == "smuggled"]
+    assert len(server.events) == trick.events
+    assert not [event for event in server.events if event.table == "smuggled"]
 
 
 @pytest.mark.parametrize("trick", TRICKS, ids=str)
@@ -210,14 +192,12 @@ def test_a_slow_head_is_given_up(server, monkeypatch):
         assert statuses(sender.read()) == [408]
 
 
-def test_a_head_does_not_gain_time_by_dripping(monkeypatch):
+def test_a_head_does_not_gain_time_by_dripping():
     desk = Desk()
-    given = []
-    monkeypatch.setattr(desk.deadlines, "set", lambda _, seconds: given.append(seconds))
     connection, _ = desk.connect()
     for at in range(30):
         connection.data_received(request()[at : at + 1])
-    assert given == [connections.HEAD_SECONDS]
+    assert [timer.seconds for timer in desk.loop.timers] == [connections.HEAD_SECONDS]
 
 
 @pytest.mark.parametrize("rounds", [0, 3], ids=["unknown", "known"])
@@ -229,33 +209,22 @@ def test_a_body_that_does_not_come_is_given_up(server, monkeypatch, rounds):
             sender.read(answers=1)
         sender.send(request()[:-2])
         assert statuses(sender.read()) == [408]
-    assert len(server.postback.events) == rounds
+    assert len(server.events) == rounds
 
 
-def test_each_piece_of_a_body_gains_time(monkeypatch):
+def test_each_piece_of_a_body_gains_time():
     desk = Desk()
-    given = []
-    monkeypatch.setattr(desk.deadlines, "set", lambda _, seconds: given.append(seconds))
     connection, _ = desk.connect()
     for piece in (request()[:-3], request()[-3:-2], request()[-2:-1]):
         connection.data_received(piece)
-    assert given == [connections.BODY_SECONDS] * 3
+    assert {timer.seconds for timer in desk.loop.timers} == {connections.BODY_SECONDS}
+    assert len(desk.loop.timers) >= 3
+    assert len(desk.loop.running) == 1
 
 
-def test_a_head_behind_a_late_answer_is_not_refused_before_it():
-    desk = Aside()
-    connection, wire = desk.connect()
-    connection.data_received(request(method=b"LATE") + request()[:30])
-    connection.expired()
-    assert not wire.written
-    desk.done(Response(200, (), b""))
-    connection.data_received(request()[30:])
-    assert statuses(wire.written) == [200, 200]
-
-
-def test_a_refused_body_that_does_not_come_is_given_up(monkeypatch):
+def test_a_refused_body_that_does_not_come_is_given_up(make_server, monkeypatch):
     monkeypatch.setattr(connections, "BODY_SECONDS", 0.01)
-    with PostbackServer(write_keys=[KEY], max_body=10) as server, Sender(server.port) as sender:
+    with Sender(make_server(max_body=10).port) as sender:
         sender.send(request(b"x" * 100)[:-50])
         assert statuses(sender.read()) == [413]
 
@@ -265,17 +234,17 @@ def test_who_does_not_close_is_closed(server, monkeypatch):
     with Sender(server.port) as sender:
         sender.send(b"garbage\r\n\r\n")
         assert statuses(sender.read()) == [400]
-        while server._listeners[0]._connections:
+        while server._listeners[0].connections:
             assert served(server)
 
 
-def test_an_idle_connection_is_left_alone(server):
-    with Sender(server.port) as sender:
-        assert served(server)
-        assert not server.loop.deadlines._due
-        sender.send(request())
-        assert statuses(sender.read(answers=1)) == [200]
-        assert not server.loop.deadlines._due
+def test_an_idle_connection_has_no_timeout():
+    desk = Desk()
+    connection, _ = desk.connect()
+    assert not desk.loop.running
+    connection.data_received(request()[:-1])
+    connection.data_received(request()[-1:])
+    assert not desk.loop.running
 
 
 def test_a_hundred_megabytes(server):
@@ -324,7 +293,8 @@ def test_trailers_and_extensions_are_bounded(begin, end):
 
 
 def test_tiny_chunks_cost_what_they_hold():
-    connection, wire = Desk().connect()
+    desk = Desk()
+    connection, wire = desk.connect()
     connection.data_received(chunk(b""))
     tracemalloc.start()
     try:
@@ -334,6 +304,7 @@ def test_tiny_chunks_cost_what_they_hold():
     finally:
         tracemalloc.stop()
     connection.data_received(b"8\r\n" + BODY + b"\r\n0\r\n\r\n")
+    desk.loop.run_next()
     assert statuses(wire.written) == [200]
 
 
@@ -411,7 +382,7 @@ def test_a_body_without_a_size_is_bounded_behind_another_server(
     finally:
         tracemalloc.stop()
     assert stream.seen <= read
-    assert postback.events[0].reason == f"the body has {stream.seen} bytes; 1000 are the most"
+    assert postback.events[0].reason == f"the body has {stream.seen} bytes; the limit is 1000"
 
 
 def test_a_body_without_a_size_is_read_behind_another_server(make_tdpostback):

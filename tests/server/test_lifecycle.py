@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import gc
 import os
 import resource
@@ -17,12 +18,14 @@ from pathlib import Path
 import pytest
 from pytest_httpserver.httpserver import HTTPServerError
 
-from pytest_tdpostback import ConfigurationError, PostbackServer
+from pytest_tdpostback import ConfigurationError
 from pytest_tdpostback.collector.collector import Collector
+from pytest_tdpostback.collector.event_log import EventState
 from pytest_tdpostback.protocol.settings import Settings
 from pytest_tdpostback.server import listener as listeners
-from tests.server.conftest import served
-from tests.server.senders import BODY, KEY, Sender, request, statuses, talk
+from pytest_tdpostback.server import server as server_module
+from tests.server.conftest import Server, served
+from tests.server.senders import BODY, Sender, request, statuses, talk
 
 DESCRIPTORS = Path("/proc/self/fd")
 linux = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors by /proc")
@@ -45,13 +48,13 @@ def refused(port):
 def in_loop(server, function):
     """What `function()` returns in the server's loop."""
     future: concurrent.futures.Future[object] = concurrent.futures.Future()
-    server.loop.call(lambda: future.set_result(function()))
+    server.loop_thread.call(lambda: future.set_result(function()))
     return future.result(20)
 
 
 def test_stop_leaves_nothing_though_connections_are_open():
     before = threads()
-    server = PostbackServer(write_keys=[KEY])
+    server = Server()
     server.start()
     port = server.port
     idle, half, slow = Sender(port), Sender(port), Sender(port)
@@ -69,11 +72,10 @@ def test_stop_leaves_nothing_though_connections_are_open():
 
 
 def test_outcomes_come_although_the_server_stopped():
-    with PostbackServer(write_keys=[KEY], validation_delay=0.2) as server:
+    with Server(validation_delay=0.2) as server:
         assert served(server)
-        assert not server.postback.records()
-    server.postback.settle()
-    assert len(server.postback.records()) == 1
+        assert server.collector.log.count(EventState.PENDING)
+    assert server.ingested() == 1
 
 
 def test_stop_and_start_have_their_times(server):
@@ -83,25 +85,25 @@ def test_stop_and_start_have_their_times(server):
     with pytest.raises(HTTPServerError, match="not running"):
         server.stop()
     with pytest.raises(HTTPServerError, match="not running"):
-        server.open(lambda: server.collector)
+        server.open_listener(lambda: server.collector)
     server.start()
 
 
 def test_a_server_starts_again_where_it_was(server):
-    url = server.url
+    url = server.url_for("/")
     for _ in range(3):
         with Sender(server.port) as sender:
             sender.send(request())
             sender.read(answers=1)
             server.stop()
         server.start()
-        assert server.url == url
+        assert server.url_for("/") == url
         assert served(server)
-    assert len(server.postback.events) == 6
+    assert len(server.events) == 6
 
 
 def test_start_and_stop_wait_for_nothing():
-    server = PostbackServer(write_keys=[KEY])
+    server = Server()
     deadline = time.monotonic() + 5
     for _ in range(20):
         server.start()
@@ -114,7 +116,7 @@ def test_start_and_stop_wait_for_nothing():
 
 def test_a_taken_port_is_named_and_nothing_is_left(server):
     before = threads()
-    other = PostbackServer(port=server.port)
+    other = Server(port=server.port)
     with pytest.raises(ConfigurationError, match=f"127.0.0.1:{server.port}.*port 0"):
         other.start()
     assert not other.is_running()
@@ -122,7 +124,7 @@ def test_a_taken_port_is_named_and_nothing_is_left(server):
 
 
 def test_an_address_that_cannot_be_had():
-    server = PostbackServer("127.255.255.254.1", expose=True)
+    server = Server("127.255.255.254.1", expose=True)
     with pytest.raises(ConfigurationError, match="cannot listen on"):
         server.start()
 
@@ -130,7 +132,7 @@ def test_an_address_that_cannot_be_had():
 @pytest.mark.parametrize("port", [-1, 70_000, "8080", "abc", None, True, 1.5])
 def test_what_is_no_port(port):
     with pytest.raises(ConfigurationError, match=f"port {port!r}: a port is an int from 0 to 655"):
-        PostbackServer(port=port)
+        Server(port=port)
 
 
 def test_a_loop_that_does_not_run_is_an_error_of_start(monkeypatch):
@@ -139,7 +141,7 @@ def test_a_loop_that_does_not_run_is_an_error_of_start(monkeypatch):
 
     monkeypatch.setattr(asyncio.SelectorEventLoop, "run_forever", broken)
     before = threads()
-    server = PostbackServer()
+    server = Server()
     with pytest.raises(RuntimeError, match="no loop today"):
         server.start()
     assert not server.is_running()
@@ -148,7 +150,7 @@ def test_a_loop_that_does_not_run_is_an_error_of_start(monkeypatch):
 
 def test_a_start_leaves_the_event_loop_of_its_thread_unset(monkeypatch):
     monkeypatch.delattr(asyncio, "set_event_loop")
-    with PostbackServer(write_keys=[KEY]) as server:
+    with Server() as server:
         assert served(server)
 
 
@@ -157,19 +159,21 @@ def test_a_start_leaves_the_event_loop_of_its_thread_unset(monkeypatch):
 )
 def test_more_than_loopback_needs_a_word(host):
     with pytest.raises(ConfigurationError, match="expose=True"):
-        PostbackServer(host)
+        Server(host)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.1.2.3", "localhost", "LOCALHOST", "localhost.", "::1", "[::1]"]
+)
 def test_loopback_needs_none(host):
-    assert not PostbackServer(host).is_running()
+    assert not Server(host).is_running()
 
 
 def test_a_thread_that_cannot_start_leaves_nothing(monkeypatch):
     def no_thread(_):
         raise RuntimeError("can't start new thread")
 
-    server = PostbackServer()
+    server = Server()
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     with pytest.raises(RuntimeError, match="thread"):
         server.start()
@@ -187,17 +191,17 @@ def test_what_a_test_server_inherits_makes_sense(server):
 
 def test_a_closed_listener_is_gone_and_the_others_stay(server):
     collector = Collector(Settings())
-    listener = server.open(lambda: collector)
+    listener = server.open_listener(lambda: collector)
     with Sender(listener.port) as sender:
         sender.send(request())
         assert statuses(sender.read(answers=1)) == [200]
-        server.close(listener)
+        server.close_listeners([listener])
         sender.read()
         assert sender.ended
     assert refused(listener.port)
     assert served(server)
     assert len(collector.log) == 1
-    server.close(listener)
+    server.close_listeners([listener])
 
 
 def test_two_thousand_open_connections_beside_one_that_works(server):
@@ -221,8 +225,7 @@ def test_two_thousand_open_connections_beside_one_that_works(server):
         for sender in senders:
             sender.socket.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    server.postback.settle()
-    assert len(server.postback.records("shop", "orders")) == count + 50
+    assert server.ingested() == count + 50
 
 
 @linux
@@ -230,16 +233,16 @@ def test_ten_thousand_listeners_leave_nothing(server):
     collector = server.collector
     in_loop(server, list)
     for _ in range(200):  # what is made once is made now
-        server.close(server.open(lambda: collector))
+        server.close_listeners([server.open_listener(lambda: collector)])
     in_loop(server, list)
     descriptors_before, threads_before = descriptors(), threads()
     tracemalloc.start()
     try:
         for number in range(10_000):
-            listener = server.open(lambda: collector)
+            listener = server.open_listener(lambda: collector)
             if number % 100 == 0:
                 assert talk(listener.port, request()) == [200]
-            server.close(listener)
+            server.close_listeners([listener])
         in_loop(server, list)
         gc.collect()
         grown = tracemalloc.get_traced_memory()[0]
@@ -252,52 +255,74 @@ def test_ten_thousand_listeners_leave_nothing(server):
 
 @linux
 def test_servers_leave_no_descriptor():
-    with PostbackServer(write_keys=[KEY]) as server:
+    with Server() as server:
         assert served(server)
     before = descriptors()
     for _ in range(50):
-        with PostbackServer(write_keys=[KEY]) as server:
+        with Server() as server:
             assert served(server)
     assert descriptors() == before
 
 
 @linux
-def test_without_descriptors_the_loop_rests_and_recovers(server, monkeypatch):
+def test_without_descriptors_the_server_recovers(server, monkeypatch):
     monkeypatch.setattr(listeners, "EXHAUSTED_SECONDS", 0.01)
-    failures: list[Exception] = []
-    monkeypatch.setattr(server._listeners[0], "failed", failures.append)
-    rest = server._listeners[0]._rest
-    tired = threading.Event()
-
-    def counted(error):
-        rest(error)
-        tired.set()
-
-    monkeypatch.setattr(server._listeners[0], "_rest", counted)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     sender = Sender(server.port)
     sender.send(request())
     sender.read(answers=1)
     waiting = socket.socket()
-    highest = max(int(each.name) for each in DESCRIPTORS.iterdir())
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 10, hard))
-    spare: list[int] = []
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                spare.append(os.dup(0))
+    with few_descriptors(), full_table():
         waiting.connect(("127.0.0.1", server.port))
-        assert tired.wait(20)
+        assert server.collector.wait_until(lambda: server.collector.errors, 20)
         sender.send(request())
         assert statuses(sender.read(answers=1)) == [200]
-    finally:
-        for descriptor in spare:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert served(server)
     waiting.close()
     sender.socket.close()
-    assert len(failures) == 1
+    with pytest.raises(ConfigurationError, match=r"cannot accept .*ulimit -n"):
+        server.check()
+    server.check()
+
+
+@linux
+def test_without_descriptors_start_and_open_say_so(server):
+    other = Server()
+    with few_descriptors(), full_table():
+        with pytest.raises(ConfigurationError, match=r"ulimit -n"):
+            other.start()
+        with pytest.raises(ConfigurationError, match=r"ulimit -n"):
+            server.open_listener(server.current_collector)
+    enough_for_a_socket, why = 2, pytest.raises(ConfigurationError, match=r"ulimit -n")
+    with few_descriptors(), full_table(spare=enough_for_a_socket), why:
+        other.start()
+    assert not other.is_running()
+
+
+@contextlib.contextmanager
+def few_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(each.name) for each in DESCRIPTORS.iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 10, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextlib.contextmanager
+def full_table(spare=0):
+    """No descriptor is left but `spare`."""
+    taken = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        for _ in range(spare):
+            os.close(taken.pop())
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
 
 
 def test_who_cannot_be_served_is_not_left_waiting(server, monkeypatch):
@@ -341,30 +366,77 @@ def test_a_forked_process_takes_nothing_along(server):
         server.start()
 
 
-def test_ports_of_both_families():
-    if not socket.has_ipv6:
-        pytest.skip("no IPv6")
-    try:
-        server = PostbackServer("::1", write_keys=[KEY])
-        server.start()
-    except ConfigurationError:
+def test_a_server_on_ipv6():
+    if not has_ipv6():
         pytest.skip("no IPv6 loopback")
-    with server:
+    with Server("[::1]") as server:
         with socket.create_connection(("::1", server.port), timeout=20) as sock:
             sock.sendall(request())
             assert sock.recv(1000).startswith(b"HTTP/1.1 200")
-        assert server.url.startswith("http://[::1]:")
-        assert server.postback.events[0].request.peer.startswith("[::1]:")
+        assert server.url_for("").startswith("http://[::1]:")
+        assert server.events[0].request.peer.startswith("[::1]:")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost."])
+def test_localhost_listens_in_every_family_that_there_is(host, monkeypatch):
+    both = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+    server = Server(host)
+    server.start()
+    monkeypatch.undo()
+    with server:
+        for address in ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]:
+            with socket.create_connection((address, server.port), timeout=20) as sock:
+                sock.sendall(request())
+                assert sock.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_a_port_that_is_taken_in_one_family_is_not_chosen(monkeypatch):
+    if not has_ipv6():
+        pytest.skip("no IPv6 loopback")
+    real, bound = server_module._bound, []
+
+    def taken_at_first(addresses):
+        bound.append(addresses)
+        if len(bound) == 1:
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        return real(addresses)
+
+    monkeypatch.setattr(server_module, "_bound", taken_at_first)
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda *_, **__: [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+        ],
+    )
+    server = Server("localhost")
+    server.start()
+    server.stop()
+    assert len(bound) == 2
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def test_the_collector_keeps_nothing_the_collector_of_garbage_walks(server):
     assert talk(server.port, request() * 100) == [200] * 100
-    server.postback.settle()
+    assert server.collector.settle(20)
     log = server.collector.log
     before = _walked(log)
     assert talk(server.port, request() * 1000) == [200] * 1000
-    server.postback.settle()
-    assert _walked(log) == before
+    assert server.collector.settle(20)
+    assert _walked(log) <= before
     assert log.bodies[0] == log.bodies[1099] == BODY
 
 

@@ -10,19 +10,19 @@ import threading
 
 import pytest
 
-from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.server import connection as connections
 from pytest_tdpostback.server import listener as listeners
 from pytest_tdpostback.server.tls import client_context, server_context
+from tests.server.conftest import Server
 from tests.server.senders import BODY, DEADLINE, KEY, Sender, request, statuses
 
 
 @pytest.fixture
 def server():
     context = server_context(("127.0.0.1",))
-    with PostbackServer(ssl_context=context, write_keys=[KEY], max_body=1_000_000) as server:
+    with Server(ssl_context=context, max_body=1_000_000) as server:
         yield server
-        assert any(undisturbed(server) for _ in range(100))
+        assert secured(server, request()) == [200]
         server.check()
 
 
@@ -48,11 +48,6 @@ def ended(sock):
         return True
 
 
-def undisturbed(server):
-    """Whether a good request is answered and no handshake is left over."""
-    return secured(server, request()) == [200] and not server._listeners[0]._handshakes
-
-
 def connect(server):
     plain = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
     return client_context().wrap_socket(plain, server_hostname="127.0.0.1")
@@ -68,8 +63,7 @@ def test_requests_within_tls(server):
         response = connection.getresponse()
         assert (response.status, response.read()) == (200, b"{}")
     connection.close()
-    server.postback.settle()
-    assert len(server.postback.records("shop", "orders")) == 5
+    assert server.ingested() == 5
 
 
 def test_a_pipeline_and_the_end_within_tls(server):
@@ -103,7 +97,7 @@ def test_plain_bytes_end_cleanly(server, size):
             sender.socket.shutdown(socket.SHUT_WR)
         sender.read()
         assert sender.ended
-    assert not server.postback.events
+    assert not server.events
 
 
 def test_a_handshake_that_does_not_come_is_given_up(server, monkeypatch):
@@ -120,11 +114,30 @@ def test_a_sender_that_trusts_somebody_else(server):
     )
     with strange, pytest.raises(ssl.SSLCertVerificationError):
         strange.do_handshake()
+    refused = server.collector.refused_connections
+    assert server.collector.wait_until(lambda: refused, DEADLINE)
+    assert "does not trust the certificate" in refused[0]
+
+
+def test_plain_http_on_a_tls_port_is_noted(server):
+    with Sender(server.port) as sender:
+        sender.send(request())
+        sender.read()
+    refused = server.collector.refused_connections
+    assert server.collector.wait_until(lambda: refused, DEADLINE)
+    assert "https://" in refused[0]
+
+
+def test_a_connection_that_says_nothing_is_not_noted(server):
+    with Sender(server.port):
+        pass
+    assert secured(server, request()) == [200]
+    assert not server.collector.refused_connections
 
 
 def test_stop_with_connections_and_handshakes_open():
     before = threading.active_count()
-    server = PostbackServer(ssl_context=server_context(("127.0.0.1",)), write_keys=[KEY])
+    server = Server(ssl_context=server_context(("127.0.0.1",)))
     server.start()
     secure, silent = connect(server), Sender(server.port)
     secure.sendall(request())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import pytest
 
@@ -297,8 +296,6 @@ def test_a_rule_that_does_not_exist(tdpostback):
 
 def test_a_predicate_that_raises_says_on_what(tdpostback, send):
     def noted(caught):
-        if sys.version_info < (3, 11):  # exceptions have no notes
-            return "asked about #1 POST shop.orders: 200, ingested: {'time': "
         (note,) = caught.value.__notes__
         return note
 
@@ -313,8 +310,6 @@ def test_a_predicate_that_raises_says_on_what(tdpostback, send):
 
 
 def test_an_event_that_is_not_there(tdpostback, send):
-    with pytest.raises(IndexError, match=r"^\[0\]: there are no records$"):
-        tdpostback.records()[0]
     send()
     with pytest.raises(IndexError, match=r"^\[5\]: there is 1 event$"):
         tdpostback.events[5]

@@ -22,7 +22,7 @@ def collect(postback, bodies, target="/postback/v3/event/db/table"):
     head = RequestHead.of("POST", target, fields)
     collector = postback._collector
     for body in bodies:
-        collector.answered(collector.receive(head, body, "127.0.0.1:1").seq)
+        collector.response_sent(collector.receive(head, body, "127.0.0.1:1"))
 
 
 @example(rows=[{"a": 77.0}, {"a": 7}], wanted={"a": 77}, ascii_only=False)
@@ -86,13 +86,13 @@ def test_a_record_that_comes_in_before_others_is_found():
     collector = postback._collector
     fields = [("Content-Type", "application/json"), ("X-TD-Write-Key", str(postback.write_key))]
     head = RequestHead.of("POST", "/postback/v3/event/db/table", fields)
-    first, second = (collector.receive(head, b'{"a": 1}', "peer:1").seq for _ in range(2))
-    collector.answered(second)
-    answer_first = threading.Timer(0.05, collector.answered, [first])
+    first, second = (collector.receive(head, b'{"a": 1}', "peer:1") for _ in range(2))
+    collector.response_sent(second)
+    answer_first = threading.Timer(0.05, collector.response_sent, [first])
     answer_first.start()
     found = postback.assert_ingested("db", "table", a=1, count=2, timeout=10)
     answer_first.join()
-    assert [record.event.seq for record in found] == [first, second]
+    assert [record.event.seq for record in found] == [1, 2]
 
 
 def test_wait_for_asks_again_while_an_event_is_pending():

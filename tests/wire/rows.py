@@ -35,6 +35,15 @@ FOR_A_PAGE: dict[str, str | None] = {
     "Vary": "Origin",
 }
 
+NO_RAW_TARGET = {
+    **dict.fromkeys(("whole", "bytewise"), "the parser refuses raw bytes above 0x7F in a target"),
+    "mounted": "werkzeug's server encodes such bytes twice",
+}
+NO_LONG_LENGTH = {
+    **dict.fromkeys(("whole", "bytewise"), "the parser reads no Content-Length of so many digits"),
+    "mounted": "nor does werkzeug's server",
+}
+
 _R2, _R4, _R6 = refused(400, "R2"), refused(405, "R4"), refused(404, "R6")
 _A4, _A5, _A6, _A7, _A10 = (
     refused(403, "A4"),
@@ -101,9 +110,7 @@ ROUTE = [
     case(
         "R5-preflight-before-names", shape(f"OPTIONS {PREFIX}/x-y HTTP/1.1\nHost: h"), no_event(204)
     ),
-    case(
-        "R5-preflight-of-unknown-path", shape("OPTIONS /elsewhere HTTP/1.1\nHost: h"), no_event(404)
-    ),
+    case("R6-preflight", shape("OPTIONS /elsewhere HTTP/1.1\nHost: h"), _R6),
     case(
         "R5-refusal-for-a-browser",
         post("[]", ORIGIN),
@@ -347,9 +354,16 @@ BODY = [
     _body("B7-513-levels", '{"a":' * 512 + "{}" + "}" * 512, _B7),
     _body("B7-513-levels-of-lists", '{"a":' + "[" * 512 + "]" * 512 + "}", _B7),
     _body("B7-brackets-in-text", json.dumps({"a": '[{\\"' * 600}), stored({"a": '[{\\"' * 600})),
+    case(
+        "B6-length-of-many-zeros",
+        post().replace(b"Content-Length: ", b"Content-Length: " + b"0" * 5_000),
+        ROW,
+        not_on=NO_LONG_LENGTH,
+    ),
     _body("B7-never-closed", '{"a":' * 100_000, _B7, not_on={"bytewise": "half a megabyte"}),
     case("B8", post(b'{"a":1}', "Content-Encoding: gzip"), _B8),
-    case("B8-identity", post(b'{"a":1}', "Content-Encoding: identity"), _B8),
+    case("B8-identity", post(b'{"a":1}', "Content-Encoding: Identity"), stored({"a": 1}, "B8")),
+    case("B8-two-encodings", post(b'{"a":1}', "Content-Encoding: identity, gzip"), _B8),
     case(
         "B9", post(b"", content_type=None, target=f"{PATH}?a=1"), stored({"a": "1"}, "B9"), v2=_B1
     ),
@@ -626,6 +640,17 @@ TRACKING_PIXEL = [
         stored({"b": "2", "a": 1}, "P9"),
         url_parameters="store",
     ),
+    # The text of a case stands for bytes: these are the two bytes of an "é" in UTF-8.
+    _pixel("P10-raw-utf-8", "&a=\u00c3\u00a9", stored({"a": "é"}, "P10"), not_on=NO_RAW_TARGET),
+    _pixel(
+        "P10-raw-not-utf-8",
+        "&a=\u00e9",
+        stored({"a": "\ufffd"}, "P10", "P10"),
+        not_on=NO_RAW_TARGET,
+    ),
+    _pixel("P10-encoded-not-utf-8", "&a=%FF", stored({"a": "\ufffd"}, "P10")),
+    _pixel("P10-percent", "&a=%ZZ&b=1%", stored({"a": "%ZZ", "b": "1%"}, "P10", "P10")),
+    _pixel("P10-clean", "&a=%C3%A9%25%EF%BF%BD", stored({"a": "é%\ufffd"})),
 ]
 
 ROWS = [*ROUTE, *AUTHENTICATION, *BODY, *RECORD, *ANSWER, *TRACKING_PIXEL]

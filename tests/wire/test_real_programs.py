@@ -16,6 +16,8 @@ import pytest
 from pytest_tdpostback import PostbackServer
 from tests.wire.programs import PROGRAMS
 
+pytestmark = pytest.mark.once
+
 DEADLINE = 120
 """Seconds that a program may take, a compiler on a busy machine included."""
 

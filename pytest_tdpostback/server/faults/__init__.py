@@ -1,227 +1,238 @@
-"""Faults on the wire and behind it, with the truth about what was stored.
+"""Faults: what goes wrong on the wire and behind it, and the truth about what was stored.
 
-`Faults` is what a test calls; `handle` decides which events a fault hits, `kinds` what it does to
-them, `deliveries` how their answers travel. A collector without an active fault knows of none of
-this: its `intervene` is `None`.
+`Faults` is what a test calls, `handle` decides which events a fault hits, `actions` what it does to
+them, `transmissions` how their responses travel. A collector without an active fault has no
+`fault_hook`.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigurationError
-from . import checks, deliveries, kinds
-from .handle import Arrival, FaultHandle, Limits
+from . import actions, checks, transmissions
+from .handle import FaultHandle, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from typing_extensions import Unpack
 
-    from ...collector.collector import Collector, Intervention
-    from ...protocol.judge import Refusal, Verdict
-    from ...protocol.request import PostbackRequest
-    from .handle import Chosen, Limited, See
-    from .kinds import Fault
+    from ...collector.collector import Arrival, Collector, Effect
+    from .actions import Action
+    from .handle import LimitArguments, LimitArgumentsWithAfter
 
-PLACES = ("storing", "answer")
+__all__ = ["FaultHandle", "Faults", "Limits"]
 
 
 class Faults:
-    """The faults of one double, as `tdpostback.faults`.
+    """The faults of one fake server, as `tdpostback.faults`.
 
-    Each method lets one thing go wrong from then on and returns its `FaultHandle`. All take the
-    keyword arguments that `Limits` describes, and raise `ConfigurationError` for a wrong argument.
-    Where several are active, the one that was added last is asked first.
+    Each method makes one thing go wrong from now on and returns its `FaultHandle`. All take the
+    keyword arguments that `Limits` describes, and raise `ConfigurationError` for an argument that
+    is not valid. Of several active faults, the one that was added last is asked first.
     """
 
-    def __init__(self, collector: Collector, see: See) -> None:
-        """`see` makes events of places in the log."""
+    def __init__(self, collector: Collector) -> None:
+        """`collector` receives the events that the faults hit."""
         self._collector = collector
-        self._see = see
+        self._lock = threading.Lock()
         self._made: list[FaultHandle] = []
-        self._active: list[FaultHandle] = []
+        self._active: tuple[FaultHandle, ...] = ()
 
     # in front of the service: nothing is stored
 
-    def status(self, code: int, **limits: Unpack[Limited]) -> FaultHandle:
-        """Answer `code` (200 to 599) in place of the service: the event is lost."""
-        return self._add("status", kinds.Status(checks.http_status("status", code)), limits)
+    def status(self, code: int, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+        """Respond `code` (200 to 599) instead of the service: the event is lost."""
+        code = checks.http_status("status", code)
+        return self._add("status", actions.RespondStatus(code), limits)
 
-    def throttle(self, limit: int, per: float, **limits: Unpack[Limited]) -> FaultHandle:
-        """Let `limit` requests pass in any `per` seconds of the double's clock.
+    def throttle(
+        self, limit: int, per: float, **limits: Unpack[LimitArgumentsWithAfter]
+    ) -> FaultHandle:
+        """Let `limit` requests pass in any `per` seconds of the server's clock.
 
-        The others are lost: answered 429, with the seconds to wait in `Retry-After`.
+        The others are lost. Their response is 429, with the seconds to wait in `Retry-After`.
         """
         checks.count("throttle", "limit", limit)
         checks.positive("throttle", "per", per)
-        return self._add("throttle", kinds.Throttle(limit, per), limits)
+        return self._add("throttle", actions.Throttle(limit, per), limits)
 
-    def outage(self, seconds: float, **limits: Unpack[Limited]) -> FaultHandle:
-        """Reset connections for `seconds` of the double's clock, as each request is complete.
+    def outage(self, seconds: float, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+        """Reset each connection when a request is complete, for `seconds` of the server's clock.
 
-        The events are lost, unanswered. `clock.advance(seconds)` ends it without waiting.
+        The events are lost, without a response. `clock.advance(seconds)` ends it without waiting.
         """
-        checks.seconds("outage", seconds)
-        return self._add("outage", kinds.Outage(seconds, self._collector.clock.now()), limits)
+        checks.duration("outage", seconds)
+        return self._add("outage", actions.Outage(seconds, self._collector.clock.now()), limits)
 
     # on the wire
 
-    def delay(self, seconds: float, **limits: Unpack[Limited]) -> FaultHandle:
-        """Store the event and answer it `seconds` of real time late.
+    def delay(self, seconds: float, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+        """Store the event, and respond `seconds` of real time late (0 to 3,600).
 
-        Later requests on the same connection wait their turn; other connections do not wait.
+        Later requests on the same connection wait, other connections do not. When the fault ends,
+        the response is sent at once.
         """
-        late = deliveries.Delayed(checks.seconds("delay", seconds))
-        return self._add("delay", kinds.OnTheWire(f"delay({seconds:g})", late), limits)
+        transmission = transmissions.Delayed(checks.waiting_time("delay", seconds))
+        return self._add("delay", actions.Transmit(f"delay({seconds:g})", transmission), limits)
 
-    def hang(self, **limits: Unpack[Limited]) -> FaultHandle:
-        """Never answer, and store nothing: the event is lost.
+    def hang(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+        """Never respond, and store nothing: the event is lost.
 
-        The connection stays open until its sender closes it or the fault is removed.
+        The connection stays open until its sender closes it or the fault ends.
         """
         return self._add("hang", _hang(), limits)
 
-    def reset(self, before: str = "storing", **limits: Unpack[Limited]) -> FaultHandle:
-        """Reset the connection in place of an answer.
+    def reset(
+        self, before: str = "storing", **limits: Unpack[LimitArgumentsWithAfter]
+    ) -> FaultHandle:
+        """Reset the connection instead of responding.
 
-        `before="storing"`: the event is lost. `before="answer"`: it is stored, though its sender
-        sees the same error.
+        Args:
+            before: `"storing"` loses the event; `"answer"` stores it, though its sender sees the
+                same error.
+            limits: See `Limits`.
         """
-        checks.one_of("reset", "before", before, PLACES)
+        checks.one_of("reset", "before", before, ("storing", "answer"))
         return self._add("reset", _reset(before), limits)
 
-    def truncate(self, after: int, **limits: Unpack[Chosen]) -> FaultHandle:
-        """Store the event, and close the connection after that many bytes of the answer.
+    def truncate(self, after: int, **limits: Unpack[LimitArguments]) -> FaultHandle:
+        """Store the event, and close the connection after `after` bytes of the response.
 
-        `after` is a number of bytes here; `sequence` spares events that come before.
+        To spare the first events, use `sequence`.
         """
-        cut = deliveries.Cut(checks.count("truncate", "after", after))
-        return self._add("truncate", kinds.OnTheWire(f"truncate({after})", cut), limits)
+        transmission = transmissions.CutShort(checks.count("truncate", "after", after))
+        return self._add("truncate", actions.Transmit(f"truncate({after})", transmission), limits)
 
-    def drip(self, bytes_per_second: float, **limits: Unpack[Limited]) -> FaultHandle:
-        """Store the event, and answer it slowly."""
+    def drip(
+        self, bytes_per_second: float, **limits: Unpack[LimitArgumentsWithAfter]
+    ) -> FaultHandle:
+        """Store the event, and respond slowly. When the fault ends, the rest is sent at once."""
         rate = checks.positive("drip", "bytes_per_second", bytes_per_second)
-        fault = kinds.OnTheWire(f"drip({rate:g})", deliveries.Dripped(rate))
-        return self._add("drip", fault, limits)
+        action = actions.Transmit(f"drip({rate:g})", transmissions.Dripped(rate))
+        return self._add("drip", action, limits)
 
-    def garbage(self, **limits: Unpack[Limited]) -> FaultHandle:
-        """Store the event, and send bytes that are no HTTP in place of the answer."""
+    def garbage(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+        """Store the event, and send bytes that are not HTTP instead of the response."""
         return self._add("garbage", _garbage(), limits)
 
-    # behind the answer: only what the service accepts
+    # after the response: only what the service accepts
 
-    def drop(self, **limits: Unpack[Limited]) -> FaultHandle:
-        """Answer 200 and store nothing: the event is lost, and its sender cannot know."""
+    def drop(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+        """Respond 200 and store nothing: the event is lost, and its sender cannot know."""
         return self._add("drop", _drop(), limits)
 
-    def duplicate(self, **limits: Unpack[Limited]) -> FaultHandle:
-        """Answer 200 and store the event twice."""
+    def duplicate(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+        """Respond 200 and store the event twice."""
         return self._add("duplicate", _duplicate(), limits)
 
     # several
 
     def sequence(
-        self, entries: Iterable[int | str | FaultHandle], **limits: Unpack[Limited]
+        self,
+        entries: Iterable[int | str | FaultHandle],
+        **limits: Unpack[LimitArgumentsWithAfter],
     ) -> FaultHandle:
-        """Hit one event after the other, an entry each; after the last one all is normal.
+        """Hit one event after the other, an entry each. After the last one all is normal.
 
-        An entry is a status, `"ok"` for an event that is spared, the name of a fault that needs no
-        argument (`"drop"`, `"duplicate"`, `"garbage"`, `"hang"`, `"reset"`), or what another method
-        returned: `sequence([503, faults.delay(0.2), "ok"])`. That fault then acts here alone: it
-        takes no limits of its own, and its events are those of the sequence's handle.
+        Args:
+            entries: Each is a status, `"ok"` for an event that is spared, the name of a fault
+                without arguments (`"drop"`, `"duplicate"`, `"garbage"`, `"hang"`, `"reset"`), or
+                what another method returned: `sequence([503, faults.delay(0.2), "ok"])`. Such a
+                fault then acts in the sequence only: it takes no limits of its own, and its events
+                are in the handle of the sequence.
+            limits: See `Limits`.
         """
-        found = [self._entry(entry) for entry in checks.series(entries)]
-        if not found:
-            raise ConfigurationError("faults.sequence([]): give at least one entry")
-        return self._add("sequence", kinds.Series(found), limits)
+        found = [self._entry(entry) for entry in checks.entries(entries)]
+        return self._add("sequence", actions.InOrder(found), limits)
 
     def clear(self) -> None:
-        """Remove every fault, and close the connections that hang by one."""
+        """Remove every fault, and free the senders that they keep waiting."""
         made, self._made = self._made, []
         for handle in made:
             handle.remove()
 
     # within
 
-    def _add(self, method: str, fault: Fault, limits: Chosen) -> FaultHandle:
-        chosen = Limits.of(method, limits)
-        handle = FaultHandle(fault, chosen, self._collector, self._see, self._retire)
-        with self._collector.lock:
+    def _add(self, method: str, action: Action, limits: LimitArguments) -> FaultHandle:
+        handle = FaultHandle(action, Limits.of(method, limits), self._collector, self._retire)
+        with self._lock:
             self._made.append(handle)
-            self._active.insert(0, handle)
-            self._collector.intervene = self._intervene
+            self._set_active((handle, *self._active))
         return handle
 
     def _retire(self, handle: FaultHandle) -> None:
-        with self._collector.lock:
-            if handle in self._active:
-                self._active.remove(handle)
-            if not self._active:
-                self._collector.intervene = None
+        with self._lock:
+            self._set_active(tuple(each for each in self._active if each is not handle))
 
-    def _intervene(
-        self, seq: int, request: PostbackRequest, verdict: Verdict, refusal: Refusal | None
-    ) -> Intervention | None:
-        arrival = Arrival(self._collector, seq, request, verdict, refusal)
-        now = self._collector.clock.now()
-        for handle in tuple(self._active):
+    def _set_active(self, active: tuple[FaultHandle, ...]) -> None:
+        self._active = active
+        self._collector.calls_user_code = any(each.limits.where is not None for each in active)
+        self._collector.fault_hook = self._effect_on if active else None
+
+    def _effect_on(self, arrival: Arrival) -> Effect | None:
+        """What becomes of `arrival`. After an error of a condition, no other fault is asked."""
+        for handle in self._active:
             try:
-                intervention = handle.strike(arrival, now)
-            except BaseException as error:  # noqa: BLE001 (a predicate's: the test ends with it)
-                self._collector.errors.append(error)
-                continue
+                effect = handle.effect_on(arrival)
+            except BaseException as error:  # noqa: BLE001 - the test ends with it
+                self._collector.report_error(error)
+                return None
             if handle.over:
                 self._retire(handle)
-            if intervention is not None:
-                return intervention
+            if effect is not None:
+                return effect
         return None
 
-    def _entry(self, entry: Any) -> Fault | None:
+    def _entry(self, entry: Any) -> Action | None:
         if isinstance(entry, FaultHandle):
             entry.remove()
-            if entry.limited:
-                raise checks.wrong_entry(entry, "an entry without limits, and the sequence its own")
-            if isinstance(entry.fault, kinds.Series):
-                raise checks.wrong_entry(entry, "its entries, for a sequence is none itself")
-            return entry.fault
+            if entry.limits != Limits():
+                valid = "an entry without limits, and the sequence its own"
+                raise checks.invalid("sequence", "entry", entry, valid)
+            if isinstance(entry.action, actions.InOrder):
+                valid = "its entries; a sequence cannot be an entry"
+                raise checks.invalid("sequence", "entry", entry, valid)
+            entry.action.renew()
+            return entry.action
         if checks.is_status(entry):
-            return kinds.Status(entry)
-        if not isinstance(entry, str) or entry not in (*_MADE, "ok"):
-            raise checks.wrong_entry(entry, _ENTRY)
-        return _MADE[entry]() if entry in _MADE else None
+            return actions.RespondStatus(entry)
+        if not isinstance(entry, str) or entry not in (*_BY_NAME, "ok"):
+            raise checks.invalid("sequence", "entry", entry, _VALID_ENTRY)
+        return _BY_NAME[entry]() if entry in _BY_NAME else None
 
 
-def _hang() -> Fault:
-    return kinds.OnTheWire("hang", deliveries.Hung(), stored=False)
+def _hang() -> Action:
+    return actions.Transmit("hang", transmissions.Hanging(), stored=False)
 
 
-def _reset(before: str = "storing") -> Fault:
+def _reset(before: str = "storing") -> Action:
     name = f"reset(before={before!r})"
-    return kinds.OnTheWire(name, deliveries.Reset(), stored=before == "answer")
+    return actions.Transmit(name, transmissions.Reset(), stored=before == "answer")
 
 
-def _garbage() -> Fault:
-    return kinds.OnTheWire("garbage", deliveries.Garbled())
+def _garbage() -> Action:
+    return actions.Transmit("garbage", transmissions.Garbage())
 
 
-def _drop() -> Fault:
-    return kinds.BehindTheAnswer("drop", copies=0)
+def _drop() -> Action:
+    return actions.StoreCopies("drop", copies=0)
 
 
-def _duplicate() -> Fault:
-    return kinds.BehindTheAnswer("duplicate", copies=2)
+def _duplicate() -> Action:
+    return actions.StoreCopies("duplicate", copies=2)
 
 
-_MADE = {
+_BY_NAME: dict[str, Callable[[], Action]] = {
     "drop": _drop,
     "duplicate": _duplicate,
     "garbage": _garbage,
     "hang": _hang,
     "reset": _reset,
 }
-"""What a sequence may call by its name."""
-_ENTRY = (
-    f"an {checks.STATUS}, one of {', '.join(map(repr, _MADE))}, 'ok', or a fault with its arguments"
-    ", like faults.delay(0.2)"
+"""The faults that a sequence may call by name."""
+_VALID_ENTRY = (
+    f"an {checks.STATUS}, one of {', '.join(map(repr, _BY_NAME))}, 'ok', or a fault with its "
+    "arguments, like faults.delay(0.2)"
 )

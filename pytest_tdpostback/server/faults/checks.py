@@ -1,4 +1,4 @@
-"""Arguments of faults: taken as they are meant, or refused with what is valid."""
+"""Checks of the arguments of faults; an error names the argument, its value and what is valid."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
+from ...protocol.settings import MAX_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,79 +18,85 @@ STATUS = "HTTP status from 200 to 599"
 def count(method: str, name: str, value: Any, *, least: int = 0) -> int:
     """`value` as a whole number of at least `least`."""
     if type(value) is not int or value < least:
-        raise _wrong(method, name, value, f"a whole number from {least} on")
+        raise invalid(method, name, value, f"a whole number, {least} or more")
     return value
 
 
-def seconds(method: str, value: Any, name: str = "seconds") -> float:
-    """`value` as a time in seconds, 0 or more."""
+def whole_number(method: str, name: str, value: Any) -> int:
+    """`value` as a whole number."""
+    if type(value) is not int:
+        raise invalid(method, name, value, "a whole number")
+    return value
+
+
+def waiting_time(method: str, value: Any) -> float:
+    """`value` as seconds of real time, 0 to 3,600."""
+    if not _is_number(value) or not 0 <= value <= MAX_SECONDS:
+        raise invalid(method, "seconds", value, f"a number of seconds from 0 to {MAX_SECONDS:,}")
+    return float(value)
+
+
+def duration(method: str, value: Any) -> float:
+    """`value` as seconds of the server's clock, 0 or more."""
     if not _is_number(value) or value < 0:
-        raise _wrong(method, name, value, "a number of seconds, 0 or more")
+        raise invalid(method, "seconds", value, "a number of seconds, 0 or more")
     return float(value)
 
 
 def positive(method: str, name: str, value: Any) -> float:
     """`value` as a number above 0."""
     if not _is_number(value) or value <= 0:
-        raise _wrong(method, name, value, "a number above 0")
+        raise invalid(method, name, value, "a number above 0")
     return float(value)
 
 
-def share(method: str, name: str, value: Any) -> float:
+def probability(method: str, value: Any) -> float:
     """`value` as a probability."""
     if not _is_number(value) or not 0 <= value <= 1:
-        raise _wrong(method, name, value, "a number from 0 to 1")
+        raise invalid(method, "probability", value, "a number from 0 to 1")
     return float(value)
 
 
 def http_status(method: str, value: Any) -> int:
-    """`value` as the status of a final answer."""
+    """`value` as the status of a final response."""
     if not is_status(value):
-        raise _wrong(method, "code", value, f"an {STATUS}")
+        raise invalid(method, "code", value, f"an {STATUS}")
     return int(value)
 
 
-def route_part(method: str, what: str, value: Any) -> str | None:
+def route_part(method: str, name: str, value: Any) -> str | None:
     """`value` as the name of a database or table, or `None` for any."""
     if not (value is None or (isinstance(value, str) and value)):
-        raise _wrong(method, what, value, "a name as in the URL, or None for any")
-    return value
-
-
-def coin_seed(method: str, value: Any) -> int | None:
-    """`value` as what a coin is tossed from."""
-    if not (value is None or type(value) is int):
-        raise _wrong(method, "seed", value, "a whole number")
+        raise invalid(method, name, value, "a name as in the URL, or None for any")
     return value
 
 
 def one_of(method: str, name: str, value: Any, valid: Sequence[str]) -> Any:
-    """`value`, which is one of `valid`."""
+    """`value`, if it is one of `valid`."""
     if value not in valid:
-        raise _wrong(method, name, value, f"one of {', '.join(map(repr, valid))}")
+        raise invalid(method, name, value, f"one of {', '.join(map(repr, valid))}")
     return value
 
 
 def is_status(value: Any) -> bool:
-    """Whether `value` is the status of a final answer."""
+    """Whether `value` is the status of a final response."""
     return type(value) is int and 200 <= value <= 599
 
 
-def series(value: Any) -> list[Any]:
-    """`value` as the entries of a sequence."""
+def entries(value: Any) -> list[Any]:
+    """`value` as the entries of a sequence, at least one."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise _wrong("sequence", "entries", value, "a list of entries, like [503, 'ok']")
-    return list(value)
+        raise invalid("sequence", "entries", value, "a list of entries, like [503, 'ok']")
+    found = list(value)
+    if not found:
+        raise ConfigurationError("faults.sequence([]): give at least one entry")
+    return found
 
 
-def wrong_entry(value: Any, valid: str) -> ConfigurationError:
-    """What is raised for `value` as an entry of a sequence."""
-    return _wrong("sequence", "entry", value, valid)
+def invalid(method: str, name: str, value: Any, valid: str) -> ConfigurationError:
+    """The error for `value` as the argument `name` of `faults.<method>`."""
+    return ConfigurationError(f"faults.{method}({name}={value!r}): give {valid}")
 
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
-
-
-def _wrong(method: str, name: str, value: Any, valid: str) -> ConfigurationError:
-    return ConfigurationError(f"faults.{method}({name}={value!r}): give {valid}")

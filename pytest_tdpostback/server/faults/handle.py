@@ -1,86 +1,28 @@
-"""A fault that is active: which events it may hit, and which ones it did."""
+"""An active fault: which events it may hit, and which ones it hit."""
 
 from __future__ import annotations
 
 import random
+import threading
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from ...collector.events import Events
 from ...errors import ConfigurationError
-from ...protocol import record as rows
-from .checks import coin_seed, count, route_part, share
-from .kinds import Target
+from .checks import count, probability, route_part, whole_number
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
-    from typing_extensions import Self
-
-    from ...collector.collector import Collector, Intervention
-    from ...protocol.judge import Refusal, Verdict
-    from ...protocol.request import PostbackRequest
-    from .kinds import Fault
-
-See = Callable[[Sequence[int]], Sequence[Any]]
-"""From places in the log to the events there."""
+    from ...collector.collector import Arrival, Collector, Effect
+    from .actions import Action
 
 
-class Arrival(Mapping[str, Any]):
-    """An event at the moment a fault may hit it: the record it is going to be, column to value.
-
-    A request that is refused has no columns.
-    """
-
-    def __init__(
-        self,
-        collector: Collector,
-        seq: int,
-        request: PostbackRequest,
-        verdict: Verdict,
-        refusal: Refusal | None,
-    ) -> None:
-        """Made for each request while a fault is active."""
-        self.seq = seq
-        self.request = request
-        self.database = verdict.database
-        self.table = verdict.table
-        self.refused = refusal is not None
-        self._collector = collector
-        self._verdict = verdict
-
-    @cached_property
-    def payload(self) -> Any:
-        """What was sent, parsed; `None` where the request is refused."""
-        return None if self.refused else rows.payload(self.request, self._verdict)
-
-    @cached_property
-    def _columns(self) -> dict[str, Any]:
-        if self.refused:
-            return {}
-        collector = self._collector
-        return rows.columns(
-            self.request,
-            self._verdict,
-            collector.settings,
-            received_at=collector.log.received[self.seq - collector.log.first],
-            visitor=collector.visitor(self.request.head, self.seq),
-        )
-
-    def __getitem__(self, column: str) -> Any:
-        return self._columns[column]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns)
-
-
-class Chosen(TypedDict, total=False):
-    """The keyword arguments of every fault: which events it may hit."""
+class LimitArguments(TypedDict, total=False):
+    """The keyword arguments of `truncate`: which events it may hit."""
 
     database: str | None
     table: str | None
@@ -90,20 +32,28 @@ class Chosen(TypedDict, total=False):
     seed: int | None
 
 
-class Limited(Chosen, total=False):
-    """The keyword arguments of every fault but `truncate`, whose `after` counts bytes."""
+class LimitArgumentsWithAfter(LimitArguments, total=False):
+    """The keyword arguments of every other fault. Of `truncate`, `after` counts bytes."""
 
     after: int
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Which events a fault may hit; raises `ConfigurationError` for what is not valid.
+    """Which events a fault may hit.
 
-    `database` and `table` are those of the route; `where` is a mapping of columns, compared with
-    `==`, or a predicate on the `Arrival`, and never met by a request that is refused; the first
-    `after` of the events that match are spared, then `times` of them are hit (`None`: all); with
-    `probability` each is hit or spared by a coin of that bias, tossed from `seed` (0).
+    Args:
+        database: Events of this database; `None`: of any.
+        table: Events of this table; `None`: of any.
+        where: A mapping of columns, compared with `==`, or a predicate on the `Arrival`. A request
+            that is refused matches neither.
+        times: How many events are hit; `None`: all.
+        after: How many matching events are spared before.
+        probability: The share of the other events that is hit; `None`: all.
+        seed: What the random choice starts from (0), so that it can be repeated.
+
+    Raises:
+        ConfigurationError: A value is not valid (from `of`).
     """
 
     database: str | None = None
@@ -129,12 +79,13 @@ class Limits:
     def _check(self, method: str) -> None:
         route_part(method, "database", self.database)
         route_part(method, "table", self.table)
-        coin_seed(method, self.seed)
+        if self.seed is not None:
+            whole_number(method, "seed", self.seed)
         if self.times is not None:
             count(method, "times", self.times, least=1)
         count(method, "after", self.after)
         if self.probability is not None:
-            share(method, "probability", self.probability)
+            probability(method, self.probability)
         elif self.seed is not None:
             raise ConfigurationError(f"faults.{method}(seed=...): it needs a probability= as well")
         if not (self.where is None or isinstance(self.where, Mapping) or callable(self.where)):
@@ -143,7 +94,7 @@ class Limits:
             )
 
     def match(self, arrival: Arrival) -> bool:
-        """Whether `arrival` is one of them."""
+        """Whether `arrival` matches; runs code of the user, so without any lock."""
         if self.database not in (None, arrival.database) or self.table not in (None, arrival.table):
             return False
         if self.where is None:
@@ -156,63 +107,89 @@ class Limits:
 
 
 class FaultHandle:
-    """A fault at work: until `remove`, the end of its `with` block, or the end of the test."""
+    """A fault: active until `remove`, the end of its `with` block, or the end of the test."""
 
     def __init__(
         self,
-        fault: Fault,
+        action: Action,
         limits: Limits,
         collector: Collector,
-        see: See,
-        removed: Callable[[FaultHandle], None],
+        on_remove: Callable[[FaultHandle], None],
     ) -> None:
         """Made by the methods of `tdpostback.faults`."""
-        self.fault = fault
+        self.asked = 0
+        """How many events it was asked about."""
+        self.matched = 0
+        """How many of them its limits matched, before `after`, `times` and `probability` count."""
+        self._action = action
         self._limits = limits
         self._collector = collector
-        self._see = see
-        self._removed = removed
+        self._on_remove = on_remove
+        self._lock = threading.Lock()
         self._spare = limits.after
         self._left = limits.times
-        self._coin = random.Random(limits.seed or 0)  # noqa: S311 (to be foreseen is the point)
+        self._random = random.Random(limits.seed or 0)  # noqa: S311 - it is meant to be predictable
         self._hits = array("Q")
 
     @property
-    def events(self) -> Sequence[Any]:
-        """The events it hit, in order of arrival; `tdpostback.clear()` forgets them too."""
+    def events(self) -> Events:
+        """The events that it hit, in order of arrival. `tdpostback.clear()` forgets them, too."""
         with self._collector.lock:
-            first = self._collector.log.first
-            return self._see([seq - first for seq in self._hits if seq >= first])
+            log = self._collector.log
+            return Events(log, [seq - log.first for seq in self._hits if seq >= log.first])
 
     @property
-    def limited(self) -> bool:
-        """Whether it may hit some events only."""
-        return self._limits != Limits()
+    def name(self) -> str:
+        """What `event.fault` shows."""
+        return self._action.name
+
+    @property
+    def action(self) -> Action:
+        """What it does to an event."""
+        return self._action
+
+    @property
+    def limits(self) -> Limits:
+        """Which events it may hit."""
+        return self._limits
 
     @property
     def over(self) -> bool:
         """Whether it will hit no further event."""
-        return self._left == 0 or self.fault.over
+        return self._left == 0 or self._action.over
 
-    def strike(self, arrival: Arrival, now: float) -> Intervention | None:
-        """What becomes of `arrival`; `None` where this fault does not hit it."""
-        if self.over or not self._limits.match(arrival):
+    def effect_on(self, arrival: Arrival) -> Effect | None:
+        """What it does to `arrival`; `None` if it does not hit it.
+
+        Raises:
+            BaseException: Whatever the condition of the user raises.
+        """
+        if self.over:
             return None
-        if self._spare:
-            self._spare -= 1
+        self.asked += 1
+        if not self._limits.match(arrival):
             return None
-        if self._limits.probability is not None and self._coin.random() >= self._limits.probability:
-            return None
-        intervention = self.fault.strike(Target(now, arrival.refused))
-        if intervention is not None:
-            self._hits.append(arrival.seq)
-            self._left = None if self._left is None else self._left - 1
-        return intervention
+        with self._lock:
+            self.matched += 1
+            if self.over:  # by an event that another thread receives
+                return None
+            if self._spare:
+                self._spare -= 1
+                return None
+            share = self._limits.probability
+            if share is not None and self._random.random() >= share:
+                return None
+            effect = self._action.effect_on(arrival)
+            if effect is None:
+                return None
+            if self._left is not None:
+                self._left -= 1
+        return replace(effect, recorded=self._hits.append)
 
     def remove(self) -> None:
-        """End the fault, and close the connections that hang by it."""
-        self._removed(self)
-        self.fault.release()
+        """End the fault, and free the senders that it keeps waiting."""
+        self._on_remove(self)
+        self._action.release()
 
     def __enter__(self) -> Self:
         return self
@@ -226,4 +203,4 @@ class FaultHandle:
         self.remove()
 
     def __repr__(self) -> str:
-        return f"<fault {self.fault.name}: {len(self._hits)} events hit>"
+        return f"<fault {self.name}: {len(self._hits)} events hit>"

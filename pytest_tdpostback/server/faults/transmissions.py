@@ -1,0 +1,258 @@
+"""How a fault has a response travel: late, slowly, in pieces, or not at all.
+
+The connection calls `send` with the response, and stays in `PROCESSING` until the transmission
+ends it. A client without a connection calls `wait` and `arrive` instead. The event is validated
+meanwhile (Y1): a fault on the wire keeps the response back, not the outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...collector.collector import Exchange
+    from ..connection import Connection
+
+NOT_HTTP = b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n"
+DRIPS_PER_SECOND = 100
+"""How many pieces of a slow response are sent in a second at most."""
+_CLOSE_BY_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+
+class Transfer:
+    """One response on its way over one connection. Its methods run in the loop."""
+
+    def __init__(
+        self, connection: Connection, exchange: Exchange, data: bytes, *, keep_alive: bool
+    ) -> None:
+        """`data` is the whole response."""
+        self.connection = connection
+        self.data = data
+        self.sent = 0
+        """How many bytes of the response the sender can have."""
+        self.loop = asyncio.get_running_loop()
+        self._exchange = exchange
+        self._keep_alive = keep_alive
+
+    def send(self, end: int) -> bool:
+        """Send the response up to its byte `end`; reset the connection if the sender is gone.
+
+        The event gets its status before the sender can read it, and loses it again if the sender
+        is gone: a test that has read a response finds its status in the event.
+
+        Returns:
+            Whether the sender may read it.
+        """
+        before, self.sent = self.sent, min(end, len(self.data))
+        self._record_sent()
+        if self.connection.write(self.data[before : self.sent]):
+            return True
+        self.sent = before
+        self._record_sent()
+        self.reset()
+        return False
+
+    def finish(self) -> None:
+        """Send the rest of the response, and serve the connection as usual."""
+        if self.send(len(self.data)):
+            self.connection.end_transmission(keep_alive=self._keep_alive)
+
+    def close(self, data: bytes = b"") -> None:
+        """Send `data`, and close the connection."""
+        self.connection.write(data)
+        self.connection.end_transmission(keep_alive=False)
+
+    def reset(self) -> None:
+        """End the connection with a TCP reset."""
+        sock = self.connection.transport.get_extra_info("socket")
+        if sock is not None:
+            with suppress(OSError):  # the sender may have been faster
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_BY_RESET)
+        self.connection.abort()
+
+    def _record_sent(self) -> None:
+        exchange = self._exchange
+        status_sent = b"\r\n" in self.data[: self.sent]
+        exchange.collector.response_interrupted(
+            exchange,
+            exchange.response.status if status_sent else None,
+            complete=self.sent == len(self.data),
+        )
+
+
+class Transmission:
+    """One way for a response to travel. `release` ends whatever it keeps back."""
+
+    seconds = 0.0
+    """How long a client without a connection waits for the response."""
+    error: type[OSError] | None = None
+    """What such a client sees instead of a response: `TimeoutError` or a `ConnectionError`."""
+    message = ""
+
+    def __init__(self) -> None:
+        self._released = threading.Event()
+        self._kept: dict[Transfer, asyncio.TimerHandle | None] = {}
+        """Transfers that wait, and until when."""
+
+    def send(
+        self, connection: Connection, exchange: Exchange, data: bytes, *, keep_alive: bool
+    ) -> None:
+        """Send the response `data` of `exchange` on `connection`; runs in the loop."""
+        exchange.collector.response_sent(exchange)
+        transfer = Transfer(connection, exchange, data, keep_alive=keep_alive)
+        if self._released.is_set():
+            self._end(transfer)
+        else:
+            self._start(transfer)
+
+    def wait(self, timeout: float | None) -> bool:
+        """Without a connection: wait until the response arrives, or the fault is released.
+
+        Args:
+            timeout: How long the sender waits, in seconds; `None`: for ever.
+
+        Returns:
+            Whether the response arrives in time.
+        """
+        if timeout is None or self.seconds < timeout:
+            self._released.wait(self.seconds)
+            return True
+        return self._released.wait(timeout)
+
+    def arrive(self, exchange: Exchange) -> None:
+        """Without a connection: the end of the wait.
+
+        Raises:
+            OSError: `error`, if the fault leaves no response.
+        """
+        if self.error is not None:
+            raise self.error(self.message)
+        exchange.collector.response_interrupted(exchange, exchange.response.status, complete=True)
+
+    def release(self) -> None:
+        """End every transfer that is kept back, and keep none back from now on; any thread."""
+        self._released.set()
+        for transfer in list(self._kept):
+            with suppress(RuntimeError):  # the loop has ended, and its connections with it
+                transfer.loop.call_soon_threadsafe(self._end_kept, transfer)
+
+    def renew(self) -> None:
+        """Work again after `release`, as an entry of a sequence."""
+        self._released.clear()
+
+    def _start(self, transfer: Transfer) -> None:
+        """Begin to send; each kind does it in its own way."""
+        raise NotImplementedError
+
+    def _end(self, transfer: Transfer) -> None:
+        """End a transfer because the fault ended: the response is sent as usual."""
+        transfer.finish()
+
+    def _keep(
+        self, transfer: Transfer, seconds: float, step: Callable[[Transfer], object]
+    ) -> None:
+        """Call `step(transfer)` after `seconds`, unless the fault is released before."""
+
+        def resume() -> None:
+            del self._kept[transfer]
+            step(transfer)
+
+        self._keep_until(transfer, transfer.loop.call_later(seconds, resume))
+
+    def _keep_until(self, transfer: Transfer, timer: asyncio.TimerHandle | None) -> None:
+        self._kept[transfer] = timer
+        if self._released.is_set():  # another thread has released what it found
+            self._end_kept(transfer)
+
+    def _end_kept(self, transfer: Transfer) -> None:
+        if transfer in self._kept:
+            timer = self._kept.pop(transfer)
+            if timer is not None:
+                timer.cancel()
+            self._end(transfer)
+
+
+class Delayed(Transmission):
+    """The response comes `seconds` late."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def _start(self, transfer: Transfer) -> None:
+        self._keep(transfer, self.seconds, Transfer.finish)
+
+
+class Dripped(Transmission):
+    """The response comes at `bytes_per_second`."""
+
+    def __init__(self, bytes_per_second: float) -> None:
+        super().__init__()
+        self._size = max(1, int(bytes_per_second / DRIPS_PER_SECOND))
+        self._pause = self._size / bytes_per_second
+
+    def _start(self, transfer: Transfer) -> None:
+        end = transfer.sent + self._size
+        if end >= len(transfer.data):
+            transfer.finish()
+        elif transfer.send(end):
+            self._keep(transfer, self._pause, self._start)
+
+
+class CutShort(Transmission):
+    """The response ends after `size` bytes, and the connection with it."""
+
+    error = ConnectionError
+    message = "the response was cut short"
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    def _start(self, transfer: Transfer) -> None:
+        if transfer.send(self._size):
+            transfer.close()
+
+
+class Garbage(Transmission):
+    """Bytes that are not HTTP come instead of the response."""
+
+    error = ConnectionError
+    message = "the response is not HTTP"
+
+    def _start(self, transfer: Transfer) -> None:
+        transfer.close(NOT_HTTP)
+
+
+class Reset(Transmission):
+    """The connection is reset."""
+
+    error = ConnectionResetError
+    message = "connection reset by peer"
+
+    def _start(self, transfer: Transfer) -> None:
+        transfer.reset()
+
+
+class Hanging(Transmission):
+    """No response comes. The connection stays open until its sender or the fault ends."""
+
+    error = TimeoutError
+    message = "no response"
+
+    def _start(self, transfer: Transfer) -> None:
+        transfer.connection.hang()
+        for kept in [each for each in self._kept if each.connection.closed]:
+            del self._kept[kept]
+        self._keep_until(transfer, None)
+
+    def _end(self, transfer: Transfer) -> None:
+        transfer.connection.abort()
