@@ -31,7 +31,6 @@ class Assertions:
     if TYPE_CHECKING:
         _collector: Collector
         _server: PostbackServer
-        blocked: list[str]
 
         @property
         def url(self) -> str: ...  # noqa: D102

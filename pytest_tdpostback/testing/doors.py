@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, cast
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ..protocol.profiles import by_host
-from .fronts import LOOPBACK, Fronts
+from ..server.host_listeners import HostListeners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from ssl import SSLContext
 
     import httpx
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..server.listener import Listener
-    from .postback import Postback
+    from ..server.redirect import Redirect, Redirection
     from .server import PostbackServer
 
 
@@ -37,8 +36,8 @@ class Doors:
         """Whether it has a URL of its own, and not the server's."""
         self._listener: Listener | None = None
         self.listeners: list[Listener] = []
-        self.blocked: list[str] = []
-        """Hosts that a redirect to it did not let somebody connect to."""
+        self.redirected = False
+        """Whether `redirect` was called."""
 
     @property
     def untouched(self) -> bool:
@@ -75,6 +74,7 @@ class Doors:
 
         Raises `ConfigurationError` where the extra `tls` is not installed.
         """
+        __tracebackhide__ = True
         return self._server.trust.ca
 
     def ssl_context(self) -> SSLContext:
@@ -82,39 +82,35 @@ class Doors:
 
         Raises `ConfigurationError` where the extra `tls` is not installed.
         """
+        __tracebackhide__ = True
         from ..server.tls import client_context
 
         return client_context()
 
     # the service's hosts
 
-    @contextmanager
-    def redirect(self, *, hosts: Iterable[str] = (), block_network: bool = False) -> Iterator[None]:
-        """Let connections of this process to the service's hosts end here, while it lasts.
+    def redirect(self, *, hosts: Iterable[str] = (), block_network: bool = False) -> Redirection:
+        """Return a context manager; inside it, the service's hosts lead to this fake server.
 
-        The ports 80 and 443 of every known host, of the setting `extra_hosts` and of `hosts` lead
-        to this double, over real sockets; the client verifies TLS, against the run's authority.
-        `block_network` refuses every connection to another host that is not this machine, with a
-        `BlockedConnection` that names it. Of several redirects the last one decides; when all have
-        ended, everything is as it was.
-        Raises `ConfigurationError` where the extra `tls` is not installed.
+        The ports 80 and 443 of every known host, of the setting `extra_hosts` and of `hosts` are
+        redirected, for connections that this process opens. They use real sockets, and the client
+        verifies TLS against this run's authority. With `block_network`, a connection to another
+        host that is not this machine raises `BlockedConnection`, which names the host. If several
+        redirects are active, the last one decides; after all have ended, everything is as it was.
+        Entering raises `ConfigurationError` if the extra `tls` is not installed.
         """
-        with self._redirect(self._fronts, hosts, block_network=block_network):
-            yield
+        return self._redirection(self._host_listeners, hosts, block_network=block_network)
 
     def proxy_environ(self, *, hosts: Iterable[str] = ()) -> dict[str, str]:
-        """The environment of a program in any language whose connections shall end here.
+        """Return the environment of a subprocess whose requests to the service shall arrive here.
 
-        It is this process's own, with a proxy that leads to the service's hosts (the known ones,
-        the setting `extra_hosts` and `hosts`) and to nowhere else, and with the run's authority
-        beside the usual ones. Raises `ConfigurationError` where the extra `tls` is not installed.
+        It is this process's own environment, with a proxy that connects to the service's hosts (the
+        known ones, the setting `extra_hosts` and `hosts`) and to no other host, and with this run's
+        authority beside the usual ones.
+        Raises `ConfigurationError` if the extra `tls` is not installed.
         """
-        from ..server.proxy import environment
-
-        names, fronts = self._hosts(hosts), self._fronts
-        ports = {port: listener.port for port, listener in fronts.of(names).items()}
-        proxy = f"http://{LOOPBACK}:{fronts.proxy(names).port}"
-        return environment(proxy, ports, names, self._server.trust)
+        __tracebackhide__ = True
+        return self._host_listeners.proxy_environ(self._hosts(hosts), self._server.trust)
 
     # without sockets
 
@@ -175,39 +171,33 @@ class Doors:
         )
 
     @cached_property
-    def own_fronts(self) -> Fronts:
-        """What listens in place of the service's hosts for this double alone."""
-        this = cast("Postback", self)
-        return Fronts(self._server, lambda: this, self.listeners)
+    def own_host_listeners(self) -> HostListeners:
+        """Listeners in place of the service's hosts for this fake server alone."""
+        listeners = HostListeners(self._server, lambda: self._collector)
+        listeners.opened = self.listeners
+        return listeners
 
     @property
-    def _fronts(self) -> Fronts:
-        """Whoever has the server's URL shares its fronts too."""
-        return self.own_fronts if self.listens else self._server.fronts
+    def _host_listeners(self) -> HostListeners:
+        """Those of the server, if this one shares the server's URL."""
+        return self.own_host_listeners if self.listens else self._server.host_listeners
 
-    @contextmanager
-    def _redirect(
-        self, fronts: Fronts, hosts: Iterable[str] = (), *, block_network: bool = False
-    ) -> Iterator[None]:
-        from ..server import redirect
+    def _redirection(
+        self, listeners: HostListeners, hosts: Iterable[str] = (), *, block_network: bool = False
+    ) -> Redirection:
+        from ..server.redirect import Redirection
 
-        names = self._hosts(hosts)
-        listeners = fronts.of(names)
-        proxies = redirect.proxies_of_environment()
-        instead = [fronts.proxy(names)] if proxies else []
-        chosen = redirect.Redirect(
-            names,
-            {port: listener.port for port, listener in listeners.items()},
-            partial(fronts.hang_up, [*listeners.values(), *instead]),
-            proxies={place: listener.port for place in proxies for listener in instead},
-            block_network=block_network or self._collector.settings.block_network,
-            blocked=fronts.note_blocked,
-        )
-        redirect.begin(chosen)
-        try:
-            yield
-        finally:
-            redirect.end(chosen)
+        def make() -> Redirect:
+            __tracebackhide__ = True
+            settings = self._collector.settings
+            return listeners.redirect(
+                self._hosts(hosts),
+                block_network=block_network or settings.block_network,
+                allow_hosts=settings.allow_hosts,
+            )
+
+        self.redirected = True
+        return Redirection(make)
 
     def _open_own(self) -> Listener:
         context = None

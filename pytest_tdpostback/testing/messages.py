@@ -237,8 +237,9 @@ def _nothing(postback: Assertions) -> list[str]:
 def _kept_back(postback: Assertions) -> list[str]:
     """What is known to have kept a sender from sending."""
     told = []
-    if postback.blocked:
-        told.append(f"Connections were blocked to {', '.join(dict.fromkeys(postback.blocked))}.")
+    blocked = dict.fromkeys(postback._collector.blocked_hosts)
+    if blocked:
+        told.append(f"Connections were blocked to {', '.join(blocked)}.")
     if blocks_a_loop():
         call = f"await {postback._server.name_of(postback)}.aio.…"
         told.append(f"This call blocks an event loop that runs in this thread; use {call} instead.")

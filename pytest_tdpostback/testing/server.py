@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PostbackWarning
 from ..protocol.settings import Settings
+from ..server.host_listeners import HostListeners
 from ..server.server import CollectorServer
 from ..server.tls import TrustFiles, own_names, server_context
 from . import formatting
-from .fronts import Fronts
 from .inspection import PREFIX, Inspection
 from .postback import Postback
 from .report import NewFindings
@@ -71,8 +71,8 @@ class PostbackServer(CollectorServer):
         self._inspection = Inspection(lambda: self.postback) if inspection else None
         self._postback.keys.add_all(write_keys)
         self._findings = NewFindings(self._postback)
-        self.fronts = Fronts(self, lambda: self.postback, [])
-        """What listens in place of the service's hosts for whose events arrive now."""
+        self.host_listeners = HostListeners(self, self.current_collector)
+        """Listeners in place of the service's hosts, for the collector whose events arrive now."""
 
     @property
     def url(self) -> str:

@@ -125,6 +125,10 @@ class Scope:
         self._findings.clear()
         if self._redirects is not None:
             self._redirects.close()
+        if any(postback.redirected for postback in self.postbacks):
+            from ..server.redirect import restore_environment
+
+            restore_environment()
 
     @property
     def listeners(self) -> list[Listener]:
@@ -133,7 +137,7 @@ class Scope:
 
     def _redirect(self, postback: Postback) -> None:
         self._redirects = self._redirects or ExitStack()
-        self._redirects.enter_context(postback._redirect(postback.own_fronts))
+        self._redirects.enter_context(postback._redirection(postback.own_host_listeners))
 
 
 class RunServer(PostbackServer):
