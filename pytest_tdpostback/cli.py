@@ -227,10 +227,10 @@ def _json(value: Any) -> str:
 
 
 def _validate(*, file: str, **settings: Any) -> int:
-    from .testing.lines import judged
+    from .testing.bodies import events_of
 
     lines = refused = noted = 0
-    for event in judged(_lines(file), Settings().changed(settings)):
+    for event in events_of(_lines(file), Settings().changed(settings)):
         lines += 1
         refused += event.record is None
         noted += event.record is not None and bool(event.findings)

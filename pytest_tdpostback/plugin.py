@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -14,47 +13,53 @@ from .errors import ConfigurationError, PostbackError, PostbackWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from pathlib import Path
 
     from .protocol.settings import Settings
     from .testing.postback import Postback
-    from .testing.report import Tally
+    from .testing.report import Summary
     from .testing.server import PostbackServer
-    from .testing.session import RunServer, Scope
+    from .testing.session import RunServer, TestContext
 
 MARKER = "tdpostback"
-REDIRECTED = "_tdpostback_redirected"
 
 
 class Run:
-    """What the hooks and fixtures of one process share; at rest there is no server."""
+    """What the hooks and fixtures of one process share. At rest there is no server."""
 
     def __init__(self, settings: Settings) -> None:
         """`settings` are those of options and ini."""
         self.settings = settings
         self.server: RunServer | None = None
-        self.tally: Tally | None = None
-        self.request: pytest.FixtureRequest | None = None
-        """That of the server."""
+        self.summary: Summary | None = None
+        self.item: pytest.Item | None = None
+        """The test that was set up last."""
+        self.to_redirect: pytest.Item | None = None
+        """A test whose redirect begins before its first fixture."""
 
-    def folder(self) -> Path:
-        """A new folder of the run, for the server's files."""
-        assert self.request is not None
-        factory: pytest.TempPathFactory = self.request.getfixturevalue("tmp_path_factory")
-        return factory.mktemp("tdpostback")
+    def started_server(self) -> RunServer:
+        """The server, which starts when it is first needed."""
+        if self.server is None:
+            from .testing.session import RunServer
+
+            server = RunServer(self.settings, self.started_summary())
+            server.start()
+            self.server = server
+        return self.server
+
+    def started_summary(self) -> Summary:
+        """What the summary of the run is made of."""
+        if self.summary is None:
+            from .testing.report import Summary
+
+            self.summary = Summary()
+        return self.summary
 
 
-class _Here(threading.local):
-    """The test that this thread set up last; in a thread that set up none, the last of all."""
-
-    item: pytest.Item | None = None
-
-
-_here = _Here()
 _run = pytest.StashKey[Run]()
-_scope = pytest.StashKey["Scope"]()
-_before = pytest.StashKey["pytest.Item | None"]()
+_context = pytest.StashKey["TestContext"]()
 _section = pytest.StashKey[str]()
+_known_keys = pytest.StashKey[list[str]]()
+_failure = pytest.StashKey[BaseException]()
 
 
 # settings
@@ -67,7 +72,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     from .conformance.options import add_options
     from .protocol.settings import Settings
 
-    group = parser.getgroup("tdpostback", "test double of Treasure Data's Postback API")
+    group = parser.getgroup("tdpostback", "fake server of Treasure Data's Postback API")
     for row in fields(Settings):
         rule = row.metadata["rule"]
         note = row.metadata["help"] + (f" (rule {rule})" if rule else "")
@@ -86,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from .protocol.settings import Settings
 
     names = ", ".join(f"{row.name}=..." for row in fields(Settings))
-    config.addinivalue_line("markers", f"{MARKER}({names}): settings of this test's double")
+    config.addinivalue_line("markers", f"{MARKER}({names}): settings of this test's fake server")
     try:
         refuse_workers(config)
         config.stash[_run] = Run(_configured(config))
@@ -143,176 +148,178 @@ def _settings_of(item: pytest.Item) -> Settings:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """From its setup on, a test owns what arrives at the run's server."""
-    item.stash[_before] = _here.item
-    _Here.item = _here.item = item
+    """From its setup on, a test owns what arrives at the URL of the server."""
     run = item.config.stash[_run]
+    run.item = item
     try:
         settings = _settings_of(item)
-    except Exception as error:  # noqa: BLE001 - shown without our frames
-        raise _plain(error) from None
-    if run.server is not None:
-        item.stash[_scope] = run.server.begin(item.nodeid, settings)
-    if settings.redirect or settings.block_network:
-        names = getattr(item, "fixturenames", None)
-        if names is not None and REDIRECTED not in names:
-            vars(item)["fixturenames"] = [REDIRECTED, *names]
+        if run.server is not None:
+            item.stash[_context] = run.server.begin(item.nodeid, settings)
+    except Exception as error:
+        item.stash[_failure] = error
+        raise
+    run.to_redirect = item if settings.redirect or settings.block_network else None
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
-) -> None:
-    """The first double needs the server; as an argument it would cost every test more."""
-    run = request.config.stash[_run]
-    if fixturedef.argname == "tdpostback_server":
-        run.request = request
-    elif fixturedef.argname in ("tdpostback", "make_tdpostback") and run.server is None:
-        request.getfixturevalue("tdpostback_server")
+def pytest_fixture_setup(request: pytest.FixtureRequest) -> None:
+    """A redirect begins before the first fixture, and after the setup hooks of other plugins."""
+    _begin_redirect(request.config.stash[_run])
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """A test that lost events without saying so fails, as if by its own hand."""
-    scope = item.stash.get(_scope, None)
-    if scope is not None:
-        scope.call()
+    """An unexpected loss fails the test, as a failure of the test itself."""
+    _begin_redirect(item.config.stash[_run])
+    context = item.stash.get(_context, None)
+    if context is not None:
+        context.begin_call()
     try:
         result = yield
     except BaseException:
-        scope = item.stash.get(_scope, None)
-        if scope is not None:
-            scope.failed = True
+        context = item.stash.get(_context, None)
+        if context is not None:
+            context.failed = True
         raise
-    scope = item.stash.get(_scope, None)
-    if scope is not None:
-        _conclude(item, scope)
+    context = item.stash.get(_context, None)
+    if context is not None:
+        _conclude(item, context)
     return result
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """Once all fixtures are gone: what was sent while they were torn down counts too."""
+    """What is sent while fixtures are torn down counts, too."""
     try:
         result = yield
     except BaseException:
         _end(item, failed=True)
         raise
-    else:
-        _end(item)
-        return result
-    finally:
-        _here.item = item.stash.get(_before, _here.item)
+    _end(item)
+    return result
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failed test's report shows what arrived."""
+    """The report of a failed test shows what arrived, and no whole write key."""
     report = yield
     if report.failed:
-        if _scope in item.stash:
-            item.stash[_scope].failed = True
-        text: str = _section_of(item)
-        shown: Any = _without_keys(report.longrepr)
+        if _context in item.stash:
+            item.stash[_context].failed = True
+        if call.excinfo is not None and call.excinfo.value is item.stash.get(_failure, None):
+            report.longrepr = _text_only(item, call.excinfo)
+        shown: Any = _without_keys(report.longrepr, _redactor(item))
         report.longrepr = shown
+        text = _section_of(item)
         if text and hasattr(shown, "addsection"):
             shown.addsection("tdpostback", text)
-        if call.excinfo is not None and isinstance(call.excinfo.value, pytest.fail.Exception):
-            _point_at(item, report, call.excinfo.value)
     return report
 
 
-def _conclude(item: pytest.Item, scope: Scope, *, last: bool = False) -> None:
+def _begin_redirect(run: Run) -> None:
+    item, run.to_redirect = run.to_redirect, None
+    if item is not None:
+        _context_of(item).redirect()
+
+
+def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) -> None:
     """Raise what the test fails with, and warn of its findings."""
-    if scope.quiet:
+    if context.nothing_new:
         return
+    from .testing.check import StrictnessFailure
+
     try:
-        scope.check(last=last)
-        if not scope.failed:
-            _warn(item, scope)
-    except (PostbackError, Warning) as error:
-        scope.failed = True
-        raise _plain(error) from None
+        context.check(last=last)
+        if not context.failed:
+            _warn_of_findings(item, context)
+    except (PostbackError, StrictnessFailure, Warning) as error:
+        context.failed = True
+        item.stash[_failure] = error
+        raise
 
 
-def _warn(item: pytest.Item, scope: Scope) -> None:
-    """Warn of each finding, as if by the line where the test begins."""
-    for event, finding in scope.findings():
-        from .testing import formatting
+def _warn_of_findings(item: pytest.Item, context: TestContext) -> None:
+    """Warn of each finding at the line where the test begins."""
+    from .testing import formatting
 
-        line = (item.location[1] or 0) + 1
-        scope.count_finding(finding)
-        warnings.warn_explicit(
-            formatting.found(event, finding), PostbackWarning, str(item.path), line
-        )
+    found = context.findings_to_warn_of()
+    summary = item.config.stash[_run].started_summary()
+    summary.findings.update(finding.rule for _, finding in found)
+    for event, finding in found:
+        text, line = formatting.finding_warning(event, finding), (item.location[1] or 0) + 1
+        warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
 
 
 def _end(item: pytest.Item, *, failed: bool = False) -> None:
-    """The test of `item` is over: look once more, keep what its report needs, let it go."""
-    scope = item.stash.get(_scope, None)
+    """The test is over: check once more, keep what its report needs, and forget it."""
+    context = item.stash.get(_context, None)
     server = item.config.stash[_run].server
-    if scope is None or server is None:
+    if context is None or server is None:
         return
-    scope.failed = scope.failed or failed
+    context.failed = context.failed or failed
     try:
-        _conclude(item, scope, last=True)
+        _conclude(item, context, last=True)
     except BaseException:
         failed = True
         raise
     finally:
         if failed:
             item.stash[_section] = _section_of(item)
-        del item.stash[_scope]
-        server.end(scope)
+            item.stash[_known_keys] = context.known_keys
+        del item.stash[_context]
+        server.end(context)
 
 
 def _section_of(item: pytest.Item) -> str:
-    scope = item.stash.get(_scope, None)
-    if scope is None:
+    context = item.stash.get(_context, None)
+    if context is None:
         text = item.stash.get(_section, "")
         item.stash[_section] = ""
         return text
     from .testing.report import section
 
-    return section(scope.postbacks)
+    return section(member.receiver for member in context.members)
 
 
-def _plain(error: Exception) -> Exception:
-    """`error`, of its own class still, but shown by its text alone: no line of a test raised it."""
-    kind = type(error)
-    # What pytest.fail(pytrace=False) raises is shown by its text.
-    shown = type(kind.__name__, (kind, pytest.fail.Exception), {"__module__": "pytest_tdpostback"})
-    plain: Any = shown(*error.args)
-    vars(plain).update(vars(error), msg=str(error), pytrace=False)
-    assert isinstance(plain, Exception)
-    return plain
-
-
-def _point_at(item: pytest.Item, report: pytest.TestReport, error: BaseException) -> None:
-    """The place of a failure that no line of the test raised is the test."""
-    crash = getattr(report.longrepr, "reprcrash", None)
-    if type(error).__module__ == "pytest_tdpostback" and crash is not None:
+def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) -> Any:
+    """A failure that no line of the test raised: its text, located where the test begins."""
+    shown = failure.getrepr(style="value")
+    crash = shown.reprcrash
+    if crash is not None:
         crash.path, crash.lineno = str(item.path), (item.location[1] or 0) + 1
+        crash.message = f"{failure.typename}: {failure.value}"
+    return shown
 
 
-def _without_keys(shown: Any) -> Any:
-    """`shown`, a piece of a report, in which pytest may have printed a write key from within."""
-    from .protocol.secrets import without_bare_keys
+def _redactor(item: pytest.Item) -> Callable[[str], str]:
+    """Shortens write keys in the report of a test."""
+    from .protocol.secrets import KeyRedactor
 
+    keys = list(item.stash.get(_known_keys, ()))
+    if _context in item.stash:
+        keys += item.stash[_context].known_keys
+    server = item.config.stash[_run].server
+    if server is not None:
+        keys += server.postback.keys.known()
+    return KeyRedactor(keys)
+
+
+def _without_keys(shown: Any, redact: Callable[[str], str]) -> Any:
+    """A piece of a report without the write keys that pytest printed."""
     if isinstance(shown, str):
-        return without_bare_keys(shown)
+        return redact(shown)
     if type(shown) in (list, tuple):
-        return type(shown)(map(_without_keys, shown))
-    if type(shown).__module__ == "_pytest._code.code":  # pytest's own: others' may be frozen
+        return type(shown)(_without_keys(piece, redact) for piece in shown)
+    if type(shown).__module__ == "_pytest._code.code":  # objects of others may be frozen
         for name, piece in vars(shown).items():
-            setattr(shown, name, _without_keys(piece))
+            setattr(shown, name, _without_keys(piece, redact))
     return shown
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """A write key is compared by what may be shown of it."""
+    """A comparison of write keys shows them shortened."""
     from .protocol.secrets import Redacted
 
     if isinstance(left, Redacted) or isinstance(right, Redacted):
@@ -323,97 +330,79 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
 # the summary of the run
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker of xdist hands what it counted to the controller."""
-    tally = session.config.stash[_run].tally
-    if tally is not None and hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["tdpostback"] = tally.plain()
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """The server stops when nobody can send any more; then late events are counted."""
+    result = yield
+    run = session.config.stash[_run]
+    if run.server is not None:
+        if run.server.is_running():
+            run.server.stop()
+        else:
+            run.server.note_late_events()
+        run.server = None
+    if run.summary is None:
+        return result
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tdpostback"] = run.summary.values()
+    elif run.summary.late_failures and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    return result
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """The controller adds what a worker of xdist counted."""
+    """The controller of xdist adds what a worker counted."""
     counted = getattr(node, "workeroutput", {}).get("tdpostback")
     if counted:
-        _tally(node.config).add(counted)
+        node.config.stash[_run].started_summary().add(counted)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """What was lost in silence, found, and heard too late."""
-    tally = config.stash[_run].tally
-    lines = tally.lines() if tally is not None else []
+    """Unexpected losses, findings and late events."""
+    summary = config.stash[_run].summary
+    lines = summary.lines() if summary is not None else []
     if lines:
         terminalreporter.section("tdpostback")
         for line in lines:
             terminalreporter.line(line)
 
 
-def _tally(config: pytest.Config) -> Tally:
-    run = config.stash[_run]
-    if run.tally is None:
-        from .testing.report import Tally
-
-        run.tally = Tally()
-    return run.tally
-
-
 # fixtures
 
 
 @pytest.fixture(scope="session")
-def tdpostback_server() -> Iterator[PostbackServer]:
+def tdpostback_server(request: pytest.FixtureRequest) -> Iterator[PostbackServer]:
     """The running `PostbackServer` of this process; its `url` and `write_key` never change."""
-    from .server.tls import TrustFiles
-    from .testing.session import RunServer
-
-    config = _running().config
-    run = config.stash[_run]
-    with RunServer(run.settings, _tally(config)) as server:
-        server.trust = TrustFiles(run.folder)
-        run.server = server
-        _scope_of(_running())
-        yield server
-        try:
-            if _here.item is not None:
-                _end(_here.item)
-            server.check()
-        finally:
-            run.server = None
+    run = request.config.stash[_run]
+    server = run.started_server()
+    if run.item is not None:
+        _context_of(run.item)
+    yield server
+    server.check()
 
 
 @pytest.fixture
-def tdpostback() -> Postback:
-    """This test's double of the Postback API, with a URL and a write key of its own."""
-    return _scope_of(_running()).open()
+def tdpostback(request: pytest.FixtureRequest) -> Postback:
+    """This test's fake server of the Postback API, with a URL and a write key of its own."""
+    return _context_of(request.node).open()
 
 
 @pytest.fixture
-def make_tdpostback() -> Callable[..., Postback]:
-    """Factory of further doubles: `make_tdpostback(profile=..., write_keys=[...], **settings)`."""
-    scope = _scope_of(_running())
+def make_tdpostback(request: pytest.FixtureRequest) -> Callable[..., Postback]:
+    """Makes more: `make_tdpostback(profile=..., write_keys=[...], **settings) -> Postback`."""
+    context = _context_of(request.node)
 
     def make(*, write_keys: Iterable[str] = (), **settings: Any) -> Postback:
         __tracebackhide__ = True
-        chosen = scope.settings.changed(settings, "make_tdpostback(...)")
-        return scope.make(chosen, write_keys)
+        chosen = context.settings.changed(settings, "make_tdpostback(...)")
+        return context.make(chosen, write_keys)
 
     return make
 
 
-@pytest.fixture(name=REDIRECTED)
-def _redirected(tdpostback_server: PostbackServer) -> None:  # noqa: ARG001 - which leads there
-    """The service's hosts end at this test's double, before any other fixture is set up."""
-    _scope_of(_running()).redirect()
-
-
-def _running() -> pytest.Item:
-    assert _here.item is not None
-    return _here.item
-
-
-def _scope_of(item: pytest.Item) -> Scope:
-    if _scope not in item.stash:
-        server = item.config.stash[_run].server
-        assert server is not None
-        item.stash[_scope] = server.begin(item.nodeid, _settings_of(item))
-    return item.stash[_scope]
+def _context_of(item: pytest.Item) -> TestContext:
+    if _context not in item.stash:
+        server = item.config.stash[_run].started_server()
+        item.stash[_context] = server.begin(item.nodeid, _settings_of(item))
+    return item.stash[_context]

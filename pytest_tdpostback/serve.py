@@ -1,52 +1,38 @@
-"""The double outside pytest: serves until it is told to end, and tells what happens meanwhile."""
+"""The fake server outside pytest: it serves until a signal ends it, and prints what happens."""
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import sys
-from contextlib import contextmanager
-from queue import SimpleQueue
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from .collector.event_log import STATES, EventState
 from .collector.events import Event
-from .protocol.secrets import shortened
+from .protocol.escaping import escaped
+from .protocol.escaping import shown as shown_of_sender
+from .protocol.secrets import KeyRedactor, shortened
+from .server.server import CollectorServer
 from .testing.server import PostbackServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .collector.collector import Collector
 
-SHOWN_TARGET = 200
-"""Characters of a request target that are shown."""
-_END = None
-_News = SimpleQueue[tuple[Event, bool] | None]
-"""Events, each once when it arrives and once, marked true, when it is decided; `_END` ends them."""
+TARGET_SHOWN = 200
+"""How many characters of a request target a line shows."""
 
 
-class _TellingServer(PostbackServer):
-    """A `PostbackServer` whose events can be followed in `news`."""
+class _Ended(BaseException):
+    """A signal asked for the end during a write to a pipe that nobody reads.
 
-    def __init__(self, *address: Any, **options: Any) -> None:
-        self.news: _News = SimpleQueue()
-        super().__init__(*address, **options)
-
-        self._told = (self.collector.log, 0)
-        self.collector.subscribe(self._tell_changes)
-
-    def _tell_changes(self) -> None:
-        """Put what changed since the last time into `news`."""
-        with self.collector.lock:
-            log = self.collector.log
-            told = self._told[1] if self._told[0] is log else 0
-            for number in range(told, len(log.changes)):
-                index, decided = log.change(number)
-                self.news.put((Event(log, index), decided))
-            self._told = (log, len(log.changes))
-
-    def _check_outcomes(self) -> None:
-        """Nothing: each outcome is told in its line."""
+    No other way leaves such a write.
+    """
 
 
 def serve(
@@ -58,42 +44,137 @@ def serve(
     inspection: bool = False,
     settings: Mapping[str, Any],
 ) -> int:
-    """Serve at `host` and `port` until SIGINT or SIGTERM, and print what happens, line by line.
+    """Serve until SIGINT or SIGTERM, and print a line for each arrival and each outcome.
 
-    The first line holds the URL. `write_keys` are valid; without any, one is made and shown in
-    full, because nobody could send with it otherwise. `expose`, `inspection` and `settings` are
-    those of `PostbackServer`. Returns the status to exit with: 1 where the double itself had an
-    error, else 0. Raises `ConfigurationError` for an address it cannot have, a key or a setting
-    that is not valid. To be called in the main thread, which gets the signals.
+    The first line holds the URL. It has to run in the main thread, which receives the signals.
+
+    Args:
+        host: The address to listen at.
+        port: The port to listen at; 0 takes a free one.
+        write_keys: The valid write keys. Without any, one is generated and printed whole, because
+            nobody could send anything otherwise.
+        expose: Allows an address that other machines can reach.
+        inspection: Serves the REST interface below `/.tdpostback/`.
+        settings: The settings of the fake server.
+
+    Returns:
+        The exit status: 1 if the server itself had an error, else 0.
+
+    Raises:
+        ConfigurationError: The address cannot be used, or a key or a setting is not valid.
     """
-    # What is rejected is told line by line: nobody has to be warned of it in the end.
+    # Each rejection has its line, so nothing has to warn of it at the end.
     chosen = {"profile": None, "on_auth_failure": "ignore", **settings}
-    words = {"expose": expose, "inspection": inspection}
-    server = _TellingServer(host, port, write_keys=write_keys, **words, **chosen)
-    with server, _signals(server.news):
-        _tell(f"tdpostback serves {server.url}")
-        _tell(*_preface(server, write_keys))
-        _follow(server)
-        server.stop()
-        server.news.put(_END)
-        _follow(server)
-    _tell(_account(server.collector))
-    for error in server.collector.errors:
+    server = PostbackServer(
+        host, port, write_keys=write_keys, expose=expose, inspection=inspection, **chosen
+    )
+    collector = server.collector
+    lines = _Lines(collector)
+    with _handler_of_signals(lines.end):
+        server.start()
+        try:
+            with suppress(_Ended):
+                lines.write(f"tdpostback serves {server.url}", *_preface(server, write_keys))
+                lines.follow()
+        finally:
+            errors = collector.errors[:]
+            collector.errors.clear()  # they are printed below
+            CollectorServer.stop(server)  # that of `PostbackServer` waits for what is pending
+        with suppress(_Ended):
+            lines.write_changes()
+            lines.write(_account(collector))
+    for error in errors:
         print(f"tdpostback serve: error while serving: {error!r}", file=sys.stderr)
-    return 1 if server.collector.errors else 0
+    return 1 if errors else 0
+
+
+class _Lines:
+    """Writes what happens in a collector, in the main thread.
+
+    It writes to the file descriptor, because a buffer would be flushed at exit, into a pipe that
+    perhaps nobody reads.
+    """
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._log = collector.log
+        self._written = 0
+        """How many changes of the log have their line."""
+        self._changed: SimpleQueue[None] = SimpleQueue()
+        """Has an item after a change. A signal handler may put one: no lock is held meanwhile."""
+        self._ended = False
+        self._writing = False
+        self._unread = False
+        """Whether a signal came while nobody read the output."""
+        collector.subscribe(partial(self._changed.put, None))
+
+    def end(self, *_: object) -> None:
+        """End `follow`: the handler of the signals. It also ends a write that nobody reads."""
+        self._ended = True
+        self._changed.put(None)
+        if self._writing and not self._is_writable():
+            self._unread = True
+            raise _Ended
+
+    def follow(self) -> None:
+        """Write a line for each change, until `end` is called."""
+        while not self._ended:
+            self._changed.get()
+            with suppress(Empty):
+                while True:
+                    self._changed.get_nowait()
+            self.write_changes()
+
+    def write_changes(self) -> None:
+        """Write a line for each change since the last time."""
+        while True:
+            log = self._log
+            with self._collector.lock:  # an arrival is complete when the lock is free
+                end, current = len(log.changes), self._collector.log
+            redact = KeyRedactor(self._collector.keys.known()) if end > self._written else str
+            while self._written < end:
+                index, decided = log.change(self._written)
+                self._written += 1
+                line = _outcome(Event(log, index)) if decided else _arrival(Event(log, index))
+                if line:
+                    self.write(redact(line))
+            if log is current:
+                return
+            self._log, self._written = current, 0
+
+    def write(self, *lines: str) -> None:
+        """Write `lines`, unless a signal came while nobody read the output."""
+        if self._unread:
+            return
+        text = "".join(f"{line}\n" for line in lines)
+        try:
+            descriptor = sys.stdout.fileno()
+        except (OSError, ValueError):  # something captures the output
+            print(text, end="", flush=True)
+            return
+        data = text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
+        self._writing = True
+        while data:
+            data = data[os.write(descriptor, data) :]
+        self._writing = False
+
+    @staticmethod
+    def _is_writable() -> bool:
+        """Whether somebody reads the output; true if the platform cannot tell."""
+        try:
+            return bool(select.select([], [sys.stdout], [], 0)[1])
+        except (OSError, ValueError):
+            return True
 
 
 @contextmanager
-def _signals(news: _News) -> Iterator[None]:
-    before = {
-        number: signal.signal(number, lambda *_: news.put(_END))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+def _handler_of_signals(handler: Callable[..., None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def _preface(server: PostbackServer, write_keys: Sequence[str]) -> Iterator[str]:
@@ -106,41 +187,27 @@ def _preface(server: PostbackServer, write_keys: Sequence[str]) -> Iterator[str]
     yield "Ctrl-C ends it"
 
 
-def _follow(server: _TellingServer) -> None:
-    """Tell the news as it comes, up to the end."""
-    while (news := server.news.get()) is not _END:
-        event, decided = news
-        if not decided:
-            _tell(_arrival(event))
-        elif event.state is not EventState.REFUSED:  # what is refused was so when it arrived
-            _tell(_outcome(event))
-
-
 def _arrival(event: Event) -> str:
-    target = repr(event.request.target)[1:-1]
-    if len(target) > SHOWN_TARGET:
-        target = target[:SHOWN_TARGET] + "…"
+    target = shown_of_sender(str(event.request.target), TARGET_SHOWN)
     state = f"refused{_why(event)}" if event.state is EventState.REFUSED else "pending"
-    return f"#{event.seq} {event.request.method} {target} -> {event.status}, {state}"
+    return f"#{event.seq} {escaped(event.request.method)} {target} -> {event.status}, {state}"
 
 
 def _outcome(event: Event) -> str:
+    """The line of an outcome; empty for a refused event, whose arrival said it already."""
+    if event.state is EventState.REFUSED:
+        return ""
     place = f" into {event.database}.{event.table}" if event.record else ""
     found = "".join(f"; {finding}" for finding in event.findings)
-    return f"#{event.seq} {event.state}{place}{_why(event)}{found}"
+    return escaped(f"#{event.seq} {event.state}{place}{_why(event)}{found}")
 
 
 def _why(event: Event) -> str:
-    return f" ({event.rule}: {event.reason})" if event.rule else ""
+    return escaped(f" ({event.rule}: {event.reason})") if event.rule else ""
 
 
 def _account(collector: Collector) -> str:
     log = collector.log
     counts = [(log.count(state), state) for state in STATES]
-    known = [f"{count} {state}" for count, state in counts if count or state is not EventState.LOST]
-    return f"{len(log)} events = {' + '.join(known)}"
-
-
-def _tell(*lines: str) -> None:
-    for line in lines:
-        print(line, flush=True)
+    parts = [f"{count} {state}" for count, state in counts if count or state is not EventState.LOST]
+    return f"{len(log)} event{'s' * (len(log) != 1)} = {' + '.join(parts)}"

@@ -6,6 +6,7 @@ no entry is an object of its own. `events` makes objects of entries when somebod
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from array import array
 from bisect import bisect_right, insort
@@ -37,6 +38,8 @@ class EventState(str, Enum):
         return self.value
 
 
+_PROCESS = uuid.uuid4()
+_numbers = itertools.count()
 STATES = tuple(EventState)
 _CODES = {state: code for code, state in enumerate(STATES)}
 _PENDING, _INGESTED = _CODES[EventState.PENDING], _CODES[EventState.INGESTED]
@@ -94,7 +97,8 @@ class EventLog:
 
     def __init__(self, first: int = 1) -> None:
         self.first = first
-        self.id = uuid.uuid4()
+        self.id = f"{_PROCESS}-{next(_numbers)}"
+        """Differs from that of any other log; a copy of an event keeps it."""
         self.heads = RepeatedBytesColumn()
         self.bodies = BytesColumn()
         self.peers = RepeatedBytesColumn()
@@ -112,6 +116,8 @@ class EventLog:
         """Events whose sender did not receive the whole response."""
         self.expected: set[int] = set()
         """Rejections that a test expects."""
+        self.claimed: set[int] = set()
+        """Events that an assertion matched."""
         self.ingested: dict[tuple[str, str], array[int]] = {}
         """For each table the events that became records of it, each as often as it was stored."""
         self.table_columns: dict[tuple[str, str], TableColumns] = {}
@@ -229,6 +235,8 @@ class EventLog:
             log.unconfirmed.add(0)
         if index in self.expected:
             log.expected.add(0)
+        if index in self.claimed:
+            log.claimed.add(0)
         if self.states[index] == _INGESTED:
             log.ingest(0, judged.table)
             columns = self.table_columns.get(judged.table)

@@ -84,7 +84,7 @@ class Event:
         head = RequestHead(log.heads[index])
         return PostbackRequest(head, log.bodies[index], log.peers[index].decode())
 
-    @property
+    @cached_property
     def _verdict(self) -> Verdict:
         return self._log.judged(self._index).verdict
 
@@ -294,7 +294,9 @@ class SettleTimeout(_WithEvents):
 
 def global_id(log: EventLog, head: RequestHead, index: int) -> str:
     """P7: the global id of a sender: from its cookie, else one that is made up for its event."""
-    return sent_global_id(head) or str(uuid.uuid5(log.id, str(log.first + index)))
+    return sent_global_id(head) or str(
+        uuid.uuid5(uuid.NAMESPACE_OID, f"{log.id}-{log.first + index}")
+    )
 
 
 def stored_columns(log: EventLog, index: int) -> dict[str, Any]:

@@ -77,6 +77,10 @@ class WriteKeys:
         self._scopes[key] = scope
         return WriteKey(key)
 
+    def add_before_events(self, key: str) -> None:
+        """Make a well-formed key valid, without limits, before the first event arrives."""
+        self._scopes[key] = _EVERYTHING
+
     def add_all(self, keys: Iterable[str]) -> None:
         """Make one key or several valid, without limits; raises as `add` does."""
         __tracebackhide__ = True
@@ -107,6 +111,10 @@ class WriteKeys:
     def valid(self) -> list[str]:
         """The keys that were added and not revoked."""
         return [key for key, scope in self._scopes.copy().items() if scope is not None]
+
+    def known(self) -> list[str]:
+        """Every key that was ever added, revoked ones too: none may be shown whole."""
+        return list(self._scopes.copy())
 
     def rejection(self, key: str, database: str, table: str) -> str:
         """Why an event with `key` fails its validation; empty if it does not."""

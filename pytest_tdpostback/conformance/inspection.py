@@ -143,7 +143,11 @@ class InspectionClient:
         target = urlsplit(self._url).path + PREFIX + name
         target += f"?{urlencode(query)}" if query else ""
         with RawConnection(self._url) as connection:
-            connection.send(method, target, [("Content-Length", str(len(sent)))])
+            fields = [
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(len(sent))),
+            ]
+            connection.send(method, target, fields)
             connection.write(sent)
             response = connection.receive(method)
         if response.status == 200:

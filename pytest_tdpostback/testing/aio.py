@@ -1,42 +1,82 @@
-"""`Postback.aio`: what waits, as coroutines for asyncio and trio."""
+"""Runs what blocks in a worker thread, so that the event loop of asyncio or trio is free."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from .assertions import Assertions
-from .waits import awaitable
+from ..collector.waiting import Cancellation, current_cancellation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
-    from .expectation import ExpectedFailures
-    from .postback import Postback
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
 
 
-class Aio:
-    """The waiting names of a `Postback` as coroutines: none blocks the loop that is still sending.
-
-    They run on asyncio and on trio, and so under anyio; arguments, results and errors are those of
-    the names without `aio`. Their time limits are real time, also where a test froze the clock.
-    """
-
-    def __init__(self, postback: Postback) -> None:
-        self.postback = postback
-        self._collector = postback._collector
-
-    settle = awaitable(Assertions.settle)
-    wait_for = awaitable(Assertions.wait_for)
-    assert_ingested = awaitable(Assertions.assert_ingested)
-    assert_nothing_ingested = awaitable(Assertions.assert_nothing_ingested)
-    assert_refused = awaitable(Assertions.assert_refused)
-    assert_auth_failed = awaitable(Assertions.assert_auth_failed)
-    assert_valid = awaitable(Assertions.assert_valid)
+class Wraps(Protocol[S_co]):
+    """An object whose methods run those of `blocking` in a worker thread."""
 
     @property
-    def expect_auth_failure(self) -> Callable[..., ExpectedFailures]:
-        """As `Postback.expect_auth_failure`, for `async with`."""
-        return self.postback.expect_auth_failure
+    def blocking(self) -> S_co: ...  # noqa: D102
 
-    def __repr__(self) -> str:
-        return f"<aio of {self.postback!r}>"
+
+def awaitable(
+    method: Callable[Concatenate[S, P], T],
+) -> Callable[Concatenate[Wraps[S], P], Coroutine[Any, Any, T]]:
+    """The method of an object that wraps another one: `method` of that one, as a coroutine."""
+
+    @wraps(method)
+    async def coroutine(self: Wraps[S], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        __tracebackhide__ = True
+        return await run_in_thread(method, self.blocking, *args, **kwargs)
+
+    return coroutine
+
+
+async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `function` in a worker thread, and end its wait if this task is cancelled."""
+    __tracebackhide__ = True
+    cancellation = Cancellation()
+    outcome: list[tuple[T | None, BaseException | None]] = []
+
+    def work() -> None:
+        __tracebackhide__ = True
+        token = current_cancellation.set(cancellation)
+        try:
+            outcome.append((function(*args, **kwargs), None))
+        except BaseException as error:  # noqa: BLE001 - the coroutine raises it
+            outcome.append((None, error))
+        finally:
+            current_cancellation.reset(token)
+
+    try:
+        if _in_trio():
+            import trio
+
+            await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+        else:
+            import asyncio
+
+            await asyncio.to_thread(work)
+    except BaseException:
+        cancellation.cancel()
+        raise
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]
+
+
+def _in_trio() -> bool:
+    trio = sys.modules.get("trio")
+    if trio is None:
+        return False
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True

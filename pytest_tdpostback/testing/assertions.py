@@ -1,236 +1,222 @@
-"""Waiting and asserting: what a test says to a `Postback`."""
+"""The assertions and waits, as functions of a collector and of the receiver it belongs to.
+
+All of them wait for what has not arrived yet, and claim the events that they matched.
+"""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..collector.event_log import EventState
-from ..collector.events import SettleTimeout
-from . import formatting, messages
-from .expectation import ExpectedFailures
-from .matching import Wanted, WantedFailure, Where, check_count, check_rule, check_timeout
-from .search import MatchingEvents, MatchingRecords
-from .waits import Steps, Wait, waiting
+from ..collector.events import Event, Record, SettleTimeout
+from ..protocol.secrets import KeyRedactor
+from . import messages
+from .matching import EventSearch, Search, WantedEvents, WantedRecords, check_count, check_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..collector.collector import Collector
-    from ..collector.events import Event, Record
-    from .server import PostbackServer
-
-SETTLE_SECONDS = 5.0
-"""How long the assertions that settle wait for outcomes."""
+    from ..collector.event_log import EventLog
+    from .receiver import Receiver
 
 
-class Assertions:
-    """The waiting and asserting half of `Postback`."""
+def settle(collector: Collector, timeout: float) -> None:
+    """Wait until no event is pending; raise `SettleTimeout` after `timeout` seconds."""
+    __tracebackhide__ = True
+    check_timeout(timeout)
+    if not collector.settle(timeout):
+        log = collector.log
+        text = messages.unsettled(log, timeout, collector.why_pending(0))
+        raise SettleTimeout(text, [Event(log, at) for at in log.indexes(EventState.PENDING)])
 
-    if TYPE_CHECKING:
-        _collector: Collector
-        _server: PostbackServer
 
-        @property
-        def url(self) -> str: ...  # noqa: D102
-        @property
-        def write_key(self) -> str: ...  # noqa: D102
-        @property
-        def events(self) -> Sequence[Event]: ...  # noqa: D102
-        @property
-        def auth_failures(self) -> Sequence[Event]: ...  # noqa: D102
-        @property
-        def refused(self) -> Sequence[Event]: ...  # noqa: D102
-        def records(  # noqa: D102
-            self, database: str | None = None, table: str | None = None
-        ) -> Sequence[Record]: ...
-        def _in(self, state: EventState) -> Sequence[Event]: ...
-        def _expect(self, events: Sequence[Event]) -> None: ...
+def wait_for(
+    collector: Collector,
+    receiver: Receiver,
+    predicate: Callable[[Event], object],
+    timeout: float,
+) -> Event:
+    """Wait for an event that satisfies `predicate`, and return it."""
+    __tracebackhide__ = True
+    check_timeout(timeout)
+    event = collector.wait_until(EventSearch(collector, predicate).first, timeout)
+    if event is None:  # a fault may have changed an event without an outcome since
+        collector.wait_for_responses()
+        event = EventSearch(collector, predicate).first()
+    if event is None:
+        raise failure(collector, messages.not_satisfied(collector, receiver, predicate, timeout))
+    claim(collector, [event])
+    return event
 
-    # waiting
 
-    @waiting
-    def settle(self, timeout: float = SETTLE_SECONDS) -> Steps[None]:
-        """Return when no event is pending, woken by outcomes.
+def assert_ingested(
+    collector: Collector,
+    receiver: Receiver,
+    wanted: WantedRecords,
+    *,
+    count: int | None,
+    timeout: float,
+) -> list[Record]:
+    """Wait for `count` records, then want exactly that many; `None` is at least one."""
+    __tracebackhide__ = True
+    check_count(count, beside_columns=True)
+    check_timeout(timeout, beside_columns=True)
+    log, found = _search(collector, EventState.INGESTED, wanted, count=count, timeout=timeout)
+    if not _enough(found, count):
+        text = messages.not_ingested(
+            collector, receiver, wanted, count=count, timeout=timeout, found=(log, found)
+        )
+        raise failure(collector, text)
+    log.claimed.update(found)
+    return [Record(log, index) for index in found]
 
-        Raises `SettleTimeout`, which names what is pending, after `timeout` seconds.
-        """
-        __tracebackhide__ = True
-        check_timeout(timeout)
-        yield from self._settled(timeout)
 
-    @waiting
-    def wait_for(self, predicate: Callable[[Event], object], timeout: float = 2.0) -> Steps[Event]:
-        """The first event that satisfies `predicate`, as soon as one does.
+def assert_nothing_ingested(collector: Collector, wanted: WantedRecords, timeout: float) -> None:
+    """Settle within `timeout` seconds, then want no record."""
+    __tracebackhide__ = True
+    settle(collector, timeout)
+    search = Search(collector, EventState.INGESTED, wanted)
+    found = search.found()
+    if found:
+        raise failure(collector, messages.ingested(search.log, wanted, found))
 
-        `predicate` is asked about an event when it arrives, when it has its outcome, and once more
-        at the end. Raises `AssertionError` after `timeout` seconds.
-        """
-        __tracebackhide__ = True
-        check_timeout(timeout)
-        matching = MatchingEvents(self._collector, predicate)
-        found: Event | None = yield Wait(matching.first, timeout)
-        if found is None:
-            yield from self._decided()
-            found = MatchingEvents(self._collector, predicate).first()
-        if found is None:
-            raise AssertionError(messages.nothing_satisfied(self, predicate, timeout))
-        return found
 
-    def hold_validation(self) -> AbstractContextManager[None]:
-        """Keep events that are accepted inside pending until the end (Y2, Y5)."""
-        return _Held(self._collector)
+def assert_refused(
+    collector: Collector,
+    receiver: Receiver,
+    wanted: WantedEvents,
+    *,
+    count: int | None,
+    timeout: float,
+) -> list[Event]:
+    """Wait for `count` refused events, then want exactly that many; `None` is at least one."""
+    __tracebackhide__ = True
+    check_count(count)
+    check_timeout(timeout)
+    log, found = _search(collector, EventState.REFUSED, wanted, count=count, timeout=timeout)
+    if not _enough(found, count):
+        text = messages.not_refused(
+            collector, receiver, wanted, count=count, timeout=timeout, found=(log, found)
+        )
+        raise failure(collector, text)
+    log.claimed.update(found)
+    return [Event(log, index) for index in found]
 
-    # assertions
 
-    @waiting
-    def assert_ingested(
-        self,
-        /,
-        database: str,
-        table: str,
-        *,
-        count: int | None = 1,
-        timeout: float = 2.0,
-        where: Where = None,
-        **columns: Any,
-    ) -> Steps[Any]:
-        """Wait for `count` matching records in `database.table`, and want exactly that many.
+def assert_auth_failed(
+    collector: Collector,
+    receiver: Receiver,
+    wanted: WantedEvents,
+    *,
+    count: int | None,
+    timeout: float,
+    first: int = 0,
+) -> list[Event]:
+    """Wait for `count` events that are rejected after their 200, then want exactly that many.
 
-        `columns` is a subset of the record, compared with `==`; `where` is a mapping for names that
-        are no identifiers, or a predicate on the record; `count` `None` is at least one. Returns
-        the record where `count` is 1, else the list. Raises `AssertionError` after `timeout`
-        seconds, which says what came nearest.
-        """
-        __tracebackhide__ = True
-        check_count(count)
-        check_timeout(timeout)
-        wanted = Wanted.of(where, columns)
-        matching = MatchingRecords(self._collector, database, table, wanted)
+    They are expected from then on. Events before the sequence number `first` do not count.
+    """
+    __tracebackhide__ = True
+    check_count(count)
+    check_timeout(timeout)
+    log, found = _search(
+        collector, EventState.REJECTED, wanted, count=count, timeout=timeout, first=first
+    )
+    log.claimed.update(found)
+    log.expected.update(found)
+    if not _enough(found, count):
+        text = messages.not_rejected(
+            collector,
+            receiver,
+            wanted,
+            count=count,
+            timeout=timeout,
+            found=(log, found),
+            first=first,
+        )
+        raise failure(collector, text)
+    return [Event(log, index) for index in found]
+
+
+def expect_sent_since(collector: Collector, wanted: WantedEvents, first: int) -> None:
+    """Expect the failure of every event from the sequence number `first` on."""
+    log = collector.log
+    sent = range(max(0, first - log.first), len(log))
+    log.expected.update(index for index in sent if wanted.match(log, index))
+
+
+def assert_no_requests(collector: Collector, timeout: float) -> None:
+    """Want that nothing arrived, and that nothing does for `timeout` seconds."""
+    __tracebackhide__ = True
+    check_timeout(timeout)
+    arrived = collector.wait_until(
+        lambda: bool(len(collector.log) or collector.refused_connections), timeout
+    )
+    if arrived:
+        collector.wait_for_responses()
+        raise failure(collector, messages.requests(collector))
+
+
+def assert_valid(
+    collector: Collector,
+    schema: Mapping[str, Any] | bool,  # noqa: FBT001 - `false` is a schema too
+    wanted: WantedRecords,
+    timeout: float,
+) -> None:
+    """Settle within `timeout` seconds, then want that every record satisfies a JSON Schema."""
+    __tracebackhide__ = True
+    from .schemas import violations
+
+    settle(collector, timeout)
+    search = Search(collector, EventState.INGESTED, wanted)
+    found = search.found()
+    wrong = violations(schema, [Record(search.log, index) for index in found])
+    if wrong or not found:
+        raise failure(collector, messages.invalid_records(wrong, len(found)))
+    search.log.claimed.update(found)
+
+
+def claim(collector: Collector, events: Iterable[Event]) -> None:
+    """Count `events` as asserted. Events from before a `clear` are ignored."""
+    log = collector.log
+    for event in events:
+        index = event.seq - log.first
+        if 0 <= index < len(log) and Event(log, index) == event:
+            log.claimed.add(index)
+
+
+def failure(collector: Collector, text: str) -> AssertionError:
+    """An `AssertionError` with `text`, in which every known write key is shortened."""
+    return AssertionError(KeyRedactor(collector.keys.known())(text))
+
+
+def _search(
+    collector: Collector,
+    state: EventState,
+    wanted: WantedRecords | WantedEvents,
+    *,
+    count: int | None,
+    timeout: float,
+    first: int = 0,
+) -> tuple[EventLog, list[int]]:
+    """Wait until `count` events are in `state`; with 0, settle instead. Gives what there is."""
+    __tracebackhide__ = True
+    search = Search(collector, state, wanted, first=first)
+    if count == 0:
+        settle(collector, timeout)
+    else:
         enough = 1 if count is None else count
-        if enough:
-            yield Wait(partial(matching.found, enough), timeout)
-        yield from self._decided()
-        with self._collector.lock:
-            rows = list(matching.look())
-        if len(rows) != count and not (count is None and rows):
-            wish = messages.Wish(database, table, wanted, count, timeout)
-            raise AssertionError(messages.not_ingested(self, wish, rows))
-        found = matching.records(rows)
-        return found[0] if count == 1 else found
 
-    @waiting
-    def assert_nothing_ingested(
-        self, database: str | None = None, table: str | None = None
-    ) -> Steps[None]:
-        """Settle, then want no record; `None` is any database, any table."""
-        __tracebackhide__ = True
-        yield from self._settled()
-        rows = self.records(database, table)
-        if rows:
-            raise AssertionError(messages.ingested(rows, database, table))
+        def found_enough() -> bool:
+            __tracebackhide__ = True
+            return len(search.found()) >= enough
 
-    @waiting
-    def assert_refused(
-        self, *, status: int | None = None, rule: str | None = None, count: int | None = None
-    ) -> Steps[Sequence[Event]]:
-        """Settle, then want `count` events answered with a 4xx (`None`: at least one).
-
-        `status` and `rule` narrow them down. Returns the events; raises `AssertionError`.
-        """
-        __tracebackhide__ = True
-        check_count(count)
-        check_rule(rule)
-        yield from self._settled()
-        found = [
-            event
-            for event in self.refused
-            if status in (None, event.status) and rule in (None, event.rule)
-        ]
-        messages.want_refused(self, found, status, rule, count)
-        return found
-
-    @waiting
-    def assert_auth_failed(
-        self,
-        *,
-        key: str | None = None,
-        database: str | None = None,
-        table: str | None = None,
-        count: int | None = None,
-    ) -> Steps[Sequence[Event]]:
-        """Settle, then want `count` events rejected after their 200 (`None`: at least one).
-
-        The events it returns are expected from then on. Raises `AssertionError`.
-        """
-        __tracebackhide__ = True
-        check_count(count)
-        yield from self._settled()
-        wanted = WantedFailure(key, database, table)
-        found = [event for event in self.auth_failures if wanted.matches(event)]
-        self._expect(found)
-        messages.want_failures(self, found, wanted, count)
-        return found
-
-    def expect_auth_failure(
-        self,
-        *,
-        key: str | None = None,
-        database: str | None = None,
-        table: str | None = None,
-        count: int | None = None,
-    ) -> ExpectedFailures:
-        """Failures of events that arrive inside are expected; settles on exit.
-
-        A context that gives a list, which holds the failures after the exit. Raises
-        `AssertionError` where none failed, or not `count` of them.
-        """
-        __tracebackhide__ = True
-        check_count(count)
-        return ExpectedFailures(self, WantedFailure(key, database, table), count)
-
-    @waiting
-    def assert_valid(
-        self,
-        schema: Mapping[str, Any] | bool,  # noqa: FBT001 - a schema may be true or false
-        database: str | None = None,
-        table: str | None = None,
-    ) -> Steps[None]:
-        """Settle, then want every record to satisfy the JSON Schema `schema`.
-
-        Raises `AssertionError` naming the records that do not, and where they differ.
-        """
-        __tracebackhide__ = True
-        from .schemas import violations
-
-        yield from self._settled()
-        wrong = violations(schema, self.records(database, table))
-        if wrong:
-            raise AssertionError("\n".join(wrong))
-
-    def _decided(self) -> Steps[None]:
-        """Let what is due have its outcome; an answer may just be on its way."""
-        if self._collector.log.responses_to_send:
-            yield Wait(lambda: not self._collector.log.responses_to_send, 1.0)
-        self._collector.validate()
-
-    def _settled(self, seconds: float = SETTLE_SECONDS) -> Steps[None]:
-        __tracebackhide__ = True
-        if not (yield Wait(self._collector.settled, seconds)):
-            waiting = self._in(EventState.PENDING)
-            why = self._collector.why_pending(0)
-            raise SettleTimeout(formatting.unsettled(waiting, seconds, why), waiting)
+        collector.wait_until(found_enough, timeout)
+    collector.wait_for_responses()
+    found = search.found()
+    return search.log, found
 
 
-class _Held:
-    """The context of `hold_validation`."""
-
-    def __init__(self, collector: Collector) -> None:
-        self._collector = collector
-
-    def __enter__(self) -> None:
-        self._collector.hold()
-
-    def __exit__(self, *_: object) -> None:
-        self._collector.release()
+def _enough(found: list[int], count: int | None) -> bool:
+    return bool(found) if count is None else len(found) == count

@@ -31,38 +31,41 @@ TRIES = 3
 
 @dataclass(frozen=True)
 class FaultCase:
-    """One fault that meets the first events to arrive, and what follows from it for a sender.
-
-    `stored_at_least_once`: a sender that tries again after an error (`TRIES` times in all) gets
-    every event stored. Not so where the service answers 200 and stores nothing: nobody can tell.
-    `stored_at_most_once`: one that never tries again has no event stored twice. Not so where the
-    service itself stores two copies.
-    `needs_timeout`: only a sender with a timeout notices; any other waits for `patience` seconds.
-    """
+    """One fault that hits the first events to arrive, and what a good sender can achieve."""
 
     name: str
     make: Callable[[Faults], FaultHandle]
     stored_at_least_once: bool = True
+    """A sender that tries again after an error (`TRIES` times in all) gets every event stored.
+
+    It is false for a fault that stores nothing after a 200, because no sender can notice that.
+    """
     stored_at_most_once: bool = True
+    """A sender that never tries again has no event stored twice.
+
+    It is false for a fault that stores two copies.
+    """
     needs_timeout: bool = False
+    """Only a sender with a timeout notices the fault; any other waits for `patience` seconds."""
     patience: float = 5.0
 
     @contextmanager
     def apply(self, postback: Postback) -> Iterator[FaultHandle]:
-        """Have the fault in `postback` inside the block; yields its handle.
+        """A context manager: the fault is active in `postback`; it gives the handle of the fault.
 
-        Raises `AssertionError` where it hit nothing, for then nothing is proved.
+        Raises:
+            AssertionError: At the end, if the fault hit no event, so that the test proves nothing.
         """
         __tracebackhide__ = True
         with self.make(postback.faults) as handle:
-            freed = threading.Timer(self.patience, handle.remove)
-            freed.daemon = True
+            removal = threading.Timer(self.patience, handle.remove)
+            removal.daemon = True
             if self.needs_timeout:
-                freed.start()
+                removal.start()
             try:
                 yield handle
             finally:
-                freed.cancel()
+                removal.cancel()
         if not handle.events:
             raise AssertionError(f"{self.name} hit no event: send inside the block")
 
@@ -71,41 +74,48 @@ class FaultCase:
     ) -> None:
         """Settle, then want a record in `database.table` for each of `values` in `column`.
 
-        An event that was answered 200 and lost is excused. Raises `AssertionError`, which names
-        the values that are missing and what their sender was told.
+        An event that got a 200 and was lost is excused, because its sender cannot know.
+
+        Raises:
+            AssertionError: Values are missing; the message shows the responses to their events.
         """
         __tracebackhide__ = True
         postback.settle()
-        told = {_key(event, column): event for event in _sent(postback, database, table)}
+        sent = {_key(event, column): event for event in _sent(postback, database, table)}
         stored = Counter(_stored(postback, database, table, column))
         missing = [
             value
             for value in values
-            if not stored[_hashable(value)] and not _excused(told.get(_hashable(value)))
+            if not stored[_hashable(value)] and not _excused(sent.get(_hashable(value)))
         ]
         if missing:
-            hits = [told[key] for key in map(_hashable, missing) if key in told]
+            events = [sent[key] for key in map(_hashable, missing) if key in sent]
+            lines = formatting.lines(events) or ["none of them was sent"]
             raise AssertionError(
-                f"not at least once under {self.name}: no record with {column} in {missing!r}\n"
-                f"{formatting.lines(hits) or '  none of them was sent at all'}"
+                f"not stored at least once under {self.name}: "
+                f"no record with {column} in {formatting.value(missing)}\n"
+                + "\n".join(formatting.indented(lines))
             )
 
     def assert_at_most_once(
         self, postback: Postback, database: str, table: str, column: str
     ) -> None:
-        """Settle, then want no value of `column` in `database.table` sent and stored twice.
+        """Settle, then want no value of `column` in `database.table` stored from two requests.
 
-        A copy that a fault made is excused. Raises `AssertionError`, which names the values.
+        A copy that a fault made is excused.
+
+        Raises:
+            AssertionError: Values are stored more than once.
         """
         __tracebackhide__ = True
         postback.settle()
         stored = Counter(_stored(postback, database, table, column))
-        hits = [e for e in _sent(postback, database, table) if stored[_key(e, column)] > 1]
-        if hits:
-            twice = list({_key(event, column): _value(event, column) for event in hits}.values())
+        events = [e for e in _sent(postback, database, table) if stored[_key(e, column)] > 1]
+        if events:
+            twice = list({_key(event, column): _value(event, column) for event in events}.values())
             raise AssertionError(
-                f"not at most once under {self.name}: stored again, {column} in {twice!r}\n"
-                f"{formatting.lines(hits)}"
+                f"stored more than once under {self.name}: {column} in {formatting.value(twice)}\n"
+                + "\n".join(formatting.indented(formatting.lines(events)))
             )
 
     def __repr__(self) -> str:
@@ -115,9 +125,13 @@ class FaultCase:
 def fault_matrix(seed: int = 0, *, patience: float = 5.0) -> list[ParameterSet]:
     """Parameters for pytest: a `FaultCase` for every fault of a network or a service.
 
-    `seed` chooses how many events each one hits in a row (fewer than `TRIES`) and where an answer
-    breaks; `patience` is how many seconds a late answer takes, and a connection that hangs lasts.
-    Raises `ConfigurationError` for what is no number.
+    Args:
+        seed: Chooses how many events each fault hits in a row (fewer than `TRIES`), and at which
+            byte a response breaks.
+        patience: After how many seconds a late response comes, and a hanging connection ends.
+
+    Raises:
+        ConfigurationError: An argument is not a number, or `patience` is not above 0.
     """
     if type(seed) is not int:
         raise ConfigurationError(f"fault_matrix(seed={seed!r}): give a whole number")
@@ -126,12 +140,13 @@ def fault_matrix(seed: int = 0, *, patience: float = 5.0) -> list[ParameterSet]:
     return [pytest.param(case, id=case.name) for case in _cases(random.Random(seed), patience)]  # noqa: S311
 
 
-def _cases(dice: random.Random, patience: float) -> Iterator[FaultCase]:
+def _cases(generator: random.Random, patience: float) -> Iterator[FaultCase]:
     def case(name: str, make: Callable[[Faults, int], FaultHandle], **facts: Any) -> FaultCase:
-        times = dice.randint(1, TRIES - 1)
+        times = generator.randint(1, TRIES - 1)
         return FaultCase(name, lambda f: make(f, times), patience=patience, **facts)
 
-    code, line, bodiless = dice.choice((500, 502, 504)), dice.randint(0, 11), dice.randint(40, 80)
+    code = generator.choice((500, 502, 504))
+    in_status_line, in_headers = generator.randint(0, 11), generator.randint(40, 80)
     yield case("status-503", lambda f, n: f.status(503, times=n))
     yield case(f"status-{code}", lambda f, n: f.status(code, times=n))
     yield case("throttle", lambda f, _: f.throttle(0, 1, times=1))
@@ -143,8 +158,8 @@ def _cases(dice: random.Random, patience: float) -> Iterator[FaultCase]:
     yield case("hang", lambda f, _: f.hang(times=1), needs_timeout=True)
     yield case("reset-before-storing", lambda f, n: f.reset("storing", times=n))
     yield case("reset-before-answer", lambda f, n: f.reset("answer", times=n))
-    yield case("truncate-status-line", lambda f, n: f.truncate(line, times=n))
-    yield case("truncate-headers", lambda f, n: f.truncate(bodiless, times=n))
+    yield case("truncate-status-line", lambda f, n: f.truncate(in_status_line, times=n))
+    yield case("truncate-headers", lambda f, n: f.truncate(in_headers, times=n))
     yield case("garbage", lambda f, n: f.garbage(times=n))
     yield case("drop", lambda f, n: f.drop(times=n), stored_at_least_once=False)
     yield case("duplicate", lambda f, n: f.duplicate(times=n), stored_at_most_once=False)
@@ -155,7 +170,7 @@ def _sent(postback: Postback, database: str, table: str) -> Iterator[Event]:
 
 
 def _value(event: Event, column: str) -> Any:
-    """What `column` holds in what the event is stored as, or would be."""
+    """The value of `column` in the record that the event is or would be stored as."""
     return event.columns().get(column) if isinstance(event.payload, dict) else None
 
 
@@ -164,14 +179,14 @@ def _key(event: Event, column: str) -> Any:
 
 
 def _hashable(value: Any) -> Any:
-    """What stands for `value` where a list or an object cannot."""
+    """A value that equals for equal values and can be hashed, for lists and objects too."""
     if isinstance(value, dict):
         return frozenset((name, _hashable(each)) for name, each in value.items())
     return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _stored(postback: Postback, database: str, table: str, column: str) -> Iterator[Any]:
-    """A value for each event that was stored, however many copies of it."""
+    """A value for each event that was stored; its copies do not count."""
     return (
         _key(event, column)
         for event in _sent(postback, database, table)

@@ -1,9 +1,13 @@
-"""The words of reports and failures: values, events, counts; no text holds a whole write key."""
+"""How values, events and counts are written in messages and reports.
+
+Text of a sender is escaped and shortened here, and no text holds a whole write key.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..protocol.escaping import escaped
 from ..protocol.secrets import without_keys
 
 if TYPE_CHECKING:
@@ -12,70 +16,122 @@ if TYPE_CHECKING:
     from ..collector.events import Event
     from ..protocol.findings import Finding
 
-SHOWN = 10
-"""Events that a text shows of a longer list."""
+__all__ = ["escaped"]
+
+EVENTS_SHOWN = 10
+"""How many events of a longer list a text shows."""
+COLUMNS_SHOWN = 8
+"""How many columns of a longer list a text shows."""
+FINDINGS_SHOWN = 3
+"""How many findings of one event a text shows."""
 WIDTH = 100
-"""Characters of a value that a text shows."""
+"""How many characters of a value a text shows."""
+_LONGEST_KEY = 300
+"""A text is cut this far outside of what is shown, so that a key at the edge is still found."""
 
 
-def shown(value: Any, width: int = WIDTH) -> str:
-    """The `repr` of `value`, shortened in its middle where it is long."""
+def value(value: Any, width: int = WIDTH) -> str:
+    """The `repr` of a value, shortened in its middle to `width` characters."""
     try:
-        text = without_keys(repr(value))
-    except Exception as error:  # noqa: BLE001 - the value is somebody else's
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - the value belongs to a test
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    return shortened(text, width)
+
+
+def shortened(text: str, width: int = WIDTH) -> str:
+    """`text`, escaped, without whole write keys, and shortened in its middle to `width`."""
+    if len(text) > 2 * (width + _LONGEST_KEY):
+        text = f"{text[: width + _LONGEST_KEY]}…{text[-width - _LONGEST_KEY :]}"
+    text = escaped(without_keys(text))
     if len(text) <= width:
         return text
     half = (width - 1) // 2
     return f"{text[:half]}…{text[-half:]}"
 
 
-def shown_apart(one: Any, other: Any, width: int = WIDTH) -> tuple[str, str]:
-    """Both as `shown`, where both are long around the place at which they begin to differ."""
-    texts = (shown(one, 10**6), shown(other, 10**6))
+def two_values(one: Any, other: Any, width: int = WIDTH) -> tuple[str, str]:
+    """Both as `value` does, but long ones around the place where they begin to differ."""
+    texts = value(one, 10**9), value(other, 10**9)
     if min(map(len, texts)) <= width:
-        return shown(one, width), shown(other, width)
-    at = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
-    start = max(0, at - width // 4)
-    first, second = (_window(text, start, width) for text in texts)
+        return value(one, width), value(other, width)
+    start = max(0, _common_prefix(*texts) - width // 4)
+    first, second = (
+        f"{'…' * bool(start)}{text[start : start + width]}{'…' * (start + width < len(text))}"
+        for text in texts
+    )
     return first, second
 
 
-def _window(text: str, start: int, width: int) -> str:
-    end = start + width
-    return f"{'…' * bool(start)}{text[start:end]}{'…' * (end < len(text))}"
+def _common_prefix(one: str, other: str) -> int:
+    """How many characters at the start of two texts are equal."""
+    equal, end = 0, min(len(one), len(other))
+    while equal < end:
+        middle = (equal + end + 1) // 2
+        if one[equal:middle] == other[equal:middle]:
+            equal = middle
+        else:
+            end = middle - 1
+    return equal
 
 
-def assigned(columns: Mapping[str, Any]) -> str:
-    """`name=value, …` of columns."""
-    return ", ".join(f"{name}={shown(value, 40)}" for name, value in columns.items())
+def assignments(columns: Mapping[str, Any]) -> str:
+    """Columns as `name=value, …`, the first ones of many."""
+    names = list(columns)[:COLUMNS_SHOWN]
+    parts = [f"{escaped(without_keys(name[:WIDTH]))}={value(columns[name], 40)}" for name in names]
+    if len(columns) > len(names):
+        parts.append(f"… and {len(columns) - len(names)} more")
+    return ", ".join(parts)
 
 
 def place(event: Event) -> str:
-    """Where an event was sent: `database.table`, else the path."""
-    if event.database is not None and event.table is not None:
-        return f"{event.database}.{event.table}"
-    target = repr(event.request.target)[1:-1]
-    return target if len(target) <= WIDTH else target[:WIDTH] + "…"
+    """Where an event was sent: `database.table`, or the path if it is another one."""
+    database, table = event.database, event.table
+    if database is not None and table is not None:
+        text = f"{database}.{table}"
+    else:
+        text = without_keys(str(event.request.target)[: WIDTH + _LONGEST_KEY])
+    return escaped(text if len(text) <= WIDTH else f"{text[:WIDTH]}…")
+
+
+def outcome(event: Event) -> str:
+    """The status that an event got and what became of it, with the rule and the reason."""
+    status, state, rule, fault = event.status, str(event.state), event.rule, event.fault
+    got = "no response" if status is None else str(status)
+    if state == "refused":
+        text = f"refused (4xx) with {got}"
+    elif state == "rejected":
+        text = "rejected after 200"
+    else:
+        text = f"{got}, {state}"
+    if fault:
+        text += f" by the fault {fault}" if state == "lost" else f", fault {fault}"
+    if event.copies > 1:
+        text += f", {event.copies} copies"
+    return f"{text}, {rule}: {event.reason}" if rule else text
 
 
 def line(event: Event) -> str:
-    """One event in one line: order, route, status, outcome, and the rule and reason behind it."""
-    status = "no answer" if event.status is None else str(event.status)
-    fault = f", fault {event.fault}" if event.fault else ""
-    copies = f" {event.copies} times" if event.copies > 1 else ""
-    because = f", {event.rule}: {event.reason}" if event.rule else ""
-    where = f"#{event.seq} {event.request.method} {place(event)}"
-    return without_keys(f"{where}: {status}, {event.state}{copies}{because}{fault}")
+    """One event in one line: number, method, place and outcome."""
+    text = f"#{event.seq} {event.request.method} {place(event)}: {outcome(event)}"
+    return escaped(without_keys(text))
 
 
-def lines(events: Iterable[Event], *, indent: str = "  ", most: int = SHOWN) -> str:
-    """Events in lines, the first ones of them."""
-    rows = list(events)
-    texts = [indent + line(event) for event in rows[:most]]
-    if len(rows) > most:
-        texts.append(f"{indent}… and {len(rows) - most} more")
-    return "\n".join(texts)
+def lines(events: Sequence[Event], *, most: int = EVENTS_SHOWN) -> list[str]:
+    """A line for each event, the first `most` of them."""
+    texts = [line(event) for event in events[:most]]
+    if len(events) > most:
+        texts.append(f"… and {len(events) - most} more")
+    return texts
+
+
+def findings(event: Event) -> list[str]:
+    """A line for each finding of an event, the first ones of many."""
+    found = event.findings
+    texts = [f"finding {escaped(without_keys(str(each)[:500]))}" for each in found[:FINDINGS_SHOWN]]
+    if len(found) > FINDINGS_SHOWN:
+        texts.append(f"… and {len(found) - FINDINGS_SHOWN} more findings")
+    return texts
 
 
 def counted(count: int | None, noun: str) -> str:
@@ -84,36 +140,20 @@ def counted(count: int | None, noun: str) -> str:
         return f"at least 1 {noun}"
     if not count:
         return f"no {noun}"
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def sent(event: Event) -> str:
-    """What an event carried: its data, or the bytes that could not be read as data."""
+    """What an event carried: its data, or the bytes if they are no data."""
     payload = event.payload
-    return shown(event.request.body if payload is None and event.request.body else payload)
+    return value(event.request.body if payload is None and event.request.body else payload)
 
 
-def found(event: Event, finding: Finding) -> str:
-    """What a warning says of a finding."""
-    return f"{finding} (event #{event.seq} {event.database}.{event.table})"
+def finding_warning(event: Event, finding: Finding) -> str:
+    """The text of the warning about a finding."""
+    return escaped(without_keys(f"{finding} (event #{event.seq} {place(event)})"))
 
 
-def unchecked(error: Exception) -> str:
-    """What `check` raises, where nobody called it while the server ran."""
-    said = without_keys(str(error))
-    return f"server.check() raises this, and nobody called it:\n{type(error).__name__}: {said}"
-
-
-def note(error: Exception, asked_about: str) -> None:
-    """Have `error`, which a test's own function raised, say what it was asked about."""
-    error.add_note(f"asked about {asked_about}")
-
-
-def unsettled(events: Sequence[Event], seconds: float, why: str) -> str:
-    """Events that have no outcome; `why` they cannot have one, where that is known."""
-    are = "event is" if len(events) == 1 else "events are"
-    when = f": {why}" if why else f" after {seconds:g} s"
-    return (
-        f"{len(events)} {are} still pending{when}\n{lines(events)}\n"
-        "End hold_validation(), lower validation_delay, or settle(timeout=...) for longer."
-    )
+def indented(texts: Iterable[str]) -> list[str]:
+    """Each line of `texts` two spaces further to the right."""
+    return [f"  {line}" for text in texts for line in text.splitlines()]

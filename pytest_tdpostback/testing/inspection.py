@@ -1,21 +1,26 @@
-"""The inspection interface: what a double knows, as JSON over HTTP, for programs elsewhere.
+"""The REST interface below `/.tdpostback/`, for programs in any language.
 
-It stands beside the event route under `PREFIX`, only where it was asked for; otherwise those paths
-are like any other (R6). A request to it is no event, and no answer of it holds a whole write key.
+It is served only if somebody asks for it; else these paths are refused like any other (R6). A call
+is no event. No response holds a whole write key.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..collector.event_log import EventState
+from ..collector.events import Events, Record
 from ..errors import ConfigurationError
+from ..protocol.secrets import KeyRedactor
+from ..protocol.settings import valid_seconds
 from .export import exported
 
 if TYPE_CHECKING:
@@ -23,28 +28,33 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from .postback import Postback
+    from ..collector.collector import Collector
 
 PREFIX = "/.tdpostback/"
 SETTLE_SECONDS = 5.0
-"""How long `settle` waits where the request does not say."""
+"""How long `settle` waits if the request does not say."""
 
 
 class Inspection:
-    """Answers the requests below `PREFIX` about one `Postback`."""
+    """Responds to the requests below `PREFIX` about one collector."""
 
-    def __init__(self, postback: Callable[[], Postback]) -> None:
-        """`postback()` gives the double that a request is about."""
-        self._current = postback
-        self._holds = 0
-        self._routes: dict[tuple[str, str], Callable[[Request, Postback], Any]] = {
+    def __init__(self, collector: Callable[[], Collector], bound_host: str = "") -> None:
+        """Serve what `collector()` returns for each request.
+
+        Args:
+            collector: Gives the collector that a request is about.
+            bound_host: The address at which the server listens, which a `Host` may name too.
+        """
+        self._collector = collector
+        self._bound_host = bound_host.lower()
+        self._routes: dict[tuple[str, str], Callable[[Request, Collector], Any]] = {
             ("GET", ""): about,
             ("GET", "events"): _events,
             ("DELETE", "events"): _clear,
             ("GET", "records"): _records,
             ("POST", "settle"): _settle,
-            ("POST", "hold"): self._hold,
-            ("POST", "release"): self._release,
+            ("POST", "hold"): _hold,
+            ("POST", "release"): _release,
             ("POST", "keys"): _add_key,
             ("DELETE", "keys"): _revoke_key,
             ("PUT", "clock"): _freeze,
@@ -53,30 +63,43 @@ class Inspection:
         }
 
     def respond(self, request: Request) -> WerkzeugResponse:
-        """The answer to a request below `PREFIX`: JSON, and 4xx with an `error` that says why."""
+        """The response to a request below `PREFIX`: JSON; a 4xx has an `error` that says why."""
+        forbidden = self._why_forbidden(request)
+        if forbidden:
+            return _json({"error": forbidden}, HTTPStatus.FORBIDDEN)
         handler = self._routes.get((request.method, request.path[len(PREFIX) :]))
         if handler is None:
             known = [f"{method} {PREFIX}{name}" for method, name in self._routes]
-            return _json({"error": "no such inspection", "known": known}, HTTPStatus.NOT_FOUND)
+            return _json({"error": "no such call", "known": known}, HTTPStatus.NOT_FOUND)
+        if request.method != "GET" and request.mimetype != "application/json":
+            error = "a call that changes something needs Content-Type: application/json"
+            return _json({"error": error}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        collector = self._collector()
         try:
-            return _json(handler(request, self._current()))
+            return _json(handler(request, collector))
         except (ConfigurationError, TypeError, ValueError) as error:
-            return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+            text = KeyRedactor(collector.keys.known())(str(error))
+            return _json({"error": text}, HTTPStatus.BAD_REQUEST)
 
-    def _hold(self, _: Request, postback: Postback) -> None:
-        postback._collector.hold()
-        self._holds += 1
+    def _why_forbidden(self, request: Request) -> str:
+        """Why a request may come from a page of another site; empty if it does not.
 
-    def _release(self, _: Request, postback: Postback) -> None:
-        if not self._holds:
-            raise ValueError("nothing is held")
-        self._holds -= 1
-        postback._collector.release()
+        A page can reach this machine by a host name of its own (DNS rebinding), and it can send
+        simple requests to any site.
+        """
+        host = request.headers.get("Host", "")
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        if not _is_loopback(name) and name != self._bound_host:
+            return "the Host must be a loopback address, localhost, or the address of the server"
+        origin = request.headers.get("Origin")
+        if origin is not None and origin != f"{request.scheme}://{host}":
+            return "a page of another origin may not call this interface"
+        return ""
 
 
-def inspected(postback: Postback) -> WSGIApplication:
-    """`postback` as a WSGI application with the inspection interface, for any WSGI server."""
-    inspection, events = Inspection(lambda: postback), postback.wsgi_app
+def inspected(collector: Collector, events: WSGIApplication) -> WSGIApplication:
+    """The WSGI application `events` of a collector, with the REST interface beside it."""
+    inspection = Inspection(lambda: collector)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "").startswith(PREFIX):
@@ -86,63 +109,70 @@ def inspected(postback: Postback) -> WSGIApplication:
     return app
 
 
-def about(_: Request, postback: Postback) -> dict[str, Any]:
+def about(_: Request, collector: Collector) -> dict[str, Any]:
     """`GET`: the version, the settings, the clock and the number of the last event."""
     from .. import __version__
 
-    profile = postback.settings.profile
-    log = postback._collector.log
+    profile = collector.settings.profile
     return {
         "tdpostback": __version__,
-        "settings": {**asdict(postback.settings), "profile": profile and profile.name},
-        "now": postback.clock.now(),
-        "seq": log.first + len(log) - 1,
+        "settings": {**asdict(collector.settings), "profile": profile and profile.name},
+        "now": collector.clock.now(),
+        "seq": collector.next_seq - 1,
     }
 
 
-def _events(request: Request, postback: Postback) -> list[Any]:
+def _events(request: Request, collector: Collector) -> list[Any]:
     since = _number(request, "since", 0)
-    return [exported(event) for event in postback.events if event.seq > since]
+    return [exported(event) for event in Events(collector.log) if event.seq > since]
 
 
-def _clear(_: Request, postback: Postback) -> None:
-    postback.clear()
+def _clear(_: Request, collector: Collector) -> None:
+    collector.clear()
 
 
-def _records(request: Request, postback: Postback) -> list[Any]:
-    chosen = postback.records(request.args.get("database"), request.args.get("table"))
-    return [{"database": row.database, "table": row.table, "columns": dict(row)} for row in chosen]
+def _records(request: Request, collector: Collector) -> list[Any]:
+    collector.wait_for_responses()
+    log, arguments = collector.log, request.args
+    records = [
+        Record(log, index)
+        for index in log.records(arguments.get("database"), arguments.get("table"))
+    ]
+    return [{"database": row.database, "table": row.table, "columns": dict(row)} for row in records]
 
 
-def _settle(request: Request, postback: Postback) -> dict[str, Any]:
-    collector = postback._collector
-    collector.settle(_number(request, "timeout", SETTLE_SECONDS))
-    return {
-        "pending": [
-            collector.log.first + index for index in collector.log.indexes(EventState.PENDING)
-        ]
-    }
+def _settle(request: Request, collector: Collector) -> dict[str, Any]:
+    collector.settle(valid_seconds("timeout", request.args.get("timeout", SETTLE_SECONDS)))
+    log = collector.log
+    return {"pending": [log.first + index for index in log.indexes(EventState.PENDING)]}
 
 
-def _add_key(request: Request, postback: Postback) -> None:
-    postback.keys.add(**_members(request, "key", "databases", "tables"))
+def _hold(_: Request, collector: Collector) -> None:
+    collector.hold()
 
 
-def _revoke_key(request: Request, postback: Postback) -> None:
-    postback.keys.revoke(**_members(request, "key"))
+def _release(_: Request, collector: Collector) -> None:
+    collector.release()
 
 
-def _freeze(request: Request, postback: Postback) -> None:
-    postback.clock.freeze(**_members(request, "at"))
+def _add_key(request: Request, collector: Collector) -> None:
+    collector.keys.add(**_members(request, "key", "databases", "tables"))
 
 
-def _unfreeze(_: Request, postback: Postback) -> None:
-    postback.clock.reset()
+def _revoke_key(request: Request, collector: Collector) -> None:
+    collector.keys.revoke(**_members(request, "key"))
 
 
-def _configure(request: Request, postback: Postback) -> None:
-    changed = postback.settings.changed(_members(request), "settings")
-    postback._collector.configure(changed)
+def _freeze(request: Request, collector: Collector) -> None:
+    collector.clock.freeze(**_members(request, "at"))
+
+
+def _unfreeze(_: Request, collector: Collector) -> None:
+    collector.clock.reset()
+
+
+def _configure(request: Request, collector: Collector) -> None:
+    collector.configure(collector.settings.changed(_members(request), "settings"))
 
 
 def _number(request: Request, name: str, default: float) -> float:
@@ -150,19 +180,29 @@ def _number(request: Request, name: str, default: float) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{name}={text!r} is no number") from None
+        raise ValueError(f"{name}={text!r} is not a number") from None
 
 
 def _members(request: Request, *known: str) -> dict[str, Any]:
-    members = json.loads(request.get_data() or b"{}")
+    try:
+        members = json.loads(request.get_data() or b"{}")
+    except RecursionError:
+        raise ValueError("the body has too many levels of nesting") from None
     if not isinstance(members, dict):
-        raise TypeError("the body is to be a JSON object")
+        raise TypeError("the body is not a JSON object")
     unknown = sorted(set(members) - set(known)) if known else []
     if unknown:
         raise ValueError(f"{unknown[0]!r} is unknown; known: {', '.join(known)}")
     if known and known[0] not in members:
         raise ValueError(f"{known[0]!r} is missing")
     return members
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
 
 
 def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> WerkzeugResponse:

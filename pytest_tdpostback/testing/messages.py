@@ -1,332 +1,497 @@
-"""What a failed assertion says: what was wanted, what is the matter, and what to do."""
+"""What a failed assertion says: first what happened, then what was wanted, then what to do.
+
+Everything here is a function of a collector and of the receiver at which its events arrive.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ..collector.event_log import EventState
+from ..collector.events import Event, Events
 from ..protocol.secrets import shortened
 from . import formatting
-from .nearest import Near, Wish, differences, findings, misspelled, nearest, row_of
-from .waits import blocks_a_loop
+from .matching import WantedEvents, WantedRecords, predicate_name
+from .nearest import columns_of, did_you_mean, difference, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from ..collector.events import Event, Record
-    from .assertions import Assertions
-    from .matching import WantedFailure
+    from ..collector.collector import Collector
+    from ..collector.event_log import EventLog
+    from ..protocol.findings import Finding
+    from .receiver import Receiver
 
-__all__ = [
-    "Wish",
-    "ingested",
-    "not_ingested",
-    "nothing_satisfied",
-    "unexpected",
-    "want_failures",
-    "want_refused",
-]
-ELSEWHERE = 3
-"""Events at other URLs that a text shows."""
-LOSSES = 5
-"""Lost events that a text shows before it says why."""
-KEYS = 3
-"""Write keys that a text says something about."""
-ARGUMENTS = {"count": (1, None), "timeout": (2.0,)}
-"""Arguments of `assert_ingested` that may be meant as columns, unless they have these values."""
+LOSSES_SHOWN = 5
+"""How many lost events a message shows."""
+OTHERS_SHOWN = 5
+"""How many of the other events a message shows."""
+CAUSES_SHOWN = 3
+"""How many causes of one kind a message shows."""
+COPIES_COMPARED = 1_000
+"""How many events are compared to find one that was sent twice."""
+_GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
+"""The shape of the write keys that this package generates."""
 
 
-def not_ingested(postback: Assertions, wish: Wish, rows: Sequence[int]) -> str:
-    """`assert_ingested` did not find what was wanted; `rows` is where in the log it found what."""
-    events = postback.events
-    found = [events[index] for index in rows]
-    if len(rows) > (1 if wish.count is None else wish.count):
-        return _joined(f"expected {wish}, found {len(rows)}: too many", _too_many(found, wish))
-    near = nearest(wish, events, {event.seq for event in found})
-    cause, details = _cause(postback, wish, near, some=bool(rows))
-    head = f"expected {wish}, found {len(rows) or 'none'} within {wish.seconds:g} s: {cause}"
-    details += _taken_for_arguments(wish, [*found[:1], *([near.event] if near else [])])
-    if len(events) > 1:
-        last = f", the last {formatting.SHOWN}" if len(events) > formatting.SHOWN else ""
-        details.append(f"arrived here: {len(events)} events{last}")
-        details.append(formatting.lines(events[-formatting.SHOWN :]))
-    return _joined(head, details)
+def not_ingested(
+    collector: Collector,
+    receiver: Receiver,
+    wanted: WantedRecords,
+    *,
+    count: int | None,
+    timeout: float,
+    found: tuple[EventLog, Sequence[int]],
+) -> str:
+    """`assert_ingested` found the records at the places `found`, and not `count` of them."""
+    log, indexes = found
+    goal = f"wanted {formatting.counted(count, 'record')}{wanted}"
+    goal += f", found {len(indexes):,}" if indexes else ""
+    if len(indexes) > (1 if count is None else count):
+        matched = formatting.counted(len(indexes), "record")
+        goal = f"wanted {formatting.counted(count, 'record')}{wanted}"
+        details = _too_many(Events(log, indexes), count, wanted)
+        return _message(f"{matched} matched; {goal} (waited {timeout:g} s)", details)
+    near = nearest(log, wanted, set(indexes))
+    if near is None:
+        cause, details = _nothing_near(collector, receiver, log, wanted, len(indexes))
+        event = None
+    else:
+        event = near.event
+        cause, details = _why_not_stored(collector, receiver, event)
+        if not cause:
+            place = formatting.place(event)
+            short, differences = difference(near, wanted)
+            details = [formatting.line(event), *formatting.findings(event), *differences]
+            details.append(f"record: {formatting.value(dict(near.columns), 200)}")
+            cause = f"the nearest record {short}"
+            if not _in_place(wanted, event):
+                cause = f"the nearest record is in {place}"
+        elif not _in_place(wanted, event):
+            details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[3:]}.")
+    details += _misread_arguments(count, timeout, log, [*indexes[:1], *([near] if near else [])])
+    others = range(max(0, len(log) - OTHERS_SHOWN), len(log))
+    if len(log) > 1 and near is not None:
+        last = f", the last {OTHERS_SHOWN}" if len(log) > OTHERS_SHOWN else ""
+        details.append(f"{formatting.counted(len(log), 'event')} arrived{last}:")
+        details += formatting.indented(formatting.lines(Events(log, others)))
+    return _message(f"{cause}; {goal} (waited {timeout:g} s)", details, event)
 
 
-def ingested(rows: Sequence[Record], database: str | None, table: str | None) -> str:
-    """`assert_nothing_ingested` found `rows`."""
-    asked = {"database": database, "table": table}
-    where = "".join(f" in {role} {name}" for role, name in asked.items() if name is not None)
-    shown = [
-        f"{formatting.line(row.event)}\n  {formatting.shown(dict(row))}"
-        for row in rows[: formatting.SHOWN]
-    ]
-    if len(rows) > formatting.SHOWN:
-        shown.append(f"… and {len(rows) - formatting.SHOWN} more")
-    return _joined(f"expected no record{where}, found {len(rows)}", shown)
+def ingested(log: EventLog, wanted: WantedRecords, indexes: Sequence[int]) -> str:
+    """`assert_nothing_ingested` found the records at the places `indexes`."""
+    stored = f"{formatting.counted(len(indexes), 'record')} ingested"
+    details = []
+    for event in Events(log, indexes[: formatting.EVENTS_SHOWN]):
+        details.append(formatting.line(event))
+        details.append(f"  {formatting.value(event.columns())}")
+    if len(indexes) > formatting.EVENTS_SHOWN:
+        details.append(f"… and {len(indexes) - formatting.EVENTS_SHOWN} more")
+    return _message(f"{stored}; wanted none{wanted}", details)
 
 
-def nothing_satisfied(
-    postback: Assertions, predicate: Callable[[Event], object], seconds: float
+def not_refused(
+    collector: Collector,
+    receiver: Receiver,
+    wanted: WantedEvents,
+    *,
+    count: int | None,
+    timeout: float,
+    found: tuple[EventLog, Sequence[int]],
+) -> str:
+    """`assert_refused` found the events at the places `found`, and not `count` of them."""
+    log, indexes = found
+    goal = f"wanted {formatting.counted(count, 'refused event')} (4xx){wanted}"
+    if not len(log):
+        cause, details = _nothing_arrived(collector, receiver)
+        return _message(f"{cause}; {goal} (waited {timeout:g} s)", details)
+    others = [index for index in log.indexes(EventState.REFUSED) if index not in set(indexes)]
+    if len(indexes) > (count or 0):
+        cause = f"{formatting.counted(len(indexes), 'event')} refused (4xx)"
+    elif others:
+        why = Counter(f"{log.statuses[index]} by {log.rules.get(index)}" for index in others)
+        cause = f"refused (4xx) with {_with_counts(why)}"
+    else:
+        accepted = log.count(EventState.INGESTED) + log.count(EventState.PENDING)
+        accepted += log.count(EventState.REJECTED)
+        cause = f"{formatting.counted(accepted, 'event')} got 200"
+    last = Event(log, others[-1]) if others else None
+    return _message(f"{cause}; {goal} (waited {timeout:g} s)", _all(log), last)
+
+
+def not_rejected(
+    collector: Collector,
+    receiver: Receiver,
+    wanted: WantedEvents,
+    *,
+    count: int | None,
+    timeout: float,
+    found: tuple[EventLog, Sequence[int]],
+    first: int = 0,
+) -> str:
+    """No `count` events were rejected after their 200, of those from number `first` on."""
+    log, indexes = found
+    goal = f"wanted {formatting.counted(count, 'event')} rejected after 200{wanted}"
+    if not len(log):
+        cause, details = _nothing_arrived(collector, receiver)
+        return _message(f"{cause}; {goal} (waited {timeout:g} s)", details)
+    others = [index for index in log.indexes(EventState.REJECTED) if index not in set(indexes)]
+    earlier = [index for index in others if log.first + index < first]
+    stored = log.count(EventState.INGESTED)
+    if len(indexes) > (count or 0):
+        cause = f"{formatting.counted(len(indexes), 'event')} rejected after 200"
+    elif len(others) > len(earlier):
+        cause = f"{len(others) - len(earlier)} rejected with another key, database or table"
+    elif earlier:
+        cause = f"{len(earlier)} rejected, but sent before the block began"
+    elif any(log.statuses[index] == 403 for index in log.indexes(EventState.REFUSED)):
+        cause = "refused (4xx) with 403 at once, which assert_refused(status=403) asserts"
+    elif stored:
+        cause = f"{formatting.counted(stored, 'event')} ingested: the write key is valid"
+    else:
+        cause = "no event was rejected after 200"
+    return _message(f"{cause}; {goal} (waited {timeout:g} s)", _all(log))
+
+
+def not_satisfied(
+    collector: Collector,
+    receiver: Receiver,
+    predicate: Callable[[Event], object],
+    timeout: float,
 ) -> str:
     """`wait_for` saw no event that satisfies its predicate."""
-    name = getattr(predicate, "__name__", "")
-    called = f" {name}" if name and name != "<lambda>" else ""
-    head = f"no event satisfied the predicate{called} within {seconds:g} s: "
-    if not postback.events:
-        return _joined(f"{head}nothing arrived", _nothing(postback))
-    arrived = [*_kept_back(postback), *_all(postback)]
-    return _joined(f"{head}{len(postback.events)} arrived", arrived)
+    goal = f"wanted one that satisfies {predicate_name(predicate)} (waited {timeout:g} s)"
+    log = collector.log
+    if not len(log):
+        cause, details = _nothing_arrived(collector, receiver)
+        return _message(f"{cause}; {goal}", details)
+    arrived = formatting.counted(len(log), "event")
+    return _message(f"{arrived} arrived; {goal}", [*_obstacles(collector, receiver), *_all(log)])
 
 
-def unexpected(postback: Assertions, events: Sequence[Event]) -> str:
-    """`events` were answered 200 and rejected, though nobody expected it."""
-    were = "event was" if len(events) == 1 else "events were"
-    shared = [
-        f"{name}={value!r}"
-        for name, value in (("database", events[0].database), ("table", events[0].table))
-        if all(getattr(event, name) == value for event in events)
+def requests(collector: Collector) -> str:
+    """`assert_no_requests` saw some."""
+    log, refused = collector.log, collector.refused_connections
+    arrived = [formatting.counted(len(log), "request")] if len(log) else []
+    arrived += [formatting.counted(len(refused), "refused connection")] if refused else []
+    return _message(
+        f"{' and '.join(arrived)} arrived; wanted none",
+        [*_all(log), *_refused_connections(refused)],
+    )
+
+
+def invalid_records(violations: Sequence[tuple[Event, str]], checked: int) -> str:
+    """`assert_valid` found records that do not satisfy their schema."""
+    if not checked:
+        return (
+            "no record was ingested, so the schema checked nothing; "
+            "use assert_nothing_ingested() if the test wants that"
+        )
+    wrong = len({event.seq for event, _ in violations})
+    details = [
+        f"#{event.seq} {formatting.place(event)}: {text}"
+        for event, text in violations[: formatting.EVENTS_SHOWN]
     ]
-    called = postback._server.name_of(postback)
-    made = f" ({called} is the one at {postback.url})" if called == "double" else ""
+    if len(violations) > formatting.EVENTS_SHOWN:
+        details.append(f"… and {len(violations) - formatting.EVENTS_SHOWN} more")
+    of = formatting.counted(checked, "record")
+    return _message(f"{wrong:,} of {of} {_do(wrong)} not satisfy the schema", details)
+
+
+def unsettled(log: EventLog, seconds: float, why: str) -> str:
+    """Events without an outcome; `why` is the reason if it is known."""
+    pending = Events(log, list(log.indexes(EventState.PENDING)))
+    when = why or f"waited {seconds:g} s"
     return "\n".join(
         [
-            f"{len(events)} {were} answered 200 and rejected afterwards; the sender cannot know",
-            formatting.lines(events, most=LOSSES),
-            *dict.fromkeys(line for event in _each_cause(events) for line in _why(postback, event)),
-            f"If the test means this, it says so{made}:",
-            f"  with {called}.expect_auth_failure({', '.join(shared)}):",
-            "      ...",
-            f"or, {postback._server.lenience(postback)}",
+            f"{formatting.counted(len(pending), 'event')} still pending: {when}",
+            *formatting.indented(formatting.lines(pending, most=LOSSES_SHOWN)),
+            "Fix: end hold_validation(), lower validation_delay, or settle(timeout=...) for longer",
+            "tdpostback rules Y2",
         ]
     )
 
 
-def want_refused(
-    postback: Assertions,
-    found: Sequence[Event],
-    status: int | None,
-    rule: str | None,
-    count: int | None,
-) -> None:
-    """Raise `AssertionError` unless `found` are `count` events."""
-    __tracebackhide__ = True
-    asked = {"status": status, "rule": rule}
-    of = _with({name: value for name, value in asked.items() if value is not None})
-    if not _enough(found, count):
-        wanted = formatting.counted(count, "refused event") + of
-        others = [event for event in postback.refused if event not in found]
-        accepted = [event for event in postback.events if event.state is not EventState.REFUSED]
-        if len(found) > (count or 0):
-            cause = "too many"
-        elif others:
-            cause = f"{len(others)} refused for another reason"
-        else:
-            cause = f"{len(accepted)} accepted with 200" if accepted else "nothing else arrived"
-        raise AssertionError(_unwanted(postback, wanted, found, cause))
-
-
-def want_failures(
-    postback: Assertions,
-    found: Sequence[Event],
-    wanted: WantedFailure,
-    count: int | None,
-    *,
-    since: int = 0,
-) -> None:
-    """Raise `AssertionError` unless `found` are `count` events, of those from number `since` on."""
-    __tracebackhide__ = True
-    if not _enough(found, count):
-        what = formatting.counted(count, "authentication failure") + (
-            f" of {wanted}" * bool(str(wanted))
+def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
+    """`events` got 200 and were rejected afterwards, and the test does not expect it (Y3)."""
+    were = "was" if len(events) == 1 else "were"
+    lost = formatting.counted(len(events), "event")
+    shown = [
+        formatting.escaped(
+            f"#{event.seq} {event.request.method} {formatting.place(event)}: "
+            f"{event.reason} ({event.rule})"
         )
-        too_many = len(found) > (count or 0)
-        cause = "too many" if too_many else _no_failure(postback, found, since)
-        raise AssertionError(_unwanted(postback, what, found, cause))
-
-
-def _no_failure(postback: Assertions, found: Sequence[Event], since: int) -> str:
-    others = [event for event in postback.auth_failures if event not in found]
-    earlier = [event for event in others if event.seq < since]
-    if len(others) > len(earlier):
-        return f"{len(others) - len(earlier)} failed with another key, database or table"
-    if earlier:
-        return f"{len(earlier)} failed of what was sent before the block began"
-    if any(event.status == 403 for event in postback.refused):
-        return "403 was answered at once, which assert_refused(status=403) asserts"
-    stored = len(postback.records())
-    return f"{stored} ingested, their keys are valid" if stored else "nothing else arrived"
-
-
-def _unwanted(postback: Assertions, wanted: str, found: Sequence[Event], cause: str) -> str:
-    head = f"expected {wanted}, found {len(found) or 'none'}: "
-    if not postback.events:
-        return _joined(f"{head}nothing arrived", _nothing(postback))
-    return _joined(f"{head}{cause}", _all(postback))
-
-
-def _enough(found: Sequence[Event], count: int | None) -> bool:
-    return bool(found) if count is None else len(found) == count
-
-
-def _with(columns: dict[str, Any]) -> str:
-    return f" with {formatting.assigned(columns)}" if columns else ""
-
-
-def _all(postback: Assertions) -> list[str]:
-    return [formatting.lines(postback.events, indent="")]
-
-
-def _joined(head: str, details: Sequence[str]) -> str:
-    return "\n".join([head, *(f"  {line}" for each in details for line in each.splitlines())])
-
-
-# why a record is missing
-
-
-def _cause(
-    postback: Assertions, wish: Wish, near: Near | None, *, some: bool
-) -> tuple[str, list[str]]:
-    another = "another" if some else "it"
-    if near is None:
-        arrived = len(postback.events)
-        if some:
-            return "no more arrived", _nothing(postback)
-        if arrived:
-            others = [*_kept_back(postback), *_other_routes(postback, wish)]
-            return f"nothing arrived for {wish.route}", others
-        return "nothing arrived", _nothing(postback)
-    event = near.event
-    if event.state is EventState.REFUSED:
-        return (
-            f"{another} arrived and was refused with {event.status}",
-            _refused(postback, wish, event),
-        )
-    if event.state is EventState.REJECTED:
-        return (
-            f"{another} arrived, was answered 200 and rejected afterwards",
-            _rejected(postback, event),
-        )
-    if event.state is EventState.PENDING:
-        why = postback._collector.why_pending(0) or "its validation has not run yet"
-        return f"{another} arrived and is still pending: {why}", [formatting.line(event)]
-    if event.state is EventState.LOST:
-        return f"{another} arrived and was lost by the fault {event.fault}", [
-            formatting.line(event)
+        for event in events[:LOSSES_SHOWN]
+    ]
+    if len(events) > LOSSES_SHOWN:
+        shown.append(f"… and {len(events) - LOSSES_SHOWN} more")
+    databases = {event.database for event in events}
+    tables = {event.table for event in events}
+    arguments = ""
+    if len(databases) == 1:
+        names = [*databases, *(tables if len(tables) == 1 else ())]
+        arguments = ", ".join(f'"{formatting.escaped(str(name))}"' for name in names)
+    return "\n".join(
+        [
+            f"Silent loss: {lost} got 200 but {were} never stored.",
+            *formatting.indented(shown),
+            *_fixes(receiver, events),
+            f"Expected? with {receiver.name}.expect_auth_failure({arguments}): ...",
+            f"Expected every time? {receiver.ignore_losses}",
+            *dict.fromkeys(f"tdpostback rules {event.rule}" for event in events[:LOSSES_SHOWN]),
         ]
-    return _differs(wish, near, some=some)
+    )
 
 
-def _nothing(postback: Assertions) -> list[str]:
-    elsewhere = list(postback._server.elsewhere(postback))
+def unclaimed(receiver: Receiver, events: Sequence[Event], setting: str) -> str:
+    """No assertion claimed `events`, and `setting` says that this fails the test."""
+    refused = setting == "on_refusal"
+    what = "refused (4xx)" if refused else "ingested"
+    counted, them = formatting.counted(len(events), "event"), "it" if len(events) == 1 else "them"
+    assertion = "assert_refused(...)" if refused else "assert_ingested(...)"
+    return "\n".join(
+        [
+            f'{counted} {what}, and no assertion claimed {them} ({setting}="fail")',
+            *formatting.indented(formatting.lines(events, most=LOSSES_SHOWN)),
+            f"Fix: assert it with {receiver.name}.{assertion}, or {receiver.name}.claim(event)",
+            f'Or allow it: @pytest.mark.tdpostback({setting}="ignore")',
+            *dict.fromkeys(f"tdpostback rules {e.rule}" for e in events[:LOSSES_SHOWN] if e.rule),
+        ]
+    )
+
+
+def findings(found: Sequence[tuple[Event, Finding]]) -> str:
+    """Findings that the setting `on_finding` makes failures."""
+    rules = dict.fromkeys(finding.rule for _, finding in found)
+    shown = [formatting.finding_warning(*each) for each in found[: formatting.EVENTS_SHOWN]]
+    more = len(found) - len(shown)
+    return "\n".join(
+        [
+            f"{formatting.counted(len(found), 'finding')} that on_finding makes a failure",
+            *formatting.indented(shown),
+            *([f"  … and {more} more"] if more > 0 else ()),
+            f'Allow it: @pytest.mark.tdpostback(on_finding="ignore:{",".join(rules)}")',
+            *(f"tdpostback rules {rule}" for rule in list(rules)[:CAUSES_SHOWN]),
+        ]
+    )
+
+
+def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
+    """Context managers that were called and never entered."""
+    first = calls[0]
+    name = first.partition("(")[0]
+    return "\n".join(
+        [
+            f"{first} was never entered, so it did nothing",
+            *formatting.indented(f"{call} was never entered either" for call in calls[1:]),
+            f"Fix: with {receiver.name}.{name}(...): ...",
+        ]
+    )
+
+
+# parts of messages
+
+
+def _message(head: str, details: Iterable[str], event: Event | None = None) -> str:
+    rule = [f"tdpostback rules {event.rule}"] if event is not None and event.rule else []
+    return "\n".join([head, *formatting.indented(details), *rule])
+
+
+def _all(log: EventLog) -> list[str]:
+    return formatting.lines(Events(log))
+
+
+def _in_place(wanted: WantedRecords, event: Event) -> bool:
+    return wanted.database in (None, event.database) and wanted.table in (None, event.table)
+
+
+def _why_not_stored(
+    collector: Collector, receiver: Receiver, event: Event
+) -> tuple[str, list[str]]:
+    """Why an event is no record, in a few words and in lines; empty if it is one."""
+    lines = [formatting.line(event)]
+    if event.state is EventState.REFUSED:
+        if event.rule == "A6":
+            lines += _fixes(receiver, [event])
+        lines.append(f"sent: {formatting.sent(event)}")
+        return f"refused (4xx) with {event.status} by {event.rule}", lines
+    if event.state is EventState.REJECTED:
+        lines += _fixes(receiver, [event]) + formatting.findings(event)
+        lines.append(f"sent: {formatting.sent(event)}")
+        return f"rejected after 200 by {event.rule}: {formatting.escaped(str(event.reason))}", lines
+    if event.state is EventState.PENDING:
+        why = collector.why_pending(0) or "its validation has not run yet"
+        return f"still pending: {why}", lines
+    if event.state is EventState.LOST:
+        return f"lost by the fault {event.fault}", lines
+    return "", lines
+
+
+def _nothing_near(
+    collector: Collector, receiver: Receiver, log: EventLog, wanted: WantedRecords, found: int
+) -> tuple[str, list[str]]:
+    if not len(log):
+        return _nothing_arrived(collector, receiver)
+    obstacles = _obstacles(collector, receiver)
+    if found:
+        return f"no more than {formatting.counted(found, 'record')} arrived", obstacles or [
+            "Has the sender sent them all (flushed, joined, awaited)?"
+        ]
+    places = Counter(formatting.place(event) for event in Events(log)[-1000:])
+    question = did_you_mean(wanted.place.removeprefix("in "), places)
+    details = [*obstacles, f"What arrived was for {_with_counts(places)}."]
+    return f"nothing arrived {wanted.place}", [*details, *([question] if question else [])]
+
+
+def _nothing_arrived(collector: Collector, receiver: Receiver) -> tuple[str, list[str]]:
+    """What kept requests away, as far as it is known: in a few words, and in lines."""
+    refused = collector.refused_connections
+    if refused:
+        were = "connection was" if len(refused) == 1 else "connections were"
+        reason = formatting.escaped(refused[0])[:80]
+        details = [*_refused_connections(refused), *_obstacles(collector, receiver)]
+        return f"{len(refused)} {were} refused: {reason}", details
+    if collector.blocked_hosts:
+        hosts = list(dict.fromkeys(collector.blocked_hosts))
+        shown = formatting.escaped(", ".join(hosts[:CAUSES_SHOWN]))
+        return f"connections to {shown} were blocked", _obstacles(collector, receiver)
+    elsewhere = list(receiver.neighbours.events_elsewhere(collector))
     if elsewhere:
-        shown = [f"{formatting.line(event)}, at {where}" for where, event in elsewhere[:ELSEWHERE]]
-        return [f"{len(elsewhere)} arrived at another URL than {postback.url}:", *shown]
-    if not postback._collector.empty:
-        return _kept_back(postback) or ["Has the sender sent them all: flushed, joined, awaited?"]
-    return [
-        f"No request reached {postback.url}.",
-        *(
-            _kept_back(postback)
-            or ["Is the sender given this URL, and has it sent: flushed, joined, awaited?"]
-        ),
+        details = [f"This Postback has the URL {receiver.url}."]
+        for where, event in elsewhere[:CAUSES_SHOWN]:
+            details.append(f"{formatting.line(event)}, at {where}")
+        return f"{formatting.counted(len(elsewhere), 'request')} arrived at another URL", details
+    obstacles = _obstacles(collector, receiver)
+    return "no request arrived", obstacles or [
+        f"Nothing reached {receiver.url}. Does the sender use this URL?",
+        "Has it sent (flushed, joined, awaited)?",
+        f"Is its host hard-coded? Then: with {receiver.name}.redirect(): ...",
     ]
 
 
-def _kept_back(postback: Assertions) -> list[str]:
-    """What is known to have kept a sender from sending."""
-    told = []
-    blocked = dict.fromkeys(postback._collector.blocked_hosts)
-    if blocked:
-        told.append(f"Connections were blocked to {', '.join(blocked)}.")
-    if blocks_a_loop():
-        call = f"await {postback._server.name_of(postback)}.aio.…"
-        told.append(f"This call blocks an event loop that runs in this thread; use {call} instead.")
-    return told
+def _obstacles(collector: Collector, receiver: Receiver) -> list[str]:
+    """What is known to keep a sender from sending."""
+    lines = []
+    if collector.blocked_hosts:
+        hosts = list(dict.fromkeys(collector.blocked_hosts))
+        shown = formatting.escaped(", ".join(hosts[: formatting.EVENTS_SHOWN]))
+        lines.append(f"block_network did not allow connections to {shown}.")
+    if _in_event_loop():
+        lines.append(
+            "This call blocks an event loop that runs in this thread; "
+            f"use await {receiver.name}.aio.… instead."
+        )
+    proxies = _proxies_in_use()
+    if proxies and not len(collector.log):
+        lines.append(
+            f"{', '.join(proxies)} is set: a client may send to that proxy instead. "
+            "Set NO_PROXY=127.0.0.1."
+        )
+    return lines
 
 
-def _taken_for_arguments(wish: Wish, events: Iterable[Event]) -> list[str]:
-    columns = {name for event in events for name in row_of(event)}
-    given = {"count": wish.count, "timeout": wish.seconds}
-    return [
-        f"{name} is an argument here; the column {name} is compared by where={{{name!r}: ...}}."
-        for name, usual in ARGUMENTS.items()
-        if name in columns and given[name] not in usual
-    ]
+def _in_event_loop() -> bool:
+    """Whether an event loop of asyncio or trio runs in this thread."""
+    asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
+    try:
+        if asyncio is not None and asyncio.get_running_loop():
+            return True
+    except RuntimeError:
+        pass
+    try:
+        return trio is not None and bool(trio.lowlevel.current_task())
+    except RuntimeError:
+        return False
 
 
-def _other_routes(postback: Assertions, wish: Wish) -> Iterator[str]:
-    routes = Counter(formatting.place(event) for event in postback.events)
-    shown = ", ".join(f"{place} ({times})" for place, times in routes.most_common(formatting.SHOWN))
-    yield f"What arrived was for: {shown}"
-    question = misspelled(wish.route, routes)
-    if question:
-        yield question
+def _proxies_in_use() -> list[str]:
+    """The environment variables that lead requests to this machine to a proxy."""
+    import os
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    if proxy_bypass("127.0.0.1"):
+        return []
+    used = [f"{scheme}_proxy" for scheme in getproxies_environment() if scheme in ("http", "all")]
+    return [name for name in os.environ if name.lower() in used]
 
 
-def _refused(postback: Assertions, wish: Wish, event: Event) -> list[str]:
-    details = [formatting.line(event)]
-    if event.rule == "A6":
-        details += _why(postback, event)
-    if event.database is not None and (event.database, event.table) != (wish.database, wish.table):
-        details.append(f"It was sent to {formatting.place(event)}, not to {wish.route}.")
-    details.append(f"sent: {formatting.sent(event)}")
+def _refused_connections(reasons: Sequence[str]) -> list[str]:
+    told = list(dict.fromkeys(formatting.escaped(reason) for reason in reasons))
+    lines = [f"connection refused: {reason}" for reason in told[:CAUSES_SHOWN]]
+    return lines + [f"… and {len(told) - CAUSES_SHOWN} more"] * (len(told) > CAUSES_SHOWN)
+
+
+def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
+    """What to do about events that were refused or rejected for their key or their time."""
+    lines: dict[str, None] = {}
+    for event in events[:LOSSES_SHOWN]:
+        if event.rule == "T3":
+            lines['The setting stale_time="drop" drops an event with such a time.'] = None
+            lines['Fix: send UNIX seconds, or set stale_time="receipt"'] = None
+            continue
+        key = event.key or ""
+        shown = formatting.escaped(shortened(key))
+        owner = receiver.neighbours.owner_of(key, receiver.collector)
+        if owner is not None:
+            lines[f"{shown} is the write key of {owner}."] = None
+            lines[f"Fix: send {receiver.name}.write_key"] = None
+        elif event.reason is not None and event.reason.endswith("was revoked"):
+            lines[f'Fix: make it valid again: {receiver.name}.keys.add("{shown}")'] = None
+        elif event.reason is not None and "may not write" in event.reason:
+            lines[f'Fix: extend its limits: {receiver.name}.keys.add("{shown}", tables=...)'] = None
+        else:
+            if _GENERATED_KEY.match(key):
+                lines[
+                    f"{shown} looks like a key of another test run: a process that outlived its "
+                    "run may have sent it."
+                ] = None
+            lines[
+                f"Fix: send {receiver.name}.write_key, or register yours: "
+                f'{receiver.name}.keys.add("{shown}")'
+            ] = None
+    return list(lines)
+
+
+def _too_many(events: Events, count: int | None, wanted: WantedRecords) -> list[str]:
+    details = formatting.lines(events)
+    some = events[:COPIES_COMPARED]
+    times = Counter((event.request.target, event.request.body) for event in some)
+    most = max(times.values())
+    copied = [event for event in some if event.copies > 1]
+    if copied:
+        details.append(f"#{copied[0].seq} was stored {copied[0].copies} times by a fault.")
+    elif most > 1:
+        details.append(f"{most} of them are equal in every byte. Was it sent again by a retry?")
+    if count == 1 and (wanted.columns or wanted.predicate):
+        details.append("Give more columns to choose one, or count=None to allow any number.")
     return details
 
 
-def _rejected(postback: Assertions, event: Event) -> list[str]:
+def _misread_arguments(
+    count: int | None, timeout: float, log: EventLog, near: Sequence[Any]
+) -> list[str]:
+    """A note if `count` or `timeout` may be meant as a column of an event that is near."""
+    given = {"count": (count, 1), "timeout": (timeout, 2.0)}
+    names = [name for name, (value, default) in given.items() if value not in (default, None)]
+    events = [Event(log, each) if isinstance(each, int) else each.event for each in near]
     return [
-        formatting.line(event),
-        *_why(postback, event),
-        *findings(event),
-        f"sent: {formatting.sent(event)}",
+        f"{name} is an argument here; compare the column {name} with where={{{name!r}: ...}}."
+        for name in names
+        if any(name in columns_of(event) for event in events)
     ]
 
 
-def _each_cause(events: Sequence[Event]) -> list[Event]:
-    """The first event of each key, and the first that was lost for its time."""
-    causes = {None if event.rule == "T3" else event.key: event for event in reversed(events)}
-    return sorted(causes.values(), key=lambda event: event.seq)[:KEYS]
+def _with_counts(counts: Counter[str]) -> str:
+    parts = [
+        f"{name} ({times})" if times > 1 or len(counts) > 1 else name
+        for name, times in counts.most_common(OTHERS_SHOWN)
+    ]
+    more = len(counts) - len(parts)
+    return ", ".join(parts) + (f" and {more} more" if more > 0 else "")
 
 
-def _why(postback: Assertions, event: Event) -> Iterator[str]:
-    """What is the matter with an event that was refused or rejected, and what to do."""
-    if event.rule == "T3":
-        yield 'No key is at fault: the setting stale_time="drop" drops what has such a time (T3).'
-        yield 'Send the time of the event in UNIX seconds, or set stale_time="receipt".'
-        return
-    key = event.key or ""
-    owner = postback._server.owner_of(key, postback)
-    if owner:
-        yield f"{shortened(key)} is the write key of {owner}."
-    if key not in postback._collector.keys and key != postback.write_key:
-        yield f"The key of this double is {shortened(postback.write_key)}."
-
-
-def _differs(wish: Wish, near: Near, *, some: bool) -> tuple[str, list[str]]:
-    event = near.event
-    which = "the nearest other record" if some else "the nearest record"
-    details = [f"nearest: {formatting.line(event)}"]
-    if (event.database, event.table) != (wish.database, wish.table):
-        cause = f"{which} is in {formatting.place(event)}, not in {wish.route}"
-    else:
-        cause = f"{which} differs"
-    details += findings(event)
-    details += [f"  {line}" for line in differences(event, wish.wanted)]
-    details.append(f"record: {formatting.shown(event.columns(), 200)}")
-    return cause, details
-
-
-def _too_many(found: Sequence[Event], wish: Wish) -> list[str]:
-    details = [formatting.lines(found, indent="")]
-    bodies = Counter((event.request.target, event.request.body) for event in found)
-    twice = max(bodies.values())
-    duplicated = [event for event in found if event.copies > 1]
-    if duplicated:
-        details.append(f"#{duplicated[0].seq} was stored {duplicated[0].copies} times by a fault.")
-    elif twice > 1:
-        details.append(f"{twice} of them are equal to the byte: was it sent again, or retried?")
-    if wish.count == 1 and not wish.wanted.anything:
-        details.append("More columns narrow it down; count=None takes any number.")
-    return details
+def _do(count: int) -> str:
+    return "does" if count == 1 else "do"

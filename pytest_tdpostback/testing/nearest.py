@@ -1,190 +1,188 @@
-"""Why a record is not there: the event that came nearest, and what became of it."""
+"""The event that came nearest to a wanted record, and how it differs."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..collector.event_log import EventState
+from ..collector.events import Event
 from . import formatting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
-    from ..collector.events import Event
-    from .matching import Wanted
+    from ..collector.event_log import EventLog
+    from .matching import WantedRecords
 
-LOOKED_AT = 1_000
-"""Latest events among which the nearest is looked for."""
-FINDINGS = 3
+CANDIDATES = 1_000
+"""How many of the latest events may be the nearest."""
+DIFFERENCES_SHOWN = 8
+"""How many differing columns a message shows."""
 _MISSING = object()
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What `assert_ingested` wanted."""
+class Nearest(NamedTuple):
+    """An event that may be the missing one."""
 
-    database: str
-    table: str
-    wanted: Wanted
-    count: int | None
-    seconds: float
-
-    def __str__(self) -> str:
-        where = " that satisfies where=..." if self.wanted.predicate else ""
-        columns = f" with {formatting.assigned(self.wanted.columns)}" if self.wanted.columns else ""
-        return f"{formatting.counted(self.count, 'record')} in {self.route}{columns}{where}"
-
-    @property
-    def route(self) -> str:
-        """Database and table, with a dot between them."""
-        return f"{self.database}.{self.table}"
-
-
-@dataclass(frozen=True)
-class Near:
-    """An event that may be the missing one, and how near it came."""
-
+    nearness: tuple[float, bool, int]
+    """What decides: place and columns, then whether it was lost, then how late it came."""
     event: Event
-    route: float
-    agreement: float
-
-    @property
-    def nearness(self) -> tuple[float, bool, int]:
-        """What is compared: route and columns, then whether it was lost, then how late it came."""
-        return (
-            self.route + 2.5 * self.agreement,
-            self.event.state is not EventState.INGESTED,
-            self.event.seq,
-        )
+    columns: Mapping[str, Any]
+    """The record that it is or would be stored as; what was sent if it was refused."""
 
 
-def nearest(wish: Wish, events: Sequence[Event], found: Collection[int]) -> Near | None:
-    """The event that came nearest to `wish`, of those that are not among the records `found`.
+def nearest(log: EventLog, wanted: WantedRecords, found: Collection[int]) -> Nearest | None:
+    """The event that came nearest to `wanted`, of those that are not at the places `found`.
 
-    `found` holds sequence numbers. `None` where nothing that arrived can be meant.
+    Returns:
+        `None` if nothing that arrived can be meant.
     """
-    candidates = (_near(wish, event) for event in events[-LOOKED_AT:] if event.seq not in found)
-    meant = [near for near in candidates if near.route or near.agreement == 1]
-    return max(meant, key=lambda near: near.nearness, default=None)
+    best: Nearest | None = None
+    for index in range(max(0, len(log) - CANDIDATES), len(log)):
+        if index in found:
+            continue
+        event = Event(log, index)
+        place = _likeness_of_places(wanted, event)
+        columns: Mapping[str, Any] = columns_of(event)
+        agreement = _agreement(wanted.columns, columns, event) if wanted.columns else 0.0
+        if not place and agreement < 1:
+            continue
+        nearness = (place + 2.5 * agreement, event.state is not EventState.INGESTED, index)
+        if best is None or nearness > best.nearness:
+            best = Nearest(nearness, event, columns)
+    return best
 
 
-def differences(event: Event, wanted: Wanted) -> list[str]:
-    """A line for each wanted column that `event` has not as it should be; first come hints."""
-    row = row_of(event)
-    told = [
-        _difference(name, value, row, event)
-        for name, value in wanted.columns.items()
-        if not _equal(value, row.get(name, _MISSING))
-    ]
-    lines = [what + hint for what, hint in sorted(told, key=lambda each: not each[1])]
-    if not lines and wanted.predicate is not None:
-        lines.append(f"where=... does not hold for {formatting.shown(row)}")
-    return lines
+def columns_of(event: Event) -> Mapping[str, Any]:
+    """The record that an event is or would be stored as; what was sent if it was refused."""
+    if event.state is not EventState.REFUSED:
+        return event.columns()
+    payload = event.payload
+    return payload if isinstance(payload, Mapping) else {}
 
 
-def misspelled(name: str, known: Iterable[str]) -> str:
-    """A question about the one of `known` that looks like `name`; empty where none does."""
+def difference(near: Nearest, wanted: WantedRecords) -> tuple[str, list[str]]:
+    """How the nearest record differs.
+
+    Returns:
+        The first difference in a few words, and a line for each of them; those with a hint at the
+        reason come first.
+    """
+    told: list[tuple[bool, str, str]] = []
+    for name, value in wanted.columns.items():
+        got = near.columns.get(name, _MISSING)
+        if _equal(value, got):
+            continue
+        shown_name = formatting.escaped(name)
+        if got is _MISSING:
+            short = f"has no column {shown_name}"
+            hint = _why_missing(name, near)
+            full = f"{shown_name}: wanted {formatting.value(value)}, but there is no such column"
+            full += hint or f"; there are {formatting.value(list(near.columns))}"
+        else:
+            one, other = formatting.two_values(value, got)
+            hint = _other_type(value, got) or _other_unit(value, got)
+            got_short, wanted_short = formatting.value(got, 24), formatting.value(value, 24)
+            short = f"has {shown_name}={got_short}, not {wanted_short}"
+            full = f"{shown_name}: wanted {one}, got {other}{hint}{_path(value, got)}"
+        told.append((not hint, short, full))
+    told.sort(key=lambda each: each[0])
+    lines = [full for _, _, full in told[:DIFFERENCES_SHOWN]]
+    if len(told) > DIFFERENCES_SHOWN:
+        lines.append(f"… and {len(told) - DIFFERENCES_SHOWN} more")
+    return (told[0][1] if told else "does not satisfy the predicate"), lines
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question about the one of `known` that looks like `name`; empty if none does."""
     near = [each for each in difflib.get_close_matches(name, sorted(known), 2, 0.7) if each != name]
-    return f"did you mean {near[0]!r}?" if near else ""
+    return f"did you mean {formatting.value(near[0])}?" if near else ""
 
 
-def findings(event: Event) -> list[str]:
-    """The findings of `event`, the first ones, in lines."""
-    return [f"finding {finding}" for finding in event.findings[:FINDINGS]]
-
-
-def row_of(event: Event) -> dict[str, Any]:
-    """The row that `event` is or would have been; empty where there is none."""
-    if event.state is EventState.REFUSED:
-        payload = event.payload
-        return dict(payload) if isinstance(payload, Mapping) else {}
-    return event.columns()
-
-
-def _near(wish: Wish, event: Event) -> Near:
-    return Near(event, _route(wish, event), _agreement(wish.wanted.columns, event))
-
-
-def _route(wish: Wish, event: Event) -> float:
+def _likeness_of_places(wanted: WantedRecords, event: Event) -> float:
     if event.database is None or event.table is None:
         return 1.0
-    asked, came = (wish.database, wish.table), (event.database, event.table)
-    if asked == came:
+    pairs = ((wanted.database, event.database), (wanted.table, event.table))
+    if all(asked in (None, got) for asked, got in pairs):
         return 2.0
-    return 1.5 if all(map(_alike, asked, came)) else 0.0
-
-
-def _alike(one: str, other: str) -> bool:
-    return one == other or bool(difflib.get_close_matches(one, [other], 1, 0.7))
-
-
-def _agreement(columns: Mapping[str, Any], event: Event) -> float:
-    """Which part of the wanted columns `event` has, from 0 to 1."""
-    if not columns:
-        return 0.0
-    row = row_of(event)
-    if not row and event.request.body:
-        return sum(
-            _as_text(value).encode() in event.request.body for value in columns.values()
-        ) / len(columns)
-    return sum(_likeness(value, row.get(name, _MISSING)) for name, value in columns.items()) / len(
-        columns
+    alike = all(
+        asked in (None, got) or difflib.get_close_matches(str(asked), [got], 1, 0.7)
+        for asked, got in pairs
     )
+    return 1.5 if alike else 0.0
 
 
-def _likeness(wanted: Any, got: Any) -> float:
-    if _equal(wanted, got):
-        return 1.0
-    return 0.75 if got is not _MISSING and _same_text(wanted, got) else 0.0
+def _agreement(wanted: Mapping[str, Any], got: Mapping[str, Any], event: Event) -> float:
+    """Which part of the wanted columns an event has, from 0 to 1."""
+    if not got:
+        body = event.request.body
+        texts = [str(value).encode("utf-8", "surrogatepass") for value in wanted.values()]
+        return sum(text in body for text in texts) / len(wanted)
+    points = 0.0
+    for name, value in wanted.items():
+        present = got.get(name, _MISSING)
+        if _equal(value, present):
+            points += 1
+        elif present is not _MISSING and _same_text(value, present):
+            points += 0.75
+    return points / len(wanted)
 
 
 def _equal(wanted: Any, got: Any) -> bool:
     try:
         return bool(wanted == got)
-    except Exception:  # noqa: BLE001 - the comparison is somebody else's, the failure is ours to tell
+    except Exception:  # noqa: BLE001 - the comparison belongs to a test; the message must be made
         return False
 
 
 def _same_text(one: Any, other: Any) -> bool:
-    return _as_text(one).lower() == _as_text(other).lower()
+    scalars = (str, int, float, bool, type(None))
+    if type(one) not in scalars or type(other) not in scalars:
+        return False
+    return str(one).lower() == str(other).lower()
 
 
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else formatting.shown(value)
-
-
-def _difference(name: str, wanted: Any, row: Mapping[str, Any], event: Event) -> tuple[str, str]:
-    """What differs, and a hint at why, which may be empty."""
-    if name in row:
-        expected, got = formatting.shown_apart(wanted, row[name])
-        hint = _of_kinds(wanted, row[name]) or _of_units(wanted, row[name])
-        return f"{name}: expected {expected}, got {got}", hint
-    missing = f"{name}: expected {formatting.shown(wanted)}, but there is no such column"
-    hint = _absent(name, row, event)
-    return (missing, hint) if hint else (f"{missing}; there are {formatting.shown(list(row))}", "")
-
-
-def _of_kinds(wanted: Any, got: Any) -> str:
-    kinds = {str: "a string", bool: "a boolean", int: "a number", float: "a number"}
-    one, other = kinds.get(type(wanted)), kinds.get(type(got))
+def _other_type(wanted: Any, got: Any) -> str:
+    types = {str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    one, other = types.get(type(wanted)), types.get(type(got))
     if one is None or other is None or one == other or not _same_text(wanted, got):
         return ""
     return f" (it is {other}, not {one})"
 
 
-def _of_units(wanted: Any, got: Any) -> str:
+def _other_unit(wanted: Any, got: Any) -> str:
     if {type(wanted), type(got)} <= {int, float} and wanted and got == wanted * 1000:
         return " (it is 1000 times as much: milliseconds, not seconds?)"
     return ""
 
 
-def _absent(name: str, row: Mapping[str, Any], event: Event) -> str:
+def _path(wanted: Any, got: Any) -> str:
+    """Where two values that contain others differ first; empty if they contain none."""
+    path = ""
+    while True:
+        if isinstance(wanted, Mapping) and isinstance(got, Mapping):
+            keys = [*wanted, *(key for key in got if key not in wanted)]
+        elif isinstance(wanted, list) and isinstance(got, list):
+            keys = list(range(max(len(wanted), len(got))))
+            wanted, got = dict(enumerate(wanted)), dict(enumerate(got))
+        else:
+            break
+        differing = [
+            key for key in keys if not _equal(wanted.get(key, _MISSING), got.get(key, _MISSING))
+        ]
+        if not differing:
+            break
+        path += f"[{formatting.value(differing[0], 40)}]"
+        wanted, got = wanted.get(differing[0], _MISSING), got.get(differing[0], _MISSING)
+    return f"; the first difference is at {path}" if path else ""
+
+
+def _why_missing(name: str, near: Nearest) -> str:
     if name == "td_record_time":
-        return " (T2: it is consumed, and sets the column time)"
-    if name in event.request.head.last_parameters:
+        return " (T2: it is consumed and sets the column time)"
+    if name in near.event.request.head.last_parameters:
         return " (B10: a URL parameter beside a JSON body is not stored)"
-    question = misspelled(name, row)
+    question = did_you_mean(name, near.columns)
     return f"; {question}" if question else ""

@@ -1,4 +1,4 @@
-"""What a run tells beside its failures: the section of a failed test, the summary of the run."""
+"""What a run reports beside its failures: the section of a failed test, and the summary."""
 
 from __future__ import annotations
 
@@ -6,153 +6,129 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ..collector.event_log import STATES, EventState
-from ..collector.events import Event
+from ..collector.events import Events
 from . import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..collector.account import Account
-    from ..protocol.findings import Finding
-    from .postback import Postback
+    from ..collector.event_log import EventLog
+    from ..collector.events import Event
+    from .receiver import Receiver
 
-LOOKED_AT = 1_000
-"""Events of a double whose findings are looked for at the end of its test."""
-KINDS = 20
-"""Kinds of findings that one double tells of."""
-LATE = 100
-"""Late arrivals that the summary lists."""
-ENDS = 10
-"""Events that a section shows from each end of a long list."""
+LATE_SHOWN = 100
+"""How many late events the summary lists."""
+ENDS_SHOWN = 10
+"""How many events a section shows of each end of a long list."""
 
 
-def section(postbacks: Iterable[Postback]) -> str:
-    """What a failed test's report shows of its doubles; empty where nothing arrived."""
-    return "\n".join(_of(each) for each in postbacks if not each.empty)
+def section(receivers: Iterable[Receiver]) -> str:
+    """What the report of a failed test shows of what arrived; empty if nothing did."""
+    return "\n".join(_section(each) for each in receivers if each.used and not each.collector.empty)
 
 
-def account(events: Sequence[Event]) -> str:
-    """How many events there are, and of which state: the sum of the states is all of them."""
-    states = Counter(event.state for event in events)
-    parts = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
-    return f"{formatting.counted(len(events), 'event')}: {parts}"
+def counts(log: EventLog) -> str:
+    """How many events there are, and how many in each state."""
+    parts = ", ".join(f"{log.count(state)} {state}" for state in STATES if log.count(state))
+    return f"{formatting.counted(len(log), 'event')}: {parts}"
 
 
-def _of(postback: Postback) -> str:
-    postback._collector.wait_for_responses()
-    events = postback.events
-    head, tail = events, events[:0]
-    if len(events) > 2 * ENDS:
-        head, tail = events[:ENDS], events[-ENDS:]
-    lines = [f"{account(events)}, at {postback.url}", *_notes(postback.account)]
-    lines += [line for event in head for line in _told(event)]
-    if tail:
-        lines.append(f"… {len(events) - 2 * ENDS} more …")
-        lines += [line for event in tail for line in _told(event)]
+def _section(receiver: Receiver) -> str:
+    collector = receiver.collector
+    collector.wait_for_responses()
+    log, account = collector.log, collector.account()
+    notes = {
+        "stored although no whole response reached its sender": account.stored_unconfirmed,
+        "stored more than once": account.duplicated,
+        "lost after a response of 200": account.lost_after_200,
+    }
+    lines = [f"{counts(log)}, at {receiver.url}"]
+    lines += [f"{number} {what}" for what, number in notes.items() if number]
+    events = Events(log)
+    first, last = events[:ENDS_SHOWN], events[max(ENDS_SHOWN, len(log) - ENDS_SHOWN) :]
+    lines += [line for event in first for line in _event(event, receiver.url)]
+    if len(log) > 2 * ENDS_SHOWN:
+        lines.append(f"… {len(log) - 2 * ENDS_SHOWN} more …")
+    lines += [line for event in last for line in _event(event, receiver.url)]
     return "\n".join(lines)
 
 
-def _notes(account: Account) -> list[str]:
-    """What faults hid from senders, a line for each sort of it."""
-    notes = {
-        "stored although no whole answer reached its sender": account.stored_unconfirmed,
-        "stored more than once": account.duplicated,
-        "answered 200 and not stored": account.lost_after_200,
-    }
-    return [f"{number} {what}" for what, number in notes.items() if number]
-
-
-def _told(event: Event) -> Iterator[str]:
-    yield formatting.line(event)
+def _event(event: Event, url: str) -> Iterator[str]:
+    host = event.request.head.host
+    elsewhere = f", sent to {formatting.escaped(host)}" if host not in url else ""
+    yield f"{formatting.line(event)}{elsewhere}"
     record = event.record
-    what = (
-        f"record {formatting.shown(dict(record))}"
-        if record is not None
-        else f"sent {formatting.sent(event)}"
-    )
-    yield f"    {what}"
-    for finding in event.findings:
-        yield f"    finding {finding}"
+    if record is not None:
+        yield f"    record {formatting.value(dict(record))}"
+    else:
+        yield f"    sent {formatting.sent(event)}"
+    for line in formatting.findings(event):
+        yield f"    {line}"
 
 
-class NewFindings:
-    """The findings of one double, each kind once, looked for among its first events."""
-
-    def __init__(self, postback: Postback) -> None:
-        self._collector = postback._collector
-        self._next = 1
-        self._known: set[tuple[str, str | None, str]] = set()
-
-    def __iter__(self) -> Iterator[tuple[Event, Finding]]:
-        """Those of events that arrived since the last time."""
-        log = self._collector.log
-        arrived = len(log)
-        start, self._next = max(0, self._next - log.first), log.first + arrived
-        for index in range(start, min(arrived, LOOKED_AT)):
-            for finding in Event(log, index).findings:
-                event = Event(log, index)
-                kind = (finding.rule, finding.column, formatting.place(event))
-                if kind not in self._known and len(self._known) < KINDS:
-                    self._known.add(kind)
-                    yield event, finding
-
-
-class Tally:
-    """What the summary of a run is made of; adds up over the workers of xdist."""
+class Summary:
+    """What the summary of a run is made of; it adds up over the workers of xdist."""
 
     def __init__(self) -> None:
         self.lost: Counter[str] = Counter()
+        """Unexpected rejections after 200, by rule."""
         self.findings: Counter[str] = Counter()
         self.late: list[str] = []
-        self.unlisted = 0
+        self.late_not_listed = 0
+        self.late_failures = 0
+        """Late events that make the run fail."""
 
-    def count(self, postback: Postback) -> None:
-        """Count what `postback` answered 200 and lost."""
-        log = postback._collector.log
-        for state in (EventState.REJECTED, EventState.LOST):
-            for index in log.indexes(state):
-                if log.statuses[index] == 200:
-                    self.lost[log.rules.get(index) or f"fault {log.faults[index]}"] += 1
+    def count_losses(self, log: EventLog) -> None:
+        """Count the events of `log` that were rejected after their 200 and not expected."""
+        for index in log.indexes(EventState.REJECTED):
+            if index not in log.expected:
+                self.lost[log.rules[index]] += 1
 
-    def arrived_late(self, test: str, events: Iterable[Event]) -> None:
-        """Note `events` that reached `test` after its end."""
+    def add_late(self, test: str, events: Sequence[Event], on_late: str) -> None:
+        """Note events that reached `test` after its end; `on_late` is its setting."""
+        if on_late == "fail":
+            self.late_failures += len(events)
         for event in events:
-            if len(self.late) < LATE:
-                self.late.append(f"{test}: {formatting.line(event)}")
+            if len(self.late) == LATE_SHOWN:
+                self.late_not_listed += 1
             else:
-                self.unlisted += 1
+                self.late.append(f"{test}: {formatting.line(event)}")
 
-    def plain(self) -> dict[str, Any]:
-        """All of it in plain values, to travel between processes."""
+    def values(self) -> dict[str, Any]:
+        """All of it in plain values, for another process."""
         return {
             "lost": dict(self.lost),
             "findings": dict(self.findings),
             "late": self.late,
-            "unlisted": self.unlisted,
+            "late_not_listed": self.late_not_listed,
+            "late_failures": self.late_failures,
         }
 
-    def add(self, plain: Mapping[str, Any]) -> None:
-        """Add what another process gave as `plain`."""
-        self.lost.update(plain["lost"])
-        self.findings.update(plain["findings"])
-        room = LATE - len(self.late)
-        self.unlisted += plain["unlisted"] + len(plain["late"][room:])
-        self.late += plain["late"][:room]
+    def add(self, values: Mapping[str, Any]) -> None:
+        """Add what another process gave as `values`."""
+        self.lost.update(values["lost"])
+        self.findings.update(values["findings"])
+        self.late_failures += values["late_failures"]
+        room = LATE_SHOWN - len(self.late)
+        self.late_not_listed += values["late_not_listed"] + len(values["late"][room:])
+        self.late += values["late"][:room]
 
     def lines(self) -> list[str]:
-        """The summary; empty where there is nothing to tell."""
+        """The summary; empty if there is nothing to report."""
         lines = []
         if self.lost:
-            lines.append(f"answered 200 and lost afterwards: {_times(self.lost)}")
+            lines.append(f"rejected after 200, not expected: {_with_counts(self.lost)}")
         if self.findings:
-            lines.append(f"findings: {_times(self.findings)}")
+            lines.append(f"findings: {_with_counts(self.findings)}")
         if self.late:
-            lines.append("arrived after their test was over:")
+            lines.append("arrived after the end of their test:")
             lines += [f"  {line}" for line in self.late]
-        if self.unlisted:
-            lines.append(f"  … and {self.unlisted} more")
+        if self.late_not_listed:
+            lines.append(f"  … and {self.late_not_listed} more")
+        if self.late_failures:
+            lines.append('The run fails because of them: on_late="fail"')
         return lines
 
 
-def _times(counts: Counter[str]) -> str:
+def _with_counts(counts: Counter[str]) -> str:
     return ", ".join(f"{name} ({times})" for name, times in sorted(counts.items()))

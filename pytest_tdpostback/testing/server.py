@@ -1,23 +1,24 @@
-"""`PostbackServer`: the double without pytest."""
+"""`PostbackServer`: the fake server without pytest."""
 
 from __future__ import annotations
 
-import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PostbackWarning
+from ..protocol.secrets import without_keys
 from ..protocol.settings import Settings
 from ..server.host_listeners import HostListeners
 from ..server.server import CollectorServer
 from ..server.tls import TrustFiles, own_names, server_context
 from . import formatting
+from .check import Check
 from .inspection import PREFIX, Inspection
 from .postback import Postback
-from .report import NewFindings
+from .receiver import Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from ssl import SSLContext
     from types import TracebackType
 
@@ -25,18 +26,15 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response as WerkzeugResponse
 
     from ..collector.collector import Collector
-    from ..collector.events import Event
     from ..protocol.profiles import Profile
     from ..protocol.request import RequestHead
-    from ..server.listener import Listener
-    from .assertions import Assertions
 
 
 class PostbackServer(CollectorServer):
-    """A double of the Postback API on a port of its own, for programs and other test runners.
+    """A fake server of the Postback API for programs and for other test runners than pytest.
 
-    A `pytest_httpserver.HTTPServerBase`: start it, `check` it and stop it, or use it as a context
-    manager, which in the end warns of what nobody checked.
+    It is a `pytest_httpserver.HTTPServerBase`: start it, `check` it and stop it, or use it as a
+    context manager. Stopping warns of what `check` would raise.
     """
 
     def __init__(
@@ -51,76 +49,91 @@ class PostbackServer(CollectorServer):
         inspection: bool = False,
         **settings: Any,
     ) -> None:
-        """Nothing listens before `start`.
+        """Make a server. It listens from `start` on.
 
-        `host` and `port` are where to listen, port 0 takes a free one; `profile` says which
-        documents to imitate (`None`: the host of a request decides); `write_keys` are valid beside
-        `write_key`; `ssl_context` serves HTTPS; `expose` allows a host that is not loopback;
-        `inspection` also answers questions about the double itself, below `/.tdpostback/`;
-        `settings` are those of the fixtures. Raises `ConfigurationError` for what is not valid.
+        Args:
+            host: The address to listen at, a loopback address by default.
+            port: The port to listen at; 0 (the default) takes a free one.
+            profile: The documents to imitate; with `None`, the host of a request decides.
+            write_keys: Write keys that are valid besides `write_key`.
+            ssl_context: Serves HTTPS with this context.
+            expose: Allows an address that other machines can reach.
+            inspection: Serves the REST interface below `/.tdpostback/`.
+            **settings: Settings, as the fixtures take them.
+
+        Raises:
+            ConfigurationError: A value is not valid.
         """
         __tracebackhide__ = True
-        chosen = Settings().changed({"profile": profile, **settings}, "PostbackServer")
+        given = {"profile": profile, "inspection": inspection, **settings}
+        chosen = Settings().changed(given, "PostbackServer")
         if chosen.tls and ssl_context is None:
             ssl_context = server_context(own_names(host))
         super().__init__(host, port, settings=chosen, ssl_context=ssl_context, expose=expose)
         self.trust = TrustFiles()
-        self.making = threading.RLock()
-        """Held while a double or its collector is made."""
-        self._postback = Postback(self, lambda: self.collector)
-        self._inspection = Inspection(lambda: self.postback) if inspection else None
+        self.hosts = HostListeners(self, self.current_collector)
+        """The listeners in place of the service's hosts, for the collector that is current."""
+        self._receiver = Receiver(
+            self,
+            lambda: self.collector,
+            self.trust,
+            name="server.postback",
+            ignore_losses='PostbackServer(on_auth_failure="ignore")',
+            shared_hosts=self.hosts,
+        )
+        self._check = Check(self._receiver)
+        self._unraised: Exception | None = None
+        """What `check` has to raise, though it was found earlier."""
+        self._postback = Postback(self._receiver, self._check)
         self._postback.keys.add_all(write_keys)
-        self._findings = NewFindings(self._postback)
-        self.host_listeners = HostListeners(self, self.current_collector)
-        """Listeners in place of the service's hosts, for the collector whose events arrive now."""
+        self._inspection = None
+        if chosen.inspection:
+            self._inspection = Inspection(self.current_collector, host)
+        if chosen.inspection and expose:
+            warnings.warn(
+                "expose=True with inspection=True: every machine that can reach this server can "
+                "read its events and change its keys and settings",
+                PostbackWarning,
+                stacklevel=2,
+            )
 
     @property
     def url(self) -> str:
-        """Base URL, no trailing slash."""
+        """The base URL, no trailing slash."""
         return self.url_for("/").rstrip("/")
 
     @property
     def write_key(self) -> str:
-        """A write key that is valid here, `account/secret`; its `repr` is shortened."""
-        return self._postback.write_key
+        """A write key that is valid here, `account/secret`. Its `repr` is shortened."""
+        return self._receiver.write_key
 
     @property
     def postback(self) -> Postback:
-        """A `Postback` of everything that arrives: in a test run, of the test running now."""
+        """A `Postback` of everything that arrives; in pytest, that of the test that runs now."""
         return self._postback
 
     def current_collector(self) -> Collector:
-        """Whose events arrive now."""
-        return self.postback._collector
-
-    def opened(self, collector: Collector, listener: Listener) -> None:
-        """The double of `collector` has a URL of its own now."""
-
-    def owner_of(self, key: str, asking: Assertions) -> str | None:  # noqa: ARG002 - for a test run
-        """Whose write key `key` is, where another double of this run made it."""
-        return None
-
-    def elsewhere(self, postback: Assertions) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
-        """What arrived at URLs that have to do with `postback`, but not at its own."""
-        return iter(())
-
-    def name_of(self, postback: Assertions) -> str:  # noqa: ARG002
-        """What to call `postback` in code that a text proposes."""
-        return "server.postback"
-
-    def lenience(self, postback: Assertions) -> str:  # noqa: ARG002
-        """What lets every failure at `postback` pass."""
-        return 'for all of them, PostbackServer(on_auth_failure="ignore")'
+        """The collector of a request that arrives now."""
+        return self.collector
 
     def is_inspection(self, head: RequestHead) -> bool:
-        """Whether `head` asks the double about itself, and it answers such questions."""
+        """Whether a request belongs to the REST interface."""
         return self._inspection is not None and str(head.target).startswith(PREFIX)
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
-        """Answer what is no event: a preflight (R5), or a question about the double itself."""
+        """Respond to what is no event: a preflight (R5), or a call of the REST interface."""
         if self._inspection is not None and request.path.startswith(PREFIX):
             return self._inspection.respond(request)
         return super().dispatch(request)
+
+    def stop(self) -> None:
+        """Stop serving; a warning names what `check` would raise, which can still be called.
+
+        Raises:
+            HTTPServerError: The server does not run.
+        """
+        super().stop()
+        self._warn_of_failure()
 
     def __exit__(
         self,
@@ -128,22 +141,39 @@ class PostbackServer(CollectorServer):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop; warn of what `check` would have raised, unless an error is on its way."""
-        super().__exit__(kind, error, traceback)
+        """Stop; if an exception ends the block, there is no warning."""
+        if self.is_running():
+            super().stop()
         if error is None:
-            try:
-                self._check_outcomes()
-            except Exception as unseen:  # noqa: BLE001 - whatever it is, it is told
-                warnings.warn(formatting.unchecked(unseen), PostbackWarning, stacklevel=2)
+            self._warn_of_failure()
 
     def check(self) -> None:
-        """Raise what a test would have failed with, and errors of `dispatch`; warn of findings."""
+        """Raise what a test would fail with, and errors of `dispatch`; warn of findings.
+
+        Raises:
+            UnexpectedAuthFailure: An event was rejected after its 200, and nothing expects it (Y3).
+            SettleTimeout: An event has no outcome.
+        """
         __tracebackhide__ = True
         self._check_outcomes()
-        for event, finding in self._findings:
-            warnings.warn(formatting.found(event, finding), PostbackWarning, stacklevel=2)
+        for event, finding in self._check.findings_to_warn_of():
+            text = formatting.finding_warning(event, finding)
+            warnings.warn(text, PostbackWarning, stacklevel=2)
 
     def _check_outcomes(self) -> None:
         __tracebackhide__ = True
+        if self._unraised is not None:
+            failure, self._unraised = self._unraised, None
+            raise failure
         super().check()
-        self.postback.check()
+        self._check.check()
+
+    def _warn_of_failure(self) -> None:
+        """Warn of what `check` would raise, and leave it for `check`."""
+        try:
+            self._check_outcomes()
+        except Exception as failure:  # noqa: BLE001 - whatever it is, somebody has to know
+            self._unraised = failure
+            text = f"{type(failure).__name__}: {failure}"
+            message = f"nobody called server.check(), which raises this:\n{without_keys(text)}"
+            warnings.warn(message, PostbackWarning, stacklevel=3)

@@ -1,345 +1,377 @@
-"""A test run: which test owns what arrives, and what is left of it when the test is over."""
+"""A run of tests on one server: which test owns what arrives, and what arrives after its end."""
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..collector.events import Events
+from ..collector.events import Event, Events
+from ..server.server import CollectorServer
+from .check import Check
 from .postback import Postback
-from .report import NewFindings, Tally
+from .receiver import Neighbours, Receiver
 from .server import PostbackServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ..collector.collector import Collector
-    from ..collector.events import Event
     from ..protocol.findings import Finding
     from ..protocol.settings import Settings
     from ..server.listener import Listener
-    from .assertions import Assertions
+    from .report import Summary
 
-KEPT_PORTS = 256
-"""Listening ports of finished tests that stay open, so that late requests are heard."""
-BATCH = 16
-"""Ports that are opened at once: waking the server's thread costs more than a port."""
-REMEMBERED_KEYS = 4_096
-"""Write keys of finished tests whose owner is remembered, for the text of a failure."""
+PORTS_KEPT_OPEN = 256
+"""How many ports of finished tests stay open, so that late events are noticed."""
+PORTS_NOT_REUSED = 10_000
+"""A port that the run used is not taken again while fewer ports were used."""
+KEYS_REMEMBERED = 4_096
+"""How many write keys of finished tests are remembered for messages."""
 
 
-class Scope:
-    """The doubles of one test, made when they are needed."""
+class Member(NamedTuple):
+    """One `Postback` of a test, and what it is made of."""
 
-    def __init__(self, server: RunServer, name: str, settings: Settings) -> None:
-        """`name` is the test's id, `settings` those of its marker, options and ini."""
-        self.name = name
+    receiver: Receiver
+    check: Check
+    postback: Postback
+
+
+class TestContext(Neighbours):
+    """One test: its settings, its `Postback` objects, and whether it failed."""
+
+    __test__ = False  # its name looks like that of a class of tests
+
+    def __init__(self, server: RunServer, node_id: str, settings: Settings) -> None:
+        """Made by `RunServer.begin`."""
+        self.node_id = node_id
         self.settings = settings
-        self.postbacks: list[Postback] = []
+        self.members: list[Member] = []
         self.failed = False
         """Whether the test has failed already: one failure is enough."""
         self.late: dict[Collector, tuple[str, int]] = {}
-        """Collectors of finished tests that were reached meanwhile: where, and the first event."""
+        """Where events reached finished tests during this one, and the first of them."""
         self._server = server
-        self._own: Postback | None = None
-        self._findings: dict[Postback, NewFindings] = {}
-        self._held: set[Postback] = set()
+        self._own: Member | None = None
+        self._making = threading.Lock()
+        self._held: set[int] = set()
         self._redirects: ExitStack | None = None
 
     @property
-    def postback(self) -> Postback:
-        """The test's own double, which also takes what arrives at the run's address."""
-        with self._server.making:
+    def own(self) -> Member:
+        """The test's own `Postback`, which also receives what arrives at the server's URL."""
+        with self._making:
             if self._own is None:
-                self._own = self._server.new_postback(self.settings, key=self._server.write_key)
-                self.postbacks.append(self._own)
+                key = self._server.write_key
+                self._own = self._server.new_member(self, "tdpostback_server.postback", key=key)
+                self._own.receiver.generated_key = key
+                self.members.append(self._own)
             return self._own
 
     def open(self) -> Postback:
-        """The test's own double on a port of its own."""
-        postback = self.postback
-        if not postback.listens:
+        """The test's own `Postback`, with a port and a write key of its own."""
+        receiver = self.own.receiver
+        if not receiver.own_port:
             _check_tls(self.settings)
-            postback.listen()
+            receiver.own_port, receiver.name = True, "tdpostback"
+            receiver.generated_key = None
             self.redirect()
-            postback.renew_key()
-        return postback
-
-    def redirect(self) -> None:
-        """Lead the service's hosts to the test's own double, where a setting says so."""
-        if self._redirects is None and _redirects(self.settings):
-            self._redirect(self.postback)
+        return self.own.postback
 
     def make(self, settings: Settings, write_keys: Iterable[str]) -> Postback:
-        """A further double of this test."""
+        """Another `Postback` of this test."""
         __tracebackhide__ = True
         _check_tls(settings)
-        made = self._server.new_postback(settings)
-        made.keys.add_all(write_keys)
-        made.listen()
+        member = self._server.new_member(self, "other", settings)
+        member.receiver.own_port = True
+        member.receiver.collector.keys.add_all(write_keys)
         if _redirects(settings):
-            self._redirect(made)
-        self.postbacks.append(made)
-        return made
+            self._redirect(member.receiver)
+        self.members.append(member)
+        return member.postback
+
+    def redirect(self) -> None:
+        """Redirect the service's hosts to the test's own `Postback`, if a setting says so."""
+        if self._redirects is None and _redirects(self.settings):
+            self._redirect(self.own.receiver)
 
     @property
-    def quiet(self) -> bool:
-        """Whether a check of its doubles would find nothing new."""
-        return all(postback.quiet for postback in self.postbacks)
+    def nothing_new(self) -> bool:
+        """Whether a check would raise nothing that the one before did not."""
+        return all(member.check.nothing_new for member in self.members)
 
-    def call(self) -> None:
-        """The test's own code begins: what a fixture holds until now, it will release."""
-        self._held = {each for each in self.postbacks if each.held}
+    def begin_call(self) -> None:
+        """The code of the test begins. What a fixture holds now, that fixture will release."""
+        self._held = {
+            place
+            for place, (receiver, _, _) in enumerate(self.members)
+            if receiver.used and receiver.collector.held
+        }
 
     def check(self, *, last: bool = False) -> None:
-        """Raise what the test fails with; the first of its doubles that has something to say.
+        """Raise what the test fails with: of the first of its `Postback` objects that fails.
 
-        Until the `last` check, what a fixture holds may stay pending.
+        Args:
+            last: Whether this is the last check. Before it, what a fixture holds may stay pending.
         """
         __tracebackhide__ = True
         if self.failed:
             return
         try:
-            for postback in self.postbacks:
-                held = postback in self._held and postback.held
-                postback.check(wait=last or not held)
+            for place, member in enumerate(self.members):
+                held_by_fixture = place in self._held and member.receiver.collector.held
+                member.check.check(wait=last or not held_by_fixture)
         except BaseException:
             self.failed = True
             raise
 
-    def findings(self) -> Iterator[tuple[Event, Finding]]:
-        """Findings that were not told yet."""
-        for postback in self.postbacks:
-            if not postback.empty:
-                yield from self._findings.setdefault(postback, NewFindings(postback))
-
-    def count_finding(self, finding: Finding) -> None:
-        """Have the summary of the run count `finding`."""
-        self._server.tally.findings[finding.rule] += 1
-
-    def end(self) -> None:
-        """End what the doubles did to this process; their ports stay open."""
-        self._findings.clear()
-        if self._redirects is not None:
-            self._redirects.close()
-        if any(postback.redirected for postback in self.postbacks):
-            from ..server.redirect import restore_environment
-
-            restore_environment()
+    def findings_to_warn_of(self) -> list[tuple[Event, Finding]]:
+        """The findings that were not reported yet."""
+        return [
+            found
+            for receiver, check, _ in self.members
+            if receiver.used and not receiver.collector.empty
+            for found in check.findings_to_warn_of()
+        ]
 
     @property
-    def listeners(self) -> list[Listener]:
-        """What the doubles listen with."""
-        return [listener for postback in self.postbacks for listener in postback.listeners]
+    def known_keys(self) -> list[str]:
+        """Every write key that was ever valid in this test."""
+        return [
+            key for each in self.members if each.receiver.used for key in each.postback.keys.known()
+        ]
 
-    def _redirect(self, postback: Postback) -> None:
+    def close(self) -> None:
+        """End what the test did to this process. Its ports stay open."""
+        if self._redirects is not None:
+            self._redirects.close()
+        for receiver, _, _ in self.members:
+            receiver.end_faults()
+            receiver.neighbours = Neighbours()
+            if receiver.redirected:
+                from ..server.redirect import restore_environment
+
+                restore_environment()
+
+    def owner_of(self, key: str, collector: Collector) -> str | None:
+        """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
+        if key in collector.keys:
+            return None
+        if any(each.receiver.used and key in each.postback.keys for each in self.members):
+            return "another Postback of this test"
+        return self._server.owner_of(key)
+
+    def events_elsewhere(self, collector: Collector) -> Iterator[tuple[str, Event]]:
+        """Events at other URLs of this test, and during it at those of finished tests."""
+        for receiver, _, postback in self.members:
+            if not postback.empty and receiver.collector is not collector:
+                receiver.collector.wait_for_responses()
+                scheme = receiver.url.partition(":")[0]
+                for event in Events(receiver.collector.log):
+                    yield f"{scheme}://{event.request.head.host}", event
+        for reached, (where, first) in list(self.late.items()):
+            reached.wait_for_responses()
+            for event in Events(reached.log):
+                if event.seq >= first:
+                    yield where, event
+
+    def _redirect(self, receiver: Receiver) -> None:
         self._redirects = self._redirects or ExitStack()
-        self._redirects.enter_context(postback._redirection(postback.own_host_listeners))
+        self._redirects.enter_context(receiver.redirect(receiver.own_hosts))
+
+
+@dataclass
+class FinishedTest:
+    """What is remembered of a finished test for each of its `Postback` objects."""
+
+    node_id: str
+    url: str
+    """The URL of its own port, empty if that was never opened."""
+    next_seq: int = 1
+    """The sequence number of the first late event."""
 
 
 class RunServer(PostbackServer):
-    """The shared server of a test run: its own address belongs to the test running now."""
+    """The server of a run of tests. What arrives at its URL belongs to the test that runs now."""
 
-    def __init__(self, settings: Settings, tally: Tally) -> None:
-        """`settings` are those of the run; `tally` takes what its summary tells."""
+    def __init__(self, settings: Settings, summary: Summary) -> None:
+        """`settings` are those of the run; `summary` takes what is reported at its end."""
         super().__init__(**vars(settings))
-        self.scope: Scope | None = None
-        self.tally = tally
-        self._late: dict[Collector, str] = {}
-        """Collectors of finished tests that were reached since: of which test."""
-        self._urls: weakref.WeakKeyDictionary[Collector, str] = weakref.WeakKeyDictionary()
-        self._portless: weakref.WeakKeyDictionary[Collector, str] = weakref.WeakKeyDictionary()
-        """Collectors of finished tests that nobody had asked for a URL yet: of which test."""
-        self._finished: deque[list[Listener]] = deque()
-        self._kept = 0
-        self._most_kept = min(KEPT_PORTS, _descriptors() // 4)
-        self._spare: list[Listener] = []
+        self.context: TestContext | None = None
+        """The test that runs now."""
+        self.summary = summary
+        self._receiver.name = "tdpostback_server.postback"
+        self._receiver.ignore_losses = "--tdpostback-on-auth-failure=ignore"
+        self._reached_late: dict[Collector, FinishedTest] = {}
+        """Collectors of finished tests with events that are not in the summary yet."""
+        self._open: deque[Listener] = deque()
+        """The listeners of finished tests, the oldest first."""
+        self._most_open = min(PORTS_KEPT_OPEN, _descriptors() // 4)
+        self._used_ports: set[int] = set()
         self._owners: dict[str, str] = {}
+        """For the write keys of finished tests: the id of the test."""
 
     @property
     def postback(self) -> Postback:
-        """The `Postback` of the test running now; between tests, of the run."""
-        scope = self.scope
-        return scope.postback if scope else self._postback
+        """The `Postback` of the test that runs now; between tests, that of the run."""
+        return self.context.own.postback if self.context else self._postback
 
-    def new_postback(self, settings: Settings, key: str | None = None) -> Postback:
-        """A double whose address is this server's until it listens on its own."""
-        return Postback(self, partial(self._new_collector, settings, key), write_key=key)
+    def current_collector(self) -> Collector:
+        """The collector of the test that runs now; between tests, that of the run."""
+        return self.context.own.receiver.collector if self.context else self.collector
 
-    def begin(self, name: str, settings: Settings) -> Scope:
-        """The test `name` owns from now on what arrives here."""
-        self.scope = Scope(self, name, settings)
-        return self.scope
+    def new_member(
+        self,
+        context: TestContext,
+        name: str,
+        settings: Settings | None = None,
+        *,
+        key: str | None = None,
+    ) -> Member:
+        """A `Postback` of a test, which a test reaches by the expression `name`.
 
-    def end(self, scope: Scope) -> None:
-        """The test of `scope` is over, and so are its faults; its ports stay open for a while."""
-        if self.scope is scope:
-            self.scope = None
-        scope.end()
-        for postback in scope.postbacks:
-            self._forget(postback, scope)
-        listeners = scope.listeners
-        if listeners:
-            self._keep(listeners)
-            if self._kept >= self._most_kept + BATCH:
-                self._close_oldest()
+        `key` is a write key that is valid there.
+        """
+        receiver = Receiver(
+            self,
+            partial(self._make_collector, settings or context.settings, key),
+            self.trust,
+            name=name,
+            ignore_losses='@pytest.mark.tdpostback(on_auth_failure="ignore")',
+            shared_hosts=self.hosts,
+            neighbours=context,
+        )
+        check = Check(receiver)
+        return Member(receiver, check, Postback(receiver, check))
+
+    def begin(self, node_id: str, settings: Settings) -> TestContext:
+        """From now on, what arrives at this server's URL belongs to a test."""
+        self.context = TestContext(self, node_id, settings)
+        return self.context
+
+    def end(self, context: TestContext) -> None:
+        """A test is over. Its ports stay open for a while."""
+        if self.context is context:
+            self.context = None
+        context.close()
+        members, context.members = context.members, []
+        for receiver, check, _ in members:
+            self._finish(receiver, check, context)
+            self._open += receiver.listeners
+        if len(self._open) > self._most_open:
+            self._close_oldest(len(self._open) - self._most_open)
 
     def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
-        """As any server does; plain ports are opened in batches."""
-        if any(options.values()) or not self.is_running():
-            return super().open_listener(collector, **options)
-        try:
-            listener = self._spare.pop()
-        except IndexError:
-            first, *further = self._open_batch()
-            self._spare += further
-            listener = first
-        listener.collector = collector
+        """Open a port that this run has not used yet."""
+        rejected = []
+        while True:
+            listener = super().open_listener(collector, **options)
+            if listener.port not in self._used_ports:
+                break
+            rejected.append(listener)
+            if len(self._used_ports) >= PORTS_NOT_REUSED:
+                self._used_ports.clear()
+        self.close_listeners(rejected)
+        self._used_ports.add(listener.port)
         return listener
 
-    def opened(self, collector: Collector, listener: Listener) -> None:
-        """One that a finished test left running stays open for a while, as the others do."""
-        test = self._portless.get(collector)
-        if test is not None:
-            self._urls[collector] = listener.url
-            self._keep([listener])
-
     def stop(self) -> None:
-        """Stop, and note what reached finished tests late."""
-        super().stop()
-        self._finished.clear()
-        for collector in list(self._late):
-            self._note_late(collector)
+        """Stop serving; note what reached finished tests."""
+        CollectorServer.stop(self)
+        self._open.clear()
+        self.note_late_events()
 
     def check(self) -> None:
-        """Raise what went wrong between tests; what went wrong within one failed that one."""
+        """Raise what went wrong between tests. What went wrong within one failed that one."""
         __tracebackhide__ = True
         self.handler_errors.clear()
-        self._postback.check()
+        self._check.check()
 
-    def owner_of(self, key: str, asking: Assertions) -> str | None:
-        """The test or double whose write key `key` is; `None` where it is that of `asking`."""
-        if key in asking._collector.keys:
-            return None
-        scope = self.scope
-        if scope and any(key in each.keys for each in scope.postbacks):
-            return "another double of this test"
-        if key == self.write_key:
-            return "tdpostback_server"
-        return self._owners.get(key)
+    def note_late_events(self) -> None:
+        """Put what reached finished tests, and what came after the last test, in the summary."""
+        for collector in list(self._reached_late):
+            self._note_late(collector)
+        if not self.collector.empty:
+            self.summary.count_losses(self.collector.log)
+            self.summary.add_late(
+                "between tests", Events(self.collector.log), self.settings.on_late
+            )
+            self.collector.clear()
 
-    def elsewhere(self, postback: Assertions) -> Iterator[tuple[str, Event]]:
-        """What reached the other doubles of this test, or during it those of finished tests."""
-        scope = self.scope
-        if scope is None or postback not in scope.postbacks:
-            return
-        own = [each for each in scope.postbacks if each != postback and not each.empty]
-        others = [(each._collector, each.url, 0) for each in own]
-        others += [(each, *late) for each, late in list(scope.late.items())]
-        for collector, where, first in others:
-            collector.wait_for_responses()
-            yield from ((where, event) for event in Events(collector.log) if event.seq >= first)
+    def owner_of(self, key: str) -> str | None:
+        """Whose write key `key` is, of this server and of the finished tests."""
+        return "tdpostback_server" if key == self.write_key else self._owners.get(key)
 
-    def name_of(self, postback: Assertions) -> str:
-        """How a test calls `postback`; a double that it made has a name of its own choice."""
-        if self.scope is None or postback not in self.scope.postbacks:
-            return "tdpostback_server.postback"
-        if postback is not self.scope._own:
-            return "double"
-        return "tdpostback" if self.scope._own.listens else "tdpostback_server.postback"
-
-    def lenience(self, postback: Assertions) -> str:
-        """What lets every failure at `postback` pass."""
-        if postback is self._postback:
-            return "for the whole run, --tdpostback-on-auth-failure=ignore"
-        return 'for the whole test, @pytest.mark.tdpostback(on_auth_failure="ignore")'
-
-    def _forget(self, postback: Postback, scope: Scope) -> None:
-        """Make room: what arrives from now on is late, what arrived is not needed any more."""
-        with self.making:
-            if postback.untouched:
-                make = partial(self._late_collector, scope.name, postback._make_collector)
-                postback._make_collector = make
-                return
-        collector = postback._collector
-        if "faults" in vars(postback):
-            postback.faults.clear()
-        self._watch(collector, scope.name, postback._listener.url if postback._listener else "")
-        if postback._write_key is not None:
-            self._owners[postback._write_key] = scope.name
-            if len(self._owners) > REMEMBERED_KEYS:
+    def _finish(self, receiver: Receiver, check: Check, context: TestContext) -> None:
+        """Forget the events of a finished test, and listen for late ones."""
+        if receiver.generated_key is not None:
+            self._owners[receiver.generated_key] = context.node_id
+            if len(self._owners) > KEYS_REMEMBERED:
                 del self._owners[next(iter(self._owners))]
-        if collector.empty:
+        finished = FinishedTest(context.node_id, receiver.url_if_open)
+        receiver.when_opened = partial(self._opened_late, finished)
+        if not receiver.used:
+            receiver.when_used = partial(self._listen_for_late_events, finished)
             return
+        collector = receiver.collector
         with collector.lock:
-            self.tally.count(postback)
-            if not scope.failed and not postback.quiet:
-                self.tally.arrived_late(scope.name, postback.unchecked())
-            postback.clear()
+            if not collector.empty:
+                self.summary.count_losses(collector.log)
+                if not context.failed and not check.nothing_new:
+                    self.summary.add_late(
+                        context.node_id, check.unchecked(), context.settings.on_late
+                    )
+                collector.clear()
+            self._listen_for_late_events(finished, collector)
 
-    def _new_collector(self, settings: Settings, key: str | None) -> Collector:
+    def _make_collector(self, settings: Settings, key: str | None) -> Collector:
         collector = self.make_collector(settings)
         if key is not None:
-            collector.keys.add(key)
+            collector.keys.add_before_events(key)
         return collector
 
-    def _late_collector(self, test: str, make: Callable[[], Collector]) -> Collector:
-        """One that is asked for by what a finished test left running."""
-        collector = make()
-        self._watch(collector, test)
-        return collector
+    def _listen_for_late_events(self, finished: FinishedTest, collector: Collector) -> None:
+        finished.next_seq = collector.next_seq
+        collector.subscribe(partial(self._arrived_late, weakref.ref(collector), finished))
 
-    def _watch(self, collector: Collector, test: str, url: str = "") -> None:
-        """Hear of what reaches `collector`, of the finished `test`, from now on."""
-        collector.subscribe(
-            partial(self._came_late, test, weakref.ref(collector), [collector.next_seq])
-        )
-        self._urls[collector] = url
-        if not url:
-            self._portless[collector] = test
-
-    def _came_late(self, test: str, reached: weakref.ref[Collector], known: list[int]) -> None:
-        """Note that an event reaches a finished test, and the first one while another runs."""
-        collector = reached()
-        if collector is None or collector.next_seq == known[-1]:
+    def _arrived_late(self, reference: weakref.ref[Collector], finished: FinishedTest) -> None:
+        """Something changed in the collector of a finished test."""
+        collector = reference()
+        if collector is None or collector.next_seq == finished.next_seq:
             return
-        first, known[0] = known[0], collector.next_seq
-        self._late[collector] = test
-        scope = self.scope
-        if scope is not None:
-            scope.late.setdefault(
-                collector, (f"{self._urls[collector] or self.url} of {test}", first)
-            )
+        self._reached_late[collector] = finished
+        context = self.context
+        if context is not None and collector not in context.late:
+            where = f"{finished.url or self.url} of {finished.node_id}"
+            context.late[collector] = (where, collector.next_seq - 1)
 
-    def _keep(self, listeners: list[Listener]) -> None:
-        self._finished.append(listeners)
-        self._kept += len(listeners)
+    def _opened_late(self, finished: FinishedTest, receiver: Receiver) -> None:
+        """Somebody asked a finished test for its URL: its port stays open for a while too."""
+        finished.url = receiver.url_if_open
+        self._open += receiver.listeners
 
-    def _close_oldest(self) -> None:
-        oldest: list[Listener] = []
-        while self._kept > self._most_kept:
-            listeners = self._finished.popleft()
-            self._kept -= len(listeners)
-            oldest += listeners
-        self._close_batch(oldest)
+    def _close_oldest(self, count: int) -> None:
+        oldest = [self._open.popleft() for _ in range(count)]
+        self.close_listeners(oldest)
         for listener in oldest:
             self._note_late(listener.collector())
 
-    def _open_batch(self) -> list[Listener]:
-        return self.open_listeners(BATCH)
-
-    def _close_batch(self, batch: list[Listener]) -> None:
-        self.close_listeners(batch)
-
     def _note_late(self, collector: Collector) -> None:
-        test = self._late.pop(collector, None)
-        if test is None:
+        finished = self._reached_late.pop(collector, None)
+        if finished is None:
             return
+        collector.wait_for_responses(0)
         with collector.lock:
-            self.tally.arrived_late(test, Events(collector.log))
+            self.summary.count_losses(collector.log)
+            self.summary.add_late(
+                finished.node_id, Events(collector.log), collector.settings.on_late
+            )
+            finished.next_seq = collector.next_seq
             collector.clear()
 
 
@@ -348,7 +380,8 @@ def _redirects(settings: Settings) -> bool:
 
 
 def _check_tls(settings: Settings) -> None:
-    """Raise `ConfigurationError` where the setting asks for what is not installed."""
+    """Raise `ConfigurationError` if the setting `tls` needs what is not installed."""
+    __tracebackhide__ = True
     if settings.tls:
         from ..server.tls import authority
 
@@ -359,6 +392,6 @@ def _descriptors() -> int:
     """How many files this process may have open."""
     try:
         import resource
-    except ImportError:  # Windows has no such limit on sockets
-        return 4 * KEPT_PORTS
-    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4 * KEPT_PORTS)
+    except ImportError:  # Windows does not count sockets among them
+        return 4 * PORTS_KEPT_OPEN
+    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4 * PORTS_KEPT_OPEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import os
@@ -119,7 +120,7 @@ def test_what_is_pending_at_the_end_is_in_the_account():
         lines = double.process.stdout.read().splitlines()
     assert lines[-2:] == [
         f"#1 POST {ROUTE} -> 200, pending",
-        "1 events = 0 refused + 1 pending + 0 ingested + 0 rejected",
+        "1 event = 0 refused + 1 pending + 0 ingested + 0 rejected",
     ]
 
 
@@ -144,14 +145,16 @@ def test_settings_are_options_and_the_double_can_be_asked_about_itself():
 def test_events_that_are_forgotten_meanwhile_do_no_harm():
     with served("--inspection", f"--write-key={KEY}", "--validation-delay=3600") as double:
         assert double.post() == 200
-        urlopen(Request(f"{double.url}/.tdpostback/events", method="DELETE"), timeout=10).close()
+        json_type = {"Content-Type": "application/json"}
+        url = f"{double.url}/.tdpostback/events"
+        urlopen(Request(url, headers=json_type, method="DELETE"), timeout=10).close()
         assert double.post() == 200
         assert double.end() == 0
         lines = double.process.stdout.read().splitlines()
     assert lines[-3:] == [
         f"#1 POST {ROUTE} -> 200, pending",
         f"#2 POST {ROUTE} -> 200, pending",
-        "1 events = 0 refused + 1 pending + 0 ingested + 0 rejected",
+        "1 event = 0 refused + 1 pending + 0 ingested + 0 rejected",
     ]
 
 
@@ -182,3 +185,16 @@ def test_signals_are_as_they_were_when_it_has_ended(monkeypatch):
     assert main(["serve"]) == 0
     assert printed.getvalue().splitlines()[-1].startswith("0 events = 0 refused + 0 pending")
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_though_nobody_reads_its_output(number):
+    with served(f"--write-key={KEY}") as server:
+        connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=10)
+        fields = {"X-TD-Write-Key": KEY, "Content-Type": "application/json"}
+        long_query = "?a=" + "x" * 200
+        for _ in range(2_000):  # their lines fill a pipe of 64 KiB several times
+            connection.request("POST", ROUTE + long_query, b"{}", fields)
+            connection.getresponse().read()
+        connection.close()
+        assert server.end(number) == 0

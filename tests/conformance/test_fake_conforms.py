@@ -98,7 +98,7 @@ def test_without_inspection_what_cannot_be_seen_is_not_passed(profile: str) -> N
 @pytest.mark.parametrize("make", [by_werkzeug, by_wsgiref])
 def test_as_wsgi_behind_another_server(profile: str, make) -> None:
     server = PostbackServer(profile=profile, write_keys=[KEY])
-    with behind(make, inspected(server.postback)) as url:
+    with behind(make, inspected(server.collector, server.postback.wsgi_app)) as url:
         outcome = run_checks(url, profile)
     assert outcome.code == pytest.ExitCode.OK, outcome.text()
     assert outcome.rules("skipped") == OF_THE_CONNECTION

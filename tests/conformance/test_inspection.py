@@ -24,7 +24,7 @@ def server():
 
 def ask(url, method, name, body=b""):
     with RawConnection(url) as connection:
-        fields = [("Content-Length", str(len(body)))]
+        fields = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         connection.send(method, f"/.tdpostback/{name}", fields)
         connection.write(body)
         reply = connection.receive(method)
@@ -90,7 +90,8 @@ def test_settle_waits_without_stopping_the_double(server) -> None:
     told(server, "POST", "hold")
     send(server)
     with RawConnection(server.url) as waiting:
-        waiting.send("POST", "/.tdpostback/settle?timeout=30", [("Content-Length", "0")])
+        fields = [("Content-Type", "application/json"), ("Content-Length", "0")]
+        waiting.send("POST", "/.tdpostback/settle?timeout=30", fields)
         told(server, "POST", "release")
         assert json.loads(waiting.receive().body) == {"pending": []}
 
@@ -122,9 +123,9 @@ def test_settings_count_for_heads_seen_before(server) -> None:
     ("question", "status", "text"),
     [
         (("GET", "nothing", b""), 404, "GET /.tdpostback/events"),
-        (("PUT", "events", b""), 404, "no such inspection"),
-        (("POST", "release", b""), 400, "nothing is held"),
-        (("POST", "settle?timeout=soon", b""), 400, "no number"),
+        (("PUT", "events", b""), 404, "no such call"),
+        (("POST", "release", b""), 400, "validation is not held"),
+        (("POST", "settle?timeout=soon", b""), 400, "a number of seconds"),
         (("POST", "keys", b"{"), 400, "Expecting"),
         (("POST", "keys", b"[]"), 400, "JSON object"),
         (("POST", "keys", b"{}"), 400, "'key' is missing"),
@@ -150,7 +151,8 @@ def test_error_while_asked_reaches_the_check(server, monkeypatch) -> None:
 
 
 def test_wsgi_application_of_its_own() -> None:
-    client = Client(inspected(PostbackServer().postback))
+    server = PostbackServer()
+    client = Client(inspected(server.collector, server.postback.wsgi_app))
     assert '"seq": 0' in client.get("/.tdpostback/").text
     assert client.get("/elsewhere").status_code == 404
     assert '"seq": 1' in client.get("/.tdpostback/").text

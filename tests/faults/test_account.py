@@ -129,7 +129,7 @@ def test_a_failed_test_shows_what_faults_hid(pytester):
     result.stdout.fnmatch_lines(
         [
             "*3 events: * at http://127.0.0.1:*",
-            "1 stored although no whole answer reached its sender",
-            "1 answered 200 and not stored",
+            "1 stored although no whole response reached its sender",
+            "1 lost after a response of 200",
         ]
     )

@@ -22,8 +22,8 @@ def test_first_command_shows_the_example_and_the_mistakes_it_catches(unpacked):
     output = run("sh", "-c", command_of("example"), cwd=unpacked)
 
     assert "3 passed, 2 xfailed" in output
-    assert "200, rejected, A5: write key 1/key… is unknown" in output
-    assert "400, refused, B2" in output
+    assert "rejected after 200, A5: write key 1/key… is unknown" in output
+    assert "refused (4xx) with 400, B2" in output
 
 
 def test_second_command_is_the_one_that_ci_runs():

@@ -33,7 +33,7 @@ def test_a_thread_that_is_late(downstream):
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
         [
-            "arrived after their test was over:",
+            "arrived after the end of their test:",
             "  test_it.py::test_starts_a_sender: #1 POST shop.orders: 200, ingested",
         ]
     )
@@ -42,7 +42,7 @@ def test_a_thread_that_is_late(downstream):
 def test_a_late_loss_is_not_charged_to_the_test_that_runs(downstream):
     result = downstream(LATE.format(key="'1/unknown'"))
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["  test_it.py::test_starts_a_sender: *200, rejected, A5: *"])
+    result.stdout.fnmatch_lines(["  test_it.py::test_starts_a_sender: *rejected after 200, A5: *"])
 
 
 @pytest.mark.once
@@ -83,7 +83,7 @@ def test_what_arrives_in_teardown_counts_once(downstream):
         """
     )
     result.assert_outcomes(passed=3)
-    result.stdout.no_fnmatch_line("*arrived after their test*")
+    result.stdout.no_fnmatch_line("*arrived after the end*")
 
 
 def test_the_url_and_the_key_of_another_test(downstream):
@@ -108,8 +108,8 @@ def test_the_url_and_the_key_of_another_test(downstream):
     result.stdout.fnmatch_lines(
         [
             "*/* is the write key of test_it.py::test_first.",
-            "*1 arrived at another URL than *",
-            "*#1 POST shop.orders: 200, rejected, A5: *, at * of test_it.py::test_first",
+            "*1 request arrived at another URL; *",
+            "*#1 POST shop.orders: rejected after 200, A5: *, at * of test_it.py::test_first",
         ]
     )
 
@@ -138,9 +138,9 @@ def test_what_reached_a_finished_test_before_this_one_is_no_cause(downstream):
     result.stdout.fnmatch_lines(
         [
             "*_ test_third _*",
-            "*No request reached *",
+            "*no request arrived; *",
             "*_ test_fourth _*",
-            "*1 arrived at another URL than *",
+            "*1 request arrived at another URL; *",
             "*#2 POST shop.orders: 200, ingested, at * of test_it.py::test_first",
         ]
     )
@@ -166,7 +166,7 @@ def test_a_finished_test_whose_double_is_used_for_the_first_time(downstream):
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
         [
-            "arrived after their test was over:",
+            "arrived after the end of their test:",
             "*test_it.py::test_first: #1 POST shop.orders: 200, ingested*",
         ]
     )
@@ -349,7 +349,7 @@ def test_workers_of_xdist_tell_the_controller(downstream):
     result.stdout.fnmatch_lines(
         [
             "1 event: 1 rejected, at http://127.0.0.1:*",
-            "answered 200 and lost afterwards: A5 (2)",
+            "rejected after 200, not expected: A5 (2)",
             "findings: C1 (4)",
         ]
     )
@@ -426,4 +426,4 @@ def test_tests_in_threads_beside_each_other(downstream, pytester):
         apart=True,
     )
     result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["*_ test_lost _*", "1 event was answered 200 and rejected *"])
+    result.stdout.fnmatch_lines(["*_ test_lost _*", "Silent loss: 1 event got 200 *"])

@@ -81,7 +81,7 @@ def test_a_lost_event_and_a_missing_record_fail_their_tests_and_nothing_else_doe
     status, output = run(*MODES[mode])
     assert status == pytest.ExitCode.TESTS_FAILED, output
     assert "2 failed, 2 passed" in output
-    assert "test_lost - pytest_tdpostback.UnexpectedAuthFailure" in output
+    assert "test_lost - UnexpectedAuthFailure" in output
     assert "test_not_stored - AssertionError" in output
     assert "ResourceWarning" not in output
 

@@ -18,19 +18,19 @@ def test_a_lost_event_fails_the_test_as_if_by_its_own_hand(downstream):
     result.stdout.fnmatch_lines(
         [
             "*_ test_wrong_key _*",
-            "1 event was answered 200 and rejected afterwards; the sender cannot know",
-            "  #1 POST shop.orders: 200, rejected, A5: write key 12345/abc… is unknown",
-            "The key of this double is */*….",
-            "If the test means this, it says so:",
-            "  with tdpostback.expect_auth_failure(database='shop', table='orders'):",
-            'or, for the whole test, @pytest.mark.tdpostback(on_auth_failure="ignore")',
+            "Silent loss: 1 event got 200 but was never stored.",
+            "  #1 POST shop.orders: write key 12345/abc… is unknown (A5)",
+            'Fix: send tdpostback.write_key, or register yours: tdpostback.keys.add("12345/abc…")',
+            'Expected? with tdpostback.expect_auth_failure("shop", "orders"): ...',
+            'Expected every time? @pytest.mark.tdpostback(on_auth_failure="ignore")',
+            "tdpostback rules A5",
             "*- tdpostback -*",
             "1 event: 1 rejected, at http://127.0.0.1:*",
-            "#1 POST shop.orders: 200, rejected, A5: write key 12345/abc… is unknown",
+            "#1 POST shop.orders: rejected after 200, A5: write key 12345/abc… is unknown",
             "    sent {'id': 7}",
             "*= tdpostback =*",
-            "answered 200 and lost afterwards: A5 (1)",
-            "FAILED *::test_wrong_key - pytest_tdpostback.UnexpectedAuthFailure: 1 event*",
+            "rejected after 200, not expected: A5 (1)",
+            "FAILED *::test_wrong_key - UnexpectedAuthFailure: Silent loss: 1 event got 200*",
         ],
         consecutive=False,
     )
@@ -47,10 +47,9 @@ def test_a_lost_event_fails_the_test_as_if_by_its_own_hand(downstream):
                 post(make_tdpostback().url, tdpostback.write_key)
             """,
             [
-                "*/*… is the write key of another double of this test.",
-                "The key of this double is */*….",
-                "If the test means this, it says so (double is the one at http://127.0.0.1:*):",
-                "  with double.expect_auth_failure(database='shop', table='orders'):",
+                "*/*… is the write key of another Postback of this test.",
+                "Fix: send other.write_key",
+                'Expected? with other.expect_auth_failure("shop", "orders"): ...',
             ],
             id="of a further double",
         ),
@@ -59,7 +58,7 @@ def test_a_lost_event_fails_the_test_as_if_by_its_own_hand(downstream):
             def test_it(tdpostback_server):
                 post(tdpostback_server.url, "1/unknown")
             """,
-            ["  with tdpostback_server.postback.expect_auth_failure(database='shop', *):"],
+            ['Expected? with tdpostback_server.postback.expect_auth_failure("shop", *): ...'],
             id="of the server",
         ),
         pytest.param(
@@ -68,7 +67,7 @@ def test_a_lost_event_fails_the_test_as_if_by_its_own_hand(downstream):
                 for table in ("orders", "clicks"):
                     post(tdpostback.url, "1/unknown", path=f"/postback/v3/event/shop/{table}")
             """,
-            ["  with tdpostback.expect_auth_failure(database='shop'):"],
+            ['Expected? with tdpostback.expect_auth_failure("shop"): ...'],
             id="of two tables",
         ),
         pytest.param(
@@ -78,10 +77,9 @@ def test_a_lost_event_fails_the_test_as_if_by_its_own_hand(downstream):
                     post(tdpostback.url, "1/unknown", {"number": number})
             """,
             [
-                "10 events were answered 200 and rejected afterwards; the sender cannot know",
-                "  #5 POST shop.orders: 200, rejected, A5: write key 1/unk… is unknown",
+                "Silent loss: 10 events got 200 but were never stored.",
+                "  #5 POST shop.orders: write key 1/unk… is unknown (A5)",
                 "  … and 5 more",
-                "The key of this double is */*….",
             ],
             id="of many",
         ),
@@ -94,10 +92,10 @@ def test_a_lost_event_fails_the_test_as_if_by_its_own_hand(downstream):
                 post(tdpostback.url, tdpostback.write_key, {"td_record_time": 1})
             """,
             [
-                "  #1 POST shop.orders: 200, rejected, T3: td_record_time 1 is older than 7 days",
-                'No key is at fault: the setting stale_time="drop" drops *',
-                'Send the time of the event in UNIX seconds, or set stale_time="receipt".',
-                "If the test means this, it says so:",
+                "  #1 POST shop.orders: td_record_time 1 is older than 7 days (T3)",
+                'The setting stale_time="drop" drops an event with such a time.',
+                'Fix: send UNIX seconds, or set stale_time="receipt"',
+                "tdpostback rules T3",
             ],
             id="for its time",
         ),
@@ -133,6 +131,7 @@ def test_a_report_right_after_the_answer_knows_the_outcome(downstream):
             for _ in range(20):
                 send(key="1/unknown")
                 assert len(tdpostback.auth_failures) == 1
+                tdpostback.assert_auth_failed(count=1)
                 tdpostback.clear()
                 send()
                 assert len(tdpostback.records()) == 1
@@ -175,7 +174,7 @@ def test_a_look_leaves_pending_what_is_held_or_due_later(downstream):
         ("tdpostback.events[1]", "IndexError"),
         ('asyncio.run(tdpostback.aio.assert_ingested("a", "b", timeout=0))', "AssertionError"),
         ('tdpostback.assert_ingested("a", "b", timeout=0)', "AssertionError"),
-        ("tdpostback.assert_refused()", "AssertionError"),
+        ("tdpostback.assert_refused(timeout=0)", "AssertionError"),
     ],
 )
 def test_no_frame_of_ours_is_shown(downstream, call, error):
@@ -236,7 +235,7 @@ def test_what_is_lost_in_teardown_is_an_error_there(downstream):
         """
     )
     result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["*ERROR at teardown of test_it*", "1 event was answered 200*"])
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_it*", "Silent loss: 1 event got 200*"])
 
 
 def test_what_is_lost_in_a_session_fixture_is_told(downstream):
@@ -286,9 +285,9 @@ def test_an_event_that_cannot_settle_fails_at_once(downstream):
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(
         [
-            "1 event is still pending: the next one is due in 3.6e+03 s",
-            "1 event is still pending: the next one is due in [56]* s",
-            "1 event is still pending: validation is held",
+            "1 event still pending: the next one is due in 3.6e+03 s",
+            "1 event still pending: the next one is due in [56]* s",
+            "1 event still pending: validation is held",
         ]
     )
 
@@ -371,7 +370,7 @@ def test_options_of_pytest(downstream, options):
 def test_junit_xml_has_the_section(downstream, pytester):
     downstream(WRONG_KEY, "--junit-xml=out.xml")
     text = (pytester.path / "out.xml").read_text("utf-8")
-    assert "#1 POST shop.orders: 200, rejected, A5: write key 12345/abc… is unknown" in text
+    assert "#1 POST shop.orders: rejected after 200, A5: write key 12345/abc… is unknown" in text
     assert 'errors="0" failures="1"' in text
 
 
@@ -433,3 +432,101 @@ def test_a_skip_and_an_expected_failure_stay_what_they_are(downstream):
         def test_expected(send): send(key="1/unknown")
         """
     ).assert_outcomes(skipped=1, xfailed=1)
+
+
+def test_expected_losses_are_not_in_the_summary(downstream):
+    result = downstream(
+        """
+        def test_it(tdpostback, send):
+            with tdpostback.expect_auth_failure():
+                send(key="1/unknown")
+            with tdpostback.faults.drop():
+                send()
+        """
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*= tdpostback =*")
+
+
+def test_every_finding_is_counted_though_the_first_one_is_an_error(downstream):
+    result = downstream(
+        """
+        def test_it(send):
+            send({"Id": 7, "Total": 8})
+        """,
+        "-W",
+        "error::pytest_tdpostback.PostbackWarning",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["findings: C1 (2)"])
+
+
+def test_every_error_inside_the_server_reaches_the_test(downstream):
+    result = downstream(
+        """
+        def test_it(tdpostback):
+            tdpostback._collector.report_error(ZeroDivisionError("the first"))
+            tdpostback._collector.report_error(KeyError("the second"))
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ZeroDivisionError: the first*", "*KeyError: 'the second'*"])
+
+
+@pytest.mark.parametrize("name", ["redirect", "hold_validation", "expect_auth_failure"])
+def test_a_context_manager_that_is_never_entered_fails_its_test(downstream, name):
+    result = downstream(
+        f"""
+        def test_forgot_with(tdpostback):
+            tdpostback.{name}()
+
+        def test_entered(tdpostback, send):
+            with tdpostback.{name}({"timeout=0" if name == "expect_auth_failure" else ""}):
+                send(key={"'1/unknown'" if name == "expect_auth_failure" else "None"})
+        """
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"{name}() at *test_it.py:2 was never entered, so it did nothing",
+            f"Fix: with tdpostback.{name}(...): ...",
+            f"FAILED *test_forgot_with - ConfigurationError: {name}() at *",
+        ]
+    )
+
+
+def test_clear_raises_an_unexpected_loss_first(downstream):
+    result = downstream(
+        """
+        def test_it(tdpostback, send):
+            send(key="1/unknown")
+            tdpostback.clear()
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [">       tdpostback.clear()", "E   *Silent loss: 1 event got 200 *"]
+    )
+
+
+def test_a_restart_of_the_server_does_not_affect_the_next_tests(downstream):
+    downstream(
+        """
+        import pytest
+        from conftest import post
+
+        def test_before(tdpostback, send):
+            send()
+            tdpostback.assert_ingested("shop", "orders")
+
+        def test_restarts(tdpostback_server):
+            tdpostback_server.stop()
+            tdpostback_server.start()
+            assert post(tdpostback_server.url, tdpostback_server.write_key) == 200
+
+        @pytest.mark.parametrize("number", range(20))
+        def test_after(tdpostback, send, number):
+            send()
+            tdpostback.assert_ingested("shop", "orders")
+        """
+    ).assert_outcomes(passed=22)

@@ -7,7 +7,7 @@ import logging
 import pytest
 import requests
 
-from pytest_tdpostback import PostbackServer, PostbackWarning
+from pytest_tdpostback import PostbackServer, PostbackWarning, UnexpectedAuthFailure
 
 
 def send(postback, key=None, **columns):
@@ -114,7 +114,7 @@ def test_an_event_dropped_for_its_time_is_no_matter_of_keys(make_tdpostback):
     """[T3] the text of the failure speaks of the time."""
     postback = make_tdpostback(stale_time="drop")
     send(postback, td_record_time=1)
-    with pytest.raises(Exception, match="rejected, T3") as failure:
+    with pytest.raises(UnexpectedAuthFailure, match=r"is older than 7 days \(T3\)") as failure:
         postback.check()
     assert "write key" not in str(failure.value)
     (finding,) = postback.events[0].findings
@@ -125,7 +125,7 @@ def test_failures_from_before_the_block_are_named_as_such(tdpostback):
     send(tdpostback, key="1/unknown")
     tdpostback.settle()
     with (
-        pytest.raises(AssertionError, match="1 failed of what was sent before the block began"),
+        pytest.raises(AssertionError, match="1 rejected, but sent before the block began"),
         tdpostback.expect_auth_failure(),
     ):
         pass

@@ -33,7 +33,7 @@ def lose_one(server):
 def test_check_raises_once_what_a_test_would_fail_with():
     with PostbackServer() as server:
         lose_one(server)
-        with pytest.raises(UnexpectedAuthFailure, match="rejected, A5") as caught:
+        with pytest.raises(UnexpectedAuthFailure, match="Silent loss") as caught:
             server.check()
         assert [event.seq for event in caught.value.events] == [1]
         server.check()
@@ -44,16 +44,22 @@ def test_check_names_what_there_is_without_pytest():
         lose_one(server)
         with pytest.raises(UnexpectedAuthFailure) as caught:
             server.check()
-    assert str(caught.value).splitlines()[4:] == [
-        "  with server.postback.expect_auth_failure(database='shop', table='orders'):",
-        "      ...",
-        'or, for all of them, PostbackServer(on_auth_failure="ignore")',
+    assert str(caught.value).splitlines() == [
+        "Silent loss: 1 event got 200 but was never stored.",
+        "  #1 POST shop.orders: write key 12345/abc… is unknown (A5)",
+        (
+            "Fix: send server.postback.write_key, or register yours: "
+            'server.postback.keys.add("12345/abc…")'
+        ),
+        'Expected? with server.postback.expect_auth_failure("shop", "orders"): ...',
+        'Expected every time? PostbackServer(on_auth_failure="ignore")',
+        "tdpostback rules A5",
     ]
 
 
 def test_a_loss_that_nobody_looked_at_is_a_warning():
     with (
-        pytest.warns(PostbackWarning, match=r"server\.check\(\) raises this"),
+        pytest.warns(PostbackWarning, match=r"nobody called server\.check\(\)"),
         PostbackServer() as server,
     ):
         lose_one(server)
@@ -61,7 +67,7 @@ def test_a_loss_that_nobody_looked_at_is_a_warning():
 
 def test_a_loss_that_was_still_pending_is_a_warning():
     with (
-        pytest.warns(PostbackWarning, match="UnexpectedAuthFailure: 1 event was answered 200"),
+        pytest.warns(PostbackWarning, match="UnexpectedAuthFailure: Silent loss: 1 event"),
         PostbackServer(validation_delay=0.2) as server,
     ):
         send(server)
@@ -69,7 +75,7 @@ def test_a_loss_that_was_still_pending_is_a_warning():
 
 def test_what_is_pending_for_longer_is_a_warning():
     with (
-        pytest.warns(PostbackWarning, match="SettleTimeout: 1 event is still pending"),
+        pytest.warns(PostbackWarning, match="SettleTimeout: 1 event still pending"),
         PostbackServer(validation_delay=3600) as server,
     ):
         send(server, server.write_key)
@@ -82,9 +88,9 @@ def test_an_error_while_serving_is_a_warning():
 
     with (
         pytest.warns(PostbackWarning, match="ZeroDivisionError: no answer today"),
-        Broken() as server,
+        Broken(inspection=True) as server,
     ):
-        requests.options(server.postback.event_url("shop", "orders"), timeout=10)
+        requests.get(f"{server.url}/.tdpostback/", timeout=10)
 
 
 def test_an_expected_loss_is_none():
@@ -118,9 +124,7 @@ def test_what_cannot_settle_is_named_at_once():
             headers={"X-TD-Write-Key": server.write_key},
             timeout=10,
         )
-        with pytest.raises(
-            SettleTimeout, match=r"1 event is still pending: the next one is due in"
-        ):
+        with pytest.raises(SettleTimeout, match=r"1 event still pending: the next one is due in"):
             server.check()
         server.postback.clear()
 
@@ -163,3 +167,84 @@ def test_findings_after_a_clear_are_told_too():
             with pytest.warns(PostbackWarning, match=f"C1: column '{column}'"):
                 server.check()
             server.postback.clear()
+
+
+def test_a_loss_that_nobody_looked_at_before_stop_is_a_warning():
+    server = PostbackServer()
+    server.start()
+    lose_one(server)
+    with pytest.warns(PostbackWarning, match="UnexpectedAuthFailure: Silent loss: 1 event"):
+        server.stop()
+    with pytest.raises(UnexpectedAuthFailure, match="Silent loss: 1 event"):
+        server.check()
+    server.check()
+
+
+def test_a_loss_that_was_checked_is_no_warning_of_stop():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        server = PostbackServer()
+        server.start()
+        lose_one(server)
+        with pytest.raises(UnexpectedAuthFailure):
+            server.check()
+        server.stop()
+
+
+def test_clear_raises_an_unexpected_failure_first():
+    with PostbackServer() as server:
+        send(server)
+        with pytest.raises(UnexpectedAuthFailure, match="Silent loss: 1 event"):
+            server.postback.clear()
+        assert len(server.postback.events) == 1
+        server.postback.clear()
+        assert len(server.postback.events) == 0
+
+
+def test_every_error_while_serving_is_raised():
+    with PostbackServer() as server:
+        first, second = ZeroDivisionError("first"), KeyError("second")
+        server.collector.report_error(first)
+        server.collector.report_error(second)
+        with pytest.raises(ExceptionGroup, match="2 errors happened while serving") as caught:
+            server.check()
+        assert caught.value.exceptions == (first, second)
+        server.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("redirect", lambda postback: postback.redirect()),
+        ("hold_validation", lambda postback: postback.hold_validation()),
+        ("expect_auth_failure", lambda postback: postback.expect_auth_failure()),
+    ],
+)
+def test_a_context_manager_that_is_never_entered_is_named_with_its_line(name, call):
+    with PostbackServer() as server:
+        line = call.__code__.co_firstlineno
+        call(server.postback)
+        with pytest.raises(ConfigurationError) as caught:
+            server.check()
+        first, fix = str(caught.value).splitlines()
+        assert first == f"{name}() at {__file__}:{line} was never entered, so it did nothing"
+        assert fix == f"Fix: with server.postback.{name}(...): ..."
+        server.check()
+
+
+def test_the_rest_interface_at_an_exposed_address_is_a_warning():
+    with pytest.warns(PostbackWarning, match="expose=True with inspection=True"):
+        PostbackServer("0.0.0.0", expose=True, inspection=True)
+
+
+def test_only_names_of_the_contract_are_public():
+    with PostbackServer() as server:
+        names = {name for name in dir(server.postback) if not name.startswith("_")}
+    assert names == {
+        *("url", "write_key", "event_url", "keys", "events", "records", "auth_failures", "refused"),
+        *("settle", "hold_validation", "expect_auth_failure", "assert_ingested", "claim"),
+        *("assert_nothing_ingested", "assert_refused", "assert_auth_failed", "assert_no_requests"),
+        *("wait_for", "aio", "faults", "assert_valid", "account", "settings", "empty", "check"),
+        *("redirect", "proxy_environ", "httpx_transport", "async_httpx_transport"),
+        *("requests_adapter", "wsgi_app", "mount", "ca_file", "ssl_context", "clock", "clear"),
+    }

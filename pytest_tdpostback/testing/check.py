@@ -1,0 +1,207 @@
+"""What a test fails with at its end, and the findings it is warned about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from ..collector.event_log import EventState
+from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailure
+from ..errors import ConfigurationError
+from . import formatting, messages
+from .assertions import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..collector.collector import Collector
+    from ..protocol.findings import Finding
+    from .receiver import Receiver
+
+SETTLE_SECONDS = 5.0
+"""How long a check waits for outcomes."""
+RESPONSE_SECONDS = 0.1
+"""How long it waits for the end of a response; one that a fault keeps back takes longer."""
+EVENTS_INSPECTED = 1_000
+"""The findings of so many events are looked for at the end of a test."""
+FINDINGS_REPORTED = 20
+"""How many kinds of findings a test is warned about."""
+
+
+class StrictnessFailure(AssertionError):
+    """A test fails because of a setting: `on_refusal`, `on_unasserted` or `on_finding`."""
+
+
+class MustBeEntered(Protocol):
+    """A context manager that does nothing until it is entered."""
+
+    entered: bool
+    call_site: str
+    """File and line of the call that made it."""
+
+
+Manager = TypeVar("Manager", bound=MustBeEntered)
+
+
+class Check:
+    """Finds what one `Postback` fails with. Each failure is raised once."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._checked = 1
+        """The first event that a later check has to look at."""
+        self._raised: set[int] = set()
+        """The events that a failure was raised for."""
+        self._inspected = 1
+        """The first event whose findings were not looked for."""
+        self._to_warn_of: list[tuple[Event, Finding]] = []
+        self._to_fail_for: list[tuple[Event, Finding]] = []
+        self._known_findings: set[tuple[str, str | None, str]] = set()
+        self._context_managers: list[tuple[str, MustBeEntered]] = []
+        """Context managers that were not entered when somebody last looked."""
+
+    @property
+    def _collector(self) -> Collector:
+        return self._receiver.collector
+
+    def expect_entering(self, name: str, manager: Manager) -> Manager:
+        """Fail if `manager`, the result of the method `name`, is never entered."""
+        self._context_managers = [each for each in self._context_managers if not each[1].entered]
+        self._context_managers.append((name, manager))
+        return manager
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether a check would raise nothing that the one before did not."""
+        return not self._receiver.used or (
+            self._checked == self._collector.next_seq
+            and not self._collector.errors
+            and not self._context_managers
+        )
+
+    def check(self, *, wait: bool = True) -> None:
+        """Raise errors of the server, what is pending, and what the settings make a failure.
+
+        It waits for outcomes as long as they can come, for five seconds at most.
+
+        Args:
+            wait: Whether it waits; else it ignores what is pending.
+        """
+        __tracebackhide__ = True
+        self._raise_errors()
+        self._raise_never_entered()
+        if self.nothing_new:
+            return
+        collector = self._collector
+        if wait and not collector.settled():
+            self._settle()
+        self.raise_unexpected_losses()
+        self._raise_unclaimed("on_refusal", EventState.REFUSED)
+        self._raise_unclaimed("on_unasserted", EventState.INGESTED)
+        self._raise_findings()
+        with collector.lock:
+            log = collector.log
+            self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
+
+    def raise_unexpected_losses(self) -> None:
+        """Raise errors of the server and unexpected rejections."""
+        __tracebackhide__ = True
+        self._raise_errors()
+        if self._collector.settings.on_auth_failure == "ignore":
+            return
+        log, raised = self._collector.log, self._raised
+        events = [
+            Event(log, index)
+            for index in log.indexes(EventState.REJECTED)
+            if index not in log.expected and log.first + index not in raised
+        ]
+        if events:
+            raised.update(event.seq for event in events)
+            text = messages.unexpected_losses(self._receiver, events)
+            raise UnexpectedAuthFailure(text, events)
+
+    def unchecked(self) -> Sequence[Event]:
+        """What arrived after the last check, or had no outcome by then."""
+        log = self._collector.log
+        return Events(log)[max(0, self._checked - log.first) :]
+
+    def findings_to_warn_of(self) -> list[tuple[Event, Finding]]:
+        """The findings since the last time that the setting `on_finding` makes warnings."""
+        self._look_for_findings()
+        found, self._to_warn_of = self._to_warn_of, []
+        return found
+
+    def _look_for_findings(self) -> None:
+        """Look for the findings of new events, each kind once."""
+        log, settings = self._collector.log, self._collector.settings
+        arrived = len(log)
+        start, self._inspected = max(0, self._inspected - log.first), log.first + arrived
+        end = arrived if "fail" in settings.on_finding else min(arrived, EVENTS_INSPECTED)
+        for event in Events(log)[start:end]:
+            for finding in event.findings:
+                kind = (finding.rule, finding.column, formatting.place(event))
+                if kind in self._known_findings:
+                    continue
+                if len(self._known_findings) == FINDINGS_REPORTED:
+                    return
+                self._known_findings.add(kind)
+                action = settings.finding_action(finding.rule)
+                if action == "fail":
+                    self._to_fail_for.append((event, finding))
+                elif action == "warn":
+                    self._to_warn_of.append((event, finding))
+
+    def _raise_findings(self) -> None:
+        __tracebackhide__ = True
+        self._look_for_findings()
+        found, self._to_fail_for = self._to_fail_for, []
+        if found:
+            raise StrictnessFailure(messages.findings(found))
+
+    def _raise_unclaimed(self, setting: str, state: EventState) -> None:
+        __tracebackhide__ = True
+        if getattr(self._collector.settings, setting) != "fail":
+            return
+        log, raised = self._collector.log, self._raised
+        events = [
+            Event(log, index)
+            for index in log.indexes(state)
+            if index not in log.claimed and log.first + index not in raised
+        ]
+        if events:
+            raised.update(event.seq for event in events)
+            raise StrictnessFailure(messages.unclaimed(self._receiver, events, setting))
+
+    def _raise_errors(self) -> None:
+        __tracebackhide__ = True
+        errors = self._collector.errors
+        if not errors:
+            return
+        told = errors[:]
+        errors.clear()
+        if len(told) == 1:
+            raise told[0]
+        raise BaseExceptionGroup(f"{len(told)} errors happened while serving", told)
+
+    def _raise_never_entered(self) -> None:
+        __tracebackhide__ = True
+        calls = [
+            f"{name}() at {manager.call_site}"
+            for name, manager in self._context_managers
+            if not manager.entered
+        ]
+        self._context_managers = []
+        if calls:
+            raise ConfigurationError(messages.never_entered(self._receiver, calls))
+
+    def _settle(self) -> None:
+        __tracebackhide__ = True
+        collector = self._collector
+        collector.wait_for_responses(RESPONSE_SECONDS)
+        why = collector.why_pending(SETTLE_SECONDS)
+        if not why:
+            settle(collector, SETTLE_SECONDS)
+        elif not collector.settled():
+            log = collector.log
+            text = messages.unsettled(log, SETTLE_SECONDS, why)
+            pending = [Event(log, index) for index in log.indexes(EventState.PENDING)]
+            raise SettleTimeout(text, pending)

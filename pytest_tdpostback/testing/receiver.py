@@ -1,0 +1,195 @@
+"""Where the events of one collector arrive: its URL, its ports, and what a message calls it."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..protocol.profiles import by_host
+from ..server.host_listeners import HostListeners
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ..collector.collector import Collector
+    from ..collector.events import Event
+    from ..server.faults import Faults
+    from ..server.listener import Listener
+    from ..server.redirect import Redirect, Redirection
+    from ..server.server import CollectorServer
+    from ..server.tls import TrustFiles
+
+
+class Neighbours:
+    """The other `Postback` objects of a run, as far as a message is about them. Here: none."""
+
+    def owner_of(self, key: str, collector: Collector) -> str | None:  # noqa: ARG002
+        """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
+        return None
+
+    def events_elsewhere(self, collector: Collector) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
+        """Events that arrived at other collectors while `collector` waits, with their URLs."""
+        return iter(())
+
+
+class Receiver:
+    """Where the events of one collector arrive.
+
+    It has the URL of the server, or a port of its own, which opens when somebody asks for the URL.
+    """
+
+    def __init__(
+        self,
+        server: CollectorServer,
+        make_collector: Callable[[], Collector],
+        trust: TrustFiles,
+        *,
+        name: str,
+        ignore_losses: str,
+        shared_hosts: HostListeners,
+        own_port: bool = False,
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        """A receiver on `server`.
+
+        Args:
+            server: Opens the ports.
+            make_collector: Makes the collector, when something first needs it. Most of the cost of
+                a test that does not use its `Postback` would be a collector, a third of all.
+            trust: The files with the certificate of the run's authority.
+            name: The expression by which a test reaches the `Postback`.
+            ignore_losses: The code that allows every rejection.
+            shared_hosts: The listeners in place of the service's hosts that belong to the server.
+            own_port: Whether it has a port of its own, and not the URL of the server.
+            neighbours: What messages need to know about the rest of the run.
+        """
+        self.server = server
+        self.trust = trust
+        self.name = name
+        self.ignore_losses = ignore_losses
+        self.shared_hosts = shared_hosts
+        self.own_port = own_port
+        self.neighbours = neighbours or Neighbours()
+        self.listeners: list[Listener] = []
+        """Everything that was opened for it."""
+        self.when_opened: Callable[[Receiver], object] | None = None
+        """Called after its port opened."""
+        self.when_used: Callable[[Collector], object] | None = None
+        """Called after its collector was made."""
+        self.redirected = False
+        """Whether a redirect was made."""
+        self.generated_key: str | None = None
+        """The write key, if somebody asked for it."""
+        self._listener: Listener | None = None
+        self._make_collector = make_collector
+        self._collector: Collector | None = None
+        self._making = threading.RLock()
+
+    @property
+    def collector(self) -> Collector:
+        """The collector that receives the events."""
+        if self._collector is None:
+            with self._making:
+                if self._collector is None:
+                    collector = self._make_collector()
+                    if self.when_used is not None:
+                        self.when_used(collector)
+                    self._collector = collector
+        return self._collector
+
+    @property
+    def used(self) -> bool:
+        """Whether something needed the collector."""
+        return self._collector is not None
+
+    @property
+    def url(self) -> str:
+        """The base URL, no trailing slash."""
+        if not self.own_port:
+            return self.server.url_for("/").rstrip("/")
+        if self._listener is None:
+            with self._making:
+                if self._listener is None:
+                    self._listener = self._open()
+        return self._listener.url
+
+    @property
+    def url_if_open(self) -> str:
+        """The base URL of its own port, empty if that is not open."""
+        return self._listener.url if self._listener else ""
+
+    @property
+    def write_key(self) -> str:
+        """A valid write key, which is generated when somebody first asks for it."""
+        if self.generated_key is None:
+            self.generated_key = self.collector.keys.add()
+        return self.generated_key
+
+    @cached_property
+    def faults(self) -> Faults:
+        """The faults of the collector."""
+        from ..server.faults import Faults
+
+        return Faults(self.collector)
+
+    def end_faults(self) -> None:
+        """End every fault, and free the senders that they hold."""
+        if "faults" in vars(self):
+            self.faults.clear()
+
+    @property
+    def hosts(self) -> HostListeners:
+        """The listeners in place of the service's hosts."""
+        return self.own_hosts if self.own_port else self.shared_hosts
+
+    @cached_property
+    def own_hosts(self) -> HostListeners:
+        """Listeners in place of the service's hosts for this collector alone."""
+        collector = self.collector
+        hosts = HostListeners(self.server, lambda: collector)
+        hosts.opened = self.listeners
+        return hosts
+
+    def redirect(
+        self, hosts: HostListeners, more_names: Iterable[str] = (), *, block_network: bool = False
+    ) -> Redirection:
+        """A context manager that connects this process to `hosts`, not to the service."""
+        from ..server.redirect import Redirection
+
+        self.redirected = True
+
+        def make() -> Redirect:
+            __tracebackhide__ = True
+            settings = self.collector.settings
+            return hosts.redirect(
+                self._host_names(more_names),
+                block_network=block_network or settings.block_network,
+                allow_hosts=settings.allow_hosts,
+            )
+
+        return Redirection(make)
+
+    def proxy_environ(self, more_names: Iterable[str] = ()) -> dict[str, str]:
+        """The environment of a subprocess whose connections to the service's hosts end here."""
+        __tracebackhide__ = True
+        return self.hosts.proxy_environ(self._host_names(more_names), self.trust)
+
+    def _host_names(self, more: Iterable[str]) -> tuple[str, ...]:
+        settings = self.collector.settings
+        given = settings.changed({"extra_hosts": more}, "hosts").extra_hosts
+        return tuple(sorted({*by_host, *settings.extra_hosts, *given}))
+
+    def _open(self) -> Listener:
+        context = None
+        if self.collector.settings.tls:
+            from ..server.tls import own_names, server_context
+
+            context = server_context(own_names(self.server.host))
+        collector = self.collector
+        listener = self.server.open_listener(lambda: collector, ssl_context=context)
+        self.listeners.append(listener)
+        self._listener = listener
+        if self.when_opened is not None:
+            self.when_opened(self)
+        return listener

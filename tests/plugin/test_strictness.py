@@ -1,0 +1,182 @@
+"""The settings that make more than a silent loss a failure, and what they let pass."""
+
+from __future__ import annotations
+
+import pytest
+
+REFUSED = """
+    def test_refused(tdpostback):
+        post(tdpostback.url, None)
+"""
+UNASSERTED = """
+    def test_a_duplicate_after_the_assertion(tdpostback, send):
+        send()
+        tdpostback.assert_ingested("shop", "orders", id=7)
+        send()
+        tdpostback.settle()
+"""
+FINDING = """
+    def test_a_finding(tdpostback, send):
+        send({"Id": 7})
+        tdpostback.assert_ingested("shop", "orders")
+"""
+CLAIMED = """
+    def test_claimed(tdpostback, send):
+        send({"by": "assert_ingested"})
+        tdpostback.assert_ingested("shop", "orders", by="assert_ingested")
+        send({"by": "claim"})
+        tdpostback.settle()
+        tdpostback.claim(tdpostback.events[-1])
+        send({"by": "wait_for"})
+        tdpostback.wait_for(lambda event: event.payload == {"by": "wait_for"})
+        tdpostback.settle()
+        tdpostback.clear()
+        send({"by": "assert_valid"})
+        tdpostback.assert_valid(True)
+        post(tdpostback.url, None)
+        tdpostback.assert_refused("shop", "orders", rule="A4", count=1)
+        with tdpostback.expect_auth_failure():
+            send(key="1/unknown")
+"""
+IMPORT = "from conftest import post\n"
+
+
+def source(*tests):
+    return "\n".join(["    " + IMPORT, *tests])
+
+
+@pytest.mark.parametrize(
+    ("test", "setting", "line"),
+    [
+        (
+            REFUSED,
+            "on_refusal",
+            '1 event refused (4xx), and no assertion claimed it (on_refusal="fail")',
+        ),
+        (
+            UNASSERTED,
+            "on_unasserted",
+            '1 event ingested, and no assertion claimed it (on_unasserted="fail")',
+        ),
+        (FINDING, "on_finding", "1 finding that on_finding makes a failure"),
+    ],
+)
+def test_a_setting_makes_it_a_failure_of_the_test(downstream, test, setting, line):
+    option = f"--tdpostback-{setting.replace('_', '-')}=fail"
+    result = downstream(source(test, CLAIMED), option)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([line, f"FAILED *{line[:40]}*"])
+    result.stdout.no_fnmatch_line("*pytest_tdpostback/*.py*")
+
+
+@pytest.mark.parametrize(
+    ("given", "failed"),
+    [
+        ("", 0),
+        ("strict = true", 3),
+        ("strict = true\ntdpostback_on_refusal = ignore", 2),
+        ("strict = true\ntdpostback_on_finding = fail:C2", 2),
+        ("on_finding = fail:C1", 1),
+        ("on_finding = fail:C2", 0),
+    ],
+)
+def test_strict_is_all_of_them_but_those_that_are_set(downstream, pytester, given, failed):
+    pytester.makeini(f"[pytest]\ntdpostback_{given}" if given else "[pytest]")
+    result = downstream(source(REFUSED, UNASSERTED, FINDING, CLAIMED), apart=True)
+    result.assert_outcomes(
+        passed=4 - failed, failed=failed, warnings=result.parseoutcomes().get("warnings", 0)
+    )
+
+
+def test_a_finding_can_be_ignored(downstream):
+    result = downstream(source(FINDING), "--tdpostback-on-finding=ignore", apart=True)
+    result.assert_outcomes(passed=1, warnings=0)
+    result.stdout.no_fnmatch_line("findings: *")
+
+
+def test_the_marker_and_the_factory_are_strict_too(downstream):
+    downstream(
+        """
+        import pytest
+        from conftest import post
+
+        @pytest.mark.tdpostback(strict=True)
+        def test_marked(tdpostback):
+            post(tdpostback.url, None)
+
+        def test_made(make_tdpostback):
+            post(make_tdpostback(on_refusal="fail").url, None)
+
+        def test_plain(tdpostback):
+            post(tdpostback.url, None)
+        """
+    ).assert_outcomes(passed=1, failed=2)
+
+
+LATE = """
+    import threading
+    from conftest import post
+
+    go, sent = threading.Event(), threading.Event()
+
+    def test_starts_a_sender(tdpostback):
+        url, key = tdpostback.url, tdpostback.write_key
+        def work():
+            go.wait(10)
+            post(url, key)
+            sent.set()
+        threading.Thread(target=work).start()
+
+    def test_runs_meanwhile(tdpostback):
+        go.set()
+        assert sent.wait(10)
+"""
+
+
+@pytest.mark.parametrize("xdist", [False, True])
+@pytest.mark.parametrize(("option", "code"), [("report", 0), ("fail", 1)])
+def test_a_late_event_can_fail_the_run(downstream, option, code, xdist):
+    options = [f"--tdpostback-on-late={option}", *(["-n1"] if xdist else [])]
+    result = downstream(LATE, *options, plugins=["xdist"] if xdist else [], apart=True)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "arrived after the end of their test:",
+            "  test_it.py::test_starts_a_sender: #1 POST shop.orders: 200, ingested",
+        ]
+    )
+    assert result.ret == code
+
+
+def test_an_event_after_the_last_test_is_late(downstream, pytester):
+    pytester.makepyfile(
+        sends_at_the_end="""
+        from conftest import post
+
+        def pytest_sessionfinish(session):
+            url, key, shared_url, shared_key = session.config.late
+            post(url, key)
+            post(shared_url, shared_key, {"shared": 1})
+        """
+    )
+    pytester.syspathinsert()
+    result = downstream(
+        """
+        def test_last(tdpostback, tdpostback_server, request):
+            request.config.late = (
+                tdpostback.url,
+                tdpostback.write_key,
+                tdpostback_server.url,
+                tdpostback_server.write_key,
+            )
+        """,
+        plugins=["sends_at_the_end"],
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "arrived after the end of their test:",
+            "  test_it.py::test_last: #1 POST shop.orders: 200, ingested",
+            "  between tests: #1 POST shop.orders: 200, ingested",
+        ]
+    )
