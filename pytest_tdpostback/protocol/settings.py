@@ -131,9 +131,7 @@ def _hosts(value: Any) -> tuple[str, ...]:
 
 def _hosts_and_networks(value: Any) -> tuple[str, ...]:
     try:
-        return tuple(
-            str(name) if is_network(name) else _hosts([name])[0] for name in _names(value)
-        )
+        return tuple(str(name) if is_network(name) else _hosts([name])[0] for name in _names(value))
     except (TypeError, ValueError):
         raise ValueError(
             "names of hosts without scheme, port and path, IP addresses, or networks such as "

@@ -142,7 +142,9 @@ def test_remembers_what_it_blocked(tdpostback):
         for place in (("example.org", 443), (HOST, 8443)):
             with pytest.raises(BlockedConnection):
                 socket.create_connection(place)
-    with pytest.raises(AssertionError, match=r"^connections to example\.org, in\.treasure.* were blocked"):
+    with pytest.raises(
+        AssertionError, match=r"^connections to example\.org, in\.treasure.* were blocked"
+    ):
         tdpostback.assert_ingested("shop", "orders", timeout=0)
 
 
