@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+LARGE = 64 * 1024
+"""Bytes of a body that is decoded without the garbage collector."""
 MAX_DEPTH = 512
 """B7: the most levels of nesting."""
 
@@ -61,7 +64,7 @@ def parse_any(body: bytes) -> Any:
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
         raise InvalidBody("B7", f"the body has more than {MAX_DEPTH} levels of nesting")
     try:
-        value, end = _decode(text)
+        value, end = _decode(text) if len(body) < LARGE else _decode_large(text)
     except InvalidBody:
         raise
     except json.JSONDecodeError as error:
@@ -89,6 +92,21 @@ def _float(digits: str) -> float:
 
 
 _decode = json.JSONDecoder(parse_constant=_constant, parse_float=_float).raw_decode
+
+
+def _decode_large(text: str) -> tuple[Any, int]:
+    """Decode without the garbage collector.
+
+    It would walk through everything that was decoded so far again and again, and every other thread
+    would wait: 2 MiB of `[],` take 0.25 s with it, and 0.05 s without.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _decode(text)
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _depth(body: bytes) -> int:

@@ -109,9 +109,19 @@ def _names(value: Any) -> list[Any]:
     return value.replace(",", " ").split() if isinstance(value, str) else list(value)
 
 
+def host_name(host: str) -> str:
+    """Return `host` as clients send it: lower case, no final dot, other letters as IDNA."""
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError:
+            return host
+    return host.rstrip(".").lower()
+
+
 def _hosts(value: Any) -> tuple[str, ...]:
     try:
-        hosts = tuple(name.rstrip(".").lower() for name in _names(value))
+        hosts = tuple(host_name(name) for name in _names(value))
     except (AttributeError, TypeError):
         hosts = ("",)
     if not all(_HOST.match(host) for host in hosts):
@@ -119,20 +129,23 @@ def _hosts(value: Any) -> tuple[str, ...]:
     return hosts
 
 
-def _hosts_or_networks(value: Any) -> tuple[str, ...]:
-    expected = "names of hosts, addresses, or networks such as 10.0.0.0/8"
+def _hosts_and_networks(value: Any) -> tuple[str, ...]:
     try:
-        return tuple(_host_or_network(name) for name in _names(value))
-    except (AttributeError, TypeError, ValueError):
-        raise ValueError(expected) from None
+        return tuple(str(name) if is_network(name) else _hosts([name])[0] for name in _names(value))
+    except (TypeError, ValueError):
+        raise ValueError(
+            "names of hosts without scheme, port and path, IP addresses, or networks such as "
+            "10.0.0.0/8"
+        ) from None
 
 
-def _host_or_network(name: str) -> str:
+def is_network(value: Any) -> bool:
+    """Return whether `value` is an IP address or a network."""
     try:
-        return str(ipaddress.ip_network(name, strict=False))
+        ipaddress.ip_network(value)
     except ValueError:
-        (host,) = _hosts([name])
-        return host
+        return False
+    return not isinstance(value, int)
 
 
 def _finding_action(value: Any) -> Any:
@@ -257,7 +270,7 @@ class Settings:
         (), _hosts, help="more hosts to treat as the service's own"
     )
     allow_hosts: tuple[str, ...] = _value(
-        (), _hosts_or_networks, help="hosts and networks that block_network lets through"
+        (), _hosts_and_networks, help="hosts and networks that block_network lets through"
     )
     tls: bool = _value(False, _flag, help="serve the fake server's own URL over HTTPS")
     inspection: bool = _value(

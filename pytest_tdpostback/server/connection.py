@@ -9,7 +9,7 @@ import asyncio
 import re
 import threading
 from contextlib import suppress
-from enum import Enum
+from enum import StrEnum
 from functools import partial
 from socket import SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Protocol, cast
@@ -41,7 +41,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NOT_EMPTY_LINE = re.compile(rb"[^\r\n]")
 
 
-class State(Enum):
+class State(StrEnum):
     """What a connection is doing."""
 
     NEW = "the sender is connected and has sent nothing yet"
@@ -315,7 +315,7 @@ class Connection(asyncio.Protocol):
         else:
             self._out.append(response.kept_alive if keep_alive else response.closing)
         if not keep_alive:
-            self._close()
+            self._close(linger=head.keep_alive or self._body is not None)
 
     def _send_response(self, response: Response, *, keep_alive: bool) -> None:
         """Send a response that belongs to no event."""
@@ -424,11 +424,18 @@ class Connection(asyncio.Protocol):
         if self.state is not State.CLOSED:
             self.transport.abort()
 
-    def _close(self) -> None:
-        """End in order: a close with unread bytes would take the response from the sender."""
+    def _close(self, *, linger: bool = True) -> None:
+        """End after the last response.
+
+        `linger` reads on for a moment: to close while the sender still sends would take the
+        response from it. A sender that asked for the end sends nothing more.
+        """
         self.flush()
         self._enter(State.CLOSING)
         self._unread = b""
+        if not linger:
+            self.transport.close()
+            return
         self.transport.resume_reading()
         if self.transport.can_write_eof():
             with suppress(OSError):  # the sender may be gone

@@ -21,18 +21,23 @@ LOOPBACK = "127.0.0.1"
 
 
 class HostListeners:
-    """Opens listeners for the service's hosts when they are needed, once for the same hosts."""
+    """Opens listeners for the service's hosts when they are needed, once for the same hosts.
+
+    Every method raises `ConfigurationError` if the extra `tls` is not installed.
+    """
 
     def __init__(self, server: CollectorServer, collector: Callable[[], Collector]) -> None:
         """`collector()` returns the collector of a request that arrives now."""
         self.collector = collector
         self.opened: list[Listener] = []
+        """Every listener that this object has opened."""
         self._server = server
         self._listeners: dict[tuple[str, ...], dict[int, Listener]] = {}
         self._proxies: dict[tuple[str, ...], Listener] = {}
 
     def listeners(self, hosts: tuple[str, ...]) -> dict[int, Listener]:
         """Return the listener for each port of `hosts`: 80 without TLS, 443 with it."""
+        __tracebackhide__ = True
         if hosts not in self._listeners:
             context = server_context(hosts)
             self._listeners[hosts] = {80: self._open(), 443: self._open(ssl_context=context)}
@@ -40,11 +45,12 @@ class HostListeners:
 
     def proxy(self, hosts: tuple[str, ...]) -> Listener:
         """Return the proxy that connects to `hosts` and to no other host."""
+        __tracebackhide__ = True
         from .proxy import ProxyListener
 
         if hosts not in self._proxies:
-            kind = partial(ProxyListener, self.listeners(hosts), frozenset(hosts))
-            self._proxies[hosts] = self._open(listener_class=kind)
+            proxy_class = partial(ProxyListener, self.listeners(hosts), frozenset(hosts))
+            self._proxies[hosts] = self._open(listener_class=proxy_class)
         return self._proxies[hosts]
 
     def redirect(
@@ -52,29 +58,33 @@ class HostListeners:
         hosts: tuple[str, ...],
         *,
         block_network: bool = False,
-        allow_hosts: tuple[str, ...] = (),  # noqa: ARG002
+        allow_hosts: tuple[str, ...] = (),
     ) -> Redirect:
         """Return a redirect of `hosts` to these listeners; it is not active yet."""
+        __tracebackhide__ = True
         from . import redirect
 
         listeners = self.listeners(hosts)
         proxies = redirect.proxies_of_environment()
-        stand_ins = [self.proxy(hosts)] if proxies else []
+        proxy = self.proxy(hosts) if proxies else None
+        opened = [*listeners.values(), *([proxy] if proxy else [])]
         return redirect.Redirect(
-            hosts,
-            {port: listener.port for port, listener in listeners.items()},
-            partial(self.close_connections, [*listeners.values(), *stand_ins]),
-            proxies={place: listener.port for place in proxies for listener in stand_ins},
+            hosts=frozenset(hosts),
+            ports=_ports(listeners),
+            proxies=dict.fromkeys(proxies, proxy.port) if proxy else {},
+            close_connections=partial(self.close_connections, opened),
+            note_blocked_host=lambda host: self.collector().note_blocked_host(host),
             block_network=block_network,
-            blocked=lambda host: self.collector().note_blocked_host(host),
+            allow_hosts=allow_hosts,
         )
 
     def proxy_environ(self, hosts: tuple[str, ...], files: TrustFiles) -> dict[str, str]:
         """Return the environment of a subprocess whose connections to `hosts` end here."""
+        __tracebackhide__ = True
         from .proxy import environment
 
-        ports = {port: listener.port for port, listener in self.listeners(hosts).items()}
-        return environment(f"http://{LOOPBACK}:{self.proxy(hosts).port}", ports, hosts, files)
+        url = f"http://{LOOPBACK}:{self.proxy(hosts).port}"
+        return environment(url, _ports(self.listeners(hosts)), hosts, files)
 
     def close_connections(self, listeners: Iterable[Listener]) -> None:
         """Close the connections to `listeners`; requests that have arrived get their response."""
@@ -87,10 +97,15 @@ class HostListeners:
                 listener.close_connections()
             done.set()
 
-        self._server.loop_thread.call(partial(self._server.loop_thread.call_later, 0.0, close))
+        loop = self._server.loop_thread
+        loop.call(partial(loop.call_later, 0.0, close))
         done.wait(1.0)
 
     def _open(self, **options: Any) -> Listener:
         listener = self._server.open_listener(self.collector, host=LOOPBACK, **options)
         self.opened.append(listener)
         return listener
+
+
+def _ports(listeners: dict[int, Listener]) -> dict[int, int]:
+    return {port: listener.port for port, listener in listeners.items()}

@@ -1,16 +1,27 @@
-// For Node before 22.21 and 24.5, which does not read HTTPS_PROXY: connections to the service's
-// hosts go to the double's own ports, and other hosts are refused as the proxy refuses them. TLS
-// stays as it is: the name is checked, and the authority comes with NODE_EXTRA_CA_CERTS.
+// Node before 22.21 and 24.5 does not read HTTPS_PROXY. This module is loaded into such a Node: it
+// connects the service's hosts to the ports of the fake server, and refuses other hosts as the proxy
+// does. TLS stays as it is: Node checks the name, and NODE_EXTRA_CA_CERTS adds the authority.
 "use strict";
 
 const net = require("node:net");
+const { domainToASCII } = require("node:url");
 const { hosts, ports } = JSON.parse(process.env.TDPOSTBACK_REDIRECT);
 const connect = net.Socket.prototype.connect;
-const HERE = /^$|^(.*\.)?localhost$|^127\.|^::1$/;
+
+function nameOf(host) {
+  const name = String(host || "");
+  const ascii = /[^\x00-\x7f]/.test(name) ? domainToASCII(name) : name;
+  return ascii.replace(/\.$/, "").toLowerCase();
+}
+
+function isLocal(host) {
+  if (net.isIP(host)) return /^(::ffff:)?127\.|^::1$|^0\.0\.0\.0$|^::$/.test(host);
+  return host === "" || host === "localhost" || host.endsWith(".localhost");
+}
 
 function redirected(options) {
-  const host = String(options.host || "").replace(/\.$/, "").toLowerCase();
-  if (HERE.test(host)) return options;
+  const host = nameOf(options.host);
+  if (isLocal(host)) return options;
   const port = hosts.includes(host) && ports[options.port];
   if (port) return { ...options, host: "127.0.0.1", port };
   const names = hosts.join(", ");

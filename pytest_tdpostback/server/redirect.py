@@ -1,14 +1,19 @@
-"""Connections that this process opens to the service's hosts end at a double instead.
+"""Send connections of this process to the service's hosts to the fake server instead.
 
-A known name resolves to an address of its own in 127.0.0.0/8, where nothing listens: a client that
-keeps only the address still says which host it means, and one that connects when the redirect is
-over is refused. The socket's `connect` turns that address into the double's. Where a TLS context
-wraps a connection to a known host, a context with the same demands does it that trusts the run's
-authority and nobody else, so a connection that went elsewhere by a way unknown here fails its
-verification before a request is sent.
+While a redirect is active, three things happen to a connection:
 
-A proxy of the environment must not see such a connection either. Clients that ask the environment
-now are told to go past it; for those that asked earlier its address leads to the double's proxy.
+1. The name of a redirected host resolves to a placeholder address, one for each name. Clients that
+   keep only the address therefore still say which host they mean. Placeholders are multicast
+   addresses: no system opens a TCP connection to one. So a client that uses one after the redirect
+   gets an error at once, whatever listens on this machine.
+2. `socket.connect` replaces the placeholder address with 127.0.0.1 and the port of a host listener.
+3. `SSLContext.wrap_socket` uses a context with the same checks that trusts only the authority of
+   this run. If a connection reached another machine by some way that is not redirected, its TLS
+   handshake fails before a request is sent.
+
+A proxy that the environment names must not see these connections either. `NO_PROXY` names the
+redirected hosts. For clients that read the environment earlier, the address of the proxy leads to
+a proxy of the fake server.
 """
 
 from __future__ import annotations
@@ -19,181 +24,219 @@ import os
 import socket
 import ssl
 import threading
-from contextlib import suppress
+from contextlib import ContextDecorator, suppress
+from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from ..errors import BlockedConnection
+from ..protocol.settings import host_name, is_network
 from .tls import authority_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
 
 LOOPBACK = "127.0.0.1"
-_MAPPED = "::ffff:"
-_LOCAL = ("localhost", LOOPBACK, "::1")
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-_PROXY_PORTS = {"http": 80, "https": 443}
+_LOCAL_NAMES = ("localhost", LOOPBACK, "::1")
+_IPV4_IN_IPV6 = "::ffff:"
+_FIRST_PLACEHOLDER = ipaddress.IPv4Address("239.255.0.1")  # RFC 2365: IPv4 local scope
+_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+_BYPASS_VARIABLES = ("no_proxy", "NO_PROXY")
+_DEFAULT_PROXY_PORTS = {"http": 80, "https": 443}
 _SOCKS_PORT = 1080
-_NOT_THERE = object()
+_MISSING = object()
+_PACKAGE = str(Path(__file__).parents[1])
 
-_VERSIONS = ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
+_TLS_VERSIONS = ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
 
 Address = Any
 
 
+@dataclass(frozen=True, eq=False)
 class Redirect:
-    """Where the service's hosts lead while this is in force."""
+    """Where connections to the service's hosts end while this redirect is active."""
 
-    def __init__(
-        self,
-        hosts: Iterable[str],
-        ports: Mapping[int, int],
-        hang_up: Callable[[], None],
-        *,
-        proxies: Mapping[tuple[str, int], int],
-        block_network: bool = False,
-        blocked: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        """`ports` gives for a port of the service the one that answers for it on loopback.
+    hosts: frozenset[str]
+    ports: Mapping[int, int]
+    """For each redirected port of `hosts`, the port of the host listener on 127.0.0.1."""
+    proxies: Mapping[tuple[str, int], int]
+    """For host and port of each proxy of the environment, its replacement's port on 127.0.0.1."""
+    close_connections: Callable[[], None]
+    """Ends the connections to these ports. A client that keeps one would otherwise send its next
+    request to a fake server that is no longer meant."""
+    note_blocked_host: Callable[[str], None]
+    """Is told each host that somebody was not allowed to connect to."""
+    block_network: bool = False
+    """Whether connections to hosts that are not redirected and not this machine are refused."""
+    allow_hosts: tuple[str, ...] = ()
+    """Names, IP addresses and networks that `block_network` lets through."""
+    allowed_addresses: set[str] = field(default_factory=set)
+    """The addresses that names in `allow_hosts` have resolved to."""
 
-        `hang_up()` ends the connections that are open there: those which clients keep would lead
-        what they send next to a double that is no longer meant. `proxies` gives for the host and
-        port of a proxy the port of the one that stands in for it on loopback. `blocked()` is told
-        where somebody was not let connect to.
-        """
-        self.hosts = frozenset(hosts)
-        self.ports = ports
-        self.hang_up = hang_up
-        self.proxies = proxies
-        self.block_network = block_network
-        self.blocked = blocked
+    def lets_through(self, name: str) -> bool:
+        """Return whether a connection to the host or address `name` is allowed."""
+        if not self.block_network or _is_local(name):
+            return True
+        if name in self.allow_hosts or name in self.allowed_addresses:
+            return True
+        address = _ip_address(name)
+        return address is not None and any(
+            address in ipaddress.ip_network(each) for each in self.allow_hosts if is_network(each)
+        )
 
 
-class _Sentinels:
-    """An address for each host that was ever redirected; the same one for the whole process.
+class Redirection(ContextDecorator):
+    """The context manager that `Postback.redirect` returns.
 
-    A client may keep an address it resolved in an earlier redirect and use it in a later one.
+    `entered` is whether it was ever entered, `call_site` the file and line that made it: without
+    `with`, nothing is redirected.
     """
 
-    def __init__(self) -> None:
-        self._addresses: dict[str, str] = {}
-        self._hosts: dict[str, str] = {}
+    def __init__(self, make_redirect: Callable[[], Redirect]) -> None:
+        """`make_redirect()` opens the listeners; it is called on entering."""
+        self.entered = False
+        self.call_site = _call_site()
+        self._make_redirect = make_redirect
+        self._begun: list[Redirect] = []
+
+    def __enter__(self) -> None:
+        __tracebackhide__ = True
+        self.entered = True
+        redirect = self._make_redirect()
+        try:
+            begin(redirect)
+            self._begun.append(redirect)
+        except BaseException:  # an interrupt too: nothing may stay replaced
+            end(redirect)
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        end(self._begun.pop())
+
+
+def _call_site() -> str:
+    """File and line of the innermost caller outside this package."""
+    frame = inspect.currentframe()
+    while frame and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"
+
+
+@dataclass
+class _Placeholders:
+    """One placeholder address for each host that was ever redirected in this process.
+
+    A client may keep an address from an earlier redirect and use it in a later one.
+    """
+
+    _addresses: dict[str, str] = field(default_factory=dict)
+    _hosts: dict[str, str] = field(default_factory=dict)
 
     def address(self, host: str) -> str:
         if host not in self._addresses:
-            number = len(self._addresses)
-            address = f"127.84.{68 + number // 250}.{number % 250 + 1}"
+            address = str(_FIRST_PLACEHOLDER + len(self._addresses))
             self._addresses[host], self._hosts[address] = address, host
         return self._addresses[host]
 
     def host(self, address: object) -> str:
-        """The host that `address` stands for, else `address` itself as a name."""
+        """Return the host that `address` stands for, or `address` as a name if it is none."""
         name = _name(address)
-        return self._hosts.get(name.removeprefix(_MAPPED), name)
+        return self._hosts.get(name.removeprefix(_IPV4_IN_IPV6), name)
 
 
 class _Patches:
-    """Attributes that were replaced, and what they were."""
+    """Attributes that were replaced, and their values before."""
 
     def __init__(self) -> None:
         self._replaced: list[tuple[Any, str, Any]] = []
 
-    def replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        """Set `owner.name` to `make(what it was)`."""
-        made = make(getattr(owner, name))
-        self._replaced.append((owner, name, vars(owner).get(name, _NOT_THERE)))
-        setattr(owner, name, made)
+    def replace(self, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+        """Set `owner.name` to `wrap(its value)`."""
+        replacement = wrap(getattr(owner, name))
+        self._replaced.append((owner, name, vars(owner).get(name, _MISSING)))
+        setattr(owner, name, replacement)
 
     def undo(self) -> None:
+        """Set everything back; may be called again if an exception interrupted it."""
         while self._replaced:
-            owner, name, value = self._replaced.pop()
-            if value is _NOT_THERE:
-                delattr(owner, name)
-            else:
+            owner, name, value = self._replaced[-1]
+            if value is not _MISSING:
                 setattr(owner, name, value)
+            elif name in vars(owner):
+                delattr(owner, name)
+            self._replaced.pop()
+
+    def __bool__(self) -> bool:
+        return bool(self._replaced)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _active: tuple[Redirect, ...] = ()
-_sentinels = _Sentinels()
-_patches = _Patches()
-_environment: dict[str, str | None] = {}
 _ended: list[Redirect] = []
-
-
-def proxies_of_environment() -> set[tuple[str, int]]:
-    """Host and port of every proxy that the environment names, loopback by each of its names."""
-    found: set[tuple[str, int]] = set()
-    for name, value in os.environ.items():
-        place = _place(value) if name.lower() in _PROXIES else None
-        if place is not None:
-            host, port = place
-            found.update((each, port) for each in (_LOCAL if host in _LOCAL else (host,)))
-    return found
-
-
-def _place(url: str) -> tuple[str, int] | None:
-    try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        port = parts.port or _PROXY_PORTS.get(parts.scheme, _SOCKS_PORT)
-    except ValueError:
-        return None  # of no use to a client either
-    return (_name(parts.hostname), port) if parts.hostname else None
+_placeholders = _Placeholders()
+_patches = _Patches()
+_changes: list[tuple[str, str, str | None]] = []
+"""Variables of the environment that were changed: the name, the new value, the value before."""
 
 
 def begin(redirect: Redirect) -> None:
-    """Let `redirect` decide from now on; of several, the last that knows a host does."""
+    """Activate `redirect`. If several are active, the last one that knows a host decides.
+
+    If this raises, call `end(redirect)`.
+    """
     global _active  # noqa: PLW0603 - what is replaced belongs to the process, and so does this
     with _lock:
-        if not _active:
-            _install()
         outdated = [*_ended, *_active]
-        _ended.clear()
         for host in sorted({*redirect.hosts, *(host for host, _ in redirect.proxies)}):
-            _sentinels.address(host)
+            _placeholders.address(host)
         _active = (*_active, redirect)
-        _go_past_proxies()
+        if not _patches:
+            _install()
+        _update_environment()
+        _ended.clear()
     for each in outdated:
-        each.hang_up()
+        each.close_connections()
 
 
 def end(redirect: Redirect) -> None:
-    """Take `redirect` out, in whatever order they began; after the last all is as it was.
+    """Deactivate `redirect`. After the last one, everything is as it was before the first.
 
-    Connections that are still open go on, so that a late thread is heard; they end when the next
-    redirect takes over.
+    Connections that are still open stay open, so that the fake server still receives what a late
+    thread sends. They end when the next redirect begins.
     """
     global _active  # noqa: PLW0603 - as in `begin`
     with _lock:
+        was_active = redirect in _active
         _active = tuple(each for each in _active if each is not redirect)
         if not _active:
             _patches.undo()
-            _ended.append(redirect)
-        _go_past_proxies()
-    if _active:
-        redirect.hang_up()
+            if was_active:
+                _ended.append(redirect)
+        _update_environment()
+    if _active and was_active:
+        redirect.close_connections()
 
 
 def _install() -> None:
-    try:
-        _replace_all()
-    except BaseException:
-        _patches.undo()
-        raise
-
-
-def _replace_all() -> None:
     _patches.replace(socket, "getaddrinfo", _getaddrinfo)
     _patches.replace(socket, "gethostbyname", _gethostbyname)
     _patches.replace(socket, "gethostbyname_ex", _gethostbyname_ex)
     _patches.replace(socket.socket, "connect", _connect)
     _patches.replace(socket.socket, "connect_ex", _connect)
     _patches.replace(socket.socket, "sendto", _sendto)
+    if hasattr(socket.socket, "sendmsg"):  # Windows has none
+        _patches.replace(socket.socket, "sendmsg", _sendmsg)
     _patches.replace(ssl.SSLContext, "wrap_socket", _wrap)
     _patches.replace(ssl.SSLContext, "wrap_bio", _wrap)
-    with suppress(ImportError):  # not installed, or of no use to a client either
+    with suppress(ImportError):  # not installed, or too broken for a client to use it
         from uvloop import Loop
 
         _patches.replace(Loop, "getaddrinfo", _uvloop_getaddrinfo)
@@ -206,48 +249,125 @@ def _replace_all() -> None:
             _patches.replace(AsyncResolver, "resolve", _aiohttp_resolve)
 
 
-def _go_past_proxies() -> None:
-    """Have no proxy of the environment between a client and the redirected hosts.
+# the environment
 
-    Where the network is blocked none is of any use: a client that goes there itself is told so.
+
+def proxy_settings() -> dict[str, str]:
+    """Return the proxies that the environment names, by variable, for messages.
+
+    User and password of a proxy are left out.
     """
-    for name, value in _environment.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-    _environment.clear()
-    if not any(os.environ.get(name) or os.environ.get(name.upper()) for name in _PROXIES):
-        return
+    return {name: _without_user(value) for name, value in _proxy_variables()}
+
+
+def proxies_of_environment() -> set[tuple[str, int]]:
+    """Return host and port of every proxy that the environment names.
+
+    A proxy on this machine is listed under each of its local names.
+    """
+    found: set[tuple[str, int]] = set()
+    for _, value in _proxy_variables():
+        address = _proxy_address(value)
+        if address is not None:
+            host, port = address
+            found.update(
+                (each, port) for each in (_LOCAL_NAMES if host in _LOCAL_NAMES else (host,))
+            )
+    return found
+
+
+def restore_environment() -> None:
+    """Set `NO_PROXY` and `no_proxy` back, if a redirect that has ended set their current values.
+
+    A `monkeypatch.setenv` inside a redirect keeps the value that the redirect gave, and writes it
+    again when it is undone, which may be after the redirect. So call this after each test.
+    """
+    with _lock:
+        _update_environment()
+        if not _active:
+            _changes.clear()
+
+
+def _proxy_variables() -> Iterator[tuple[str, str]]:
+    for name, value in os.environ.items():
+        if name.lower() in _PROXY_VARIABLES and value:
+            yield name, value
+
+
+def _proxy_address(url: str) -> tuple[str, int] | None:
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port or _DEFAULT_PROXY_PORTS.get(parts.scheme, _SOCKS_PORT)
+    except ValueError:
+        return None  # no client can use it
+    return (_name(parts.hostname), port) if parts.hostname else None
+
+
+def _without_user(url: str) -> str:
+    scheme, separator, rest = url.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def _update_environment() -> None:
+    """Have clients use no proxy for redirected hosts and for this machine.
+
+    If the network is blocked, they use no proxy at all: an error then names the blocked host. A
+    value that somebody else has set since is kept, and extended like any other.
+    """
+    for change in reversed(_changes.copy()):
+        name, changed, original = change
+        if os.environ.get(name) == changed:
+            _set_variable(name, original)
+            _changes.remove(change)
     hosts = sorted({host for redirect in _active for host in redirect.hosts})
-    if hosts:
-        _environment.update((name, os.environ.get(name)) for name in ("no_proxy", "NO_PROXY"))
+    if not hosts or not proxy_settings():
+        return
     blocked = any(redirect.block_network for redirect in _active)
-    for name, value in _environment.items():
-        os.environ[name] = "*" if blocked else ",".join([*([value] if value else []), *hosts])
+    lower, upper = (os.environ.get(name) for name in _BYPASS_VARIABLES)
+    # A client that reads both variables prefers one of them: the other's value must not get lost.
+    values = {"no_proxy": upper if lower is None else lower}
+    values["NO_PROXY"] = lower if upper is None else upper
+    for (name, value), original in zip(values.items(), (lower, upper), strict=True):
+        changed = "*" if blocked else _with_bypass(value, hosts)
+        if changed != original:
+            _changes.append((name, changed, original))
+            _set_variable(name, changed)
 
 
-# deciding
+def _with_bypass(value: str | None, hosts: list[str]) -> str:
+    if value is not None and value.strip() == "*":  # means every host only if it stands alone
+        return value
+    return ",".join([*([value] if value else []), *_LOCAL_NAMES, *hosts])
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+# decisions
 
 
 def _name(host: object) -> str:
     if isinstance(host, (bytes, bytearray)):
         host = bytes(host).decode("latin-1")
-    return host.rstrip(".").lower() if isinstance(host, str) else ""
+    return host_name(host) if isinstance(host, str) else ""
 
 
 def _redirect_of(host: str) -> Redirect | None:
     return next((each for each in reversed(_active) if host in each.hosts), None)
 
 
-def _proxy_of(host: str, port: object) -> int | None:
-    """The port that stands in for a proxy at `host` and `port`."""
-    place = (host.removeprefix(_MAPPED), _number(port))
-    return next((each.proxies[place] for each in reversed(_active) if place in each.proxies), None)
+def _proxy_port(host: str, port: object) -> int | None:
+    """Return the local port that replaces the proxy at `host` and `port`."""
+    proxy = (host.removeprefix(_IPV4_IN_IPV6), _port_number(port))
+    return next((each.proxies[proxy] for each in reversed(_active) if proxy in each.proxies), None)
 
 
-def _number(port: object) -> int:
-    """The number of `port`, which may be the name of a service; 0 where it is no port."""
+def _port_number(port: object) -> int:
+    """Return the number of `port`, which may be the name of a service; 0 if it is no port."""
     name = port.decode("latin-1") if isinstance(port, bytes) else str(port)
     with suppress(OSError):
         return int(name) if name.isdecimal() else socket.getservbyname(name, "tcp")
@@ -255,106 +375,133 @@ def _number(port: object) -> int:
 
 
 def _target(address: Address, family: int) -> Address:
-    """Where a connection to `address` has to go; raises where it may not go anywhere."""
+    """Return where a connection to `address` goes; raise `BlockedConnection` if it may not."""
     host, port = address[0], address[1]
-    name = _sentinels.host(host)
+    name = _placeholders.host(host)
     redirect = _redirect_of(name)
-    led = _proxy_of(name, port) if redirect is None else redirect.ports.get(_number(port))
-    if led is not None:
-        prefix = _MAPPED if family == socket.AF_INET6 else ""
-        return (prefix + LOOPBACK, led, *address[2:])
+    local_port = (
+        _proxy_port(name, port) if redirect is None else redirect.ports.get(_port_number(port))
+    )
+    if local_port is not None:
+        prefix = _IPV4_IN_IPV6 if family == socket.AF_INET6 else ""
+        return (prefix + LOOPBACK, local_port, *address[2:])
     if redirect is not None:
         _block(redirect, f"{name}:{port}", f"only the ports 80 and 443 of {name} are redirected")
-    _permit(name)
+    _check_allowed(name)
     return address
 
 
-def _permit(name: str) -> None:
+def _check_allowed(name: str) -> None:
     blocking = next((each for each in reversed(_active) if each.block_network), None)
-    if blocking is not None and not _is_here(name):
-        _block(blocking, name, "no connections to other hosts while block_network is in force")
+    if blocking is not None and not blocking.lets_through(name):
+        reason = "no connections to other hosts while block_network is in force"
+        _block(blocking, name, f"{reason}; the setting allow_hosts lets hosts through")
 
 
-def _permit_datagram(host: object) -> None:
-    name = _sentinels.host(host)
+def _note_addresses(name: str, addresses: Iterable[str]) -> None:
+    """Let clients connect to `addresses`, which an allowed name resolved to."""
+    for redirect in _active:
+        if name in redirect.allow_hosts:
+            redirect.allowed_addresses.update(addresses)
+
+
+def _check_datagram(host: object) -> None:
+    name = _placeholders.host(host)
     redirect = _redirect_of(name)
     if redirect is not None:
         _block(redirect, name, "datagrams to it are not redirected")
-    _permit(name)
+    _check_allowed(name)
 
 
-def _block(redirect: Redirect, place: str, why: str) -> NoReturn:
-    redirect.blocked(place)
-    raise BlockedConnection(f"{place}: {why}")
+def _block(redirect: Redirect, destination: str, reason: str) -> NoReturn:
+    redirect.note_blocked_host(destination)
+    raise BlockedConnection(f"{destination}: {reason}")
 
 
-def _is_here(name: str) -> bool:
+def _is_local(name: str) -> bool:
     if name in ("", "localhost") or name.endswith(".localhost"):
         return True
+    address = _ip_address(name)
+    return address is not None and (address.is_loopback or address.is_unspecified)
+
+
+def _ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
-        return False
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_loopback or address.is_unspecified
-
-
-def _is_numeric(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    return True
-
-
-def _resolved(name: str, family: int = 0, port: object = None) -> str | None:
-    """The address that stands for `name`; `None` where the usual resolution may go on."""
-    if _redirect_of(name) is None and (_proxy_of(name, port) is None or _is_numeric(name)):
-        if not _is_numeric(name):
-            _permit(name)
         return None
-    prefix = _MAPPED if family == socket.AF_INET6 else ""
-    return prefix + _sentinels.address(name)
+    return getattr(address, "ipv4_mapped", None) or address
 
 
-# what stands in for the functions of `socket`
+def _placeholder_of(name: str, family: int = 0, port: object = None) -> str | None:
+    """Return the address that stands for `name`, `None` if it resolves as usual."""
+    if _redirect_of(name) is None:
+        if _ip_address(name) is not None:
+            return None
+        if _proxy_port(name, port) is None:
+            _check_allowed(name)
+            return None
+    prefix = _IPV4_IN_IPV6 if family == socket.AF_INET6 else ""
+    return prefix + _placeholders.address(name)
+
+
+# replacements of functions of `socket`
 
 
 def _getaddrinfo(original: Callable[..., Any]) -> Callable[..., Any]:
-    signature = inspect.signature(original)
-
-    def getaddrinfo(*arguments: Any, **options: Any) -> Any:
-        call = signature.bind(*arguments, **options).arguments
-        if not call.get("flags", 0) & (socket.AI_PASSIVE | socket.AI_NUMERICHOST):
-            family, port = call.get("family", 0), call["port"]
-            call["host"] = _resolved(_name(call["host"]), family, port) or call["host"]
-        return original(**call)
+    def getaddrinfo(  # noqa: PLR0917 - the parameters of the standard library
+        host: Any,
+        port: Any,
+        family: int = 0,
+        type: int = 0,  # noqa: A002
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        name = _name(host)
+        if not flags & (socket.AI_PASSIVE | socket.AI_NUMERICHOST):
+            host = _placeholder_of(name, family, port) or host
+        found = original(host, port, family, type, proto, flags)
+        _note_addresses(name, (each[4][0] for each in found))
+        return found
 
     return getaddrinfo
 
 
 def _gethostbyname(original: Callable[..., Any]) -> Callable[..., Any]:
     def gethostbyname(hostname: Any) -> Any:
-        return _resolved(_name(hostname)) or original(hostname)
+        name = _name(hostname)
+        address = _placeholder_of(name) or original(hostname)
+        _note_addresses(name, [address])
+        return address
 
     return gethostbyname
 
 
 def _gethostbyname_ex(original: Callable[..., Any]) -> Callable[..., Any]:
     def gethostbyname_ex(hostname: Any) -> Any:
-        address = _resolved(_name(hostname))
-        return original(hostname) if address is None else (hostname, [], [address])
+        name = _name(hostname)
+        address = _placeholder_of(name)
+        found = original(hostname) if address is None else (hostname, [], [address])
+        _note_addresses(name, found[2])
+        return found
 
     return gethostbyname_ex
 
 
+def _is_internet(sock: socket.socket, address: Address) -> bool:
+    return sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple)
+
+
 def _connect(original: Callable[..., Any]) -> Callable[..., Any]:
     def connect(self: socket.socket, address: Address, /) -> Any:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+        if _is_internet(self, address):
             try:
-                address = _target(address, self.family)
+                if self.type == socket.SOCK_STREAM:
+                    address = _target(address, self.family)
+                else:
+                    _check_datagram(address[0])
             except BlockedConnection:
-                self.close()  # callers do so after an `OSError` alone
+                self.close()  # callers close it only after an `OSError`
                 raise
         return original(self, address)
 
@@ -363,15 +510,25 @@ def _connect(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _sendto(original: Callable[..., Any]) -> Callable[..., Any]:
     def sendto(self: socket.socket, /, *arguments: Any) -> Any:
-        address = arguments[-1] if arguments else None
-        if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
-            _permit_datagram(address[0])
+        address: Address = arguments[-1] if arguments else None
+        if _is_internet(self, address):
+            _check_datagram(address[0])
         return original(self, *arguments)
 
     return sendto
 
 
-# what stands in for the methods of `ssl.SSLContext`
+def _sendmsg(original: Callable[..., Any]) -> Callable[..., Any]:
+    def sendmsg(self: socket.socket, /, *arguments: Any) -> Any:
+        address: Address = arguments[3] if len(arguments) > 3 else None
+        if _is_internet(self, address):
+            _check_datagram(address[0])
+        return original(self, *arguments)
+
+    return sendmsg
+
+
+# replacements of methods of `ssl.SSLContext`
 
 
 def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -380,39 +537,42 @@ def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
     def wrap(*arguments: Any, **options: Any) -> Any:
         call = signature.bind(*arguments, **options)
         if _redirect_of(_name(call.arguments.get("server_hostname"))) is not None:
-            call.arguments["self"] = _trusting(call.arguments["self"])
-            call.arguments["session"] = None  # it would have to come from the same context
+            call.arguments["self"] = _trusting_context(call.arguments["self"])
+            call.arguments["session"] = None  # a session is valid in its own context only
         return original(*call.args, **call.kwargs)
 
     return wrap
 
 
-def _trusting(context: ssl.SSLContext) -> ssl.SSLContext:
-    """A context that checks what `context` checks, and trusts the run's authority alone."""
-    twin = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    twin.check_hostname = False  # else the mode could not be set
-    twin.verify_mode = context.verify_mode
-    twin.check_hostname = context.check_hostname
-    twin.verify_flags = context.verify_flags
-    twin.sslsocket_class = context.sslsocket_class
-    twin.sslobject_class = context.sslobject_class
-    # What chooses a version older than TLS 1.2 is deprecated: setting it would warn.
-    twin.options = context.options & ~_VERSIONS | twin.options
+def _trusting_context(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Return a context that checks what `context` checks and trusts only this run's authority."""
+    copy = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    copy.check_hostname = False  # `verify_mode` cannot be CERT_NONE otherwise
+    copy.verify_mode = context.verify_mode
+    copy.check_hostname = context.check_hostname
+    copy.verify_flags = context.verify_flags
+    copy.sslsocket_class = context.sslsocket_class
+    copy.sslobject_class = context.sslobject_class
+    # Options that choose a version older than TLS 1.2 are deprecated: setting them would warn.
+    copy.options = context.options & ~_TLS_VERSIONS | copy.options
     if context.minimum_version >= ssl.TLSVersion.TLSv1_2:
-        twin.minimum_version = context.minimum_version
+        copy.minimum_version = context.minimum_version
     if context.maximum_version >= ssl.TLSVersion.TLSv1_2:
-        twin.maximum_version = context.maximum_version
-    twin.load_verify_locations(cadata=authority_pem())
-    return twin
+        copy.maximum_version = context.maximum_version
+    copy.load_verify_locations(cadata=authority_pem())
+    return copy
 
 
-# what stands in for the ways that do not come by `socket`
+# replacements in libraries that do not use `socket` to resolve or connect
 
 
 def _uvloop_getaddrinfo(original: Callable[..., Any]) -> Callable[..., Any]:
     async def getaddrinfo(self: Any, host: Any, port: Any, **options: int) -> Any:
-        address = _resolved(_name(host), options.get("family", 0), port)
-        return await original(self, host if address is None else address, port, **options)
+        name = _name(host)
+        address = _placeholder_of(name, options.get("family", 0), port)
+        found = await original(self, host if address is None else address, port, **options)
+        _note_addresses(name, (each[4][0] for each in found))
+        return found
 
     return getaddrinfo
 
@@ -435,7 +595,7 @@ def _uvloop_create_datagram_endpoint(original: Callable[..., Any]) -> Callable[.
         self: Any, factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any
     ) -> Any:
         if isinstance(remote_addr, tuple):
-            _permit_datagram(remote_addr[0])
+            _check_datagram(remote_addr[0])
         return await original(self, factory, local_addr, remote_addr, **options)
 
     return create_datagram_endpoint
@@ -445,9 +605,11 @@ def _aiohttp_resolve(original: Callable[..., Any]) -> Callable[..., Any]:
     async def resolve(
         self: Any, host: str, port: int = 0, family: int = socket.AF_INET
     ) -> list[dict[str, Any]]:
-        address = _resolved(_name(host), family, port)
+        name = _name(host)
+        address = _placeholder_of(name, family, port)
         if address is None:
             found: list[dict[str, Any]] = await original(self, host, port, family)
+            _note_addresses(name, (each["host"] for each in found))
             return found
         kind = socket.AF_INET6 if ":" in address else socket.AF_INET
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
@@ -455,31 +617,3 @@ def _aiohttp_resolve(original: Callable[..., Any]) -> Callable[..., Any]:
         return [{**shared, "host": address, "family": kind}]
 
     return resolve
-
-
-class Redirection:
-    """The context manager that `Postback.redirect` returns."""
-
-    def __init__(self, make_redirect: Callable[[], Redirect]) -> None:
-        """`make_redirect()` opens the listeners; it is called on entering."""
-        import sys
-
-        self.entered = False
-        frame = sys._getframe()
-        while frame.f_back and "pytest_tdpostback" in frame.f_code.co_filename:
-            frame = frame.f_back
-        self.call_site = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        self._make_redirect = make_redirect
-        self._begun: list[Redirect] = []
-
-    def __enter__(self) -> None:
-        self.entered = True
-        self._begun.append(self._make_redirect())
-        begin(self._begun[-1])
-
-    def __exit__(self, *_: object) -> None:
-        end(self._begun.pop())
-
-
-def restore_environment() -> None:
-    """Nothing yet."""

@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import os
 import socket
+import threading
 import weakref
 from contextlib import suppress
 from functools import partial
@@ -193,6 +194,8 @@ class CollectorServer(HTTPServerBase):
         self.server = self.server_thread = None
         for listener in self._listeners:
             listener.close_copies()
+            # Another thread may have held it, and that thread does not exist here.
+            listener.collector().lock = threading.RLock()
         self._listeners.clear()
 
     def _check_running(self) -> None:

@@ -1,18 +1,20 @@
-"""TLS for the doubles of one process: an authority, what it signs, and files that name it.
+"""TLS: the certificate authority of this process, server certificates, and files for clients.
 
-The authority is made when it is first needed and dies with the process. Its private key is never
-written anywhere; only certificates, which are public, are put into files.
+The authority is made when it is first needed, and lives in memory only. Its private key is never
+written to a file; only certificates, which are public, are.
 """
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import shutil
 import ssl
 import struct
 import tempfile
 import weakref
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,18 +24,23 @@ from ..errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cryptography.x509 import GeneralName
     from trustme import CA
 
-STORE_PASSWORD = "changeit"  # noqa: S105 - what Java calls a password protects nothing here
+STORE_PASSWORD = "changeit"  # noqa: S105 - Java wants a password; it protects nothing here
+VALID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
+VALID_UNTIL = datetime(2038, 1, 1, tzinfo=UTC)
+"""Certificates do not depend on the current time, because tests freeze it."""
 _END_OF_CERTIFICATE = "-----END CERTIFICATE-----"
 
 
 @cache
 def authority() -> CA:
-    """The certificate authority of this process; made once.
+    """Return the certificate authority of this process; it is made once.
 
-    Raises `ConfigurationError` where the extra `tls` is not installed.
+    Raises `ConfigurationError` if the extra `tls` is not installed.
     """
+    __tracebackhide__ = True
     try:
         import trustme
     except ImportError:
@@ -43,46 +50,102 @@ def authority() -> CA:
 
 
 def authority_pem() -> str:
-    """The authority's certificate as PEM."""
+    """Return the authority's certificate as PEM."""
+    __tracebackhide__ = True
     return authority().cert_pem.bytes().decode()
 
 
 @cache
 def server_context(hosts: tuple[str, ...]) -> ssl.SSLContext:
-    """A context that serves a certificate for exactly `hosts`; they may be addresses.
+    """Return a context with a certificate for exactly `hosts`, which may be IP addresses.
 
-    Raises `ConfigurationError` where the extra `tls` is not installed.
+    Raises `ConfigurationError` if the extra `tls` is not installed.
     """
+    __tracebackhide__ = True
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
-    leaf = authority().issue_cert(*hosts)
-    _load_chain(context, leaf.private_key_and_cert_chain_pem.bytes())
+    _load_chain(context, server_certificate(hosts))
     return context
 
 
+def server_certificate(hosts: tuple[str, ...]) -> bytes:
+    """Return a new private key and a certificate of this authority for `hosts`, as PEM.
+
+    trustme's `issue_cert` rejects names with an underscore, which Docker Compose makes.
+    """
+    __tracebackhide__ = True
+    own = authority()
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    issuer = x509.load_pem_x509_certificate(own.cert_pem.bytes())
+    issuer_key = serialization.load_pem_private_key(own.private_key_pem.bytes(), None)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    extensions: list[x509.ExtensionType] = [
+        x509.SubjectAlternativeName([_general_name(host) for host in hosts]),
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
+        x509.BasicConstraints(ca=False, path_length=None),
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+    ]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(VALID_FROM)
+        .not_valid_after(VALID_UNTIL)
+    )
+    for extension in extensions:
+        # RFC 5280: the names are critical if the subject is empty.
+        critical = isinstance(extension, x509.SubjectAlternativeName)
+        builder = builder.add_extension(extension, critical=critical)
+    private_key = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    certificate = builder.sign(issuer_key, hashes.SHA256())
+    return private_key + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _general_name(host: str) -> GeneralName:
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
 def own_names(host: str) -> tuple[str, ...]:
-    """The names of a server that listens at `host` of this machine."""
+    """Return the names of a server that listens on `host` of this machine."""
     return tuple(sorted({"127.0.0.1", "::1", "localhost", host}))
 
 
 def client_context() -> ssl.SSLContext:
-    """A new context for a client, with the usual checks, that trusts this authority alone."""
+    """Return a new client context with the usual checks that trusts only this authority."""
+    __tracebackhide__ = True
     return ssl.create_default_context(cadata=authority_pem())
 
 
 class TrustFiles:
-    """The authority's certificate in files, in the forms that programs read.
+    """Files with the authority's certificate, in the formats that programs read.
 
-    Each is written when it is first asked for, into a folder of the run.
+    Each file is written when it is first needed, into a folder of the run.
     """
 
     def __init__(self, folder: Callable[[], Path] | None = None) -> None:
-        """`folder()` is where to write; without it, a folder that is removed with this object."""
+        """`folder()` returns where to write; default: a folder that is removed with this object."""
         self._folder = folder
 
     @cached_property
     def folder(self) -> Path:
-        """Where the files are."""
+        """The folder of the files."""
         if self._folder is not None:
             return self._folder()
         own = tempfile.mkdtemp(prefix="tdpostback-")
@@ -96,26 +159,35 @@ class TrustFiles:
 
     @cached_property
     def bundle(self) -> str:
-        """The path of a bundle of the usual authorities and this one, as PEM."""
-        return self.write("bundle.pem", "\n".join([*_usual(), authority_pem()]).encode())
+        """The path of a PEM bundle of the usual authorities and this one."""
+        return self.write(
+            "bundle.pem", "\n".join([*_usual_authorities(), authority_pem()]).encode()
+        )
 
     @cached_property
     def java(self) -> str:
         """The path of the same bundle as a Java key store; its password is `STORE_PASSWORD`."""
-        return self.write("bundle.jks", _java_store([*_usual(), authority_pem()]))
+        return self.write("bundle.jks", _java_store([*_usual_authorities(), authority_pem()]))
+
+    @cached_property
+    def php(self) -> str:
+        """The path of a folder whose ini file makes PHP trust the same bundle."""
+        bundle = Path(self.bundle).as_posix()
+        text = f'curl.cainfo = "{bundle}"\nopenssl.cafile = "{bundle}"\n'
+        return str(Path(self.write("tdpostback.ini", text.encode())).parent)
 
     def write(self, name: str, content: bytes) -> str:
-        """Write a file `name` beside the others and return its path."""
+        """Write a file `name` into the folder and return its path."""
         path = self.folder / name
         path.write_bytes(content)
         return str(path)
 
 
 def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
-    """Give `context` a certificate with its key: `ssl` reads them from a path and nothing else.
+    """Load a certificate and its key into `context`; `ssl` reads them only from a path.
 
-    Linux has paths that lead to memory. Elsewhere a file that only this user can read is there for
-    the moment it takes to read it.
+    On Linux the path leads to memory. On other systems it is a file that only this user can read,
+    which is deleted as soon as it was read.
     """
     if hasattr(os, "memfd_create") and Path("/proc/self/fd").exists():
         descriptor = os.memfd_create("tdpostback")
@@ -134,9 +206,9 @@ def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
         Path(path).unlink()
 
 
-def _usual() -> list[str]:
-    """The authorities a client trusts without us, each as PEM."""
-    path = next(filter(os.path.isfile, _usual_files()), None)
+def _usual_authorities() -> list[str]:
+    """Return the authorities that a client trusts anyway, each as PEM."""
+    path = next(filter(os.path.isfile, _bundle_files()), None)
     if path is None:
         found = ssl.create_default_context().get_ca_certs(binary_form=True)
         return [ssl.DER_cert_to_PEM_cert(each) for each in found]
@@ -149,7 +221,7 @@ def _usual() -> list[str]:
     ]
 
 
-def _usual_files() -> Iterator[str]:
+def _bundle_files() -> Iterator[str]:
     yield os.environ.get("SSL_CERT_FILE", "")
     try:
         from certifi import where
@@ -163,7 +235,10 @@ def _usual_files() -> Iterator[str]:
 
 
 def _java_store(certificates: list[str]) -> bytes:
-    """A key store of trusted certificates in the format JKS 2, which every Java reads."""
+    """Return a key store of trusted certificates in the format JKS 2, which every Java reads.
+
+    `cryptography` writes PKCS#12 stores, but it rejects some of the usual authorities.
+    """
     store = struct.pack(">III", 0xFEEDFEED, 2, len(certificates))
     for number, pem in enumerate(certificates):
         alias, der = str(number).encode(), ssl.PEM_cert_to_DER_cert(pem)

@@ -1,4 +1,4 @@
-"""Programs in any language: the environment alone leads them to the double."""
+"""Programs in any language: the environment alone sends them to the fake server."""
 
 from __future__ import annotations
 
@@ -83,6 +83,22 @@ public class Sender {
 }
 """
 
+PHP = """<?php
+$sent = curl_init($argv[1]);
+curl_setopt_array($sent, [
+    CURLOPT_RETURNTRANSFER => true,
+    CURLOPT_POSTFIELDS => '{"from": "php"}',
+    CURLOPT_HTTPHEADER => [
+        "Content-Type: application/json", "X-TD-Write-Key: " . getenv("TD_WRITE_KEY"),
+    ],
+]);
+if (curl_exec($sent) === false) {
+    fwrite(STDERR, curl_error($sent));
+    exit(1);
+}
+echo curl_getinfo($sent, CURLINFO_RESPONSE_CODE);
+"""
+
 CURL = """
 curl -sS -o answer -w '%{http_code}' -H 'Content-Type: application/json' \\
   -H "X-TD-Write-Key: $TD_WRITE_KEY" -d '{"from": "curl"}' "$1"
@@ -95,6 +111,7 @@ PROGRAMS = {
     "fetch": ("node", "sender.js", FETCH),
     "go": ("go run", "sender.go", GO),
     "java": ("java", "Sender.java", JAVA),
+    "php": ("php", "sender.php", PHP),
 }
 
 
@@ -102,6 +119,8 @@ PROGRAMS = {
 def program(request, tdpostback, tmp_path):
     """Run a program in another language with a URL, in the environment of the proxy."""
     command, name, source = PROGRAMS[request.param]
+    if request.param == "php" and not _php_has_curl():
+        pytest.skip("PHP or its extension curl is not installed")
     for needed in (command.split()[0], *(["curl"] if request.param == "curl" else [])):
         if shutil.which(needed) is None:
             pytest.skip(f"{needed} is not installed")
@@ -123,6 +142,11 @@ def program(request, tdpostback, tmp_path):
     return request.param, run
 
 
+def _php_has_curl():
+    php = shutil.which("php")
+    return php and b"curl" in subprocess.run([php, "-m"], capture_output=True, check=True).stdout
+
+
 @pytest.mark.once
 @pytest.mark.parametrize("url", [URL, RECORDS, URL.replace("https:", "http:")])
 def test_stores_what_a_program_sends(tdpostback, program, url):
@@ -134,12 +158,15 @@ def test_stores_what_a_program_sends(tdpostback, program, url):
 
 
 @pytest.mark.once
-def test_leads_nowhere_else(tdpostback, program):
+def test_connects_to_no_other_host(tdpostback, program):
     language, run = program
     done = run(f"https://example.org{PATH}")
     assert done.stdout.strip() != "200"
-    if language not in ("curl", "java"):  # which show the status alone
+    if language not in ("curl", "java", "php"):  # which show the status alone
         assert "example.org" in done.stderr
+    if language not in ("node", "fetch"):  # this Node reads no proxy
+        with pytest.raises(AssertionError, match=r"blocked to example\.org:443\."):
+            tdpostback.assert_ingested("shop", "orders", timeout=0)
     if language == "node":  # or the network has refused it
         assert "tdpostback" in done.stderr
     assert not tdpostback.events
@@ -153,8 +180,8 @@ def test_knows_a_host_in_any_spelling(tdpostback, program):
     tdpostback.assert_ingested("shop", "orders", count=1)
 
 
-UPPER_CASE = """
-const socket = require("net").connect(80, "IN.TREASUREDATA.COM");
+CONNECT = """
+const socket = require("net").connect(80, process.argv[1]);
 socket.on("connect", () => { console.log(socket.remoteAddress); socket.end(); });
 socket.on("error", (error) => { console.error(String(error)); process.exit(1); });
 """
@@ -162,13 +189,55 @@ socket.on("error", (error) => { console.error(String(error)); process.exit(1); }
 
 @pytest.mark.once
 def test_a_node_that_reads_no_proxy_knows_a_host_in_any_spelling(tdpostback):
-    node = shutil.which("node") or pytest.skip("node is not installed")
-    environment = tdpostback.proxy_environ()
-    command = [node, "-e", UPPER_CASE]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_node(tdpostback, CONNECT, HOST.upper())
     assert done.stdout.strip() == "127.0.0.1", done.stderr
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1.evil.example", "localhost.evil.example", "127.evil.example"]
+)
+def test_a_node_that_reads_no_proxy_takes_no_other_host_for_this_machine(tdpostback, host):
+    done = run_node(tdpostback, CONNECT, host)
+    assert f"tdpostback: {host}:80 is not port 80 or 443 of " in done.stderr
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("host", ["\uff49\uff4e.treasuredata.com", "in\u3002treasuredata.com"])
+def test_a_node_that_reads_no_proxy_knows_a_host_in_full_width_letters(tdpostback, host):
+    assert run_node(tdpostback, CONNECT, host).stdout.strip() == "127.0.0.1"
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::ffff:127.0.0.1"])
+def test_a_node_that_reads_no_proxy_reaches_this_machine(tdpostback, host):
+    port = urlsplit(tdpostback.url).port
+    done = run_node(tdpostback, CONNECT.replace("80", str(port)), host)
+    assert done.stdout.strip().endswith("127.0.0.1"), done.stderr
+
+
+def run_node(tdpostback, code, *arguments):
+    node = shutil.which("node") or pytest.skip("node is not installed")
+    return subprocess.run(
+        [node, "-e", code, *arguments],
+        env=tdpostback.proxy_environ(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.once
+def test_php_still_reads_the_ini_files_it_read_before(tdpostback, monkeypatch):
+    php = shutil.which("php") or pytest.skip("php is not installed")
+    show = [php, "-r", "echo php_ini_scanned_files();"]
+    before = subprocess.run(show, capture_output=True, text=True, check=True).stdout.split(",")
+    environment = tdpostback.proxy_environ()
+    after = subprocess.run(show, env=environment, capture_output=True, text=True, check=True)
+    assert {name.strip() for name in before} <= {name.strip() for name in after.stdout.split(",")}
+    monkeypatch.setenv("PHP_INI_SCAN_DIR", "/etc/php-of-the-user")
+    assert tdpostback.proxy_environ()["PHP_INI_SCAN_DIR"].startswith("/etc/php-of-the-user:")
 
 
 # the proxy itself
@@ -185,7 +254,7 @@ def connection(tdpostback):
 @pytest.mark.parametrize(
     "target", ["example.org:443", f"{HOST}:22", f"{HOST}:8443", "127.0.0.1:80", "[::1]:443", HOST]
 )
-def test_connect_elsewhere_is_forbidden(connection, target):
+def test_connect_to_another_host_is_refused(connection, target):
     connection.request("CONNECT", target)
     answer = connection.getresponse()
     assert answer.status == 403
@@ -196,14 +265,14 @@ def test_connect_elsewhere_is_forbidden(connection, target):
 
 
 @pytest.mark.parametrize("host", ["example.org", "169.254.169.254", "in.treasuredata.com.evil.org"])
-def test_an_absolute_target_elsewhere_is_forbidden(tdpostback, connection, host):
+def test_an_absolute_target_at_another_host_is_refused(tdpostback, connection, host):
     connection.request("POST", f"http://{host}{PATH}", "{}")
     assert connection.getresponse().status == 403
     assert not tdpostback.events
 
 
 @pytest.mark.parametrize("port", ["8080", "22", "8443", "x"])
-def test_an_absolute_target_at_another_port_is_forbidden(tdpostback, connection, port):
+def test_an_absolute_target_at_another_port_is_refused(tdpostback, connection, port):
     connection.request("POST", f"http://{HOST}:{port}{PATH}", "{}")
     answer = connection.getresponse()
     assert answer.status == 403
@@ -245,7 +314,7 @@ def test_what_comes_before_the_tunnel_is_there_is_refused(connection, rest):
     assert connection.sock.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
-def test_tls_ends_at_the_double_with_a_certificate_of_the_host(tdpostback, connection):
+def test_a_tunnel_serves_tls_with_a_certificate_of_the_host(tdpostback, connection):
     context = ssl.create_default_context(cafile=tdpostback.proxy_environ()["SSL_CERT_FILE"])
     connection.request("CONNECT", f"{HOST}:443")
     sock = connection.sock
@@ -255,7 +324,7 @@ def test_tls_ends_at_the_double_with_a_certificate_of_the_host(tdpostback, conne
     assert ("DNS", HOST) in certificate["subjectAltName"]
 
 
-def test_bundles_hold_the_usual_authorities_and_the_runs(tdpostback):
+def test_bundles_hold_the_usual_authorities_and_that_of_the_run(tdpostback):
     environment = tdpostback.proxy_environ()
     contexts = [
         ssl.create_default_context(cafile=file)
@@ -267,7 +336,7 @@ def test_bundles_hold_the_usual_authorities_and_the_runs(tdpostback):
     assert len(all_of_them) > 20
 
 
-def test_nothing_goes_past_the_proxy(tdpostback, monkeypatch):
+def test_programs_get_nothing_but_the_proxy(tdpostback, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "in.treasuredata.com")
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("NODE_OPTIONS", "--no-warnings")
@@ -296,3 +365,10 @@ def test_java_reads_the_key_store(tdpostback):
         check=True,
     ).stdout
     assert listed.count("trustedCertEntry") > 20
+
+
+def test_a_host_that_the_proxy_refuses_is_named_in_a_failure(tdpostback, connection):
+    connection.request("CONNECT", "example.org:443")
+    assert connection.getresponse().status == 403
+    with pytest.raises(AssertionError, match=r"blocked to example\.org:443"):
+        tdpostback.assert_ingested("shop", "orders", timeout=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import http.client
 import os
@@ -23,7 +24,9 @@ import trustme
 import urllib3
 
 from pytest_tdpostback import BlockedConnection, ConfigurationError, PostbackServer
-from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT
+from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT, for_host
+from pytest_tdpostback.server import redirect as redirect_module
+from pytest_tdpostback.server.redirect import proxy_settings, restore_environment
 from tests.doors import senders
 from tests.doors.senders import HOST, PATH, SENDERS, URL
 
@@ -88,7 +91,7 @@ def test_shows_a_key_failure(tdpostback, send):
     tdpostback.assert_nothing_ingested()
 
 
-def test_leads_port_80_too(tdpostback, send):
+def test_redirects_port_80_too(tdpostback, send):
     with tdpostback.redirect():
         assert send(tdpostback.write_key, f"http://{HOST}{PATH}", n=1) == 200
     tdpostback.assert_ingested("shop", "orders", n=1)
@@ -139,7 +142,9 @@ def test_remembers_what_it_blocked(tdpostback):
         for place in (("example.org", 443), (HOST, 8443)):
             with pytest.raises(BlockedConnection):
                 socket.create_connection(place)
-    with pytest.raises(AssertionError, match=r"^connections to example\.org, in\.treasure.* were blocked"):
+    with pytest.raises(
+        AssertionError, match=r"^connections to example\.org, in\.treasure.* were blocked"
+    ):
         tdpostback.assert_ingested("shop", "orders", timeout=0)
 
 
@@ -219,7 +224,7 @@ def test_leaves_other_hosts_alone(tdpostback, make_tdpostback):
         lambda: _connected(socket.AF_INET, (HOST, 443), "connect_ex"),
     ],
 )
-def test_every_way_to_connect_is_led(tdpostback, connect):
+def test_every_way_to_connect_is_redirected(tdpostback, connect):
     with tdpostback.redirect(), connect() as sock:
         assert sock.getpeername()[0].removeprefix("::ffff:") == "127.0.0.1"
 
@@ -228,6 +233,34 @@ def _connected(family, address, method="connect"):
     sock = socket.socket(family)
     assert not getattr(sock, method)(address)
     return sock
+
+
+def test_knows_the_records_host_without_a_region(tdpostback, send):
+    with tdpostback.redirect():
+        url = f"https://records.in.treasuredata.com{PATH}"
+        assert send(tdpostback.write_key, url, n=1) == 200
+    tdpostback.assert_ingested("shop", "orders", n=1)
+    assert for_host("records.in.treasuredata.com").name == "v2-2.0.0"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", ["my_service", "_a.example.org", "127.84.0.9", "x" * 63])
+def test_takes_hosts_that_no_authority_would_certify(tdpostback, host, scheme):
+    with tdpostback.redirect(hosts=[host]):
+        for send in (senders.with_http_client, senders.with_requests, senders.with_httpx):
+            assert send(tdpostback.write_key, f"{scheme}://{host}{PATH}", n=1) == 200
+    tdpostback.assert_ingested("shop", "orders", count=3)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "host", ["\uff49\uff4e.treasuredata.com", "in\u3002treasuredata.com", "BÜCHER.example"]
+)
+def test_knows_a_host_in_letters_that_clients_convert(tdpostback, host, scheme):
+    with tdpostback.redirect(hosts=["bücher.example"], block_network=True):
+        for send in (senders.with_http_client, senders.on_asyncio(senders.aiohttp_async)):
+            assert send(tdpostback.write_key, f"{scheme}://{host}{PATH}", n=1) == 200
+    tdpostback.assert_ingested("shop", "orders", count=2)
 
 
 # verified
@@ -305,7 +338,7 @@ def test_a_client_that_does_not_check_still_does_not(tdpostback):
         assert requests.post(URL, verify=False, timeout=20).status_code == 403
 
 
-def test_what_went_elsewhere_is_not_trusted(tdpostback):
+def test_another_server_is_not_trusted(tdpostback):
     """By a way unknown to the redirect: here a connection that was there before."""
     public = trustme.CA()
     serving, context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
@@ -326,7 +359,7 @@ def refused_unless(trusted):
 # proxies
 
 
-def test_goes_past_a_proxy_of_the_environment(tdpostback, monkeypatch):
+def test_uses_no_proxy_of_the_environment(tdpostback, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "intranet.example")
     before = dict(os.environ)
@@ -395,7 +428,7 @@ def shown(answer):
 
 
 @pytest.mark.parametrize("run", [senders.on_asyncio, senders.on_uvloop])
-def test_an_early_proxy_with_a_name_is_led_on_every_loop(tdpostback, monkeypatch, run):
+def test_a_proxy_with_a_name_is_replaced_on_every_loop(tdpostback, monkeypatch, run):
     """It is not resolved either: no such host exists."""
     if run is senders.on_uvloop:
         pytest.importorskip("uvloop")
@@ -415,7 +448,7 @@ def test_an_early_proxy_with_a_name_is_led_on_every_loop(tdpostback, monkeypatch
 
 
 @pytest.mark.parametrize("value", ["http://[::1", "http://proxy.example:port", "", "http://"])
-def test_a_proxy_that_is_no_address_is_of_no_interest(tdpostback, monkeypatch, value):
+def test_a_proxy_that_is_no_address_is_ignored(tdpostback, monkeypatch, value):
     monkeypatch.setenv("all_proxy", value)
     with tdpostback.redirect():
         assert senders.with_urllib3(tdpostback.write_key, n=1) == 200
@@ -436,6 +469,183 @@ def test_datagrams_are_blocked_too(tdpostback):
         for to in (("192.0.2.7", 9), ("example.com", 9), (HOST, 443)):
             with pytest.raises(BlockedConnection, match=to[0]):
                 sock.sendto(b"x", 0, to)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize("method", ["connect", "connect_ex"])
+def test_datagrams_to_the_service_are_blocked_when_connected(tdpostback, family, method):
+    with tdpostback.redirect(), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        address: Any = socket.getaddrinfo(HOST, 443, family)[0][4]
+        for to in ((HOST, 443), address):
+            with pytest.raises(BlockedConnection, match=f"{HOST}: datagrams"):
+                getattr(sock, method)(to)
+
+
+def test_datagrams_are_blocked_when_sent_in_pieces(tdpostback):
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with datagrams as sock, tdpostback.redirect(block_network=True):
+        sock.sendmsg([b"x"], [], 0, ("127.0.0.1", 9))
+        for host in ("192.0.2.7", HOST):
+            with pytest.raises(BlockedConnection, match=host):
+                sock.sendmsg([b"x"], [], 0, (host, 9))
+
+
+# the environment
+
+
+@pytest.mark.parametrize("names", [("NO_PROXY",), ("no_proxy",), ("no_proxy", "NO_PROXY"), ()])
+def test_this_machine_is_reached_without_the_proxy_of_the_environment(
+    tdpostback, proxy, monkeypatch, names
+):
+    for name in names:
+        monkeypatch.setenv(name, f"{name.lower()}.example")
+    with tdpostback.redirect():
+        for host in ("127.0.0.1", "localhost"):
+            url = f"{tdpostback.url.replace('127.0.0.1', host)}{PATH}"
+            for send in (requests.post, httpx.post):
+                status = send(url, json={"n": 1}, headers=senders.headers(tdpostback.write_key))
+                assert status.status_code == 200
+            assert senders.with_urllib(tdpostback.write_key, url, n=1) == 200
+        for name in names:
+            assert os.environ[name].startswith(f"{name.lower()}.example,")
+    assert not proxy.received
+    tdpostback.assert_ingested("shop", "orders", count=6)
+
+
+@pytest.mark.usefixtures("proxy")
+@pytest.mark.parametrize("kept", ["no_proxy", "NO_PROXY"])
+def test_the_value_of_one_spelling_is_not_hidden_by_the_other(tdpostback, monkeypatch, kept):
+    monkeypatch.setenv(kept, "intranet.example")
+    with tdpostback.redirect():
+        for name in ("no_proxy", "NO_PROXY"):
+            assert os.environ[name].startswith("intranet.example,")
+        assert not proxy_bypass_of("elsewhere.example")
+        assert proxy_bypass_of("intranet.example")
+
+
+def proxy_bypass_of(host):
+    return bool(requests.utils.should_bypass_proxies(f"http://{host}", None))
+
+
+@pytest.mark.usefixtures("proxy")
+def test_a_bypass_of_all_hosts_stays_one(tdpostback, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
+    with tdpostback.redirect():
+        assert proxy_bypass_of("elsewhere.example")
+
+
+@pytest.mark.usefixtures("proxy")
+@pytest.mark.parametrize("block_network", [False, True])
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+def test_a_variable_that_is_set_inside_stays_set(tdpostback, monkeypatch, name, block_network):
+    before = dict(os.environ)
+    with monkeypatch.context() as patch:
+        with tdpostback.redirect(block_network=block_network):
+            patch.setenv(name, "mine.example")
+        assert os.environ == {**before, name: "mine.example"}
+        with tdpostback.redirect(block_network=block_network):
+            pass
+        assert os.environ == {**before, name: "mine.example"}
+    restore_environment()  # as at the end of a test
+    assert os.environ == before
+
+
+@pytest.mark.usefixtures("proxy")
+def test_a_variable_that_is_set_inside_is_extended_by_the_next_redirect(
+    tdpostback, make_tdpostback, monkeypatch
+):
+    before = dict(os.environ)
+    with tdpostback.redirect():
+        with monkeypatch.context() as patch:
+            patch.setenv("NO_PROXY", "mine.example")
+            with make_tdpostback().redirect(hosts=["collect.example.org"]):
+                assert os.environ["NO_PROXY"].startswith("mine.example,")
+                assert proxy_bypass_of("collect.example.org")
+        assert proxy_bypass_of(HOST)
+    assert os.environ == before
+
+
+@pytest.mark.once
+def test_a_variable_that_a_test_patches_inside_is_restored_after_the_test(pytester):
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        @pytest.mark.parametrize("n", [1, 2])
+        def test_it(monkeypatch, tdpostback, n):
+            monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+            assert "NO_PROXY" not in os.environ
+            with tdpostback.redirect():
+                monkeypatch.setenv("NO_PROXY", "mine.example")
+            assert os.environ["NO_PROXY"] == "mine.example"
+
+        def test_after():
+            assert "NO_PROXY" not in os.environ
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
+    result.assert_outcomes(passed=3)
+
+
+def test_the_proxies_of_the_environment_are_named_without_their_passwords(monkeypatch):
+    for name in ("http_proxy", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy.example:3128")
+    monkeypatch.setenv("http_proxy", "proxy.example:80")
+    monkeypatch.setenv("all_proxy", "")
+    named = {"HTTPS_PROXY": "http://proxy.example:3128", "http_proxy": "proxy.example:80"}
+    assert proxy_settings() == named
+
+
+# hosts that are let through
+
+
+@pytest.fixture
+def machine():
+    """Another machine, as far as redirects know: names and addresses that lead to a listener."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.MonkeyPatch.context() as patch:
+        known = {"db.example.org": "192.0.2.7", "other.example.org": "192.0.2.8"}
+        resolve, connect = socket.getaddrinfo, socket.socket.connect
+
+        def getaddrinfo(host, *arguments, **options):
+            return resolve(known.get(host, host), *arguments, **options)
+
+        def connect_to_listener(sock, address):
+            if address[0].startswith("192.0.2."):
+                address = ("127.0.0.1", listening.getsockname()[1])
+            return connect(sock, address)
+
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        patch.setattr(socket.socket, "connect", connect_to_listener)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("allowed", "reached", "refused"),
+    [
+        ("db.example.org", "db.example.org", "other.example.org"),
+        ("DB.example.org.", "db.example.org", "192.0.2.8"),
+        ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
+        ("192.0.2.0/29", "192.0.2.7", "192.0.2.8"),
+        ("2001:db8::/32 192.0.2.7", "192.0.2.7", "192.0.2.8"),
+    ],
+)
+@pytest.mark.usefixtures("machine")
+def test_a_blocked_network_lets_allowed_hosts_through(make_tdpostback, allowed, reached, refused):
+    server = make_tdpostback(allow_hosts=allowed)
+    with server.redirect(block_network=True):
+        socket.create_connection((reached, 5432), timeout=20).close()
+        with pytest.raises(BlockedConnection, match=rf"{refused}: .*the setting allow_hosts"):
+            socket.create_connection((refused, 5432), timeout=20)
+    with pytest.raises(AssertionError, match=f"blocked to {refused}"):
+        server.assert_ingested("shop", "orders", timeout=0)
+
+
+@pytest.mark.parametrize("value", ["https://x.example", "10.0.0.1/8", [7], 7, "a:80"])
+def test_says_what_is_neither_host_nor_network(make_tdpostback, value):
+    with pytest.raises(ConfigurationError, match=r"allow_hosts=.*networks such as 10\.0\.0\.0/8"):
+        make_tdpostback(allow_hosts=value)
 
 
 # more than one, and the end
@@ -466,7 +676,7 @@ def test_redirects_may_end_in_any_order(tdpostback, make_tdpostback):
     later.assert_ingested("shop", "orders", n=1)
 
 
-def test_a_kept_connection_does_not_lead_to_the_double_before(make_tdpostback):
+def test_a_kept_connection_does_not_reach_the_fake_server_before(make_tdpostback):
     for n in range(3):
         double = make_tdpostback()
         with double.redirect():
@@ -502,7 +712,7 @@ def test_ends_with_an_exception(tdpostback):
     assert replaceable() == before
 
 
-def test_a_kept_connection_of_a_late_thread_is_heard(tdpostback):
+def test_a_kept_connection_of_a_late_thread_still_stores(tdpostback):
     connection = http.client.HTTPSConnection(HOST, context=senders.context, timeout=20)
     ready, over = threading.Event(), threading.Event()
     seen = []
@@ -585,10 +795,82 @@ def test_what_is_installed_and_broken_is_left_out(tdpostback, monkeypatch, broke
 def test_an_address_that_is_kept_leads_nowhere_afterwards(tdpostback):
     with tdpostback.redirect():
         address: Any = socket.getaddrinfo(HOST, 443, type=socket.SOCK_STREAM)[0][4]
-    with pytest.raises(OSError, match="refused"):
+    with pytest.raises(OSError, match="unreachable"):
         socket.create_connection(address, timeout=20)
     with tdpostback.redirect():
         assert peer_of(address) == "127.0.0.1"
+
+
+def test_an_address_that_is_kept_does_not_reach_who_listens_on_all_addresses(tdpostback):
+    with socket.create_server(("0.0.0.0", 0)) as listening:
+        with tdpostback.redirect():
+            addresses = {socket.gethostbyname(HOST), socket.gethostbyname(RECORDS)}
+        assert len(addresses) == 2
+        for address in addresses:
+            # The second one connects as code in C does: no redirect sees it.
+            for connect in (socket.socket.connect, _socket.socket.connect):
+                with socket.socket() as sock, pytest.raises(OSError, match="unreachable"):
+                    connect(sock, (address, listening.getsockname()[1]))
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError])
+def test_an_interrupt_at_any_line_of_the_setup_leaves_all_as_it_was(
+    tdpostback, monkeypatch, failure
+):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with tdpostback.redirect():
+        pass  # opens the listeners
+    before = replaceable()
+    lines: set[int] = set()
+    entered = tdpostback.redirect()
+    traced(entered.__enter__, lines.add)
+    entered.__exit__(None, None, None)
+    assert len(lines) > 50
+    for line in sorted(lines):
+
+        def interrupt(current, line=line):
+            if current == line:
+                sys.settrace(None)
+                raise failure
+
+        with pytest.raises(failure):
+            traced(tdpostback.redirect().__enter__, interrupt)
+        assert replaceable() == before
+
+
+def traced(function, visit):
+    """Call `function`, and `visit(number)` before each line of the redirect's code that runs."""
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename != redirect_module.__file__:
+            return None
+        if event == "line":
+            visit(frame.f_lineno)
+        return trace
+
+    previous = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    finally:
+        sys.settrace(previous)
+
+
+def test_a_redirect_knows_whether_it_was_entered_and_where_it_was_made(tdpostback):
+    redirect = tdpostback.redirect()
+    assert not redirect.entered
+    assert redirect.call_site.startswith(__file__)
+    with redirect:
+        assert redirect.entered
+
+
+def test_a_redirect_decorates_a_function(tdpostback):
+    @tdpostback.redirect()
+    def send():
+        return senders.with_requests(tdpostback.write_key, n=1)
+
+    assert [send(), send()] == [200, 200]
+    tdpostback.assert_ingested("shop", "orders", count=2)
 
 
 # the setting

@@ -93,7 +93,7 @@ def test_the_setting_reaches_the_address_of_the_run(pytester):
 # safety
 
 
-OPEN_EVERY_DOOR = """
+USE_ALL_LISTENERS = """
 import pathlib, sys
 from pytest_tdpostback import PostbackServer
 
@@ -120,7 +120,7 @@ with PostbackServer() as server:
 )
 @pytest.mark.once
 def test_no_key_is_written_and_nothing_outside_the_folder():
-    assert python(OPEN_EVERY_DOOR) == "bundle.jks bundle.pem ca.pem"
+    assert python(USE_ALL_LISTENERS) == "bundle.jks bundle.pem ca.pem tdpostback.ini"
 
 
 def python(code):
@@ -153,8 +153,8 @@ def test_a_key_is_loaded_without_memory_files_too(monkeypatch, tmp_path):
             seen.append(Path(path).stat().st_mode & 0o777)
             super().load_cert_chain(path)
 
-    leaf = tls.authority().issue_cert("localhost")
-    tls._load_chain(Context(ssl.PROTOCOL_TLS_SERVER), leaf.private_key_and_cert_chain_pem.bytes())
+    certificate = tls.server_certificate(("localhost",))
+    tls._load_chain(Context(ssl.PROTOCOL_TLS_SERVER), certificate)
     assert seen == [0o600]
     assert not list(tmp_path.iterdir())
 
@@ -165,9 +165,9 @@ sys.modules["trustme"] = None
 from pytest_tdpostback import ConfigurationError, PostbackServer
 
 with PostbackServer() as server:
-    for way in (server.postback.ssl_context, server.postback.redirect().__enter__):
+    for use in (server.postback.ssl_context, server.postback.redirect().__enter__):
         try:
-            way()
+            use()
         except ConfigurationError as error:
             print(error)
 """
@@ -176,3 +176,23 @@ with PostbackServer() as server:
 def test_names_the_extra_that_is_missing():
     said = "TLS needs trustme: install the extra, pip install 'pytest-tdpostback[tls]'"
     assert python(WITHOUT_THE_EXTRA).splitlines() == [said, said]
+
+
+TESTS_WITHOUT_THE_EXTRA = {
+    "redirect": "def test_it(tdpostback):\n    with tdpostback.redirect():\n        pass\n",
+    "proxy_environ": "def test_it(tdpostback):\n    tdpostback.proxy_environ()\n",
+    "ssl_context": "def test_it(tdpostback):\n    tdpostback.ssl_context()\n",
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", TESTS_WITHOUT_THE_EXTRA)
+def test_without_the_extra_a_failure_shows_the_users_lines_alone(pytester, name):
+    pytester.makeconftest("import sys\nsys.modules['trustme'] = None\n")
+    pytester.makepyfile(TESTS_WITHOUT_THE_EXTRA[name])
+    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*pip install 'pytest-tdpostback[[]tls]'*"])
+    shown = result.stdout.str().partition("FAILURES")[2]
+    assert "pytest_tdpostback" + os.sep not in shown
+    assert "contextlib" not in shown

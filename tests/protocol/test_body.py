@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import sys
@@ -260,3 +261,22 @@ def test_halves_of_a_character_on_both_sides_of_a_backslash_are_lone():
 )
 def test_duplicate_keys(body, keys):
     assert duplicate_keys(body, parse(body)) == keys
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_large_body_is_decoded_without_the_garbage_collector(enabled):
+    body = b'{"a":[' + b"[]," * 100_000 + b"1]}"
+    collections = []
+
+    def note(_, info):
+        collections.append(info["generation"])
+
+    gc.callbacks.append(note)
+    gc.enable() if enabled else gc.disable()
+    try:
+        parse(body)
+        assert gc.isenabled() is enabled
+    finally:
+        gc.callbacks.remove(note)
+        gc.enable()
+    assert 2 not in collections

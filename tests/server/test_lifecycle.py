@@ -24,6 +24,7 @@ from pytest_tdpostback.collector.event_log import EventState
 from pytest_tdpostback.protocol.settings import Settings
 from pytest_tdpostback.server import listener as listeners
 from pytest_tdpostback.server import server as server_module
+from pytest_tdpostback.server.tls import client_context, server_context
 from tests.server.conftest import Server, served
 from tests.server.senders import BODY, Sender, request, statuses, talk
 
@@ -339,10 +340,14 @@ def test_who_cannot_be_served_is_not_left_waiting(server, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_a_forked_process_takes_nothing_along(server):
-    sender = Sender(server.port)
-    sender.send(request())
-    sender.read(answers=1)
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_forked_process_takes_no_connection_along(make_server, tls):
+    server = make_server(ssl_context=server_context(("127.0.0.1",)) if tls else None)
+    sock = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    if tls:
+        sock = client_context().wrap_socket(sock, server_hostname="127.0.0.1")
+    sock.sendall(request())
+    assert sock.recv(1000).startswith(b"HTTP/1.1 200")
     ready, go_on = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
@@ -351,19 +356,45 @@ def test_a_forked_process_takes_nothing_along(server):
         os._exit(0)
     try:
         assert os.read(ready[0], 1) == b"0"
-        sender.send(request())
-        assert statuses(sender.read(answers=1)) == [200]
+        sock.sendall(request())
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200")
         server.stop()
         assert refused(server.port)
-        sender.read()
-        assert sender.ended
+        with contextlib.suppress(OSError):  # TLS may end without a goodbye
+            assert not sock.recv(1000)
     finally:
         os.write(go_on[1], b"1")
         os.waitpid(child, 0)
-        sender.socket.close()
+        sock.close()
         for descriptor in (*ready, *go_on):
             os.close(descriptor)
-        server.start()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_a_thread_that_it_does_not_have(server):
+    assert served(server)
+    held, over, (read, write) = threading.Event(), threading.Event(), os.pipe()
+
+    def hold():
+        with server.collector.lock:
+            held.set()
+            assert over.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(20)
+    child = os.fork()
+    if not child:
+        free = server.collector.lock.acquire(timeout=1)
+        os.write(write, b"free" if free else b"held")
+        os._exit(0)
+    over.set()
+    thread.join(20)
+    os.waitpid(child, 0)
+    assert os.read(read, 4) == b"free"
+    os.close(read)
+    os.close(write)
 
 
 def test_a_server_on_ipv6():
@@ -417,7 +448,7 @@ def test_a_port_that_is_taken_in_one_family_is_not_chosen(monkeypatch):
     server = Server("localhost")
     server.start()
     server.stop()
-    assert len(bound) == 2
+    assert len(bound) >= 2  # more, if the port of one family is taken in the other
 
 
 def has_ipv6():

@@ -163,7 +163,12 @@ class Transmission:
             del self._kept[transfer]
             step(transfer)
 
-        self._kept[transfer] = transfer.loop.call_later(seconds, resume)
+        self._keep_until(transfer, transfer.loop.call_later(seconds, resume))
+
+    def _keep_until(self, transfer: Transfer, timer: asyncio.TimerHandle | None) -> None:
+        self._kept[transfer] = timer
+        if self._released.is_set():  # another thread has released what it found
+            self._end_kept(transfer)
 
     def _end_kept(self, transfer: Transfer) -> None:
         if transfer in self._kept:
@@ -245,7 +250,7 @@ class Hanging(Transmission):
         transfer.connection.hang()
         for kept in [each for each in self._kept if each.connection.closed]:
             del self._kept[kept]
-        self._kept[transfer] = None
+        self._keep_until(transfer, None)
 
     def _end(self, transfer: Transfer) -> None:
         transfer.connection.abort()
