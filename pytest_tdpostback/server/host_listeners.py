@@ -95,7 +95,7 @@ class HostListeners:
         def close() -> None:
             for listener in listeners:
                 listener.close_connections()
-            loop.call(done.set)  # in the next turn of the loop, after the sockets are closed
+            loop.call(done.set)  # the loop closes the sockets in its next round
 
         loop = self._server.loop_thread
         loop.call(partial(loop.call_later, 0.0, close))
