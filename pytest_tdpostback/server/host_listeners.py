@@ -95,7 +95,7 @@ class HostListeners:
         def close() -> None:
             for listener in listeners:
                 listener.close_connections()
-            done.set()
+            loop.call(done.set)  # in the next turn of the loop, after the sockets are closed
 
         loop = self._server.loop_thread
         loop.call(partial(loop.call_later, 0.0, close))

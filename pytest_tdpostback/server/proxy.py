@@ -92,7 +92,9 @@ class ProxyConnection(Connection):
         listener = None if port is None else self._proxy.listeners.get(port)
         if listener is None:
             where = destination(request)
-            self._proxy.collector().note_blocked_host(where)
+            self._proxy.note_refused_connection(
+                self.peer, f"this proxy does not connect to {where}, only to hosts of the service"
+            )
             self.send_and_close(forbidden(where, hosts))
         elif request.method != "CONNECT":
             super().respond(head, body, size)

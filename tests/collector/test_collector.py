@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from pytest_tdpostback import ConfigurationError
-from pytest_tdpostback.collector import collector as collector_module
+from pytest_tdpostback.collector import collector as collectors
 from pytest_tdpostback.collector.collector import Collector, Effect
 from pytest_tdpostback.collector.events import Events
 from pytest_tdpostback.collector.waiting import Cancellation, WaitCancelled, current_cancellation
@@ -49,7 +49,7 @@ class _ManualTimer:
 def now(monkeypatch):
     """Real time that a test sets: `now[0]`, in seconds."""
     moment = [1000.0]
-    monkeypatch.setattr(collector_module, "real_time", lambda: moment[0])
+    monkeypatch.setattr(collectors, "real_time", lambda: moment[0])
     return moment
 
 

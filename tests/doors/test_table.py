@@ -78,7 +78,8 @@ def carried():
         for name in CARRIERS
         for case in CASES
         for profile in PROFILES[name]
-        if name == "tls" or ("wsgi" not in case.not_on and case.id not in NOT_BY_CLIENTS)
+        if name not in case.not_on
+        and (name == "tls" or ("wsgi" not in case.not_on and case.id not in NOT_BY_CLIENTS))
     ]
 
 

@@ -92,7 +92,9 @@ def test_fire_and_forget_is_caught_where_it_loses(tdpostback, case):
     if case.name.startswith((*harmless, "truncate")):
         assert said is None
     else:
-        assert said.startswith(f"not at least once under {case.name}: no record with id in [0")
+        assert said.startswith(
+            f"not stored at least once under {case.name}: no record with id in [0"
+        )
         assert f"fault {tdpostback.events[0].fault}" in said
 
 
@@ -102,7 +104,7 @@ def test_sending_again_what_was_stored_is_caught(tdpostback, case):
 
     said = verdict(lambda: case.assert_at_most_once(tdpostback, *TABLE))
 
-    assert said.startswith(f"not at most once under {case.name}: stored again, id in [")
+    assert said.startswith(f"stored more than once under {case.name}: id in [")
     assert "POST" in said
 
 
@@ -112,7 +114,7 @@ def test_an_event_that_was_never_sent_is_missing(tdpostback):
 
     said = verdict(lambda: case.assert_at_least_once(tdpostback, *TABLE, [0, 9]))
 
-    assert said.endswith("no record with id in [9]\n  none of them was sent at all")
+    assert said.endswith("no record with id in [9]\n  none of them was sent")
 
 
 def test_a_case_that_hits_nothing_proves_nothing(tdpostback):
@@ -180,7 +182,7 @@ def test_a_list_that_is_stored_twice(tdpostback):
 
     said = verdict(lambda: case.assert_at_most_once(tdpostback, *TABLE))
 
-    assert "stored again, id in [[1, 2], {'a': 1}]" in said
+    assert ": id in [[1, 2], {'a': 1}]" in said
 
 
 @pytest.mark.parametrize("name", ["status-503", "drop"])
