@@ -205,14 +205,17 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """The report of a failed test shows what arrived, and no whole write key."""
     report = yield
-    if report.failed:
+    failed, expected_failure = report.failed, hasattr(report, "wasxfail")
+    if call.excinfo is None or not (failed or expected_failure):
+        return report
+    if call.excinfo.value is item.stash.get(_failure, None):
+        report.longrepr = _text_only(item, call.excinfo)
+    redact = _redactor(item)
+    shown: Any = _without_keys(report.longrepr, redact)
+    report.longrepr = shown
+    if failed:
         if _context in item.stash:
             item.stash[_context].failed = True
-        if call.excinfo is not None and call.excinfo.value is item.stash.get(_failure, None):
-            report.longrepr = _text_only(item, call.excinfo)
-        redact = _redactor(item)
-        shown: Any = _without_keys(report.longrepr, redact)
-        report.longrepr = shown
         text = _section_of(item)
         if text and hasattr(shown, "addsection"):
             shown.addsection("tdpostback", redact(text))
