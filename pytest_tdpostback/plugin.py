@@ -205,16 +205,20 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """The report of a failed test shows what arrived, and no whole write key."""
     report = yield
-    if report.failed:
+    failed, expected_failure = report.failed, hasattr(report, "wasxfail")
+    if call.excinfo is None or not (failed or expected_failure):
+        return report
+    if call.excinfo.value is item.stash.get(_failure, None):
+        report.longrepr = _text_only(item, call.excinfo)
+    redact = _redactor(item)
+    shown: Any = _without_keys(report.longrepr, redact)
+    report.longrepr = shown
+    if failed:
         if _context in item.stash:
             item.stash[_context].failed = True
-        if call.excinfo is not None and call.excinfo.value is item.stash.get(_failure, None):
-            report.longrepr = _text_only(item, call.excinfo)
-        shown: Any = _without_keys(report.longrepr, _redactor(item))
-        report.longrepr = shown
         text = _section_of(item)
         if text and hasattr(shown, "addsection"):
-            shown.addsection("tdpostback", text)
+            shown.addsection("tdpostback", redact(text))
     return report
 
 
@@ -242,13 +246,11 @@ def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) ->
 
 def _warn_of_findings(item: pytest.Item, context: TestContext) -> None:
     """Warn of each finding at the line where the test begins."""
-    from .testing import formatting
-
     found = context.findings_to_warn_of()
     summary = item.config.stash[_run].started_summary()
-    summary.findings.update(finding.rule for _, finding in found)
-    for event, finding in found:
-        text, line = formatting.finding_warning(event, finding), (item.location[1] or 0) + 1
+    summary.findings.update(rule for rule, _ in found)
+    for _, text in found:
+        line = (item.location[1] or 0) + 1
         warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from ..collector.event_log import EventState
 from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailure
 from ..errors import ConfigurationError
+from ..protocol.secrets import KeyRedactor
 from . import formatting, messages
 from .assertions import settle
 
@@ -116,7 +117,7 @@ class Check:
         ]
         if events:
             raised.update(event.seq for event in events)
-            text = messages.unexpected_losses(self._receiver, events)
+            text = self._redacted(messages.unexpected_losses(self._receiver, events))
             raise UnexpectedAuthFailure(text, events)
 
     def unchecked(self) -> Sequence[Event]:
@@ -124,11 +125,21 @@ class Check:
         log = self._collector.log
         return Events(log)[max(0, self._checked - log.first) :]
 
-    def findings_to_warn_of(self) -> list[tuple[Event, Finding]]:
-        """The findings since the last time that the setting `on_finding` makes warnings."""
+    def findings_to_warn_of(self) -> list[tuple[str, str]]:
+        """The findings since the last time that the setting `on_finding` makes warnings.
+
+        Returns:
+            The id of the rule and the text of the warning for each of them.
+        """
         self._look_for_findings()
         found, self._to_warn_of = self._to_warn_of, []
-        return found
+        return [
+            (finding.rule, self._redacted(formatting.finding_warning(event, finding)))
+            for event, finding in found
+        ]
+
+    def _redacted(self, text: str) -> str:
+        return KeyRedactor(self._collector.keys.known())(text)
 
     def _look_for_findings(self) -> None:
         """Look for the findings of new events, each kind once."""
@@ -155,7 +166,7 @@ class Check:
         self._look_for_findings()
         found, self._to_fail_for = self._to_fail_for, []
         if found:
-            raise StrictnessFailure(messages.findings(found))
+            raise StrictnessFailure(self._redacted(messages.findings(found)))
 
     def _raise_unclaimed(self, setting: str, state: EventState) -> None:
         __tracebackhide__ = True
@@ -169,7 +180,8 @@ class Check:
         ]
         if events:
             raised.update(event.seq for event in events)
-            raise StrictnessFailure(messages.unclaimed(self._receiver, events, setting))
+            text = messages.unclaimed(self._receiver, events, setting)
+            raise StrictnessFailure(self._redacted(text))
 
     def _raise_errors(self) -> None:
         __tracebackhide__ = True
@@ -202,6 +214,6 @@ class Check:
             settle(collector, SETTLE_SECONDS)
         elif not collector.settled():
             log = collector.log
-            text = messages.unsettled(log, SETTLE_SECONDS, why)
+            text = self._redacted(messages.unsettled(log, SETTLE_SECONDS, why))
             pending = [Event(log, index) for index in log.indexes(EventState.PENDING)]
             raise SettleTimeout(text, pending)

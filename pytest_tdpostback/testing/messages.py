@@ -358,7 +358,7 @@ def _nothing_arrived(collector: Collector, receiver: Receiver) -> tuple[str, lis
         hosts = list(dict.fromkeys(collector.blocked_hosts))
         shown = formatting.escaped(", ".join(hosts[:CAUSES_SHOWN]))
         return f"connections to {shown} were blocked", _obstacles(collector, receiver)
-    elsewhere = list(receiver.neighbours.events_elsewhere(collector))
+    elsewhere = list(receiver.neighbours.events_at_other_urls(collector))
     if elsewhere:
         details = [f"This Postback has the URL {receiver.url}."]
         for where, event in elsewhere[:CAUSES_SHOWN]:

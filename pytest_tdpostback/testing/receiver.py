@@ -28,7 +28,7 @@ class Neighbours:
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
         return None
 
-    def events_elsewhere(self, collector: Collector) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
+    def events_at_other_urls(self, collector: Collector) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
         """Events that arrived at other collectors while `collector` waits, with their URLs."""
         return iter(())
 

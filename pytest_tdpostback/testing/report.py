@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..collector.event_log import STATES, EventState
 from ..collector.events import Events
+from ..protocol.secrets import KeyRedactor
 from . import formatting
 
 if TYPE_CHECKING:
@@ -84,15 +85,25 @@ class Summary:
             if index not in log.expected:
                 self.lost[log.rules[index]] += 1
 
-    def add_late(self, test: str, events: Sequence[Event], on_late: str) -> None:
-        """Note events that reached `test` after its end; `on_late` is its setting."""
+    def add_late(
+        self, test: str, events: Sequence[Event], on_late: str, keys: Iterable[str]
+    ) -> None:
+        """Note events that reached a test after its end.
+
+        Args:
+            test: The id of the test.
+            events: The late events.
+            on_late: Its setting.
+            keys: The write keys that were valid there.
+        """
+        redact = KeyRedactor(keys)
         if on_late == "fail":
             self.late_failures += len(events)
         for event in events:
             if len(self.late) == LATE_SHOWN:
                 self.late_not_listed += 1
             else:
-                self.late.append(f"{test}: {formatting.line(event)}")
+                self.late.append(redact(f"{test}: {formatting.line(event)}"))
 
     def values(self) -> dict[str, Any]:
         """All of it in plain values, for another process."""

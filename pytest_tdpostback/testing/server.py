@@ -11,7 +11,6 @@ from ..protocol.settings import Settings
 from ..server.host_listeners import HostListeners
 from ..server.server import CollectorServer
 from ..server.tls import TrustFiles, own_names, server_context
-from . import formatting
 from .check import Check
 from .inspection import PREFIX, Inspection
 from .postback import Postback
@@ -156,8 +155,7 @@ class PostbackServer(CollectorServer):
         """
         __tracebackhide__ = True
         self._check_outcomes()
-        for event, finding in self._check.findings_to_warn_of():
-            text = formatting.finding_warning(event, finding)
+        for _, text in self._check.findings_to_warn_of():
             warnings.warn(text, PostbackWarning, stacklevel=2)
 
     def _check_outcomes(self) -> None:

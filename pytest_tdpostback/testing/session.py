@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ..collector.collector import Collector
-    from ..protocol.findings import Finding
     from ..protocol.settings import Settings
     from ..server.listener import Listener
     from .report import Summary
@@ -130,8 +129,8 @@ class TestContext(Neighbours):
             self.failed = True
             raise
 
-    def findings_to_warn_of(self) -> list[tuple[Event, Finding]]:
-        """The findings that were not reported yet."""
+    def findings_to_warn_of(self) -> list[tuple[str, str]]:
+        """The rules and texts of the findings that were not reported yet."""
         return [
             found
             for receiver, check, _ in self.members
@@ -166,7 +165,7 @@ class TestContext(Neighbours):
             return "another Postback of this test"
         return self._server.owner_of(key)
 
-    def events_elsewhere(self, collector: Collector) -> Iterator[tuple[str, Event]]:
+    def events_at_other_urls(self, collector: Collector) -> Iterator[tuple[str, Event]]:
         """Events at other URLs of this test, and during it at those of finished tests."""
         for receiver, _, postback in self.members:
             if not postback.empty and receiver.collector is not collector:
@@ -299,7 +298,10 @@ class RunServer(PostbackServer):
         if not self.collector.empty:
             self.summary.count_losses(self.collector.log)
             self.summary.add_late(
-                "between tests", Events(self.collector.log), self.settings.on_late
+                "between tests",
+                Events(self.collector.log),
+                self.settings.on_late,
+                self.collector.keys.known(),
             )
             self.collector.clear()
 
@@ -324,7 +326,10 @@ class RunServer(PostbackServer):
                 self.summary.count_losses(collector.log)
                 if not context.failed and not check.nothing_new:
                     self.summary.add_late(
-                        context.node_id, check.unchecked(), context.settings.on_late
+                        context.node_id,
+                        check.unchecked(),
+                        context.settings.on_late,
+                        collector.keys.known(),
                     )
                 collector.clear()
             self._listen_for_late_events(finished, collector)
@@ -369,7 +374,10 @@ class RunServer(PostbackServer):
         with collector.lock:
             self.summary.count_losses(collector.log)
             self.summary.add_late(
-                finished.node_id, Events(collector.log), collector.settings.on_late
+                finished.node_id,
+                Events(collector.log),
+                collector.settings.on_late,
+                collector.keys.known(),
             )
             finished.next_seq = collector.next_seq
             collector.clear()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+from contextlib import closing
 
 import pytest
 from werkzeug.test import Client
@@ -156,3 +158,56 @@ def test_wsgi_application_of_its_own() -> None:
     assert '"seq": 0' in client.get("/.tdpostback/").text
     assert client.get("/elsewhere").status_code == 404
     assert '"seq": 1' in client.get("/.tdpostback/").text
+
+
+def call(server, method, name, body=b"{}", **headers):
+    fields = {"Host": server.url.partition("//")[2], "Content-Type": "application/json"}
+    fields |= {key.replace("_", "-"): value for key, value in headers.items()}
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.putrequest(method, f"/.tdpostback/{name}", skip_host=True)
+        for key, value in {**fields, "Content-Length": str(len(body))}.items():
+            connection.putheader(key, value)
+        connection.endheaders(body)
+        with connection.getresponse() as response:
+            return response.status
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8470", "LOCALHOST.", "[::1]:80"])
+def test_a_loopback_host_may_call(server, host) -> None:
+    assert call(server, "GET", "events", Host=host) == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "10.0.0.1"])
+def test_another_host_may_not_call(server, host) -> None:
+    """A name of another site can resolve to this machine (DNS rebinding)."""
+    assert call(server, "GET", "events", Host=host) == 403
+    assert call(server, "POST", "hold", Host=host) == 403
+    assert not server.collector.held
+
+
+def test_a_page_of_another_origin_may_not_call(server) -> None:
+    assert call(server, "POST", "hold", Origin="https://evil.example") == 403
+    assert call(server, "POST", "hold", Origin="null") == 403
+    assert not server.collector.held
+    assert call(server, "POST", "hold", Origin=server.url) == 200
+    assert server.collector.held
+    assert call(server, "POST", "release") == 200
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_simple_request_changes_nothing(server, content_type) -> None:
+    """A page may send these to any site without asking it first."""
+    assert call(server, "POST", "keys", b'{"key": "1/a"}', Content_Type=content_type) == 415
+    assert "1/a" not in server.postback.keys
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 5_000 + b"]" * 5_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000]
+)
+def test_nested_brackets_are_a_bad_request(server, body) -> None:
+    assert call(server, "POST", "keys", body) == 400
+
+
+@pytest.mark.parametrize("timeout", ["nan", "inf", "1e10", "-1"])
+def test_a_timeout_out_of_range_is_a_bad_request(server, timeout) -> None:
+    assert call(server, "POST", f"settle?timeout={timeout}") == 400

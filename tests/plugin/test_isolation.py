@@ -427,3 +427,20 @@ def test_tests_in_threads_beside_each_other(downstream, pytester):
     )
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*_ test_lost _*", "Silent loss: 1 event got 200 *"])
+
+
+def test_no_port_of_the_run_is_taken_again(downstream):
+    """An application that one test left running must not reach another test."""
+    downstream(
+        """
+        import pytest
+
+        ports = set()
+
+        @pytest.mark.parametrize("number", range(1_000))
+        def test_it(tdpostback, number):
+            assert tdpostback.url not in ports
+            ports.add(tdpostback.url)
+        """,
+        apart=True,
+    ).assert_outcomes(passed=1_000)

@@ -530,3 +530,18 @@ def test_a_restart_of_the_server_does_not_affect_the_next_tests(downstream):
             tdpostback.assert_ingested("shop", "orders")
         """
     ).assert_outcomes(passed=22)
+
+
+def test_an_expected_failure_shows_the_text_alone(downstream):
+    result = downstream(
+        """
+        import pytest
+
+        @pytest.mark.xfail(strict=True)
+        def test_expected(send): send(key="1/unknown")
+        """,
+        "--xfail-tb",
+    )
+    result.assert_outcomes(xfailed=1)
+    result.stdout.fnmatch_lines(["Silent loss: 1 event got 200 but was never stored."])
+    result.stdout.no_fnmatch_line("*pytest_tdpostback/*.py*")

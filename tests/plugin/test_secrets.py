@@ -136,3 +136,27 @@ def test_no_output_holds_a_whole_key(downstream, pytester, options):
         output += (pytester.path / "out.xml").read_text("utf-8")
     assert [secret for secret in secrets if secret in output] == []
     assert "known" * 5 not in output
+
+
+def test_a_key_of_any_shape_is_not_shown(downstream, pytester):
+    result = downstream(
+        """
+        from conftest import post
+
+        def test_it(tdpostback):
+            key = tdpostback.keys.add("own/words-of-mine-that-nobody-knows")
+            plain, cut = str(key + ""), str(key)[:26]
+            names = {key: 1, f"x{key}x": [key]}
+            post(tdpostback.url, None, {key: f"<{key}>"}, path=f"/postback/v3/event/a/b?{key}=1")
+            tdpostback.assert_ingested("a", "b", x=1, timeout=0, where={key: 1})
+        """,
+        *("-vv", "--showlocals", "-rA", "--junit-xml=out.xml"),
+        apart=True,
+    )
+    result.assert_outcomes(failed=1)
+    output = result.stdout.str() + (pytester.path / "out.xml").read_text("utf-8")
+    source = "own/words-of-mine-that-nobody-knows"  # pytest shows the source of the test, too
+    secret = source.partition("/")[2]
+    pieces = {secret[start : start + 12] for start in range(len(secret) - 11)}
+    shown = [line for line in output.splitlines() if "keys.add(" not in line]
+    assert [line for line in shown if any(piece in line for piece in pieces)] == []
