@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -12,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 pytest_plugins = ["pytester"]
+
+# Test files import what they share by its full name, which is also what the type checker calls it:
+# `tests.unit.…`.
+# The checkout comes last, so that the tests use the installed package: under tox, the wheel.
+sys.path.append(str(Path(__file__).parents[1]))
 
 NO_SKIP = "TDPOSTBACK_NO_SKIP"
 """The environment variable that CI sets: there everything a test may need has been installed."""

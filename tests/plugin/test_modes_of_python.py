@@ -68,7 +68,6 @@ def run(tmp_path):
 MODES = {
     "plain": ([], [], {}),
     "-O": (["-O"], [], {}),
-    "-OO": (["-OO"], [], {}),
     "python -W error": (["-W", "error"], [], {}),
     "pytest -W error": ([], ["-W", "error"], {}),
     "development mode": ([], ["-W", "error"], {"PYTHONDEVMODE": "1"}),
