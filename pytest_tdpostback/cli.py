@@ -270,7 +270,7 @@ def _serve(
     inspection: bool,
     **settings: Any,
 ) -> int:
-    from .serve import serve
+    from .inspector.serve import serve
 
     Settings().changed(settings)
     return serve(
