@@ -206,6 +206,8 @@ def pytest_runtest_makereport(
     """The report of a failed test shows what arrived, and no whole write key."""
     report = yield
     failed, expected_failure = report.failed, hasattr(report, "wasxfail")
+    if failed and _context in item.stash:
+        item.stash[_context].failed = True
     if call.excinfo is None or not (failed or expected_failure):
         return report
     if call.excinfo.value is item.stash.get(_failure, None):
@@ -214,8 +216,6 @@ def pytest_runtest_makereport(
     shown: Any = _without_keys(report.longrepr, redact)
     report.longrepr = shown
     if failed:
-        if _context in item.stash:
-            item.stash[_context].failed = True
         text = _section_of(item)
         if text and hasattr(shown, "addsection"):
             shown.addsection("tdpostback", redact(text))
