@@ -1,1 +1,1 @@
-"""Floor 4: the wire. Bytes become requests, answers become bytes; nothing is decided here."""
+"""The server: bytes become requests, and responses become bytes. It decides about no event."""

@@ -32,9 +32,9 @@ BODY_SECONDS = 30.0
 LINGER_SECONDS = 2.0
 """Time from the last response until the server ends a connection that its sender keeps open."""
 LARGE_BODY = 32 * 1024
-"""Bytes of a body that are judged in the loop; a larger one is judged in a worker thread.
+"""Bytes of a body up to which it is judged in the loop; a larger one takes a worker thread.
 
-The worst JSON of this size keeps other senders waiting for some milliseconds.
+The worst JSON of this size takes 3 to 5 ms. A thread takes 0.1 ms.
 """
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
