@@ -86,8 +86,8 @@ class Listener:
         self._sockets = sockets
         self._accepting = False
         self._exhausted = False
-        self._accepted: dict[asyncio.Task[None], socket.socket] = {}
-        """Tasks that start or hold a connection, and its socket."""
+        self._starting: dict[asyncio.Task[None], Connection] = {}
+        """Connections that were accepted and have no transport yet, and what starts them."""
 
     def open(self) -> None:
         """Accept connections from now on."""
@@ -102,19 +102,20 @@ class Listener:
         self._stop_accepting()
         for sock in self._sockets:
             sock.close()
-        for task in self._accepted:
+        for task in self._starting:
             task.cancel()
         for connection in list(self.connections):
             connection.abort()
 
     def close_connections(self) -> None:
         """End every connection, a busy one after its response. New ones are accepted."""
-        for connection in list(self.connections):
+        for connection in [*self.connections, *self._starting.values()]:
             connection.close_after_response()
 
     def close_copies(self) -> None:
         """In a forked process, close its copies of all sockets; any thread."""
-        for sock in (*self._sockets, *(each.socket for each in self.connections)):
+        connections = (*self.connections, *self._starting.values())
+        for sock in (*self._sockets, *(each.socket for each in connections)):
             if sock is not None:
                 sock.close()
 
@@ -149,14 +150,18 @@ class Listener:
 
     def serve(self, sock: socket.socket, peer: str) -> None:
         """Serve the sender `peer` at the other end of the non-blocking socket `sock`."""
-        task = self.loop.create_task(self._serve(sock, peer))
-        self._accepted[task] = sock
-        task.add_done_callback(self._accepted.pop)
-
-    async def _serve(self, sock: socket.socket, peer: str) -> None:
         try:
             connection = self.connection(peer)
             connection.socket = sock
+            task = self.loop.create_task(self._start(connection, sock))
+        except BaseException:
+            sock.close()  # or the sender waits for as long as the error is kept
+            raise
+        self._starting[task] = connection
+        task.add_done_callback(self._starting.pop)
+
+    async def _start(self, connection: Connection, sock: socket.socket) -> None:
+        try:
             tls = {}
             if self.ssl_context is not None:
                 tls = {
@@ -169,9 +174,9 @@ class Listener:
         except OSError as error:
             sock.close()
             if self.ssl_context is not None and not isinstance(error, ConnectionResetError):
-                self.note_refused_connection(peer, _failed_handshake(error))
+                self.note_refused_connection(connection.peer, _failed_handshake(error))
         except BaseException:
-            sock.close()  # or the sender waits for as long as the error is kept
+            sock.close()
             raise
 
     def _accept(self, listening: socket.socket) -> None:

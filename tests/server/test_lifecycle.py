@@ -326,6 +326,25 @@ def full_table(spare=0):
             os.close(descriptor)
 
 
+def test_a_connection_that_is_just_accepted_ends_after_its_response(server):
+    """It has no transport yet when the connections of its listener are closed."""
+    (listener,) = server._listeners
+    mine, theirs = socket.socketpair()
+    theirs.setblocking(False)
+
+    def accept_and_close():
+        listener.serve(theirs, "127.0.0.1:1")
+        listener.close_connections()
+
+    with mine:
+        mine.settimeout(20)
+        server.loop_thread.call(accept_and_close)
+        mine.sendall(request())
+        data = b"".join(iter(lambda: mine.recv(1000), b""))
+    assert statuses(data) == [200]
+    assert b"\r\nConnection: close\r\n" in data
+
+
 def test_who_cannot_be_served_is_not_left_waiting(server, monkeypatch):
     def broken(peer):
         raise ZeroDivisionError(peer)
