@@ -9,26 +9,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .collector.account import Account
+    from .collector.clock import Clock
     from .collector.event_log import EventState
     from .collector.events import Event, Record, SettleTimeout, UnexpectedAuthFailure
+    from .collector.write_keys import WriteKeys
     from .errors import BlockedConnection, ConfigurationError, PostbackError, PostbackWarning
+    from .protocol.findings import Finding
     from .protocol.profiles import Profile, profiles
     from .protocol.rules import Rule, rules
     from .protocol.schemas import load_schema
+    from .server.faults.handle import FaultHandle
     from .testing.fault_matrix import FaultCase, fault_matrix
-    from .testing.postback import Postback
+    from .testing.postback import Postback, PostbackFactory
     from .testing.server import PostbackServer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Account",
     "BlockedConnection",
+    "Clock",
     "ConfigurationError",
     "Event",
     "EventState",
     "FaultCase",
+    "FaultHandle",
+    "Finding",
     "Postback",
     "PostbackError",
+    "PostbackFactory",
     "PostbackServer",
     "PostbackWarning",
     "Profile",
@@ -36,6 +46,7 @@ __all__ = [
     "Rule",
     "SettleTimeout",
     "UnexpectedAuthFailure",
+    "WriteKeys",
     "fault_matrix",
     "load_schema",
     "profiles",
@@ -43,13 +54,18 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Account": "collector.account",
     "BlockedConnection": "errors",
+    "Clock": "collector.clock",
     "ConfigurationError": "errors",
     "Event": "collector.events",
     "EventState": "collector.event_log",
     "FaultCase": "testing.fault_matrix",
+    "FaultHandle": "server.faults.handle",
+    "Finding": "protocol.findings",
     "Postback": "testing.postback",
     "PostbackError": "errors",
+    "PostbackFactory": "testing.postback",
     "PostbackServer": "testing.server",
     "PostbackWarning": "errors",
     "Profile": "protocol.profiles",
@@ -57,6 +73,7 @@ _HOMES = {
     "Rule": "protocol.rules",
     "SettleTimeout": "collector.events",
     "UnexpectedAuthFailure": "collector.events",
+    "WriteKeys": "collector.write_keys",
     "fault_matrix": "testing.fault_matrix",
     "load_schema": "protocol.schemas",
     "profiles": "protocol.profiles",

@@ -13,9 +13,10 @@ from .errors import ConfigurationError, PostbackError, PostbackWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+    from typing import Unpack
 
-    from .protocol.settings import Settings
-    from .testing.postback import Postback
+    from .protocol.settings import Settings, SettingValues
+    from .testing.postback import Postback, PostbackFactory
     from .testing.report import Summary
     from .testing.server import PostbackServer
     from .testing.session import RunServer, TestContext
@@ -391,11 +392,11 @@ def tdpostback(request: pytest.FixtureRequest) -> Postback:
 
 
 @pytest.fixture
-def make_tdpostback(request: pytest.FixtureRequest) -> Callable[..., Postback]:
+def make_tdpostback(request: pytest.FixtureRequest) -> PostbackFactory:
     """Makes more: `make_tdpostback(profile=..., write_keys=[...], **settings) -> Postback`."""
     context = _context_of(request.node)
 
-    def make(*, write_keys: Iterable[str] = (), **settings: Any) -> Postback:
+    def make(*, write_keys: Iterable[str] = (), **settings: Unpack[SettingValues]) -> Postback:
         __tracebackhide__ = True
         chosen = context.settings.changed(settings, "make_tdpostback(...)")
         return context.make(chosen, write_keys)

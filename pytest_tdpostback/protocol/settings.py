@@ -8,12 +8,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from dataclasses import Field
 
     from .profiles import Profile
@@ -171,6 +171,36 @@ def _among(choices: tuple[str, ...], value: Any) -> Any:
 
 def _one_of(choices: list[str] | tuple[str, ...]) -> str:
     return "one of " + ", ".join(choices)
+
+
+class ServerSettingValues(TypedDict, total=False):
+    """The settings that `PostbackServer` takes beside its own arguments; see `Settings`."""
+
+    value_types: Literal["json", "string"]
+    stale_time: Literal["receipt", "drop"]
+    url_parameters: Literal["ignore", "store"]
+    malformed_key: Literal["async", "refuse"]
+    validation_delay: float
+    strict: bool
+    on_auth_failure: Literal["fail", "ignore"]
+    on_refusal: Literal["ignore", "fail"]
+    on_unasserted: Literal["ignore", "fail"]
+    on_late: Literal["report", "fail"]
+    on_finding: str
+    max_body: int
+    explain: bool
+    redirect: bool
+    block_network: bool
+    extra_hosts: str | Iterable[str]
+    allow_hosts: str | Iterable[str]
+    tls: bool
+
+
+class SettingValues(ServerSettingValues, total=False):
+    """The settings that `make_tdpostback` takes; see `Settings`."""
+
+    profile: str | Profile | None
+    inspection: bool
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 from urllib.parse import quote, urlencode
 
 from ..collector.event_log import EventState
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from ssl import SSLContext
+    from typing import Unpack
 
     import httpx
     from _typeshed.wsgi import WSGIApplication
@@ -30,13 +31,30 @@ if TYPE_CHECKING:
     from ..collector.clock import Clock
     from ..collector.collector import Collector
     from ..collector.write_keys import WriteKeys
-    from ..protocol.settings import Settings
+    from ..protocol.settings import Settings, SettingValues
     from ..server.faults import Faults
     from ..server.redirect import Redirection
     from .check import Check
     from .receiver import Receiver
 
 _MISSING: Any = object()
+
+
+class PostbackFactory(Protocol):
+    """The type of the fixture `make_tdpostback`."""
+
+    def __call__(
+        self, *, write_keys: Iterable[str] = (), **settings: Unpack[SettingValues]
+    ) -> Postback:
+        """Make a `Postback` with a URL, write keys and settings of its own.
+
+        Args:
+            write_keys: Write keys that are valid besides `write_key`.
+            **settings: Settings that differ from those of the test.
+
+        Raises:
+            ConfigurationError: A name or a value is not valid.
+        """
 
 
 class Postback:

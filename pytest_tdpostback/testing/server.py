@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import PostbackWarning
 from ..protocol.secrets import without_keys
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from ssl import SSLContext
     from types import TracebackType
+    from typing import Unpack
 
     from werkzeug.wrappers import Request
     from werkzeug.wrappers import Response as WerkzeugResponse
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.profiles import Profile
     from ..protocol.request import RequestHead
+    from ..protocol.settings import ServerSettingValues
 
 
 class PostbackServer(CollectorServer):
@@ -46,7 +48,7 @@ class PostbackServer(CollectorServer):
         ssl_context: SSLContext | None = None,
         expose: bool = False,
         inspection: bool = False,
-        **settings: Any,
+        **settings: Unpack[ServerSettingValues],
     ) -> None:
         """Make a server. It listens from `start` on.
 
