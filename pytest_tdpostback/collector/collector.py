@@ -200,7 +200,7 @@ class Collector:
         judged = self._judge.of(head.raw, head)
         verdict = judged.verdict
         now = self.clock.now()
-        if verdict.preflight and verdict.refusal is None:
+        if verdict.preflight:
             date = responses.http_date(int(now))
             response = responses.preflight(head, verdict.profile, date)
             return Exchange(self, self.log, judged, response)

@@ -363,7 +363,11 @@ MUTANTS = [
     ),
     # Body
     Mutant("B1", "any type will do", fits("B1")),
-    Mutant("B2", "anything is JSON", parses("B2")),
+    Mutant(
+        "B2",
+        "anything is JSON",
+        together(parses("B2"), function(body.duplicate_keys, lambda *_: [])),
+    ),
     Mutant("B3", "anything is an object", parses("B3")),
     Mutant("B4", "an empty body is a record", parses("B4")),
     Mutant("B5", "the first key counts", function(body.parse, first_wins), outside=False),
