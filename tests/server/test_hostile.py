@@ -17,7 +17,7 @@ from pytest_tdpostback.server import connection as connections
 from pytest_tdpostback.server import wsgi
 from pytest_tdpostback.server.http_parser import MAX_HEAD
 from tests.server.conftest import served
-from tests.server.senders import (
+from tests.server.raw_connections import (
     BODY,
     KEY,
     Desk,

@@ -26,7 +26,7 @@ from pytest_tdpostback.server import listener as listeners
 from pytest_tdpostback.server import server as server_module
 from pytest_tdpostback.server.tls import client_context, server_context
 from tests.server.conftest import Server, served
-from tests.server.senders import BODY, Sender, request, statuses, talk
+from tests.server.raw_connections import BODY, Sender, request, statuses, talk
 
 DESCRIPTORS = Path("/proc/self/fd")
 linux = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors by /proc")

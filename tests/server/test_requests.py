@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from tests.server.senders import (
+from tests.server.raw_connections import (
     BODY,
     KEY,
     Desk,

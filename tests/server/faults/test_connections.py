@@ -11,7 +11,7 @@ import pytest
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.server import connection as connections
-from tests.faults.senders import DEADLINE, ERROR, Sender, read_answer
+from tests.server.faults.clients import DEADLINE, ERROR, Sender, read_answer
 
 
 def ids(events):

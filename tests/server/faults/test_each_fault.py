@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.senders import CLIENTS, ERROR, Sender, read_answer
+from tests.server.faults.clients import CLIENTS, ERROR, Sender, read_answer
 
 CASES = {
     "status(503)": (lambda f: f.status(503), 503, "lost", 503, 0),

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from pytest_tdpostback import ConfigurationError, PostbackServer
-from tests.faults.senders import ERROR, Sender, read_answer
+from tests.server.faults.clients import ERROR, Sender, read_answer
 
 
 def hit(handle):
@@ -270,7 +270,7 @@ def test_a_fault_dies_with_its_test(pytester):
         """
         from pathlib import Path
         import pytest
-        from tests.faults.senders import Sender
+        from tests.server.faults.clients import Sender
 
         @pytest.fixture
         def flush_at_the_end(tdpostback):

@@ -1,4 +1,4 @@
-"""The table of cases of the wire, by the other doors: TLS, and clients without sockets."""
+"""The table of requests, sent over redirected TLS and by clients that use no socket."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import httpx
 import pytest
 import requests
 
-from tests.doors.senders import HOST
-from tests.wire.carriers import Reply, Sent, connected, read_replies
-from tests.wire.cases import ARTICLE, OPENAPI, V2
-from tests.wire.test_table import CASES, answered_as_expected, ended_as_expected
+from tests.server.behaviour import ARTICLE, OPENAPI, V2
+from tests.server.client_libraries import HOST
+from tests.server.test_behaviour import CASES, answered_as_expected, ended_as_expected
+from tests.server.transports import Reply, Sent, connected, read_replies
 
 CONTEXT = ssl.create_default_context()
 
@@ -84,8 +84,8 @@ def carried():
 
 
 @pytest.mark.parametrize(("carry", "case", "profile"), carried())
-def test_case(case, profile, carry, doubles):
-    postback = doubles(profile, **case.settings)
+def test_case(case, profile, carry, postback_for):
+    postback = postback_for(profile, **case.settings)
     outcomes = case.expected(profile)
     replies = carry(postback, case.raw, len(outcomes))
     postback.settle()

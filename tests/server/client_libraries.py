@@ -116,7 +116,7 @@ async def _call(send, args, event):
     return await send(*args, **event)
 
 
-SENDERS = {
+CLIENT_LIBRARIES = {
     "http.client": with_http_client,
     "urllib": with_urllib,
     "urllib3": with_urllib3,

@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from tests.wire.carriers import connected
-from tests.wire.cases import ARTICLE, KEY, OPENAPI, PATH, V2, get, post, shape
+from tests.server.behaviour import ARTICLE, KEY, OPENAPI, PATH, V2, get, post, shape
+from tests.server.transports import connected
 
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
 HSTS = "Strict-Transport-Security: max-age=31536000"
@@ -34,9 +34,9 @@ def usual(profile, *extra, length=2, connection="keep-alive", content_type="appl
 
 @pytest.mark.parametrize("profile", [OPENAPI, ARTICLE, V2])
 class TestEveryProfile:
-    def test_success(self, profile, doubles):
+    def test_success(self, profile, postback_for):
         """[W1] the example of the article, and that of the OpenAPI description."""
-        assert exchange(doubles(profile), post()) == wire("200 OK", *usual(profile))
+        assert exchange(postback_for(profile), post()) == wire("200 OK", *usual(profile))
 
     @pytest.mark.parametrize(
         ("raw", "status"),
@@ -47,20 +47,20 @@ class TestEveryProfile:
             pytest.param(post(b"1" * 2_000_000), "413 Content Too Large", id="W2-413"),
         ],
     )
-    def test_refusal(self, profile, doubles, raw, status):
+    def test_refusal(self, profile, postback_for, raw, status):
         """[W2] a refusal has the headers and the body of a success."""
-        answer = exchange(doubles(profile, max_body=1_900_000), raw)
+        answer = exchange(postback_for(profile, max_body=1_900_000), raw)
         assert answer == wire(status, *usual(profile))
 
-    def test_other_method(self, profile, doubles):
+    def test_other_method(self, profile, postback_for):
         """[R4] with the methods there are."""
         allow = "Allow: POST, OPTIONS" if profile == V2 else "Allow: GET, POST, OPTIONS"
-        answer = exchange(doubles(profile), post(method="DELETE"))
+        answer = exchange(postback_for(profile), post(method="DELETE"))
         assert answer == wire("405 Method Not Allowed", *usual(profile, allow))
 
-    def test_head(self, profile, doubles):
+    def test_head(self, profile, postback_for):
         """[R4] the answer to ``HEAD`` has no body."""
-        answer = exchange(doubles(profile), shape(f"HEAD {PATH} HTTP/1.1\nHost: h"))
+        answer = exchange(postback_for(profile), shape(f"HEAD {PATH} HTTP/1.1\nHost: h"))
         assert answer.startswith("HTTP/1.1 405 ")
         assert answer.endswith("\r\nConnection: keep-alive\r\n\r\n")
 
@@ -71,11 +71,11 @@ class TestEveryProfile:
             pytest.param(post(b'{"a":1}').replace(b"HTTP/1.1", b"HTTP/1.0"), id="W3-1.0"),
         ],
     )
-    def test_close(self, profile, doubles, raw):
-        answer = exchange(doubles(profile), raw)
+    def test_close(self, profile, postback_for, raw):
+        answer = exchange(postback_for(profile), raw)
         assert answer == wire("200 OK", *usual(profile, connection="close"))
 
-    def test_preflight(self, profile, doubles):
+    def test_preflight(self, profile, postback_for):
         """[R5] what a browser asks for is allowed."""
         methods = "POST, OPTIONS" if profile == V2 else "GET, POST, OPTIONS"
         request = f"""
@@ -85,7 +85,7 @@ class TestEveryProfile:
             Access-Control-Request-Method: POST
             Access-Control-Request-Headers: content-type,x-td-write-key
             """
-        assert exchange(doubles(profile), shape(request)) == wire(
+        assert exchange(postback_for(profile), shape(request)) == wire(
             "204 No Content",
             f"Date: {DATE}",
             "Access-Control-Allow-Origin: https://shop.example",
@@ -99,21 +99,23 @@ class TestEveryProfile:
         )
 
 
-def test_for_a_browser(doubles):
+def test_for_a_browser(postback_for):
     """[R5] a real answer names the origin."""
     extra = (
         "Access-Control-Allow-Origin: https://a.example",
         "Access-Control-Allow-Credentials: true",
         "Vary: Origin",
     )
-    answer = exchange(doubles(OPENAPI), post(b'{"a":1}', "Origin: https://a.example"))
+    answer = exchange(postback_for(OPENAPI), post(b'{"a":1}', "Origin: https://a.example"))
     assert answer == wire("200 OK", *usual(OPENAPI, *extra))
 
 
-def test_pixel(doubles):
+def test_pixel(postback_for):
     """[P4] a GIF of one pixel."""
     cookie = "Cookie: _td_global=me"
-    answer = exchange(doubles(OPENAPI), get(f"{PATH}?td_format=pixel&td_write_key={KEY}", cookie))
+    answer = exchange(
+        postback_for(OPENAPI), get(f"{PATH}?td_format=pixel&td_write_key={KEY}", cookie)
+    )
     head, _, body = answer.partition("\r\n\r\n")
     fields = usual(OPENAPI, length=len(body), content_type="image/gif")
     assert head == "\r\n".join(["HTTP/1.1 200 OK", *fields])
@@ -121,31 +123,31 @@ def test_pixel(doubles):
     assert body[-1] == ";"
 
 
-def test_redirect(doubles):
+def test_redirect(postback_for):
     """[P5] the redirect of a pixel."""
     target = f"{PATH}?td_format=pixel&td_write_key={KEY}&td_redirect=http%3A%2F%2Fx%2F"
-    answer = exchange(doubles(OPENAPI), get(target, "Cookie: _td_global=me"))
+    answer = exchange(postback_for(OPENAPI), get(target, "Cookie: _td_global=me"))
     fields = usual(OPENAPI, "Location: http://x/", length=0)
     assert answer == wire("302 Found", *fields, body="")
 
 
-def test_reason_stays_inside(doubles):
+def test_reason_stays_inside(postback_for):
     """[W4] a refusal says nothing of its reason; the event does."""
-    postback = doubles(OPENAPI)
+    postback = postback_for(OPENAPI)
     assert "object" not in exchange(postback, post("[]"))
     assert "not an object" in postback.events[0].reason
 
 
-def test_explained(doubles):
+def test_explained(postback_for):
     """[W4] unless the setting asks for it."""
-    answer = exchange(doubles(OPENAPI, explain=True), post("[]"))
+    answer = exchange(postback_for(OPENAPI, explain=True), post("[]"))
     body = '{"rule": "B3", "reason": "the top level is an array, not an object"}'
     assert answer == wire("400 Bad Request", *usual(OPENAPI, length=len(body)), body=body)
 
 
-def test_continue(doubles):
+def test_continue(postback_for):
     """[B11] the body is asked for before it is sent, and the answer follows."""
-    postback = doubles(OPENAPI)
+    postback = postback_for(OPENAPI)
     head, _, body = post(b'{"a":1}', "Expect: 100-continue").partition(b"\r\n\r\n")
     with closing(connected(postback.url)) as sock:
         sock.sendall(head + b"\r\n\r\n")
@@ -154,10 +156,12 @@ def test_continue(doubles):
         assert sock.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_too_large_is_not_asked_for(doubles):
+def test_too_large_is_not_asked_for(postback_for):
     """[B6] ``Content-Length`` decides before a 100 is sent."""
     raw = post(b'{"a":"' + b"1" * 200 + b'"}', "Expect: 100-continue").partition(b"\r\n\r\n")[0]
-    assert exchange(doubles(OPENAPI, max_body=100), raw + b"\r\n\r\n").startswith("HTTP/1.1 413 ")
+    assert exchange(postback_for(OPENAPI, max_body=100), raw + b"\r\n\r\n").startswith(
+        "HTTP/1.1 413 "
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,10 +181,10 @@ def test_too_large_is_not_asked_for(doubles):
         ("elsewhere.example", OPENAPI),
     ],
 )
-def test_host_decides_where_no_profile_is_set(doubles, host, profile):
+def test_host_decides_where_no_profile_is_set(postback_for, host, profile):
     """[A9] only v2 takes ``Authorization: TD1``; an absolute target goes before ``Host``."""
     status = "200" if profile == V2 else "403"
     raw = post(key=f"Authorization: TD1 {KEY}").replace(b"in.treasuredata.com", host.encode())
     absolute = post(key=f"Authorization: TD1 {KEY}", target=f"http://{host}{PATH}")
     for request in (raw, absolute):
-        assert exchange(doubles(None), request).startswith(f"HTTP/1.1 {status} ")
+        assert exchange(postback_for(None), request).startswith(f"HTTP/1.1 {status} ")

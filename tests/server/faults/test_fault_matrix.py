@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_tdpostback import ConfigurationError, FaultCase, fault_matrix
-from tests.faults.senders import ERROR, Sender
+from tests.server.faults.clients import ERROR, Sender
 
 MATRIX = fault_matrix(seed=7, patience=0.3)
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_tdpostback import PostbackServer
-from tests.faults.senders import ERROR, Sender, read_answer
+from tests.server.faults.clients import ERROR, Sender, read_answer
 
 FAULTS = {
     "none": lambda f: f.sequence(["ok"]),
@@ -114,7 +114,7 @@ def test_cut_answers_count_as_unconfirmed_whatever_got_out(tdpostback):
 def test_a_failed_test_shows_what_faults_hid(pytester):
     pytester.makepyfile(
         """
-        from tests.faults.senders import Sender
+        from tests.server.faults.clients import Sender
 
         def test_one(tdpostback):
             tdpostback.faults.sequence(["garbage", "drop"])

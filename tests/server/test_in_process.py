@@ -14,7 +14,7 @@ import trio
 
 from pytest_tdpostback import ConfigurationError
 from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT
-from tests.doors.senders import HOST, PATH, URL, headers
+from tests.server.client_libraries import HOST, PATH, URL, headers
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.wire.cases import (
+from tests.server.behaviour import (
     KEY,
     NO_DUPLICATES,
     NO_EXPECT,
@@ -652,4 +652,4 @@ TRACKING_PIXEL = [
     _pixel("P10-clean", "&a=%C3%A9%25%EF%BF%BD", stored({"a": "é%\ufffd"})),
 ]
 
-ROWS = [*ROUTE, *AUTHENTICATION, *BODY, *RECORD, *ANSWER, *TRACKING_PIXEL]
+CASES_BY_RULE = [*ROUTE, *AUTHENTICATION, *BODY, *RECORD, *ANSWER, *TRACKING_PIXEL]

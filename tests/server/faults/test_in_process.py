@@ -12,7 +12,7 @@ import pytest
 import requests
 from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 
-from tests.faults.senders import ERROR, Sender
+from tests.server.faults.clients import ERROR, Sender
 
 TIMEOUT = 20
 """Seconds after which a client gives up; no case takes a fraction of them."""

@@ -14,7 +14,7 @@ from pytest_tdpostback.server import connection as connections
 from pytest_tdpostback.server import listener as listeners
 from pytest_tdpostback.server.tls import client_context, server_context
 from tests.server.conftest import Server
-from tests.server.senders import BODY, DEADLINE, KEY, Sender, request, statuses
+from tests.server.raw_connections import BODY, DEADLINE, KEY, Sender, request, statuses
 
 
 @pytest.fixture
