@@ -12,8 +12,9 @@ from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.collector.events import Events
 from pytest_tdpostback.protocol.settings import Settings
 from pytest_tdpostback.server.server import CollectorServer
+from tests.http_client import HttpClient
 from tests.server import behaviour
-from tests.server.raw_connections import KEY, Sender, request, statuses
+from tests.server.raw_connections import KEY, request
 from tests.server.transports import bytewise, mounted_on, whole, wsgi
 
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ def server(make_server: Callable[..., Server]) -> Iterator[Server]:
 
 def served(server: CollectorServer) -> bool:
     """Whether a good request on a connection of its own is answered well."""
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(request())
-        return statuses(sender.read(answers=1)) == [200]
+        return sender.statuses(1) == [200]
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,11 @@
-"""The answers to the letter: status line, header names, values and their order, and the body."""
+"""Responses byte for byte: status line, header names, values and their order, and the body."""
 
 from __future__ import annotations
 
-import socket
-from contextlib import closing
-
 import pytest
 
+from tests.http_client import HttpClient
 from tests.server.behaviour import ARTICLE, KEY, OPENAPI, PATH, V2, get, post, shape
-from tests.server.transports import connected
 
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
 HSTS = "Strict-Transport-Security: max-age=31536000"
@@ -16,10 +13,10 @@ HSTS = "Strict-Transport-Security: max-age=31536000"
 
 def exchange(postback, raw):
     """Everything that comes back until the double closes or the sender has said its last."""
-    with closing(connected(postback.url)) as sock:
-        sock.sendall(raw)
-        sock.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: sock.recv(65536), b"")).decode("latin-1")
+    with HttpClient.to(postback.url) as client:
+        client.send(raw)
+        client.end_sending()
+        return client.read_to_end().decode("latin-1")
 
 
 def wire(status, *fields, body="{}"):
@@ -149,11 +146,11 @@ def test_continue(postback_for):
     """[B11] the body is asked for before it is sent, and the answer follows."""
     postback = postback_for(OPENAPI)
     head, _, body = post(b'{"a":1}', "Expect: 100-continue").partition(b"\r\n\r\n")
-    with closing(connected(postback.url)) as sock:
-        sock.sendall(head + b"\r\n\r\n")
-        assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        sock.sendall(body)
-        assert sock.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+    with HttpClient.to(postback.url) as client:
+        client.send(head + b"\r\n\r\n")
+        assert client.read_response().raw == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(body)
+        assert client.read_response().raw.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def test_too_large_is_not_asked_for(postback_for):

@@ -9,17 +9,8 @@ import threading
 
 import pytest
 
-from tests.server.raw_connections import (
-    BODY,
-    KEY,
-    Desk,
-    Sender,
-    chunked,
-    outcome,
-    request,
-    statuses,
-    talk,
-)
+from tests.http_client import HttpClient, statuses, talk
+from tests.server.raw_connections import BODY, KEY, Desk, chunked, outcome, request
 
 OK = [200]
 
@@ -183,11 +174,11 @@ def test_a_large_body_is_judged_aside(server, monkeypatch):
         return receive(head, body, peer, **options)
 
     monkeypatch.setattr(server.collector, "receive", slow)
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(request(b" " * 200_000 + BODY) + request())
         assert talk(server.port, request()) == OK
         go.set()
-        assert statuses(sender.read(answers=2)) == OK * 2
+        assert sender.statuses(2) == OK * 2
     assert [len(body) for body in server.collector.log.bodies] == [8, 200_008, 8]
 
 
@@ -334,13 +325,13 @@ def test_a_limit_that_was_lowered_and_raised_does_not_leave_an_old_head(desk):
 
 def test_many_answers_to_a_sender_that_reads_them_in_the_end(server):
     count = 20_000
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sending = threading.Thread(target=sender.send, args=[request() * count])
         sending.start()
         sending.join(1)  # more than the sockets' buffers take would be left to send by now
-        answers = sender.read(answers=count)
+        seen = sender.statuses(count)
         sending.join(20)
-    assert statuses(answers) == OK * count
+    assert seen == OK * count
     assert server.ingested() == count
 
 
@@ -394,8 +385,8 @@ def test_the_key_is_looked_up_after_the_response(server, monkeypatch):
 
     noted(importlib.import_module("asyncio.selector_events")._SelectorSocketTransport, "write")
     noted(server.collector.keys, "rejection")
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(request())
-        sender.read(answers=1)
+        sender.read_responses(1)
     assert server.ingested() == 1
     assert order == ["write", "rejection"]

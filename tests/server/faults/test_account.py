@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_tdpostback import PostbackServer
-from tests.server.faults.clients import ERROR, Sender, read_answer
+from tests.server.faults.clients import ERROR, Sender
 
 FAULTS = {
     "none": lambda f: f.sequence(["ok"]),
@@ -72,10 +72,9 @@ def test_balance(server, story):
 
 def as_stranger(sender):
     key = sender.postback.write_key.encode()
-    with sender.connect() as sock:
-        sock.sendall(sender.request(EVENTS["stranger"]).replace(key, b"1/nobody"))
-        status, _, whole = read_answer(sock)
-    return status if whole else ERROR
+    with sender.connect() as client:
+        client.send(sender.request(EVENTS["stranger"]).replace(key, b"1/nobody"))
+        return client.read_status() or ERROR
 
 
 def test_account_in_words(tdpostback):

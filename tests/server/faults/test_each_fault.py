@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.server.faults.clients import CLIENTS, ERROR, Sender, read_answer
+from tests.server.faults.clients import CLIENTS, ERROR, Sender
 
 CASES = {
     "status(503)": (lambda f: f.status(503), 503, "lost", 503, 0),
@@ -116,12 +116,12 @@ def test_a_reset_content_has_none(tdpostback):
     tdpostback.faults.status(205)
     sender = Sender(tdpostback)
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}) * 2)
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}) * 2)
         for _ in range(2):
-            status, answer, _ = read_answer(sock)
-            assert (status, answer[-4:]) == (205, b"\r\n\r\n")
-            assert b"\r\nContent-Length: 0\r\n" in answer
+            response = client.read_response()
+            assert (response.status, response.raw[-4:]) == (205, b"\r\n\r\n")
+            assert response.header("Content-Length") == "0"
 
 
 def test_throttle_tells_how_long_to_wait(tdpostback):
@@ -132,9 +132,9 @@ def test_throttle_tells_how_long_to_wait(tdpostback):
     tdpostback.clock.advance(10.5)
     assert sender.by_socket({"id": 2}) == 200
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 3}))
-        assert sock.recv(1000).split(b"Retry-After: ")[1].startswith(b"20\r\n")
+    with sender.connect() as client:
+        client.send(sender.request({"id": 3}))
+        assert client.read_response().header("Retry-After") == "20"
     tdpostback.clock.advance(19.25)
     assert sender.by_socket({"id": 4}) == 429
     tdpostback.clock.advance(0.25)
@@ -178,14 +178,14 @@ def test_sequence_of_everything(tdpostback):
 
 def test_truncate_cuts_at_the_byte(tdpostback):
     sender = Sender(tdpostback)
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 0}))
-        _, whole, _ = read_answer(sock)
+    with sender.connect() as client:
+        client.send(sender.request({"id": 0}))
+        whole = client.read_response().raw
     for after in (1, 16, 17, 60, len(whole) - 1):
-        with tdpostback.faults.truncate(after=after) as handle, sender.connect() as sock:
-            sock.sendall(sender.request({"id": after}))
-            _, data, complete = read_answer(sock)
-        assert (len(data), complete) == (after, False)
+        with tdpostback.faults.truncate(after=after) as handle, sender.connect() as client:
+            client.send(sender.request({"id": after}))
+            response = client.read_response()
+        assert (len(response.raw), response.is_complete) == (after, False)
         assert handle.events[0].status == (200 if after >= len(b"HTTP/1.1 200 OK\r\n") else None)
 
 
@@ -193,10 +193,10 @@ def test_garbage_is_no_http(tdpostback):
     tdpostback.faults.garbage()
     sender = Sender(tdpostback)
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}))
-        _, data, complete = read_answer(sock)
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}))
+        response = client.read_response()
 
-    assert data
-    assert not data.startswith(b"HTTP")
-    assert not complete
+    assert response.raw
+    assert not response.raw.startswith(b"HTTP")
+    assert not response.is_complete

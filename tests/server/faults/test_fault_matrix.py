@@ -133,9 +133,9 @@ def test_an_error_inside_is_not_hidden(tdpostback):
 
 def test_who_has_no_timeout_is_freed(tdpostback):
     sender = Sender(tdpostback)
-    with CASES["hang"].apply(tdpostback), sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}))
-        assert sock.recv(1) == b""
+    with CASES["hang"].apply(tdpostback), sender.connect() as client:
+        client.send(sender.request({"id": 1}))
+        assert client.socket.recv(1) == b""
 
 
 def test_every_fault_is_in_it():

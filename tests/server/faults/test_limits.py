@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from pytest_tdpostback import ConfigurationError, PostbackServer
-from tests.server.faults.clients import ERROR, Sender, read_answer
+from tests.server.faults.clients import ERROR, Sender
 
 
 def hit(handle):
@@ -156,11 +156,11 @@ def test_a_condition_that_blocks_stops_nobody_else(tdpostback):
     sender, go = Sender(tdpostback), threading.Event()
     tdpostback.faults.status(503, where=lambda arrival: arrival["id"] == 0 and not go.wait(20))
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 0}) + sender.request({"id": 2}))
+    with sender.connect() as client:
+        client.send(sender.request({"id": 0}) + sender.request({"id": 2}))
         assert sender.by_socket({"id": 1}) == 200
         go.set()
-        assert [read_answer(sock)[0] for _ in range(2)] == [200, 200]
+        assert [client.read_status() for _ in range(2)] == [200, 200]
 
 
 def test_a_fault_ends_with_its_block(tdpostback):
