@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DEADLINE = 20.0
 """Seconds after which a test gives up; nothing takes a fraction of it."""
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 
 @dataclass(frozen=True)
