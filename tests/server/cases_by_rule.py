@@ -1,4 +1,4 @@
-"""The rows of the specification as requests: at least one for each rule that shows on the wire."""
+"""Requests for the rules: at least one for each rule that a client can see."""
 
 from __future__ import annotations
 

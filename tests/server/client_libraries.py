@@ -1,6 +1,6 @@
 """Senders as they stand in production: hosts written into them, verified TLS, made at import.
 
-None of them knows of the double. Each function sends one event and returns the status.
+None of them knows of the fake server. Each function sends one event and returns the status.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def usual(profile, *extra, length=2, connection="keep-alive", content_type="appl
 
 @pytest.mark.parametrize("profile", [OPENAPI, ARTICLE, V2])
 class TestEveryProfile:
-    def test_success(self, profile, postback_for):
+    def test_a_success_is_byte_for_byte_that_of_the_documents(self, profile, postback_for):
         """[W1] the example of the article, and that of the OpenAPI description."""
         assert exchange(postback_for(profile), post()) == wire("200 OK", *usual(profile))
 
@@ -44,18 +44,20 @@ class TestEveryProfile:
             pytest.param(post(b"1" * 2_000_000), "413 Content Too Large", id="W2-413"),
         ],
     )
-    def test_refusal(self, profile, postback_for, raw, status):
+    def test_a_refusal_has_the_headers_and_body_of_a_success(
+        self, profile, postback_for, raw, status
+    ):
         """[W2] a refusal has the headers and the body of a success."""
         answer = exchange(postback_for(profile, max_body=1_900_000), raw)
         assert answer == wire(status, *usual(profile))
 
-    def test_other_method(self, profile, postback_for):
+    def test_another_method_is_refused_with_the_allowed_ones(self, profile, postback_for):
         """[R4] with the methods there are."""
         allow = "Allow: POST, OPTIONS" if profile == V2 else "Allow: GET, POST, OPTIONS"
         answer = exchange(postback_for(profile), post(method="DELETE"))
         assert answer == wire("405 Method Not Allowed", *usual(profile, allow))
 
-    def test_head(self, profile, postback_for):
+    def test_the_response_to_head_has_no_body(self, profile, postback_for):
         """[R4] the answer to ``HEAD`` has no body."""
         answer = exchange(postback_for(profile), shape(f"HEAD {PATH} HTTP/1.1\nHost: h"))
         assert answer.startswith("HTTP/1.1 405 ")
@@ -68,11 +70,11 @@ class TestEveryProfile:
             pytest.param(post(b'{"a":1}').replace(b"HTTP/1.1", b"HTTP/1.0"), id="W3-1.0"),
         ],
     )
-    def test_close(self, profile, postback_for, raw):
+    def test_a_client_that_asks_to_close_is_told_so(self, profile, postback_for, raw):
         answer = exchange(postback_for(profile), raw)
         assert answer == wire("200 OK", *usual(profile, connection="close"))
 
-    def test_preflight(self, profile, postback_for):
+    def test_a_preflight_request_is_allowed_what_it_asks_for(self, profile, postback_for):
         """[R5] what a browser asks for is allowed."""
         methods = "POST, OPTIONS" if profile == V2 else "GET, POST, OPTIONS"
         request = f"""
@@ -96,7 +98,7 @@ class TestEveryProfile:
         )
 
 
-def test_for_a_browser(postback_for):
+def test_the_response_to_a_browser_names_its_origin(postback_for):
     """[R5] a real answer names the origin."""
     extra = (
         "Access-Control-Allow-Origin: https://a.example",
@@ -107,7 +109,7 @@ def test_for_a_browser(postback_for):
     assert answer == wire("200 OK", *usual(OPENAPI, *extra))
 
 
-def test_pixel(postback_for):
+def test_a_pixel_is_a_gif_of_one_pixel(postback_for):
     """[P4] a GIF of one pixel."""
     cookie = "Cookie: _td_global=me"
     answer = exchange(
@@ -120,7 +122,7 @@ def test_pixel(postback_for):
     assert body[-1] == ";"
 
 
-def test_redirect(postback_for):
+def test_a_pixel_with_td_redirect_is_redirected(postback_for):
     """[P5] the redirect of a pixel."""
     target = f"{PATH}?td_format=pixel&td_write_key={KEY}&td_redirect=http%3A%2F%2Fx%2F"
     answer = exchange(postback_for(OPENAPI), get(target, "Cookie: _td_global=me"))
@@ -128,21 +130,21 @@ def test_redirect(postback_for):
     assert answer == wire("302 Found", *fields, body="")
 
 
-def test_reason_stays_inside(postback_for):
+def test_a_refusal_does_not_say_its_reason(postback_for):
     """[W4] a refusal says nothing of its reason; the event does."""
     postback = postback_for(OPENAPI)
     assert "object" not in exchange(postback, post("[]"))
     assert "not an object" in postback.events[0].reason
 
 
-def test_explained(postback_for):
+def test_a_refusal_says_its_reason_if_explain_is_set(postback_for):
     """[W4] unless the setting asks for it."""
     answer = exchange(postback_for(OPENAPI, explain=True), post("[]"))
     body = '{"rule": "B3", "reason": "the top level is an array, not an object"}'
     assert answer == wire("400 Bad Request", *usual(OPENAPI, length=len(body)), body=body)
 
 
-def test_continue(postback_for):
+def test_100_continue_comes_before_the_body_is_sent(postback_for):
     """[B11] the body is asked for before it is sent, and the answer follows."""
     postback = postback_for(OPENAPI)
     head, _, body = post(b'{"a":1}', "Expect: 100-continue").partition(b"\r\n\r\n")
@@ -153,7 +155,7 @@ def test_continue(postback_for):
         assert client.read_response().raw.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_too_large_is_not_asked_for(postback_for):
+def test_a_body_that_is_too_large_is_refused_without_100_continue(postback_for):
     """[B6] ``Content-Length`` decides before a 100 is sent."""
     raw = post(b'{"a":"' + b"1" * 200 + b'"}', "Expect: 100-continue").partition(b"\r\n\r\n")[0]
     assert exchange(postback_for(OPENAPI, max_body=100), raw + b"\r\n\r\n").startswith(
@@ -178,7 +180,7 @@ def test_too_large_is_not_asked_for(postback_for):
         ("elsewhere.example", OPENAPI),
     ],
 )
-def test_host_decides_where_no_profile_is_set(postback_for, host, profile):
+def test_the_host_decides_the_profile_if_none_is_set(postback_for, host, profile):
     """[A9] only v2 takes ``Authorization: TD1``; an absolute target goes before ``Host``."""
     status = "200" if profile == V2 else "403"
     raw = post(key=f"Authorization: TD1 {KEY}").replace(b"in.treasuredata.com", host.encode())

@@ -144,7 +144,7 @@ def test_trick(server, trick):
 
 
 @pytest.mark.parametrize("trick", TRICKS, ids=str)
-def test_trick_in_pieces_comes_to_the_same(trick):
+def test_a_trick_in_pieces_has_the_same_outcome(trick):
     whole = outcome(Desk(), [trick.data])
     for size in (1, 3, 7, 1000):
         if len(trick.data) / size > 5000:
@@ -157,7 +157,7 @@ def test_trick_in_pieces_comes_to_the_same(trick):
 
 
 @pytest.mark.parametrize("trick", TRICKS, ids=str)
-def test_trick_beside_good_requests(trick):
+def test_a_trick_does_not_disturb_good_requests(trick):
     """The head cache knows the good request: what stands around it must not be taken for it."""
     desk = Desk()
     outcome(desk, [request()] * 3)
@@ -220,7 +220,7 @@ def test_a_refused_body_that_does_not_come_is_given_up(make_server, monkeypatch)
         assert sender.statuses() == [413]
 
 
-def test_who_does_not_close_is_closed(server, monkeypatch):
+def test_a_client_that_does_not_close_is_closed(server, monkeypatch):
     monkeypatch.setattr(connections, "LINGER_SECONDS", 0.01)
     with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(b"garbage\r\n\r\n")
@@ -238,7 +238,7 @@ def test_an_idle_connection_has_no_timeout():
     assert not desk.loop.running
 
 
-def test_a_hundred_megabytes(server):
+def test_a_body_of_a_hundred_megabytes_is_refused(server):
     size = 100 * 1024 * 1024
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.putrequest("POST", "/postback/v3/event/shop/orders")

@@ -1,4 +1,4 @@
-"""Clients without sockets: what a sender sees of its library stays as it is."""
+"""Clients without sockets: the library behaves for its caller as it does with a socket."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_async_clients(tdpostback, run):
 
 
 @pytest.mark.parametrize("run", [asyncio.run, trio.run])
-def test_a_late_answer_is_late_for_async_clients(tdpostback, run):
+def test_a_late_response_is_late_for_async_clients(tdpostback, run):
     tdpostback.faults.delay(5)
 
     async def send():

@@ -79,7 +79,7 @@ def test_outcomes_come_although_the_server_stopped():
     assert server.ingested() == 1
 
 
-def test_stop_and_start_have_their_times(server):
+def test_start_when_running_and_stop_when_stopped_are_errors(server):
     with pytest.raises(HTTPServerError, match="already running"):
         server.start()
     server.stop()
@@ -129,7 +129,7 @@ def test_an_address_that_cannot_be_had():
 
 
 @pytest.mark.parametrize("port", [-1, 70_000, "8080", "abc", None, True, 1.5])
-def test_what_is_no_port(port):
+def test_a_port_that_is_no_port_is_an_error(port):
     with pytest.raises(ConfigurationError, match=f"port {port!r}: a port is an int from 0 to 655"):
         Server(port=port)
 
@@ -156,7 +156,7 @@ def test_a_start_leaves_the_event_loop_of_its_thread_unset(monkeypatch):
 @pytest.mark.parametrize(
     "host", ["0.0.0.0", "::", "", "192.0.2.1", "127.example.com", "example.com"]
 )
-def test_more_than_loopback_needs_a_word(host):
+def test_an_address_beyond_loopback_needs_expose(host):
     with pytest.raises(ConfigurationError, match="expose=True"):
         Server(host)
 
@@ -164,7 +164,7 @@ def test_more_than_loopback_needs_a_word(host):
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.1.2.3", "localhost", "LOCALHOST", "localhost.", "::1", "[::1]"]
 )
-def test_loopback_needs_none(host):
+def test_a_loopback_address_needs_no_expose(host):
     assert not Server(host).is_running()
 
 
@@ -324,7 +324,7 @@ def full_table(spare=0):
             os.close(descriptor)
 
 
-def test_who_cannot_be_served_is_not_left_waiting(server, monkeypatch):
+def test_a_connection_that_cannot_be_served_is_closed(server, monkeypatch):
     def broken(peer):
         raise ZeroDivisionError(peer)
 

@@ -92,7 +92,7 @@ def test_heads_that_never_repeat_do_not_fill_the_memory(desk):
     assert max(map(len, desk.heads)) < 5000
 
 
-def test_chunks_and_trailers(desk):
+def test_a_body_in_chunks_with_trailers_is_read(desk):
     trailer = b"0\r\nX-Sum: 1\r\nHost: other\r\n\r\n"
     result = outcome(desk, [chunked(b'{"id"', b":1", b"}", end=trailer) + request()])
     assert statuses(result.answers) == OK * 2
@@ -105,7 +105,7 @@ def test_chunks_and_trailers(desk):
     [([b"Connection: close"], b"1.1"), ([], b"1.0"), ([b"Connection: keep-alive"], b"1.0")],
     ids=["close", "http/1.0", "http/1.0-keep-alive"],
 )
-def test_who_wants_the_end_gets_it(desk, fields, version):
+def test_connection_close_ends_the_connection(desk, fields, version):
     for _ in range(3):  # the third time, the head is known
         result = outcome(desk, [request(BODY, *fields, version=version) + request()])
         assert statuses(result.answers) == OK
@@ -114,7 +114,7 @@ def test_who_wants_the_end_gets_it(desk, fields, version):
         assert bodies(result) == [BODY]
 
 
-def test_who_wants_the_end_gets_it_without_a_body(desk):
+def test_connection_close_ends_the_connection_after_a_head_request(desk):
     asked = request(b"", b"Connection: close", method=b"HEAD", length=False)
     result = outcome(desk, [asked + request()])
     assert statuses(result.answers) == [405]
@@ -145,7 +145,7 @@ def test_a_length_with_thousands_of_zeros(desk):
     ],
     ids=["tls", "large-head", "version", "syntax"],
 )
-def test_what_is_not_a_request_is_noted(desk, data, reason):
+def test_bytes_that_are_no_request_are_noted(desk, data, reason):
     assert not outcome(desk, [data]).events
     assert len(desk.refused) == 1
     assert reason in desk.refused[0]
@@ -164,7 +164,7 @@ def test_a_connection_without_a_request_is_not_noted(desk):
     assert not desk.refused
 
 
-def test_a_large_body_is_judged_aside(server, monkeypatch):
+def test_a_large_body_is_validated_in_a_worker_thread(server, monkeypatch):
     """The loop serves others while a worker thread reads the body."""
     go, receive = threading.Event(), server.collector.receive
 
@@ -190,7 +190,7 @@ def test_continue_comes_before_the_body(desk):
     assert outcome(desk, [head + BODY]).answers == result.answers
 
 
-def test_too_large_is_said_before_continue():
+def test_413_comes_instead_of_100_continue():
     desk = Desk(max_body=10)
     head = request(b"x" * 11, b"Expect: 100-continue")[:-11]
     result = outcome(desk, [head])
@@ -206,7 +206,7 @@ def test_a_refused_body_is_read_on_and_the_next_request_served():
     assert bodies(result) == [b"", BODY]
 
 
-def test_a_known_head_is_held_against_the_limit_of_the_double_that_it_reaches():
+def test_a_known_head_is_checked_against_the_limit_of_the_collector_that_it_reaches():
     data = request(b"x" * 2000)
     desk, strict = Desk(max_body=5000), Desk(max_body=1000)
     for _ in range(3):
@@ -222,7 +222,7 @@ def test_chunks_are_counted_against_the_limit():
     assert statuses(result.answers) == [413, 200]
 
 
-def test_more_than_is_worth_reading_ends_the_connection(monkeypatch):
+def test_a_refused_body_that_is_very_large_ends_the_connection(monkeypatch):
     for module in ("http_parser", "connection"):
         monkeypatch.setattr(f"pytest_tdpostback.server.{module}.MAX_DRAIN", 1000)
     desk = Desk(max_body=10)
@@ -264,7 +264,7 @@ def test_absolute_form_and_connect(desk):
     assert statuses(result.answers) == [404]
 
 
-def test_a_half_closed_connection_is_answered(server):
+def test_a_half_closed_connection_gets_its_response(server):
     assert talk(server.port, request() * 3) == OK * 3
 
 
@@ -323,7 +323,7 @@ def test_a_limit_that_was_lowered_and_raised_does_not_leave_an_old_head(desk):
     ]
 
 
-def test_many_answers_to_a_sender_that_reads_them_in_the_end(server):
+def test_a_client_that_reads_at_the_end_gets_every_response(server):
     count = 20_000
     with HttpClient("127.0.0.1", server.port) as sender:
         sending = threading.Thread(target=sender.send, args=[request() * count])

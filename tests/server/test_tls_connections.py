@@ -57,7 +57,7 @@ def test_a_pipeline_and_the_end_within_tls(server):
 
 
 @pytest.mark.parametrize("field", [b"Connection: close", b"Connection: keep-alive"])
-def test_an_answer_reaches_a_sender_that_is_still_writing(server, field):
+def test_a_response_reaches_a_client_that_is_still_writing(server, field):
     head, _, _ = request(b"x" * 8_000_000, field).partition(b"\r\n\r\n")
     with connect(server) as client:
         client.send(head + b"\r\n\r\n")
@@ -66,7 +66,7 @@ def test_an_answer_reaches_a_sender_that_is_still_writing(server, field):
         assert client.statuses(1) == [413]
 
 
-def test_who_does_not_finish_is_closed_with_a_farewell(server, monkeypatch):
+def test_a_client_that_does_not_finish_is_closed_with_close_notify(server, monkeypatch):
     monkeypatch.setattr(connections, "LINGER_SECONDS", 0.01)
     with connect(server) as client:
         client.send(b"garbage\r\n\r\n")
@@ -92,7 +92,7 @@ def test_a_handshake_that_does_not_come_is_given_up(server, monkeypatch):
         assert sender.ended
 
 
-def test_a_sender_that_trusts_somebody_else(server):
+def test_a_client_that_does_not_trust_the_certificate_is_noted(server):
     plain = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
     strange = ssl.create_default_context().wrap_socket(
         plain, server_hostname="127.0.0.1", do_handshake_on_connect=False

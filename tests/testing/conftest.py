@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 import requests
@@ -35,7 +36,8 @@ def while_waiting(monkeypatch):
     """Calls `wait` in a thread and `act` once that thread waits; gives what `wait` returns."""
 
     def while_waiting(wait, act):
-        waits, result, plain = threading.Event(), Future(), threading.Condition.wait
+        waits, plain = threading.Event(), threading.Condition.wait
+        result: Future[Any] = Future()
 
         def call():
             try:

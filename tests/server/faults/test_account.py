@@ -1,4 +1,4 @@
-"""Every event is accounted for, once: what senders saw against what the double says."""
+"""The account counts every event once, and agrees with what clients saw."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def server():
         max_size=6,
     )
 )
-def test_balance(server, story):
+def test_every_event_is_counted_once(server, story):
     postback = server.postback
     postback.clear()
     sender, seen = Sender(postback), []
@@ -97,7 +97,7 @@ def test_account_of_a_quiet_test(tdpostback):
     assert str(result) == "1 sent = 0 refused + 1 pending + 0 ingested + 0 rejected + 0 lost"
 
 
-def test_cut_answers_count_as_unconfirmed_whatever_got_out(tdpostback):
+def test_truncated_responses_count_as_unconfirmed_however_much_was_sent(tdpostback):
     sender = Sender(tdpostback)
     for after in (0, 17, 60, 100_000):
         with tdpostback.faults.truncate(after=after):

@@ -28,7 +28,7 @@ def saw(number):
     ids=["delay", "drip"],
 )
 @pytest.mark.parametrize("late", [0, 1, 2])
-def test_pipelined_answers_stay_in_order(tdpostback, make, late):
+def test_pipelined_responses_stay_in_order(tdpostback, make, late):
     sender = Sender(tdpostback)
     make(tdpostback.faults, late)
     tdpostback.faults.status(503, where={"id": 1}) if late != 1 else None
@@ -42,7 +42,7 @@ def test_pipelined_answers_stay_in_order(tdpostback, make, late):
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["new head", "known head"])
-def test_what_is_pipelined_behind_a_late_answer_by_another_head(tdpostback, first):
+def test_requests_behind_a_late_response_are_answered_whatever_their_head(tdpostback, first):
     sender = Sender(tdpostback)
     if not first:
         assert sender.by_socket({"id": 9}) == 200
@@ -55,7 +55,7 @@ def test_what_is_pipelined_behind_a_late_answer_by_another_head(tdpostback, firs
         assert [client.read_status() for _ in range(3)] == [200, 200, 200]
 
 
-def test_answers_before_a_broken_one_are_counted_as_sent(tdpostback):
+def test_responses_before_a_broken_one_are_counted_as_sent(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.truncate(after=0, where={"id": 2})
 
@@ -69,7 +69,7 @@ def test_answers_before_a_broken_one_are_counted_as_sent(tdpostback):
     assert len(tdpostback.records()) == 3
 
 
-def test_reset_comes_after_the_answers_before_it_were_sent(tdpostback):
+def test_reset_comes_after_the_responses_before_it_were_sent(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.reset(where={"id": 1})
 
@@ -81,7 +81,7 @@ def test_reset_comes_after_the_answers_before_it_were_sent(tdpostback):
     assert [str(event.state) for event in tdpostback.events] == ["ingested", "lost"]
 
 
-def test_the_connection_goes_on_after_a_late_answer(tdpostback):
+def test_the_connection_stays_open_after_a_late_response(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.delay(0.01)
     connection = sender.connection()
@@ -95,7 +95,7 @@ def test_the_connection_goes_on_after_a_late_answer(tdpostback):
     assert len({event.request.peer for event in tdpostback.events}) == 1
 
 
-def test_a_late_answer_to_who_asked_to_close_is_the_last(tdpostback):
+def test_a_late_response_is_the_last_if_the_client_asked_to_close(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.delay(0.01)
 
@@ -107,7 +107,7 @@ def test_a_late_answer_to_who_asked_to_close_is_the_last(tdpostback):
 @pytest.mark.parametrize(
     "make", [lambda f: f.delay(0.02), lambda f: f.drip(20_000)], ids=["delay", "drip"]
 )
-def test_who_closed_its_own_direction_still_gets_its_answer(tdpostback, make):
+def test_a_client_that_ended_sending_still_gets_its_response(tdpostback, make):
     sender = Sender(tdpostback)
     make(tdpostback.faults)
 
@@ -120,7 +120,7 @@ def test_who_closed_its_own_direction_still_gets_its_answer(tdpostback, make):
 
 
 @pytest.mark.parametrize("way", ["close", "reset"])
-def test_an_answer_for_who_is_gone_is_none(tdpostback, way):
+def test_a_response_to_a_client_that_is_gone_is_not_counted(tdpostback, way):
     sender = Sender(tdpostback)
     late = tdpostback.faults.delay(0.02, where={"id": 1})
 
@@ -152,7 +152,7 @@ def test_other_connections_do_not_wait(tdpostback):
     assert [len(handle.events) for handle in (hung, late, slow)] == [1, 1, 1]
 
 
-def test_a_late_answer_comes_while_others_never_stop_sending(tdpostback):
+def test_a_late_response_comes_while_others_never_stop_sending(tdpostback):
     """Time passes for the server though there is always a request to serve."""
     sender = Sender(tdpostback)
     tdpostback.faults.delay(0.3, where={"id": 0})
@@ -175,7 +175,7 @@ def test_a_late_answer_comes_while_others_never_stop_sending(tdpostback):
     assert not thread.is_alive()
 
 
-def test_hang_is_no_pending_event(tdpostback):
+def test_a_hanging_event_is_not_pending(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.hang()
 
@@ -345,7 +345,7 @@ def test_reset_is_a_reset_on_the_wire(tdpostback, make):
             client.socket.recv(1)
 
 
-def test_a_cut_answer_ends_without_a_reset(tdpostback):
+def test_a_truncated_response_ends_without_a_reset(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.truncate(after=5)
 
@@ -374,7 +374,7 @@ def test_a_request_in_pieces_hangs_as_long_as_one_in_one(tdpostback, monkeypatch
             client.socket.recv(1)
 
 
-def test_bad_bytes_behind_a_late_answer_are_refused_last(tdpostback):
+def test_bad_bytes_behind_a_late_response_are_refused_last(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.delay(0.3, times=1)
 
@@ -385,7 +385,7 @@ def test_bad_bytes_behind_a_late_answer_are_refused_last(tdpostback):
     assert [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+)", data)] == [200, 200, 400]
 
 
-def test_continue_comes_after_the_late_answer_before_it(tdpostback):
+def test_100_continue_comes_after_the_late_response_before_it(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.delay(0.05, times=1)
     head, _, body = sender.request({"id": 2}).partition(b"\r\n\r\n")

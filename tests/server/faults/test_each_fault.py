@@ -1,4 +1,4 @@
-"""What a real client sees of each fault, and what is stored all the same."""
+"""What a real client sees of each fault, and which events are stored."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_hang(tdpostback, client):
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_answer_later_than_the_client_waits(tdpostback, client):
+def test_a_response_that_comes_after_the_client_gave_up(tdpostback, client):
     tdpostback.faults.delay(600)
 
     assert client(Sender(tdpostback, timeout=0.1), {"id": 1}) == ERROR
@@ -103,7 +103,7 @@ def test_duplicate_of_an_event_with_an_unknown_key_stores_nothing(tdpostback):
     assert not tdpostback.records()
 
 
-def test_status_beats_the_refusal_a_request_deserves(tdpostback):
+def test_the_status_of_a_fault_replaces_that_of_a_refusal(tdpostback):
     tdpostback.faults.status(502)
 
     assert Sender(tdpostback).by_socket(["no object"]) == 502
@@ -112,7 +112,7 @@ def test_status_beats_the_refusal_a_request_deserves(tdpostback):
     assert (str(event.state), event.rule, event.findings) == ("lost", None, [])
 
 
-def test_a_reset_content_has_none(tdpostback):
+def test_a_205_has_no_body(tdpostback):
     tdpostback.faults.status(205)
     sender = Sender(tdpostback)
 

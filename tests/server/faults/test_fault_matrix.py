@@ -131,7 +131,7 @@ def test_an_error_inside_is_not_hidden(tdpostback):
     assert Sender(tdpostback).by_socket({"id": 1}) == 200
 
 
-def test_who_has_no_timeout_is_freed(tdpostback):
+def test_a_client_without_a_timeout_is_released(tdpostback):
     sender = Sender(tdpostback)
     with CASES["hang"].apply(tdpostback), sender.connect() as client:
         client.send(sender.request({"id": 1}))

@@ -181,7 +181,7 @@ def test_probability_repeats_itself(make_tdpostback):
     assert 5 < len(hits()) < 35
 
 
-def test_a_lost_toss_does_not_count_as_one_of_the_times(tdpostback):
+def test_an_event_that_probability_spares_does_not_count_in_times(tdpostback):
     handle = tdpostback.faults.drop(probability=0.3, times=4)
 
     send(tdpostback, 60)
@@ -258,14 +258,14 @@ def test_clear_forgets_the_events_and_keeps_the_faults(tdpostback):
     assert [event.seq for event in handle.events] == [3]
 
 
-def test_handle_tells_of_itself(tdpostback):
+def test_the_repr_of_a_handle_names_its_fault(tdpostback):
     handle = tdpostback.faults.truncate(after=3)
     send(tdpostback, 1)
 
     assert repr(handle) == "<fault truncate(3): 1 events hit>"
 
 
-def test_a_fault_dies_with_its_test(pytester):
+def test_a_fault_ends_with_its_test(pytester):
     pytester.makepyfile(
         """
         from pathlib import Path
