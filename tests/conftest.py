@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
-# Test files import what they share by its full name, which is also what the type checker calls it:
-# `tests.unit.…`.
+# Test files import what they share by its full name, `tests.http_client`: the type checker uses
+# the same name.
 # The checkout comes last, so that the tests use the installed package: under tox, the wheel.
 sys.path.append(str(Path(__file__).parents[1]))
 

@@ -12,7 +12,7 @@ WRONG_KEY = """
 """
 
 
-def test_a_lost_event_fails_the_test_as_if_by_its_own_hand(downstream):
+def test_a_lost_event_fails_the_test_in_its_call_phase(downstream):
     result = downstream(WRONG_KEY)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(

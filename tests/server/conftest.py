@@ -1,18 +1,27 @@
-"""A server that this folder's tests hurt, and the look whether it still serves."""
+"""Fake servers: one that has to survive bad input, and those that the table of cases runs on."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pytest_httpserver import HTTPServer
 
+from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.collector.events import Events
 from pytest_tdpostback.protocol.settings import Settings
 from pytest_tdpostback.server.server import CollectorServer
-from tests.server.senders import KEY, Sender, request, statuses
+from tests.http_client import HttpClient
+from tests.server import behaviour
+from tests.server.raw_connections import KEY, request
+from tests.server.transports import bytewise, mounted_on, whole, wsgi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pytest_tdpostback import Postback
+    from tests.server.transports import Exchange
 
 
 class Server(CollectorServer):
@@ -66,6 +75,47 @@ def server(make_server: Callable[..., Server]) -> Iterator[Server]:
 
 def served(server: CollectorServer) -> bool:
     """Whether a good request on a connection of its own is answered well."""
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(request())
-        return statuses(sender.read(answers=1)) == [200]
+        return sender.statuses(1) == [200]
+
+
+@pytest.fixture(scope="session")
+def postback_for() -> Iterator[Callable[..., Postback]]:
+    """Gives the postback of a running server by profile and settings: empty, its clock frozen."""
+    running: dict[object, PostbackServer] = {}
+    with ExitStack() as stack:
+
+        def postback_for(profile: str | None, **settings: Any) -> Postback:
+            name = (profile, *sorted(settings.items()))
+            if name not in running:
+                server = PostbackServer(
+                    profile=profile,
+                    write_keys=[behaviour.KEY],
+                    on_auth_failure="ignore",
+                    **settings,
+                )
+                running[name] = stack.enter_context(server)
+            postback = running[name].postback
+            postback.clear()
+            postback.clock.freeze(behaviour.NOW)
+            return postback
+
+        yield postback_for
+        for server in running.values():
+            server.postback.clear()  # every case has looked at its own rejections
+
+
+@pytest.fixture(scope="session")
+def http_server() -> Iterator[HTTPServer]:
+    """A server of pytest-httpserver on which the fake server is mounted."""
+    with HTTPServer() as server:
+        yield server
+
+
+@pytest.fixture
+def carry(request: pytest.FixtureRequest) -> Exchange:
+    """The transport that a test is parametrised with, by its name."""
+    if request.param == "mounted":
+        return mounted_on(request.getfixturevalue("http_server"))
+    return {"whole": whole, "bytewise": bytewise, "wsgi": wsgi}[request.param]

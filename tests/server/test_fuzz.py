@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.server.senders import BODY, Desk, Outcome, chunked, outcome, request, statuses
+from tests.http_client import statuses
+from tests.server.raw_connections import BODY, Desk, Outcome, chunked, outcome, request
 
 ANSWER = re.compile(
     rb"HTTP/1\.1 (?:100 Continue\r\n\r\n"

@@ -16,18 +16,9 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from pytest_tdpostback.server import connection as connections
 from pytest_tdpostback.server import wsgi
 from pytest_tdpostback.server.http_parser import MAX_HEAD
+from tests.http_client import HttpClient, statuses, talk
 from tests.server.conftest import served
-from tests.server.senders import (
-    BODY,
-    KEY,
-    Desk,
-    Sender,
-    chunked,
-    outcome,
-    request,
-    statuses,
-    talk,
-)
+from tests.server.raw_connections import BODY, KEY, Desk, chunked, outcome, request
 
 CHUNKED = b"Transfer-Encoding: chunked"
 
@@ -153,7 +144,7 @@ def test_trick(server, trick):
 
 
 @pytest.mark.parametrize("trick", TRICKS, ids=str)
-def test_trick_in_pieces_comes_to_the_same(trick):
+def test_a_trick_in_pieces_has_the_same_outcome(trick):
     whole = outcome(Desk(), [trick.data])
     for size in (1, 3, 7, 1000):
         if len(trick.data) / size > 5000:
@@ -166,7 +157,7 @@ def test_trick_in_pieces_comes_to_the_same(trick):
 
 
 @pytest.mark.parametrize("trick", TRICKS, ids=str)
-def test_trick_beside_good_requests(trick):
+def test_a_trick_does_not_disturb_good_requests(trick):
     """The head cache knows the good request: what stands around it must not be taken for it."""
     desk = Desk()
     outcome(desk, [request()] * 3)
@@ -178,7 +169,7 @@ def test_trick_beside_good_requests(trick):
 
 def test_a_sender_that_resets(server):
     for data in (b"", request()[:20], request()[:-2], request()):
-        sender = Sender(server.port)
+        sender = HttpClient("127.0.0.1", server.port)
         sender.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sender.send(data)
         sender.socket.close()
@@ -187,9 +178,9 @@ def test_a_sender_that_resets(server):
 
 def test_a_slow_head_is_given_up(server, monkeypatch):
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.01)
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(request()[:30])
-        assert statuses(sender.read()) == [408]
+        assert sender.statuses() == [408]
 
 
 def test_a_head_does_not_gain_time_by_dripping():
@@ -203,12 +194,12 @@ def test_a_head_does_not_gain_time_by_dripping():
 @pytest.mark.parametrize("rounds", [0, 3], ids=["unknown", "known"])
 def test_a_body_that_does_not_come_is_given_up(server, monkeypatch, rounds):
     monkeypatch.setattr(connections, "BODY_SECONDS", 0.01)
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         for _ in range(rounds):
             sender.send(request())
-            sender.read(answers=1)
+            sender.read_responses(1)
         sender.send(request()[:-2])
-        assert statuses(sender.read()) == [408]
+        assert sender.statuses() == [408]
     assert len(server.events) == rounds
 
 
@@ -224,16 +215,16 @@ def test_each_piece_of_a_body_gains_time():
 
 def test_a_refused_body_that_does_not_come_is_given_up(make_server, monkeypatch):
     monkeypatch.setattr(connections, "BODY_SECONDS", 0.01)
-    with Sender(make_server(max_body=10).port) as sender:
+    with HttpClient("127.0.0.1", make_server(max_body=10).port) as sender:
         sender.send(request(b"x" * 100)[:-50])
-        assert statuses(sender.read()) == [413]
+        assert sender.statuses() == [413]
 
 
-def test_who_does_not_close_is_closed(server, monkeypatch):
+def test_a_client_that_does_not_close_is_closed(server, monkeypatch):
     monkeypatch.setattr(connections, "LINGER_SECONDS", 0.01)
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(b"garbage\r\n\r\n")
-        assert statuses(sender.read()) == [400]
+        assert sender.statuses() == [400]
         while server._listeners[0].connections:
             assert served(server)
 
@@ -247,7 +238,7 @@ def test_an_idle_connection_has_no_timeout():
     assert not desk.loop.running
 
 
-def test_a_hundred_megabytes(server):
+def test_a_body_of_a_hundred_megabytes_is_refused(server):
     size = 100 * 1024 * 1024
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.putrequest("POST", "/postback/v3/event/shop/orders")
@@ -333,7 +324,7 @@ def test_tls_bytes_on_a_plain_port(server):
 
 
 def test_connections_of_all_tricks_at_once(server):
-    senders = [Sender(server.port) for _ in TRICKS * 3]
+    senders = [HttpClient("127.0.0.1", server.port) for _ in TRICKS * 3]
     for sender, trick in zip(senders, TRICKS * 3, strict=True):
         sender.send(trick.data[:100])
     assert served(server)

@@ -9,17 +9,8 @@ import threading
 
 import pytest
 
-from tests.server.senders import (
-    BODY,
-    KEY,
-    Desk,
-    Sender,
-    chunked,
-    outcome,
-    request,
-    statuses,
-    talk,
-)
+from tests.http_client import HttpClient, statuses, talk
+from tests.server.raw_connections import BODY, KEY, Desk, chunked, outcome, request
 
 OK = [200]
 
@@ -101,7 +92,7 @@ def test_heads_that_never_repeat_do_not_fill_the_memory(desk):
     assert max(map(len, desk.heads)) < 5000
 
 
-def test_chunks_and_trailers(desk):
+def test_a_body_in_chunks_with_trailers_is_read(desk):
     trailer = b"0\r\nX-Sum: 1\r\nHost: other\r\n\r\n"
     result = outcome(desk, [chunked(b'{"id"', b":1", b"}", end=trailer) + request()])
     assert statuses(result.answers) == OK * 2
@@ -114,7 +105,7 @@ def test_chunks_and_trailers(desk):
     [([b"Connection: close"], b"1.1"), ([], b"1.0"), ([b"Connection: keep-alive"], b"1.0")],
     ids=["close", "http/1.0", "http/1.0-keep-alive"],
 )
-def test_who_wants_the_end_gets_it(desk, fields, version):
+def test_connection_close_ends_the_connection(desk, fields, version):
     for _ in range(3):  # the third time, the head is known
         result = outcome(desk, [request(BODY, *fields, version=version) + request()])
         assert statuses(result.answers) == OK
@@ -123,7 +114,7 @@ def test_who_wants_the_end_gets_it(desk, fields, version):
         assert bodies(result) == [BODY]
 
 
-def test_who_wants_the_end_gets_it_without_a_body(desk):
+def test_connection_close_ends_the_connection_after_a_head_request(desk):
     asked = request(b"", b"Connection: close", method=b"HEAD", length=False)
     result = outcome(desk, [asked + request()])
     assert statuses(result.answers) == [405]
@@ -154,7 +145,7 @@ def test_a_length_with_thousands_of_zeros(desk):
     ],
     ids=["tls", "large-head", "version", "syntax"],
 )
-def test_what_is_not_a_request_is_noted(desk, data, reason):
+def test_bytes_that_are_no_request_are_noted(desk, data, reason):
     assert not outcome(desk, [data]).events
     assert len(desk.refused) == 1
     assert reason in desk.refused[0]
@@ -173,7 +164,7 @@ def test_a_connection_without_a_request_is_not_noted(desk):
     assert not desk.refused
 
 
-def test_a_large_body_is_judged_aside(server, monkeypatch):
+def test_a_large_body_is_validated_in_a_worker_thread(server, monkeypatch):
     """The loop serves others while a worker thread reads the body."""
     go, receive = threading.Event(), server.collector.receive
 
@@ -183,11 +174,11 @@ def test_a_large_body_is_judged_aside(server, monkeypatch):
         return receive(head, body, peer, **options)
 
     monkeypatch.setattr(server.collector, "receive", slow)
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(request(b" " * 200_000 + BODY) + request())
         assert talk(server.port, request()) == OK
         go.set()
-        assert statuses(sender.read(answers=2)) == OK * 2
+        assert sender.statuses(2) == OK * 2
     assert [len(body) for body in server.collector.log.bodies] == [8, 200_008, 8]
 
 
@@ -199,7 +190,7 @@ def test_continue_comes_before_the_body(desk):
     assert outcome(desk, [head + BODY]).answers == result.answers
 
 
-def test_too_large_is_said_before_continue():
+def test_413_comes_instead_of_100_continue():
     desk = Desk(max_body=10)
     head = request(b"x" * 11, b"Expect: 100-continue")[:-11]
     result = outcome(desk, [head])
@@ -215,7 +206,7 @@ def test_a_refused_body_is_read_on_and_the_next_request_served():
     assert bodies(result) == [b"", BODY]
 
 
-def test_a_known_head_is_held_against_the_limit_of_the_double_that_it_reaches():
+def test_a_known_head_is_checked_against_the_limit_of_the_collector_that_it_reaches():
     data = request(b"x" * 2000)
     desk, strict = Desk(max_body=5000), Desk(max_body=1000)
     for _ in range(3):
@@ -231,7 +222,7 @@ def test_chunks_are_counted_against_the_limit():
     assert statuses(result.answers) == [413, 200]
 
 
-def test_more_than_is_worth_reading_ends_the_connection(monkeypatch):
+def test_a_refused_body_that_is_very_large_ends_the_connection(monkeypatch):
     for module in ("http_parser", "connection"):
         monkeypatch.setattr(f"pytest_tdpostback.server.{module}.MAX_DRAIN", 1000)
     desk = Desk(max_body=10)
@@ -273,7 +264,7 @@ def test_absolute_form_and_connect(desk):
     assert statuses(result.answers) == [404]
 
 
-def test_a_half_closed_connection_is_answered(server):
+def test_a_half_closed_connection_gets_its_response(server):
     assert talk(server.port, request() * 3) == OK * 3
 
 
@@ -332,15 +323,15 @@ def test_a_limit_that_was_lowered_and_raised_does_not_leave_an_old_head(desk):
     ]
 
 
-def test_many_answers_to_a_sender_that_reads_them_in_the_end(server):
+def test_a_client_that_reads_at_the_end_gets_every_response(server):
     count = 20_000
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sending = threading.Thread(target=sender.send, args=[request() * count])
         sending.start()
         sending.join(1)  # more than the sockets' buffers take would be left to send by now
-        answers = sender.read(answers=count)
+        seen = sender.statuses(count)
         sending.join(20)
-    assert statuses(answers) == OK * count
+    assert seen == OK * count
     assert server.ingested() == count
 
 
@@ -394,8 +385,8 @@ def test_the_key_is_looked_up_after_the_response(server, monkeypatch):
 
     noted(importlib.import_module("asyncio.selector_events")._SelectorSocketTransport, "write")
     noted(server.collector.keys, "rejection")
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(request())
-        sender.read(answers=1)
+        sender.read_responses(1)
     assert server.ingested() == 1
     assert order == ["write", "rejection"]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
+from functools import partial
 
 import pytest
 import trio
 
 from pytest_tdpostback import SettleTimeout
+from tests.http_client import DEADLINE
 
+HOUR = 3600
+"""Seconds of a wait that ends in time only if something wakes or cancels it."""
 BODY = json.dumps({"id": 7}).encode()
 
 
@@ -50,9 +53,13 @@ def loop(request):
 
         @staticmethod
         def run(function, *args):
+            async def in_trio():
+                with trio.fail_after(DEADLINE):
+                    return await function(*args)
+
             if request.param == "trio":
-                return trio.run(function, *args)
-            return asyncio.run(function(*args))
+                return trio.run(in_trio)
+            return asyncio.run(asyncio.wait_for(function(*args), DEADLINE))
 
         @staticmethod
         async def beside(send, wait):
@@ -91,13 +98,13 @@ def test_wait_for_and_settle(tdpostback, loop):
 @pytest.mark.parametrize(
     "wait",
     [
-        lambda aio: aio.settle(30),
-        lambda aio: aio.wait_for(lambda event: event.state == "ingested", timeout=30),
-        lambda aio: aio.assert_ingested("shop", "orders", timeout=30),
+        lambda aio: aio.settle(HOUR),
+        lambda aio: aio.wait_for(lambda event: event.state == "ingested", timeout=HOUR),
+        lambda aio: aio.assert_ingested("shop", "orders", timeout=HOUR),
     ],
     ids=["settle", "wait_for", "assert_ingested"],
 )
-def test_an_outcome_wakes(tdpostback, loop, wait):
+def test_an_outcome_ends_a_wait(tdpostback, loop, wait):
     held = tdpostback.hold_validation()
 
     async def release():
@@ -107,32 +114,40 @@ def test_an_outcome_wakes(tdpostback, loop, wait):
         with held:
             await loop.send(tdpostback)
             held.__enter__()
-        deadline = time.monotonic() + 10
         await loop.beside(release(), wait(tdpostback.aio))
-        assert time.monotonic() < deadline
 
     loop.run(body)
 
 
 def test_a_wait_that_is_cancelled_ends_in_its_thread(tdpostback, loop):
-    """The threads that wait end long before the hour that they were to wait."""
+    looked = threading.Event()
+
+    def is_wanted(_):
+        looked.set()
+        return False
+
+    wait = partial(tdpostback.aio.assert_ingested, "shop", "orders", where=is_wanted, timeout=HOUR)
 
     async def in_asyncio():
-        task = asyncio.ensure_future(tdpostback.aio.assert_ingested("a", "b", timeout=3_600))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0.05)
+        await loop.send(tdpostback)
+        task = asyncio.ensure_future(wait())
+        assert await asyncio.to_thread(looked.wait, DEADLINE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     async def in_trio():
-        with trio.move_on_after(0.05):
-            await tdpostback.aio.assert_ingested("a", "b", timeout=3_600)
+        await loop.send(tdpostback)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            assert await trio.to_thread.run_sync(looked.wait, DEADLINE)
+            nursery.cancel_scope.cancel()
 
     loop.run(in_asyncio if loop.name == "asyncio" else in_trio)
-    deadline = time.monotonic() + 10
-    while any(each.name.startswith("asyncio_") for each in threading.enumerate()):
-        assert time.monotonic() < deadline
+    for thread in threading.enumerate():
+        if thread.name.startswith("asyncio_"):
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
     tdpostback.settle()  # the cancellation does not outlive its task
 
 
@@ -147,7 +162,7 @@ def test_expected_failures(tdpostback, loop):
     loop.run(body)
 
 
-def test_a_wait_that_is_in_vain_ends(tdpostback, loop):
+def test_a_wait_for_what_does_not_happen_ends_with_its_timeout(tdpostback, loop):
     async def body():
         with pytest.raises(AssertionError, match="no request arrived"):
             await tdpostback.aio.assert_ingested("shop", "orders", timeout=0.05)

@@ -1,9 +1,8 @@
-"""Matching: quick, and never wrong for being quick."""
+"""Matching skips what cannot match, and finds every record that does."""
 
 from __future__ import annotations
 
 import json
-import threading
 
 import pytest
 from hypothesis import example, given, settings
@@ -34,7 +33,7 @@ def collect(postback, bodies, target="/postback/v3/event/db/table"):
     wanted=st.dictionaries(st.sampled_from("ab"), values, max_size=2),
     ascii_only=st.booleans(),
 )
-def test_it_finds_what_equals(rows, wanted, ascii_only):
+def test_it_finds_exactly_the_records_that_equal_the_wanted_columns(rows, wanted, ascii_only):
     postback = PostbackServer().postback
     bodies = [json.dumps(row, ensure_ascii=ascii_only).encode() for row in rows]
     collect(postback, [body.replace(b"77.0", b"7.7e1") for body in bodies])
@@ -46,7 +45,7 @@ def test_it_finds_what_equals(rows, wanted, ascii_only):
         assert [{k: v for k, v in row.items() if k != "time"} for row in found] == expected
 
 
-def test_records_of_urls_are_looked_at_too():
+def test_records_from_url_parameters_are_found_too():
     postback = PostbackServer(profile="openapi-1.0.0").postback
     collect(postback, [b"{}"], "/postback/v3/event/db/table?td_format=pixel&a=7")
     collect(postback, [b'{"a": "7"}'])
@@ -54,14 +53,14 @@ def test_records_of_urls_are_looked_at_too():
 
 
 @pytest.mark.parametrize("setting", [{"value_types": "string"}, {"url_parameters": "store"}])
-def test_a_body_that_is_not_the_record_is_not_looked_at(setting):
+def test_a_record_that_differs_from_its_body_is_found(setting):
     postback = PostbackServer(**setting).postback
     collect(postback, [b'{"b": [1, 2]}'], "/postback/v3/event/db/table?a=x")
     wanted = {"b": "[1,2]"} if "value_types" in setting else {"a": "x"}
     postback.assert_ingested("db", "table", timeout=0, where=wanted)
 
 
-def test_a_later_look_goes_on_where_the_last_one_ended():
+def test_a_later_look_begins_after_the_last_record_of_the_one_before(while_waiting):
     postback = PostbackServer().postback
     looked_at = []
 
@@ -74,28 +73,27 @@ def test_a_later_look_goes_on_where_the_last_one_ended():
         collect(postback, [b'{"a": 2}'])
 
     collect(postback, [b'{"a": 0}'])
-    sender = threading.Timer(0.05, send_more)
-    sender.start()
-    postback.assert_ingested("db", "table", where=is_third, timeout=10)
-    sender.join()
+    while_waiting(
+        lambda: postback.assert_ingested("db", "table", where=is_third, timeout=10), send_more
+    )
     assert looked_at == [0, 1, 2]
 
 
-def test_a_record_that_comes_in_before_others_is_found():
+def test_a_record_that_is_stored_late_before_others_is_found(while_waiting):
     postback = PostbackServer().postback
     collector = postback._collector
     fields = [("Content-Type", "application/json"), ("X-TD-Write-Key", str(postback.write_key))]
     head = RequestHead.of("POST", "/postback/v3/event/db/table", fields)
     first, second = (collector.receive(head, b'{"a": 1}', "peer:1") for _ in range(2))
     collector.response_sent(second)
-    answer_first = threading.Timer(0.05, collector.response_sent, [first])
-    answer_first.start()
-    found = postback.assert_ingested("db", "table", a=1, count=2, timeout=10)
-    answer_first.join()
+    found = while_waiting(
+        lambda: postback.assert_ingested("db", "table", a=1, count=2, timeout=10),
+        lambda: collector.response_sent(first),
+    )
     assert [record.event.seq for record in found] == [1, 2]
 
 
-def test_wait_for_asks_again_while_an_event_is_pending():
+def test_wait_for_asks_again_while_an_event_is_pending(while_waiting):
     postback = PostbackServer().postback
     asked = []
 
@@ -106,9 +104,6 @@ def test_wait_for_asks_again_while_an_event_is_pending():
     collect(postback, [b"{}"])
     with postback.hold_validation():
         collect(postback, [b"{}"])
-        release = threading.Timer(0.05, postback._collector.release)
         postback._collector.hold()
-        release.start()
-    postback.wait_for(is_ingested, timeout=10)
-    release.join()
+    while_waiting(lambda: postback.wait_for(is_ingested, timeout=10), postback._collector.release)
     assert asked.count(1) == 1

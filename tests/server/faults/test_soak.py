@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.soak import Ledger, fate_of, kind_of
 from tests.checkout import ROOT
-from tests.faults.senders import Sender
+from tests.server.faults.clients import Sender
 
 pytestmark = pytest.mark.once
 

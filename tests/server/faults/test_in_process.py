@@ -1,4 +1,4 @@
-"""Faults where no wire of ours is between sender and double: WSGI, and clients in this process."""
+"""Faults without a connection of the fake server: WSGI, and clients in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import requests
 from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 
-from tests.faults.senders import ERROR, Sender
+from tests.server.faults.clients import ERROR, Sender
 
 TIMEOUT = 20
 """Seconds after which a client gives up; no case takes a fraction of them."""
@@ -110,7 +110,7 @@ def test_no_outcome_waits_for_a_late_response_which_comes_when_the_fault_ends(
     assert event.status == 200
 
 
-def test_an_async_client_is_freed_too(tdpostback):
+def test_an_async_client_is_released_too(tdpostback):
     handle = tdpostback.faults.delay(600)
     url, headers = tdpostback.event_url("shop", "orders"), Sender(tdpostback).headers()
 

@@ -13,8 +13,9 @@ import pytest
 from pytest_tdpostback.server import connection as connections
 from pytest_tdpostback.server import listener as listeners
 from pytest_tdpostback.server.tls import client_context, server_context
+from tests.http_client import DEADLINE, HttpClient
 from tests.server.conftest import Server
-from tests.server.senders import BODY, DEADLINE, KEY, Sender, request, statuses
+from tests.server.raw_connections import BODY, KEY, request
 
 
 @pytest.fixture
@@ -27,30 +28,14 @@ def server():
 
 
 def secured(server, data):
-    """The statuses of the answers to `data` over TLS."""
-    with connect(server) as sock:
-        sock.sendall(data)
-        answers = data.count(b"POST ")
-        received = b""
-        while len(statuses(received)) < answers or not received.endswith(b"{}"):
-            more = sock.recv(65536)
-            if not more:
-                break
-            received += more
-    return statuses(received)
-
-
-def ended(sock):
-    """Whether nothing more comes on `sock`, with or without a farewell."""
-    try:
-        return not sock.recv(65536)
-    except OSError:
-        return True
+    """The statuses of the responses to `data` over TLS."""
+    with connect(server) as client:
+        client.send(data)
+        return client.statuses(data.count(b"POST "))
 
 
 def connect(server):
-    plain = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
-    return client_context().wrap_socket(plain, server_hostname="127.0.0.1")
+    return HttpClient("127.0.0.1", server.port, tls=client_context())
 
 
 def test_requests_within_tls(server):
@@ -72,42 +57,42 @@ def test_a_pipeline_and_the_end_within_tls(server):
 
 
 @pytest.mark.parametrize("field", [b"Connection: close", b"Connection: keep-alive"])
-def test_an_answer_reaches_a_sender_that_is_still_writing(server, field):
+def test_a_response_reaches_a_client_that_is_still_writing(server, field):
     head, _, _ = request(b"x" * 8_000_000, field).partition(b"\r\n\r\n")
-    with connect(server) as sock:
-        sock.sendall(head + b"\r\n\r\n")
+    with connect(server) as client:
+        client.send(head + b"\r\n\r\n")
         for _ in range(800):
-            sock.sendall(b"x" * 10_000)
-        assert statuses(sock.recv(65536)) == [413]
+            client.send(b"x" * 10_000)
+        assert client.statuses(1) == [413]
 
 
-def test_who_does_not_finish_is_closed_with_a_farewell(server, monkeypatch):
+def test_a_client_that_does_not_finish_is_closed_with_close_notify(server, monkeypatch):
     monkeypatch.setattr(connections, "LINGER_SECONDS", 0.01)
-    with connect(server) as sock:
-        sock.sendall(b"garbage\r\n\r\n")
-        assert statuses(sock.recv(65536)) == [400]
-        assert sock.recv(65536) == b""
+    with connect(server) as client:
+        client.send(b"garbage\r\n\r\n")
+        assert client.statuses(1) == [400]
+        assert client.read_to_end() == b""
 
 
 @pytest.mark.parametrize("size", [1, 100, 20_000])
 def test_plain_bytes_end_cleanly(server, size):
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(b"x" * size)
         if size == 1:
             sender.socket.shutdown(socket.SHUT_WR)
-        sender.read()
+        sender.read_to_end()
         assert sender.ended
     assert not server.events
 
 
 def test_a_handshake_that_does_not_come_is_given_up(server, monkeypatch):
     monkeypatch.setattr(listeners, "HANDSHAKE_SECONDS", 0.05)
-    with Sender(server.port) as sender:
-        sender.read()
+    with HttpClient("127.0.0.1", server.port) as sender:
+        sender.read_to_end()
         assert sender.ended
 
 
-def test_a_sender_that_trusts_somebody_else(server):
+def test_a_client_that_does_not_trust_the_certificate_is_noted(server):
     plain = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
     strange = ssl.create_default_context().wrap_socket(
         plain, server_hostname="127.0.0.1", do_handshake_on_connect=False
@@ -120,16 +105,16 @@ def test_a_sender_that_trusts_somebody_else(server):
 
 
 def test_plain_http_on_a_tls_port_is_noted(server):
-    with Sender(server.port) as sender:
+    with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(request())
-        sender.read()
+        sender.read_to_end()
     refused = server.collector.refused_connections
     assert server.collector.wait_until(lambda: refused, DEADLINE)
     assert "https://" in refused[0]
 
 
 def test_a_connection_that_says_nothing_is_not_noted(server):
-    with Sender(server.port):
+    with HttpClient("127.0.0.1", server.port):
         pass
     assert secured(server, request()) == [200]
     assert not server.collector.refused_connections
@@ -139,15 +124,16 @@ def test_stop_with_connections_and_handshakes_open():
     before = threading.active_count()
     server = Server(ssl_context=server_context(("127.0.0.1",)))
     server.start()
-    secure, silent = connect(server), Sender(server.port)
-    secure.sendall(request())
-    assert secure.recv(65536).startswith(b"HTTP/1.1 200")
+    secure, silent = connect(server), HttpClient("127.0.0.1", server.port)
+    secure.send(request())
+    assert secure.statuses(1) == [200]
     assert secured(server, request()) == [200]
     server.stop()
     assert threading.active_count() == before
-    silent.read()
+    silent.read_to_end()
     assert silent.ended
-    assert ended(secure)
-    secure.close()
+    secure.read_to_end()
+    assert secure.ended
+    secure.socket.close()
     silent.socket.close()
     gc.collect()  # what was left open would warn now, and warnings are errors

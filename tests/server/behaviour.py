@@ -1,4 +1,4 @@
-"""What a case of the wire table is: raw bytes, and what the double makes of them."""
+"""What a case of the table is: raw bytes, and what the fake server makes of them."""
 
 from __future__ import annotations
 

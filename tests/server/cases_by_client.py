@@ -1,10 +1,19 @@
-"""Requests as public senders write them, line by line, and what becomes of each."""
+"""Requests as known HTTP clients send them, line by line, and the outcome of each."""
 
 from __future__ import annotations
 
 from unittest.mock import ANY
 
-from tests.wire.cases import NO_DUPLICATES, case, no_event, post, refused, rejected, shape, stored
+from tests.server.behaviour import (
+    NO_DUPLICATES,
+    case,
+    no_event,
+    post,
+    refused,
+    rejected,
+    shape,
+    stored,
+)
 
 EVENT = '{"event":"signup","n":1}'
 ROW = {"event": "signup", "n": 1}
@@ -961,4 +970,4 @@ _SERVICES = [
     case("B2-crlf-in-json", post('{\r\n\t"event": "signup",\r\n\t"n": 1\r\n}\r\n'), _STORED),
 ]
 
-SENDERS = [*_PROGRAMS, *_SERVERS, *_JAVASCRIPT, *_SERVICES]
+CASES_BY_CLIENT = [*_PROGRAMS, *_SERVERS, *_JAVASCRIPT, *_SERVICES]

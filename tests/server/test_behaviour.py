@@ -1,4 +1,4 @@
-"""One table of cases over every carrier and every profile: the same request, the same end."""
+"""One table of requests over every transport and profile: each ends in the same way."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from itertools import zip_longest
 
 import pytest
 
-from tests.wire.carriers import bytewise, whole
-from tests.wire.cases import ARTICLE, NOW, OPENAPI, V2
-from tests.wire.rows import ROWS
-from tests.wire.senders import SENDERS
+from tests.server.behaviour import ARTICLE, NOW, OPENAPI, V2
+from tests.server.cases_by_client import CASES_BY_CLIENT
+from tests.server.cases_by_rule import CASES_BY_RULE
+from tests.server.transports import bytewise, whole
 
-CASES = [*SENDERS, *ROWS]
+CASES = [*CASES_BY_CLIENT, *CASES_BY_RULE]
 
 
 def test_every_case_has_a_name_of_its_own():
@@ -34,8 +34,8 @@ def carried():
 
 
 @pytest.mark.parametrize(("carry", "case", "profile"), carried(), indirect=["carry"])
-def test_case(case, profile, carry, doubles):
-    postback = doubles(profile, **case.settings)
+def test_case(case, profile, carry, postback_for):
+    postback = postback_for(profile, **case.settings)
     outcomes = case.expected(profile)
 
     replies = carry(postback, case.raw, len(outcomes))

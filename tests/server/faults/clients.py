@@ -1,27 +1,28 @@
-"""Real clients: each posts one event and tells what it saw; none waits for ever."""
+"""Three HTTP clients: each posts one event and returns the status, or ``ERROR``."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
 
+from tests.http_client import HttpClient
+
 if TYPE_CHECKING:
     from pytest_tdpostback import Postback
 
 DEADLINE = 10.0
-"""Seconds after which a client gives up where a test wants an answer."""
+"""Seconds after which a client gives up if no response comes."""
 ERROR = "error"
 
 
 @dataclass(frozen=True)
 class Sender:
-    """Posts to one double, by a connection of its own for each event."""
+    """Posts to one fake server, by a connection of its own for each event."""
 
     postback: Postback
     timeout: float = DEADLINE
@@ -63,13 +64,15 @@ class Sender:
             return ERROR
 
     def by_socket(self, payload, table="orders"):
-        with self.connect() as sock:
-            sock.sendall(self.request(payload, table))
-            status, _, whole = read_answer(sock)
-        return status if whole else ERROR
+        try:
+            with self.connect() as client:
+                client.send(self.request(payload, table))
+                return client.read_status() or ERROR
+        except TimeoutError:
+            return ERROR
 
     def connect(self):
-        return socket.create_connection(self.address(), timeout=self.timeout)
+        return HttpClient(*self.address(), timeout=self.timeout)
 
     def request(self, payload, table="orders"):
         body = json.dumps(payload).encode()
@@ -80,26 +83,3 @@ class Sender:
 
 
 CLIENTS = [Sender.by_http_client, Sender.by_requests, Sender.by_socket]
-
-
-def read_answer(sock):
-    """Status, all bytes, and whether the answer was whole, of one answer on `sock`."""
-    data = b""
-    while True:
-        head, blank, body = data.partition(b"\r\n\r\n")
-        if blank and head.startswith(b"HTTP/1.1 ") and len(body) >= length_of(head):
-            return int(data.split(b" ")[1]), data, True
-        try:
-            more = sock.recv(1)
-        except OSError:
-            return ERROR, data, False
-        if not more:
-            return ERROR, data, False
-        data += more
-
-
-def length_of(head):
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            return int(line.partition(b":")[2])
-    return 0

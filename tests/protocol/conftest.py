@@ -1,4 +1,4 @@
-"""Servers to hold the schemas against."""
+"""Servers whose behaviour is compared with the schemas."""
 
 from __future__ import annotations
 

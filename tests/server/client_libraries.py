@@ -1,6 +1,6 @@
 """Senders as they stand in production: hosts written into them, verified TLS, made at import.
 
-None of them knows of the double. Each function sends one event and returns the status.
+None of them knows of the fake server. Each function sends one event and returns the status.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ async def _call(send, args, event):
     return await send(*args, **event)
 
 
-SENDERS = {
+CLIENT_LIBRARIES = {
     "http.client": with_http_client,
     "urllib": with_urllib,
     "urllib3": with_urllib3,

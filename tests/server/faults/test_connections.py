@@ -11,7 +11,7 @@ import pytest
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.server import connection as connections
-from tests.faults.senders import DEADLINE, ERROR, Sender, read_answer
+from tests.server.faults.clients import DEADLINE, ERROR, Sender
 
 
 def ids(events):
@@ -22,59 +22,46 @@ def saw(number):
     return lambda event: event.payload["id"] == number
 
 
-def rest_of(sock):
-    """Everything until the peer closes or resets."""
-    data = b""
-    while True:
-        try:
-            more = sock.recv(4096)
-        except ConnectionError:
-            return data
-        if not more:
-            return data
-        data += more
-
-
 @pytest.mark.parametrize(
     "make",
     [lambda f, n: f.delay(0.02, where={"id": n}), lambda f, n: f.drip(20_000, where={"id": n})],
     ids=["delay", "drip"],
 )
 @pytest.mark.parametrize("late", [0, 1, 2])
-def test_pipelined_answers_stay_in_order(tdpostback, make, late):
+def test_pipelined_responses_stay_in_order(tdpostback, make, late):
     sender = Sender(tdpostback)
     make(tdpostback.faults, late)
     tdpostback.faults.status(503, where={"id": 1}) if late != 1 else None
 
-    with sender.connect() as sock:
-        sock.sendall(b"".join(sender.request({"id": number}) for number in range(3)))
-        seen = [read_answer(sock)[0] for _ in range(3)]
+    with sender.connect() as client:
+        client.send(b"".join(sender.request({"id": number}) for number in range(3)))
+        seen = [client.read_status() for _ in range(3)]
 
     assert seen == ([200, 200, 200] if late == 1 else [200, 503, 200])
     assert ids(tdpostback.events) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["new head", "known head"])
-def test_what_is_pipelined_behind_a_late_answer_by_another_head(tdpostback, first):
+def test_requests_behind_a_late_response_are_answered_whatever_their_head(tdpostback, first):
     sender = Sender(tdpostback)
     if not first:
         assert sender.by_socket({"id": 9}) == 200
     tdpostback.faults.delay(0.02, where={"id": 0})
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 0}))
-        sock.sendall(sender.request({"id": 1}, table="visits"))
-        sock.sendall(sender.request({"id": 2222}))
-        assert [read_answer(sock)[0] for _ in range(3)] == [200, 200, 200]
+    with sender.connect() as client:
+        client.send(sender.request({"id": 0}))
+        client.send(sender.request({"id": 1}, table="visits"))
+        client.send(sender.request({"id": 2222}))
+        assert [client.read_status() for _ in range(3)] == [200, 200, 200]
 
 
-def test_answers_before_a_broken_one_are_counted_as_sent(tdpostback):
+def test_responses_before_a_broken_one_are_counted_as_sent(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.truncate(after=0, where={"id": 2})
 
-    with sender.connect() as sock:
-        sock.sendall(b"".join(sender.request({"id": number}) for number in range(5)))
-        data = rest_of(sock)
+    with sender.connect() as client:
+        client.send(b"".join(sender.request({"id": number}) for number in range(5)))
+        data = client.read_to_end()
 
     assert data.count(b"HTTP/1.1 200 OK") == 2
     tdpostback.settle()
@@ -82,19 +69,19 @@ def test_answers_before_a_broken_one_are_counted_as_sent(tdpostback):
     assert len(tdpostback.records()) == 3
 
 
-def test_reset_comes_after_the_answers_before_it_were_sent(tdpostback):
+def test_reset_comes_after_the_responses_before_it_were_sent(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.reset(where={"id": 1})
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 0}) + sender.request({"id": 1}))
-        assert rest_of(sock).count(b"HTTP/1.1 200 OK") == 1
+    with sender.connect() as client:
+        client.send(sender.request({"id": 0}) + sender.request({"id": 1}))
+        assert client.read_to_end().count(b"HTTP/1.1 200 OK") == 1
 
     tdpostback.settle()
     assert [str(event.state) for event in tdpostback.events] == ["ingested", "lost"]
 
 
-def test_the_connection_goes_on_after_a_late_answer(tdpostback):
+def test_the_connection_stays_open_after_a_late_response(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.delay(0.01)
     connection = sender.connection()
@@ -108,40 +95,40 @@ def test_the_connection_goes_on_after_a_late_answer(tdpostback):
     assert len({event.request.peer for event in tdpostback.events}) == 1
 
 
-def test_a_late_answer_to_who_asked_to_close_is_the_last(tdpostback):
+def test_a_late_response_is_the_last_if_the_client_asked_to_close(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.delay(0.01)
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}).replace(b"Host", b"Connection: close\r\nHost"))
-        assert rest_of(sock).endswith(b"Connection: close\r\n\r\n{}")
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}).replace(b"Host", b"Connection: close\r\nHost"))
+        assert client.read_to_end().endswith(b"Connection: close\r\n\r\n{}")
 
 
 @pytest.mark.parametrize(
     "make", [lambda f: f.delay(0.02), lambda f: f.drip(20_000)], ids=["delay", "drip"]
 )
-def test_who_closed_its_own_direction_still_gets_its_answer(tdpostback, make):
+def test_a_client_that_ended_sending_still_gets_its_response(tdpostback, make):
     sender = Sender(tdpostback)
     make(tdpostback.faults)
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}))
-        sock.shutdown(socket.SHUT_WR)
-        assert read_answer(sock)[0] == 200
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}))
+        client.end_sending()
+        assert client.read_status() == 200
 
     assert tdpostback.assert_ingested("shop", "orders").event.status == 200
 
 
 @pytest.mark.parametrize("way", ["close", "reset"])
-def test_an_answer_for_who_is_gone_is_none(tdpostback, way):
+def test_a_response_to_a_client_that_is_gone_is_not_counted(tdpostback, way):
     sender = Sender(tdpostback)
     late = tdpostback.faults.delay(0.02, where={"id": 1})
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}))
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}))
         tdpostback.wait_for(lambda event: event.payload["id"] == 1)
         if way == "reset":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     with tdpostback.faults.delay(0.1, where={"id": 2}):  # answered after the one that nobody takes
         assert sender.by_socket({"id": 2}) == 200
 
@@ -156,8 +143,8 @@ def test_other_connections_do_not_wait(tdpostback):
     slow = tdpostback.faults.drip(0.001, where={"id": 2})
 
     with sender.connect() as one, sender.connect() as two, sender.connect() as three:
-        for number, sock in enumerate((one, two, three)):
-            sock.sendall(sender.request({"id": number}))
+        for number, client in enumerate((one, two, three)):
+            client.send(sender.request({"id": number}))
         assert [sender.by_socket({"id": number}) for number in range(3, 10)] == [200] * 7
         tdpostback.assert_ingested("shop", "orders", count=9)
         tdpostback.settle()
@@ -165,18 +152,18 @@ def test_other_connections_do_not_wait(tdpostback):
     assert [len(handle.events) for handle in (hung, late, slow)] == [1, 1, 1]
 
 
-def test_a_late_answer_comes_while_others_never_stop_sending(tdpostback):
+def test_a_late_response_comes_while_others_never_stop_sending(tdpostback):
     """Time passes for the server though there is always a request to serve."""
     sender = Sender(tdpostback)
     tdpostback.faults.delay(0.3, where={"id": 0})
     over = threading.Event()
 
     def send():
-        with sender.connect() as sock:
+        with sender.connect() as client:
             while not over.is_set():
-                sock.sendall(sender.request({"id": 1}) * 50)
+                client.send(sender.request({"id": 1}) * 50)
                 for _ in range(50):
-                    read_answer(sock)
+                    client.read_response()
 
     thread = threading.Thread(target=send)
     thread.start()
@@ -188,12 +175,12 @@ def test_a_late_answer_comes_while_others_never_stop_sending(tdpostback):
     assert not thread.is_alive()
 
 
-def test_hang_is_no_pending_event(tdpostback):
+def test_a_hanging_event_is_not_pending(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.hang()
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}))
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}))
         tdpostback.wait_for(lambda event: event.fault == "hang")
         tdpostback.settle(timeout=0)
         tdpostback.check()
@@ -204,15 +191,15 @@ def test_hanging_connections_end_with_their_fault(tdpostback, end):
     sender = Sender(tdpostback)
     faults = tdpostback.faults
 
-    with sender.connect() as sock:
+    with sender.connect() as client:
         with faults.hang(times=1) as handle:
-            sock.sendall(sender.request({"id": 1}))
+            client.send(sender.request({"id": 1}))
             tdpostback.wait_for(lambda event: event.fault == "hang")
             if end == "remove":
                 handle.remove()
             elif end == "clear":
                 faults.clear()
-        assert rest_of(sock) == b""
+        assert client.read_to_end() == b""
 
     assert sender.by_socket({"id": 2}) == 200
 
@@ -231,40 +218,40 @@ def test_a_response_that_is_kept_back_comes_when_its_fault_ends(tdpostback, end,
     sender = Sender(tdpostback)
     faults = tdpostback.faults
 
-    with sender.connect() as sock:
+    with sender.connect() as client:
         with make(faults) as handle:
-            sock.sendall(sender.request({"id": 1}))
+            client.send(sender.request({"id": 1}))
             tdpostback.wait_for(saw(1))
             if end == "remove":
                 handle.remove()
             elif end == "clear":
                 faults.clear()
-        assert read_answer(sock)[0] == 200
-        sock.sendall(sender.request({"id": 2}))
-        assert read_answer(sock)[0] == 200
+        assert client.read_status() == 200
+        client.send(sender.request({"id": 2}))
+        assert client.read_status() == 200
 
     assert [event.status for event in tdpostback.events] == [200, 200]
 
 
 def test_hanging_connections_end_with_a_sequence(tdpostback):
     sender = Sender(tdpostback)
-    with sender.connect() as sock:
+    with sender.connect() as client:
         with tdpostback.faults.sequence(["hang"]):
-            sock.sendall(sender.request({"id": 1}))
+            client.send(sender.request({"id": 1}))
             tdpostback.wait_for(lambda event: event.fault == "hang")
-        assert rest_of(sock) == b""
+        assert client.read_to_end() == b""
 
 
 def test_what_follows_on_a_hanging_connection_is_ignored(tdpostback):
     sender = Sender(tdpostback)
     handle = tdpostback.faults.hang()
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}) + sender.request({"id": 2}))
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}) + sender.request({"id": 2}))
         tdpostback.wait_for(lambda event: event.fault == "hang")
-        sock.sendall(sender.request({"id": 3}) * 1000)
+        client.send(sender.request({"id": 3}) * 1000)
         handle.remove()
-        rest_of(sock)
+        client.read_to_end()
 
     assert ids(tdpostback.events) == [1]
 
@@ -274,8 +261,8 @@ def test_the_server_lets_go_of_a_hanging_connection_that_its_sender_closed():
         sender = Sender(server.postback)
         server.postback.faults.hang(times=20)
         for number in range(20):
-            with sender.connect() as sock:
-                sock.sendall(sender.request({"id": number}))
+            with sender.connect() as client:
+                client.send(sender.request({"id": number}))
                 server.postback.wait_for(saw(number))
         assert sender.by_socket({"id": 20}) == 200
 
@@ -299,15 +286,15 @@ def test_stop_does_not_wait_for_what_a_fault_holds():
     faults = server.postback.faults
     late, hung = faults.delay(600), faults.hang(times=1)
     with sender.connect() as one, sender.connect() as two:
-        one.sendall(sender.request({"id": 1}))
+        one.send(sender.request({"id": 1}))
         server.postback.wait_for(lambda event: event.payload["id"] == 1)
-        two.sendall(sender.request({"id": 2}))
+        two.send(sender.request({"id": 2}))
         server.postback.wait_for(lambda event: event.payload["id"] == 2)
         stopping = threading.Thread(target=server.stop, daemon=True)
         stopping.start()
         stopping.join(DEADLINE)
         assert not stopping.is_alive()
-        assert (rest_of(one), rest_of(two)) == (b"", b"")
+        assert (one.read_to_end(), two.read_to_end()) == (b"", b"")
     hung.remove()
     late.remove()
     assert len(server.postback.records()) == 1
@@ -337,11 +324,9 @@ def test_head_request_under_a_delay_has_no_body(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.delay(0.01)
 
-    with sender.connect() as sock:
-        sock.sendall(
-            b"HEAD /postback/v3/event/a/b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )
-        data = rest_of(sock)
+    with sender.connect() as client:
+        client.send(b"HEAD /postback/v3/event/a/b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        data = client.read_to_end()
 
     assert data.startswith(b"HTTP/1.1 405 ")
     assert data.endswith(b"\r\n\r\n")
@@ -354,19 +339,19 @@ def test_reset_is_a_reset_on_the_wire(tdpostback, make):
     sender = Sender(tdpostback)
     make(tdpostback.faults)
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}))
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}))
         with pytest.raises(ConnectionResetError):
-            sock.recv(1)
+            client.socket.recv(1)
 
 
-def test_a_cut_answer_ends_without_a_reset(tdpostback):
+def test_a_truncated_response_ends_without_a_reset(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.truncate(after=5)
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}))
-        assert b"".join(iter(lambda: sock.recv(1), b"")) == b"HTTP/"
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}))
+        assert b"".join(iter(lambda: client.socket.recv(1), b"")) == b"HTTP/"
 
 
 def test_a_request_in_pieces_hangs_as_long_as_one_in_one(tdpostback, monkeypatch):
@@ -375,39 +360,39 @@ def test_a_request_in_pieces_hangs_as_long_as_one_in_one(tdpostback, monkeypatch
     monkeypatch.setattr(connections, "BODY_SECONDS", 0.3)
     head, _, body = sender.request({"id": 1}).partition(b"\r\n\r\n")
 
-    with sender.connect() as sock:
-        sock.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
-        assert read_answer(sock)[0] == 100
-        sock.sendall(body)
+    with sender.connect() as client:
+        client.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert client.read_status() == 100
+        client.send(body)
         tdpostback.wait_for(lambda event: event.fault == "hang")
         for _ in range(2):  # two younger ones are given up
             with sender.connect() as impatient:
-                impatient.sendall(head + b"\r\n\r\n")
-                assert read_answer(impatient)[0] == 408
-        sock.setblocking(False)
+                impatient.send(head + b"\r\n\r\n")
+                assert impatient.read_status() == 408
+        client.socket.setblocking(False)
         with pytest.raises(BlockingIOError):
-            sock.recv(1)
+            client.socket.recv(1)
 
 
-def test_bad_bytes_behind_a_late_answer_are_refused_last(tdpostback):
+def test_bad_bytes_behind_a_late_response_are_refused_last(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.delay(0.3, times=1)
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}) + sender.request({"id": 2}) + b"BAD\x01\r\n\r\n")
-        data = rest_of(sock)
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}) + sender.request({"id": 2}) + b"BAD\x01\r\n\r\n")
+        data = client.read_to_end()
 
     assert [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+)", data)] == [200, 200, 400]
 
 
-def test_continue_comes_after_the_late_answer_before_it(tdpostback):
+def test_100_continue_comes_after_the_late_response_before_it(tdpostback):
     sender = Sender(tdpostback)
     tdpostback.faults.delay(0.05, times=1)
     head, _, body = sender.request({"id": 2}).partition(b"\r\n\r\n")
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}) + head + b"\r\nExpect: 100-continue\r\n\r\n")
-        assert read_answer(sock)[0] == 200
-        assert read_answer(sock)[0] == 100
-        sock.sendall(body)
-        assert read_answer(sock)[0] == 200
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}) + head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert client.read_status() == 200
+        assert client.read_status() == 100
+        client.send(body)
+        assert client.read_status() == 200

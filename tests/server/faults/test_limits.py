@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from pytest_tdpostback import ConfigurationError, PostbackServer
-from tests.faults.senders import ERROR, Sender, read_answer
+from tests.server.faults.clients import ERROR, Sender
 
 
 def hit(handle):
@@ -156,11 +156,11 @@ def test_a_condition_that_blocks_stops_nobody_else(tdpostback):
     sender, go = Sender(tdpostback), threading.Event()
     tdpostback.faults.status(503, where=lambda arrival: arrival["id"] == 0 and not go.wait(20))
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 0}) + sender.request({"id": 2}))
+    with sender.connect() as client:
+        client.send(sender.request({"id": 0}) + sender.request({"id": 2}))
         assert sender.by_socket({"id": 1}) == 200
         go.set()
-        assert [read_answer(sock)[0] for _ in range(2)] == [200, 200]
+        assert [client.read_status() for _ in range(2)] == [200, 200]
 
 
 def test_a_fault_ends_with_its_block(tdpostback):
@@ -181,7 +181,7 @@ def test_probability_repeats_itself(make_tdpostback):
     assert 5 < len(hits()) < 35
 
 
-def test_a_lost_toss_does_not_count_as_one_of_the_times(tdpostback):
+def test_an_event_that_probability_spares_does_not_count_in_times(tdpostback):
     handle = tdpostback.faults.drop(probability=0.3, times=4)
 
     send(tdpostback, 60)
@@ -258,19 +258,19 @@ def test_clear_forgets_the_events_and_keeps_the_faults(tdpostback):
     assert [event.seq for event in handle.events] == [3]
 
 
-def test_handle_tells_of_itself(tdpostback):
+def test_the_repr_of_a_handle_names_its_fault(tdpostback):
     handle = tdpostback.faults.truncate(after=3)
     send(tdpostback, 1)
 
     assert repr(handle) == "<fault truncate(3): 1 events hit>"
 
 
-def test_a_fault_dies_with_its_test(pytester):
+def test_a_fault_ends_with_its_test(pytester):
     pytester.makepyfile(
         """
         from pathlib import Path
         import pytest
-        from tests.faults.senders import Sender
+        from tests.server.faults.clients import Sender
 
         @pytest.fixture
         def flush_at_the_end(tdpostback):

@@ -1,14 +1,11 @@
-"""The answers to the letter: status line, header names, values and their order, and the body."""
+"""Responses byte for byte: status line, header names, values and their order, and the body."""
 
 from __future__ import annotations
 
-import socket
-from contextlib import closing
-
 import pytest
 
-from tests.wire.carriers import connected
-from tests.wire.cases import ARTICLE, KEY, OPENAPI, PATH, V2, get, post, shape
+from tests.http_client import HttpClient
+from tests.server.behaviour import ARTICLE, KEY, OPENAPI, PATH, V2, get, post, shape
 
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
 HSTS = "Strict-Transport-Security: max-age=31536000"
@@ -16,10 +13,10 @@ HSTS = "Strict-Transport-Security: max-age=31536000"
 
 def exchange(postback, raw):
     """Everything that comes back until the double closes or the sender has said its last."""
-    with closing(connected(postback.url)) as sock:
-        sock.sendall(raw)
-        sock.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: sock.recv(65536), b"")).decode("latin-1")
+    with HttpClient.to(postback.url) as client:
+        client.send(raw)
+        client.end_sending()
+        return client.read_to_end().decode("latin-1")
 
 
 def wire(status, *fields, body="{}"):
@@ -34,9 +31,9 @@ def usual(profile, *extra, length=2, connection="keep-alive", content_type="appl
 
 @pytest.mark.parametrize("profile", [OPENAPI, ARTICLE, V2])
 class TestEveryProfile:
-    def test_success(self, profile, doubles):
+    def test_a_success_is_byte_for_byte_that_of_the_documents(self, profile, postback_for):
         """[W1] the example of the article, and that of the OpenAPI description."""
-        assert exchange(doubles(profile), post()) == wire("200 OK", *usual(profile))
+        assert exchange(postback_for(profile), post()) == wire("200 OK", *usual(profile))
 
     @pytest.mark.parametrize(
         ("raw", "status"),
@@ -47,20 +44,22 @@ class TestEveryProfile:
             pytest.param(post(b"1" * 2_000_000), "413 Content Too Large", id="W2-413"),
         ],
     )
-    def test_refusal(self, profile, doubles, raw, status):
+    def test_a_refusal_has_the_headers_and_body_of_a_success(
+        self, profile, postback_for, raw, status
+    ):
         """[W2] a refusal has the headers and the body of a success."""
-        answer = exchange(doubles(profile, max_body=1_900_000), raw)
+        answer = exchange(postback_for(profile, max_body=1_900_000), raw)
         assert answer == wire(status, *usual(profile))
 
-    def test_other_method(self, profile, doubles):
+    def test_another_method_is_refused_with_the_allowed_ones(self, profile, postback_for):
         """[R4] with the methods there are."""
         allow = "Allow: POST, OPTIONS" if profile == V2 else "Allow: GET, POST, OPTIONS"
-        answer = exchange(doubles(profile), post(method="DELETE"))
+        answer = exchange(postback_for(profile), post(method="DELETE"))
         assert answer == wire("405 Method Not Allowed", *usual(profile, allow))
 
-    def test_head(self, profile, doubles):
+    def test_the_response_to_head_has_no_body(self, profile, postback_for):
         """[R4] the answer to ``HEAD`` has no body."""
-        answer = exchange(doubles(profile), shape(f"HEAD {PATH} HTTP/1.1\nHost: h"))
+        answer = exchange(postback_for(profile), shape(f"HEAD {PATH} HTTP/1.1\nHost: h"))
         assert answer.startswith("HTTP/1.1 405 ")
         assert answer.endswith("\r\nConnection: keep-alive\r\n\r\n")
 
@@ -71,11 +70,11 @@ class TestEveryProfile:
             pytest.param(post(b'{"a":1}').replace(b"HTTP/1.1", b"HTTP/1.0"), id="W3-1.0"),
         ],
     )
-    def test_close(self, profile, doubles, raw):
-        answer = exchange(doubles(profile), raw)
+    def test_a_client_that_asks_to_close_is_told_so(self, profile, postback_for, raw):
+        answer = exchange(postback_for(profile), raw)
         assert answer == wire("200 OK", *usual(profile, connection="close"))
 
-    def test_preflight(self, profile, doubles):
+    def test_a_preflight_request_is_allowed_what_it_asks_for(self, profile, postback_for):
         """[R5] what a browser asks for is allowed."""
         methods = "POST, OPTIONS" if profile == V2 else "GET, POST, OPTIONS"
         request = f"""
@@ -85,7 +84,7 @@ class TestEveryProfile:
             Access-Control-Request-Method: POST
             Access-Control-Request-Headers: content-type,x-td-write-key
             """
-        assert exchange(doubles(profile), shape(request)) == wire(
+        assert exchange(postback_for(profile), shape(request)) == wire(
             "204 No Content",
             f"Date: {DATE}",
             "Access-Control-Allow-Origin: https://shop.example",
@@ -99,21 +98,23 @@ class TestEveryProfile:
         )
 
 
-def test_for_a_browser(doubles):
+def test_the_response_to_a_browser_names_its_origin(postback_for):
     """[R5] a real answer names the origin."""
     extra = (
         "Access-Control-Allow-Origin: https://a.example",
         "Access-Control-Allow-Credentials: true",
         "Vary: Origin",
     )
-    answer = exchange(doubles(OPENAPI), post(b'{"a":1}', "Origin: https://a.example"))
+    answer = exchange(postback_for(OPENAPI), post(b'{"a":1}', "Origin: https://a.example"))
     assert answer == wire("200 OK", *usual(OPENAPI, *extra))
 
 
-def test_pixel(doubles):
+def test_a_pixel_is_a_gif_of_one_pixel(postback_for):
     """[P4] a GIF of one pixel."""
     cookie = "Cookie: _td_global=me"
-    answer = exchange(doubles(OPENAPI), get(f"{PATH}?td_format=pixel&td_write_key={KEY}", cookie))
+    answer = exchange(
+        postback_for(OPENAPI), get(f"{PATH}?td_format=pixel&td_write_key={KEY}", cookie)
+    )
     head, _, body = answer.partition("\r\n\r\n")
     fields = usual(OPENAPI, length=len(body), content_type="image/gif")
     assert head == "\r\n".join(["HTTP/1.1 200 OK", *fields])
@@ -121,43 +122,45 @@ def test_pixel(doubles):
     assert body[-1] == ";"
 
 
-def test_redirect(doubles):
+def test_a_pixel_with_td_redirect_is_redirected(postback_for):
     """[P5] the redirect of a pixel."""
     target = f"{PATH}?td_format=pixel&td_write_key={KEY}&td_redirect=http%3A%2F%2Fx%2F"
-    answer = exchange(doubles(OPENAPI), get(target, "Cookie: _td_global=me"))
+    answer = exchange(postback_for(OPENAPI), get(target, "Cookie: _td_global=me"))
     fields = usual(OPENAPI, "Location: http://x/", length=0)
     assert answer == wire("302 Found", *fields, body="")
 
 
-def test_reason_stays_inside(doubles):
+def test_a_refusal_does_not_say_its_reason(postback_for):
     """[W4] a refusal says nothing of its reason; the event does."""
-    postback = doubles(OPENAPI)
+    postback = postback_for(OPENAPI)
     assert "object" not in exchange(postback, post("[]"))
     assert "not an object" in postback.events[0].reason
 
 
-def test_explained(doubles):
+def test_a_refusal_says_its_reason_if_explain_is_set(postback_for):
     """[W4] unless the setting asks for it."""
-    answer = exchange(doubles(OPENAPI, explain=True), post("[]"))
+    answer = exchange(postback_for(OPENAPI, explain=True), post("[]"))
     body = '{"rule": "B3", "reason": "the top level is an array, not an object"}'
     assert answer == wire("400 Bad Request", *usual(OPENAPI, length=len(body)), body=body)
 
 
-def test_continue(doubles):
+def test_100_continue_comes_before_the_body_is_sent(postback_for):
     """[B11] the body is asked for before it is sent, and the answer follows."""
-    postback = doubles(OPENAPI)
+    postback = postback_for(OPENAPI)
     head, _, body = post(b'{"a":1}', "Expect: 100-continue").partition(b"\r\n\r\n")
-    with closing(connected(postback.url)) as sock:
-        sock.sendall(head + b"\r\n\r\n")
-        assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        sock.sendall(body)
-        assert sock.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+    with HttpClient.to(postback.url) as client:
+        client.send(head + b"\r\n\r\n")
+        assert client.read_response().raw == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(body)
+        assert client.read_response().raw.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_too_large_is_not_asked_for(doubles):
+def test_a_body_that_is_too_large_is_refused_without_100_continue(postback_for):
     """[B6] ``Content-Length`` decides before a 100 is sent."""
     raw = post(b'{"a":"' + b"1" * 200 + b'"}', "Expect: 100-continue").partition(b"\r\n\r\n")[0]
-    assert exchange(doubles(OPENAPI, max_body=100), raw + b"\r\n\r\n").startswith("HTTP/1.1 413 ")
+    assert exchange(postback_for(OPENAPI, max_body=100), raw + b"\r\n\r\n").startswith(
+        "HTTP/1.1 413 "
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,10 +180,10 @@ def test_too_large_is_not_asked_for(doubles):
         ("elsewhere.example", OPENAPI),
     ],
 )
-def test_host_decides_where_no_profile_is_set(doubles, host, profile):
+def test_the_host_decides_the_profile_if_none_is_set(postback_for, host, profile):
     """[A9] only v2 takes ``Authorization: TD1``; an absolute target goes before ``Host``."""
     status = "200" if profile == V2 else "403"
     raw = post(key=f"Authorization: TD1 {KEY}").replace(b"in.treasuredata.com", host.encode())
     absolute = post(key=f"Authorization: TD1 {KEY}", target=f"http://{host}{PATH}")
     for request in (raw, absolute):
-        assert exchange(doubles(None), request).startswith(f"HTTP/1.1 {status} ")
+        assert exchange(postback_for(None), request).startswith(f"HTTP/1.1 {status} ")

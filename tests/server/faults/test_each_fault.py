@@ -1,10 +1,10 @@
-"""What a real client sees of each fault, and what is stored all the same."""
+"""What a real client sees of each fault, and which events are stored."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.faults.senders import CLIENTS, ERROR, Sender, read_answer
+from tests.server.faults.clients import CLIENTS, ERROR, Sender
 
 CASES = {
     "status(503)": (lambda f: f.status(503), 503, "lost", 503, 0),
@@ -54,7 +54,7 @@ def test_hang(tdpostback, client):
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_answer_later_than_the_client_waits(tdpostback, client):
+def test_a_response_that_comes_after_the_client_gave_up(tdpostback, client):
     tdpostback.faults.delay(600)
 
     assert client(Sender(tdpostback, timeout=0.1), {"id": 1}) == ERROR
@@ -103,7 +103,7 @@ def test_duplicate_of_an_event_with_an_unknown_key_stores_nothing(tdpostback):
     assert not tdpostback.records()
 
 
-def test_status_beats_the_refusal_a_request_deserves(tdpostback):
+def test_the_status_of_a_fault_replaces_that_of_a_refusal(tdpostback):
     tdpostback.faults.status(502)
 
     assert Sender(tdpostback).by_socket(["no object"]) == 502
@@ -112,16 +112,16 @@ def test_status_beats_the_refusal_a_request_deserves(tdpostback):
     assert (str(event.state), event.rule, event.findings) == ("lost", None, [])
 
 
-def test_a_reset_content_has_none(tdpostback):
+def test_a_205_has_no_body(tdpostback):
     tdpostback.faults.status(205)
     sender = Sender(tdpostback)
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}) * 2)
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}) * 2)
         for _ in range(2):
-            status, answer, _ = read_answer(sock)
-            assert (status, answer[-4:]) == (205, b"\r\n\r\n")
-            assert b"\r\nContent-Length: 0\r\n" in answer
+            response = client.read_response()
+            assert (response.status, response.raw[-4:]) == (205, b"\r\n\r\n")
+            assert response.header("Content-Length") == "0"
 
 
 def test_throttle_tells_how_long_to_wait(tdpostback):
@@ -132,9 +132,9 @@ def test_throttle_tells_how_long_to_wait(tdpostback):
     tdpostback.clock.advance(10.5)
     assert sender.by_socket({"id": 2}) == 200
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 3}))
-        assert sock.recv(1000).split(b"Retry-After: ")[1].startswith(b"20\r\n")
+    with sender.connect() as client:
+        client.send(sender.request({"id": 3}))
+        assert client.read_response().header("Retry-After") == "20"
     tdpostback.clock.advance(19.25)
     assert sender.by_socket({"id": 4}) == 429
     tdpostback.clock.advance(0.25)
@@ -178,14 +178,14 @@ def test_sequence_of_everything(tdpostback):
 
 def test_truncate_cuts_at_the_byte(tdpostback):
     sender = Sender(tdpostback)
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 0}))
-        _, whole, _ = read_answer(sock)
+    with sender.connect() as client:
+        client.send(sender.request({"id": 0}))
+        whole = client.read_response().raw
     for after in (1, 16, 17, 60, len(whole) - 1):
-        with tdpostback.faults.truncate(after=after) as handle, sender.connect() as sock:
-            sock.sendall(sender.request({"id": after}))
-            _, data, complete = read_answer(sock)
-        assert (len(data), complete) == (after, False)
+        with tdpostback.faults.truncate(after=after) as handle, sender.connect() as client:
+            client.send(sender.request({"id": after}))
+            response = client.read_response()
+        assert (len(response.raw), response.is_complete) == (after, False)
         assert handle.events[0].status == (200 if after >= len(b"HTTP/1.1 200 OK\r\n") else None)
 
 
@@ -193,10 +193,10 @@ def test_garbage_is_no_http(tdpostback):
     tdpostback.faults.garbage()
     sender = Sender(tdpostback)
 
-    with sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}))
-        _, data, complete = read_answer(sock)
+    with sender.connect() as client:
+        client.send(sender.request({"id": 1}))
+        response = client.read_response()
 
-    assert data
-    assert not data.startswith(b"HTTP")
-    assert not complete
+    assert response.raw
+    assert not response.raw.startswith(b"HTTP")
+    assert not response.is_complete

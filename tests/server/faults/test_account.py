@@ -1,4 +1,4 @@
-"""Every event is accounted for, once: what senders saw against what the double says."""
+"""The account counts every event once, and agrees with what clients saw."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_tdpostback import PostbackServer
-from tests.faults.senders import ERROR, Sender, read_answer
+from tests.server.faults.clients import ERROR, Sender
 
 FAULTS = {
     "none": lambda f: f.sequence(["ok"]),
@@ -43,7 +43,7 @@ def server():
         max_size=6,
     )
 )
-def test_balance(server, story):
+def test_every_event_is_counted_once(server, story):
     postback = server.postback
     postback.clear()
     sender, seen = Sender(postback), []
@@ -72,10 +72,9 @@ def test_balance(server, story):
 
 def as_stranger(sender):
     key = sender.postback.write_key.encode()
-    with sender.connect() as sock:
-        sock.sendall(sender.request(EVENTS["stranger"]).replace(key, b"1/nobody"))
-        status, _, whole = read_answer(sock)
-    return status if whole else ERROR
+    with sender.connect() as client:
+        client.send(sender.request(EVENTS["stranger"]).replace(key, b"1/nobody"))
+        return client.read_status() or ERROR
 
 
 def test_account_in_words(tdpostback):
@@ -98,7 +97,7 @@ def test_account_of_a_quiet_test(tdpostback):
     assert str(result) == "1 sent = 0 refused + 1 pending + 0 ingested + 0 rejected + 0 lost"
 
 
-def test_cut_answers_count_as_unconfirmed_whatever_got_out(tdpostback):
+def test_truncated_responses_count_as_unconfirmed_however_much_was_sent(tdpostback):
     sender = Sender(tdpostback)
     for after in (0, 17, 60, 100_000):
         with tdpostback.faults.truncate(after=after):
@@ -114,7 +113,7 @@ def test_cut_answers_count_as_unconfirmed_whatever_got_out(tdpostback):
 def test_a_failed_test_shows_what_faults_hid(pytester):
     pytester.makepyfile(
         """
-        from tests.faults.senders import Sender
+        from tests.server.faults.clients import Sender
 
         def test_one(tdpostback):
             tdpostback.faults.sequence(["garbage", "drop"])

@@ -1,12 +1,10 @@
-"""Bytes to servers and to single connections, and what came of them."""
+"""Requests as bytes, and connections of the server without sockets, whose time stands still."""
 
 from __future__ import annotations
 
 import asyncio
 import queue
 import re
-import socket
-import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.protocol.settings import Settings
 from pytest_tdpostback.server.connection import Connection, State
 from pytest_tdpostback.server.http_parser import HeadCache
+from tests.http_client import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,11 +21,8 @@ if TYPE_CHECKING:
 
     from pytest_tdpostback.protocol.response import Response
 
-DEADLINE = 20.0
-"""Seconds after which a test gives up; nothing takes a fraction of it."""
 KEY = "1/abc"
 BODY = b'{"id":1}'
-STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
 def request(
@@ -54,68 +50,6 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     """A good request whose body comes in chunks."""
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
     return request(b"", b"Transfer-Encoding: chunked", length=False) + body + end
-
-
-def statuses(data: bytes | bytearray) -> list[int]:
-    """The statuses of the answers in `data`; the bodies here are `{}` or nothing."""
-    return [int(each) for each in STATUS_LINE.findall(data)]
-
-
-class Sender:
-    """A TCP connection that is read to its end or up to so many answers."""
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
-        self.ended = False
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-    def send(self, data: bytes) -> None:
-        """Send `data`; a server that has closed already may refuse it."""
-        try:
-            self.socket.sendall(data)
-        except OSError:
-            self.ended = True
-
-    def read(self, answers: int | None = None) -> bytes:
-        """Everything up to the end, or up to that many answers."""
-        deadline = time.monotonic() + DEADLINE
-        received = bytearray()
-        while answers is None or not _whole(received, answers):
-            self.socket.settimeout(max(0.01, deadline - time.monotonic()))
-            try:
-                data = self.socket.recv(1 << 20)
-            except ConnectionError:
-                data = b""
-            if not data:
-                self.ended = True
-                break
-            received += data
-        return bytes(received)
-
-
-def _whole(data: bytearray, answers: int) -> bool:
-    if len(STATUS_LINE.findall(data)) < answers:
-        return False
-    last = data.rindex(b"HTTP/1.1 ")
-    end = data.find(b"\r\n\r\n", last) + 4
-    length = re.findall(rb"Content-Length: (\d+)", data[last:end])
-    return end > 3 and len(data) >= end + int(length[0] if length else 0)
-
-
-def talk(port: int, data: bytes) -> list[int]:
-    """Send `data` on a new connection, say that this is all, and read all answers."""
-    with Sender(port) as sender:
-        sender.send(data)
-        try:
-            sender.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            sender.ended = True
-        return statuses(sender.read())
 
 
 class Wire(asyncio.Transport):

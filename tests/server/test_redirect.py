@@ -27,17 +27,17 @@ from pytest_tdpostback import BlockedConnection, ConfigurationError, PostbackSer
 from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT, for_host
 from pytest_tdpostback.server import redirect as redirect_module
 from pytest_tdpostback.server.redirect import proxy_settings, restore_environment
-from tests.doors import senders
-from tests.doors.senders import HOST, PATH, SENDERS, URL
+from tests.server import client_libraries as libraries
+from tests.server.client_libraries import CLIENT_LIBRARIES, HOST, PATH, URL
 
 RECORDS = "eu01.records.in.treasuredata.com"
 
 
-@pytest.fixture(params=SENDERS, ids=str)
+@pytest.fixture(params=CLIENT_LIBRARIES, ids=str)
 def send(request):
     if request.param.endswith("uvloop"):
         pytest.importorskip("uvloop")
-    return SENDERS[request.param]
+    return CLIENT_LIBRARIES[request.param]
 
 
 def replaceable():
@@ -156,7 +156,7 @@ def test_this_machine_stays_open_by_its_mapped_address(tdpostback):
 @pytest.mark.parametrize("run", [asyncio.run, lambda send: _uvloop().run(send)])
 def test_the_name_of_a_service_is_a_port_on_every_loop(tdpostback, run):
     async def connect():
-        reader, writer = await asyncio.open_connection(HOST, "https", ssl=senders.context)
+        reader, writer = await asyncio.open_connection(HOST, "https", ssl=libraries.context)
         writer.write(b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % HOST.encode())
         answer = await reader.read()
         writer.close()
@@ -247,7 +247,7 @@ def test_knows_the_records_host_without_a_region(tdpostback, send):
 @pytest.mark.parametrize("host", ["my_service", "_a.example.org", "127.84.0.9", "x" * 63])
 def test_takes_hosts_that_no_authority_would_certify(tdpostback, host, scheme):
     with tdpostback.redirect(hosts=[host]):
-        for send in (senders.with_http_client, senders.with_requests, senders.with_httpx):
+        for send in (libraries.with_http_client, libraries.with_requests, libraries.with_httpx):
             assert send(tdpostback.write_key, f"{scheme}://{host}{PATH}", n=1) == 200
     tdpostback.assert_ingested("shop", "orders", count=3)
 
@@ -258,7 +258,7 @@ def test_takes_hosts_that_no_authority_would_certify(tdpostback, host, scheme):
 )
 def test_knows_a_host_in_letters_that_clients_convert(tdpostback, host, scheme):
     with tdpostback.redirect(hosts=["bücher.example"], block_network=True):
-        for send in (senders.with_http_client, senders.on_asyncio(senders.aiohttp_async)):
+        for send in (libraries.with_http_client, libraries.on_asyncio(libraries.aiohttp_async)):
             assert send(tdpostback.write_key, f"{scheme}://{host}{PATH}", n=1) == 200
     tdpostback.assert_ingested("shop", "orders", count=2)
 
@@ -414,7 +414,7 @@ def test_a_client_that_took_its_proxy_earlier_does_not_reach_it(
 ):
     with EARLY[made](proxy.url) as sender:
         with tdpostback.redirect(block_network=block_network):
-            headers = senders.headers(tdpostback.write_key)
+            headers = libraries.headers(tdpostback.write_key)
             sender.request("POST", f"{scheme}://{HOST}{PATH}", headers=headers, json={"n": 1})
             elsewhere = sender.request("GET", "http://example.org/")
         assert not proxy.received
@@ -427,17 +427,17 @@ def shown(answer):
     return getattr(answer, "status_code", None) or answer.status
 
 
-@pytest.mark.parametrize("run", [senders.on_asyncio, senders.on_uvloop])
+@pytest.mark.parametrize("run", [libraries.on_asyncio, libraries.on_uvloop])
 def test_a_proxy_with_a_name_is_replaced_on_every_loop(tdpostback, monkeypatch, run):
     """It is not resolved either: no such host exists."""
-    if run is senders.on_uvloop:
+    if run is libraries.on_uvloop:
         pytest.importorskip("uvloop")
     monkeypatch.setenv("ALL_PROXY", "http://proxy.invalid:3128")
 
     async def send():
         async with httpx.AsyncClient(timeout=20) as early, aiohttp.ClientSession() as session:
             with tdpostback.redirect(block_network=True):
-                headers = senders.headers(tdpostback.write_key)
+                headers = libraries.headers(tdpostback.write_key)
                 await early.post(URL, headers=headers, json={"n": 1})
                 options: Any = {"headers": headers, "proxy": "http://proxy.invalid:3128"}
                 async with session.post(URL, json={"n": 2}, **options) as answer:
@@ -451,7 +451,7 @@ def test_a_proxy_with_a_name_is_replaced_on_every_loop(tdpostback, monkeypatch, 
 def test_a_proxy_that_is_no_address_is_ignored(tdpostback, monkeypatch, value):
     monkeypatch.setenv("all_proxy", value)
     with tdpostback.redirect():
-        assert senders.with_urllib3(tdpostback.write_key, n=1) == 200
+        assert libraries.with_urllib3(tdpostback.write_key, n=1) == 200
 
 
 def test_a_blocked_host_is_named_in_place_of_the_proxy(tdpostback, proxy):
@@ -503,9 +503,9 @@ def test_this_machine_is_reached_without_the_proxy_of_the_environment(
         for host in ("127.0.0.1", "localhost"):
             url = f"{tdpostback.url.replace('127.0.0.1', host)}{PATH}"
             for send in (requests.post, httpx.post):
-                status = send(url, json={"n": 1}, headers=senders.headers(tdpostback.write_key))
+                status = send(url, json={"n": 1}, headers=libraries.headers(tdpostback.write_key))
                 assert status.status_code == 200
-            assert senders.with_urllib(tdpostback.write_key, url, n=1) == 200
+            assert libraries.with_urllib(tdpostback.write_key, url, n=1) == 200
         for name in names:
             assert os.environ[name].startswith(f"{name.lower()}.example,")
     assert not proxy.received
@@ -659,7 +659,7 @@ def test_the_last_redirect_decides_and_the_first_comes_back(tdpostback, make_tdp
             with ExitStack() as stack:
                 if double is inner:
                     stack.enter_context(inner.redirect())
-                for send in (senders.with_requests, senders.with_httpx, senders.with_urllib3):
+                for send in (libraries.with_requests, libraries.with_httpx, libraries.with_urllib3):
                     assert send(tdpostback.write_key, n=1) == 200
             assert len(double.events) == 3
 
@@ -670,7 +670,7 @@ def test_redirects_may_end_in_any_order(tdpostback, make_tdpostback):
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
-    assert senders.with_requests(later.write_key, n=1) == 200
+    assert libraries.with_requests(later.write_key, n=1) == 200
     second.__exit__(None, None, None)
     assert not tdpostback.events
     later.assert_ingested("shop", "orders", n=1)
@@ -680,7 +680,7 @@ def test_a_kept_connection_does_not_reach_the_fake_server_before(make_tdpostback
     for n in range(3):
         double = make_tdpostback()
         with double.redirect():
-            for send in (senders.with_requests, senders.with_httpx, senders.with_urllib3):
+            for send in (libraries.with_requests, libraries.with_httpx, libraries.with_urllib3):
                 assert send(double.write_key, n=n) == 200
         double.assert_ingested("shop", "orders", count=3, n=n)
 
@@ -713,7 +713,7 @@ def test_ends_with_an_exception(tdpostback):
 
 
 def test_a_kept_connection_of_a_late_thread_still_stores(tdpostback):
-    connection = http.client.HTTPSConnection(HOST, context=senders.context, timeout=20)
+    connection = http.client.HTTPSConnection(HOST, context=libraries.context, timeout=20)
     ready, over = threading.Event(), threading.Event()
     seen = []
 
@@ -721,7 +721,7 @@ def test_a_kept_connection_of_a_late_thread_still_stores(tdpostback):
         connection.connect()
         ready.set()
         assert over.wait(20)
-        connection.request("POST", PATH, "{}", senders.headers(tdpostback.write_key))
+        connection.request("POST", PATH, "{}", libraries.headers(tdpostback.write_key))
         seen.append(connection.getresponse().status)
 
     thread = threading.Thread(target=work)
@@ -743,7 +743,7 @@ def test_a_request_on_its_way_is_answered_while_redirects_change(
 ):
     """And its connection, which would lead to the wrong double next time, is not kept."""
     other = make_tdpostback()
-    fields = {**senders.headers(tdpostback.write_key), "Content-Length": 2}
+    fields = {**libraries.headers(tdpostback.write_key), "Content-Length": 2}
     with ExitStack() as stack:
         inner = stack.enter_context(ExitStack())
         (stack if change == "begins" else inner).enter_context(tdpostback.redirect())
@@ -780,7 +780,7 @@ def test_what_cannot_be_replaced_leaves_all_as_it_was(tdpostback, monkeypatch):
             pass
     assert replaceable() == before
     with tdpostback.redirect():
-        assert senders.with_requests(tdpostback.write_key, n=1) == 200
+        assert libraries.with_requests(tdpostback.write_key, n=1) == 200
     assert replaceable() == before
 
 
@@ -789,7 +789,7 @@ def test_what_is_installed_and_broken_is_left_out(tdpostback, monkeypatch, broke
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, broken, None)
         with tdpostback.redirect():
-            assert senders.with_requests(tdpostback.write_key, n=1) == 200
+            assert libraries.with_requests(tdpostback.write_key, n=1) == 200
 
 
 def test_an_address_that_is_kept_leads_nowhere_afterwards(tdpostback):
@@ -869,7 +869,7 @@ def test_a_redirect_knows_whether_it_was_entered_and_where_it_was_made(tdpostbac
 def test_a_redirect_decorates_a_function(tdpostback):
     @tdpostback.redirect()
     def send():
-        return senders.with_requests(tdpostback.write_key, n=1)
+        return libraries.with_requests(tdpostback.write_key, n=1)
 
     assert [send(), send()] == [200, 200]
     tdpostback.assert_ingested("shop", "orders", count=2)

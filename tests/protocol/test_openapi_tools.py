@@ -1,4 +1,4 @@
-"""Independent judges of the OpenAPI documents: a validator, and Schemathesis against the fake."""
+"""Other tools check the OpenAPI documents: a validator, and Schemathesis with the fake server."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import requests
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.server import tls
-from tests.doors.senders import headers
+from tests.server.client_libraries import headers
 
 
 def send(double, **options):

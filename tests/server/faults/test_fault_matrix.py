@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_tdpostback import ConfigurationError, FaultCase, fault_matrix
-from tests.faults.senders import ERROR, Sender
+from tests.server.faults.clients import ERROR, Sender
 
 MATRIX = fault_matrix(seed=7, patience=0.3)
 
@@ -131,11 +131,11 @@ def test_an_error_inside_is_not_hidden(tdpostback):
     assert Sender(tdpostback).by_socket({"id": 1}) == 200
 
 
-def test_who_has_no_timeout_is_freed(tdpostback):
+def test_a_client_without_a_timeout_is_released(tdpostback):
     sender = Sender(tdpostback)
-    with CASES["hang"].apply(tdpostback), sender.connect() as sock:
-        sock.sendall(sender.request({"id": 1}))
-        assert sock.recv(1) == b""
+    with CASES["hang"].apply(tdpostback), sender.connect() as client:
+        client.send(sender.request({"id": 1}))
+        assert client.socket.recv(1) == b""
 
 
 def test_every_fault_is_in_it():

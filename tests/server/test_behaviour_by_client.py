@@ -1,42 +1,40 @@
-"""The table of cases of the wire, by the other doors: TLS, and clients without sockets."""
+"""The table of requests, sent over redirected TLS and by clients that use no socket."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from contextlib import closing
 from itertools import zip_longest
 
 import httpx
 import pytest
 import requests
 
-from tests.doors.senders import HOST
-from tests.wire.carriers import Reply, Sent, connected, read_replies
-from tests.wire.cases import ARTICLE, OPENAPI, V2
-from tests.wire.test_table import CASES, answered_as_expected, ended_as_expected
+from tests.http_client import HttpClient
+from tests.server.behaviour import ARTICLE, OPENAPI, V2
+from tests.server.client_libraries import HOST
+from tests.server.test_behaviour import CASES, answered_as_expected, ended_as_expected
+from tests.server.transports import Sent, received
 
 CONTEXT = ssl.create_default_context()
 
 
-def tls(postback, raw, replies):
+def tls(postback, raw, count):
     """Raw bytes over verified TLS to the host of the service."""
-    with postback.redirect(), closing(connected(f"https://{HOST}:443")) as sock:
-        stream = CONTEXT.wrap_socket(sock, server_hostname=HOST)
-        with closing(stream):
-            stream.sendall(raw)
-            return read_replies(stream, replies)
+    with postback.redirect(), HttpClient(HOST, 443, tls=CONTEXT) as client:
+        client.send(raw)
+        return client.read_responses(count)
 
 
 def with_httpx(postback, raw, _):
     response = postback.httpx_transport().handle_request(httpx_request(raw))
-    return [Reply(response.status_code, tuple(response.headers.multi_items()), response.content)]
+    return [received(response.status_code, response.headers.multi_items(), response.content)]
 
 
 def with_async_httpx(postback, raw, _):
     sent = postback.async_httpx_transport().handle_async_request(httpx_request(raw))
     response = asyncio.run(sent)
-    return [Reply(response.status_code, tuple(response.headers.multi_items()), response.content)]
+    return [received(response.status_code, response.headers.multi_items(), response.content)]
 
 
 def httpx_request(raw):
@@ -51,7 +49,7 @@ def with_requests(postback, raw, _):
     request.method, request.url = sent.method, f"https://{HOST}{sent.target}"
     request.headers, request.body = requests.structures.CaseInsensitiveDict(sent.headers), sent.body
     response = postback.requests_adapter().send(request, timeout=20)
-    return [Reply(response.status_code, tuple(response.raw.headers.items()), response.content)]
+    return [received(response.status_code, response.raw.headers.items(), response.content)]
 
 
 NOT_BY_CLIENTS = {
@@ -84,8 +82,8 @@ def carried():
 
 
 @pytest.mark.parametrize(("carry", "case", "profile"), carried())
-def test_case(case, profile, carry, doubles):
-    postback = doubles(profile, **case.settings)
+def test_case(case, profile, carry, postback_for):
+    postback = postback_for(profile, **case.settings)
     outcomes = case.expected(profile)
     replies = carry(postback, case.raw, len(outcomes))
     postback.settle()

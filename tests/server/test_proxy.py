@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.doors.senders import HOST, PATH, URL
+from tests.server.client_libraries import HOST, PATH, URL
 
 RECORDS = f"https://us01.records.in.treasuredata.com{PATH}"
 

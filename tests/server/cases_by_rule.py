@@ -1,10 +1,10 @@
-"""The rows of the specification as requests: at least one for each rule that shows on the wire."""
+"""Requests for the rules: at least one for each rule that a client can see."""
 
 from __future__ import annotations
 
 import json
 
-from tests.wire.cases import (
+from tests.server.behaviour import (
     KEY,
     NO_DUPLICATES,
     NO_EXPECT,
@@ -652,4 +652,4 @@ TRACKING_PIXEL = [
     _pixel("P10-clean", "&a=%C3%A9%25%EF%BF%BD", stored({"a": "é%\ufffd"})),
 ]
 
-ROWS = [*ROUTE, *AUTHENTICATION, *BODY, *RECORD, *ANSWER, *TRACKING_PIXEL]
+CASES_BY_RULE = [*ROUTE, *AUTHENTICATION, *BODY, *RECORD, *ANSWER, *TRACKING_PIXEL]

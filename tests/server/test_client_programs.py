@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 from pytest_tdpostback import PostbackServer
-from tests.wire.programs import PROGRAMS
+from tests.server.client_programs import PROGRAMS
 
 pytestmark = pytest.mark.once
 

@@ -1,4 +1,4 @@
-"""Clients without sockets: what a sender sees of its library stays as it is."""
+"""Clients without sockets: the library behaves for its caller as it does with a socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import trio
 
 from pytest_tdpostback import ConfigurationError
 from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT
-from tests.doors.senders import HOST, PATH, URL, headers
+from tests.server.client_libraries import HOST, PATH, URL, headers
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_async_clients(tdpostback, run):
 
 
 @pytest.mark.parametrize("run", [asyncio.run, trio.run])
-def test_a_late_answer_is_late_for_async_clients(tdpostback, run):
+def test_a_late_response_is_late_for_async_clients(tdpostback, run):
     tdpostback.faults.delay(5)
 
     async def send():

@@ -131,7 +131,7 @@ def test_no_line_but_that_of_the_key_made_shows_a_whole_key():
         assert "abcdefgh" not in double.process.stdout.read()
 
 
-def test_settings_are_options_and_the_double_can_be_asked_about_itself():
+def test_settings_are_options_and_the_inspector_shows_them():
     options = ["--explain", "--max-body=10", "--value-types=string", "--inspection"]
     with served(*options, f"--write-key={KEY}") as double:
         assert double.post(b'{"a": 12345}') == 413
