@@ -249,10 +249,9 @@ class Connection(asyncio.Protocol):
     # from requests to responses
 
     def respond(self, head: Head, body: bytes, size: int | None = None) -> None:
-        """Respond to a complete request; what may take long is done in a worker thread.
+        """Respond to a complete request, in a worker thread if that may take long.
 
-        A subclass may respond to some requests itself. `size` is the length of the body in bytes,
-        if `body` is not all of it.
+        `size` is the length of the body in bytes, if `body` is not all of it.
         """
         service, request = self._service, head.request
         if service.is_inspection(request):

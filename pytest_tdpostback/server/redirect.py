@@ -36,7 +36,7 @@ from ..protocol.settings import host_name, is_network
 from .tls import authority_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     Original = Callable[..., Any]
@@ -233,27 +233,22 @@ def _restore() -> None:
 # the environment
 
 
-def proxy_settings() -> dict[str, str]:
-    """Return the proxies that the environment names, by variable, for messages.
-
-    User and password of a proxy are left out.
-    """
-    return {name: _without_user(value) for name, value in _proxy_variables()}
-
-
 def proxies_of_environment() -> set[tuple[str, int]]:
     """Return host and port of every proxy that the environment names.
 
     A proxy on this machine is listed under each of its local names.
     """
     found: set[tuple[str, int]] = set()
-    for _, value in _proxy_variables():
-        address = _proxy_address(value)
-        if address is not None:
-            host, port = address
-            found.update(
-                (each, port) for each in (_LOCAL_NAMES if host in _LOCAL_NAMES else (host,))
-            )
+    for url in _proxy_urls():
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            port = parts.port or _DEFAULT_PROXY_PORTS.get(parts.scheme, _SOCKS_PORT)
+        except ValueError:
+            continue  # no client can use it
+        host = _name(parts.hostname)
+        if host:
+            names = _LOCAL_NAMES if host in _LOCAL_NAMES else (host,)
+            found.update((name, port) for name in names)
     return found
 
 
@@ -269,24 +264,9 @@ def restore_environment() -> None:
             _changes.clear()
 
 
-def _proxy_variables() -> Iterator[tuple[str, str]]:
-    for name, value in os.environ.items():
-        if name.lower() in _PROXY_VARIABLES and value:
-            yield name, value
-
-
-def _proxy_address(url: str) -> tuple[str, int] | None:
-    try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        port = parts.port or _DEFAULT_PROXY_PORTS.get(parts.scheme, _SOCKS_PORT)
-    except ValueError:
-        return None  # no client can use it
-    return (_name(parts.hostname), port) if parts.hostname else None
-
-
-def _without_user(url: str) -> str:
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+def _proxy_urls() -> list[str]:
+    found = os.environ.items()
+    return [value for name, value in found if name.lower() in _PROXY_VARIABLES and value]
 
 
 def _update_environment() -> None:
@@ -301,7 +281,7 @@ def _update_environment() -> None:
             _set_variable(name, original)
             _changes.remove(change)
     hosts = sorted({host for redirect in _active for host in redirect.hosts})
-    if not hosts or not proxy_settings():
+    if not hosts or not _proxy_urls():
         return
     blocked = any(redirect.block_network for redirect in _active)
     lower, upper = (os.environ.get(name) for name in _BYPASS_VARIABLES)

@@ -120,7 +120,8 @@ class CollectorServer(HTTPServerBase):
         listener_class: Callable[..., Listener] = Listener,
     ) -> Listener:
         """Listen on a further free port, of `host` if it is given."""
-        self._check_running()
+        if not self.is_running():
+            raise HTTPServerError("Server is not running")
         listener = listener_class(self, self._listen(0, host or self.host), collector, ssl_context)
         self._listeners.append(listener)
         self.loop_thread.call(listener.open)
@@ -156,10 +157,6 @@ class CollectorServer(HTTPServerBase):
             # Another thread may have held it, and that thread does not exist here.
             listener.current_collector().lock = threading.RLock()
         self._listeners.clear()
-
-    def _check_running(self) -> None:
-        if not self.is_running():
-            raise HTTPServerError("Server is not running")
 
     def _listen(self, port: int, host: str) -> list[socket.socket]:
         """Sockets that listen on one port of each address of `host`."""
