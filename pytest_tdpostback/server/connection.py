@@ -61,13 +61,7 @@ TRANSITIONS = {
     State.HEAD: {State.IDLE, State.BODY, State.CLOSING, State.CLOSED},
     State.BODY: {State.IDLE, State.DRAINING, State.CLOSING, State.CLOSED},
     State.DRAINING: {State.IDLE, State.PROCESSING, State.CLOSING, State.CLOSED},
-    State.PROCESSING: {
-        State.IDLE,
-        State.DRAINING,
-        State.HANGING,
-        State.CLOSING,
-        State.CLOSED,
-    },
+    State.PROCESSING: {State.IDLE, State.DRAINING, State.HANGING, State.CLOSING, State.CLOSED},
     State.HANGING: {State.CLOSED},
     State.CLOSING: {State.CLOSED},
     State.CLOSED: set(),
@@ -169,7 +163,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio calls it
         """End."""
         if self.state is State.HEAD or self.state is State.BODY:
-            self._note_refusal("it ended in the middle of a request")
+            self._service.note_refused_connection(self.peer, "it ended in the middle of a request")
         self._enter(State.CLOSED)
         self._service.connections.discard(self)
         self._head = self._body = None
@@ -206,8 +200,8 @@ class Connection(asyncio.Protocol):
         """Serve a request whose body begins at `data[at:]`, or wait for the rest of its body."""
         limit = self._service.current_collector().size_limit(head.request)
         end = at + head.length
-        waits = head.chunked or (head.expects_continue and head.length)
-        if head.length <= limit and end <= len(data) and not waits:
+        read_apart = head.chunked or (head.expects_continue and head.length)
+        if head.length <= limit and end <= len(data) and not read_apart:
             if self.state is not State.IDLE:
                 self._enter(State.IDLE)
             self.respond(head, data[at:end])
@@ -249,16 +243,15 @@ class Connection(asyncio.Protocol):
         if self.state is State.DRAINING:  # the response is out
             self._close()
             return
-        self._note_refusal(str(error))
+        self._service.note_refused_connection(self.peer, str(error))
         self._send_response(empty(error.status), keep_alive=False)
 
     # from requests to responses
 
     def respond(self, head: Head, body: bytes, size: int | None = None) -> None:
-        """Respond to a complete request; what may take long is done in a worker thread.
+        """Respond to a complete request, in a worker thread if that may take long.
 
-        A subclass may respond to some requests itself. `size` is the length of the body in bytes,
-        if `body` is not all of it.
+        `size` is the length of the body in bytes, if `body` is not all of it.
         """
         service, request = self._service, head.request
         if service.is_inspection(request):
@@ -266,10 +259,9 @@ class Connection(asyncio.Protocol):
             return
         collector = service.current_collector()
         if collector.calls_user_code or len(body) > LARGE_BODY:
-            receive = partial(collector.receive, request, body, self.peer, size=size)
-            self._process(head, receive)
-            return
-        self._send(head, collector.receive(request, body, self.peer, size=size))
+            self._process(head, partial(collector.receive, request, body, self.peer, size=size))
+        else:
+            self._send(head, collector.receive(request, body, self.peer, size=size))
 
     def _process(self, head: Head, work: Callable[[], Exchange | Response]) -> None:
         """Have a worker thread do `work`, then send the response that it returns."""
@@ -339,7 +331,7 @@ class Connection(asyncio.Protocol):
 
     def _continue(self) -> None:
         """Serve what arrived meanwhile, and read again, if nothing else is in the way."""
-        if self._waits:
+        if self._reading_is_paused:
             return
         unread, self._unread = self._unread, b""
         if self._close_after_response and self.state is State.IDLE:
@@ -348,11 +340,11 @@ class Connection(asyncio.Protocol):
             self.data_received(unread)
         else:
             self.flush()
-        if not self._waits:
+        if not self._reading_is_paused:
             self.transport.resume_reading()
 
     @property
-    def _waits(self) -> bool:
+    def _reading_is_paused(self) -> bool:
         """Whether a response has to get out before anything is read."""
         if self.state is State.PROCESSING or self.state is State.CLOSED:
             return True
@@ -361,10 +353,9 @@ class Connection(asyncio.Protocol):
     # what a fault does to a response, in PROCESSING
 
     def write(self, data: bytes) -> bool:
-        """Send a part of a response.
+        """Send a part of a response; return whether the sender may still read it.
 
-        Returns:
-            Whether the sender may still read it. One that closed only its own direction does.
+        A sender that closed only its own direction does.
         """
         if self.state is State.CLOSED or self.transport.is_closing():
             return False
@@ -478,6 +469,3 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._service.loop.call_later(seconds, self._timed_out)
-
-    def _note_refusal(self, reason: str) -> None:
-        self._service.note_refused_connection(self.peer, reason)

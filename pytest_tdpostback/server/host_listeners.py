@@ -21,10 +21,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class HostListeners:
-    """Opens listeners for the service's hosts when they are needed, once for the same hosts.
-
-    Every method raises `ConfigurationError` if the extra `tls` is not installed.
-    """
+    """Opens listeners for the service's hosts when they are needed, once for the same hosts."""
 
     def __init__(self, server: CollectorServer, collector: Callable[[], Collector]) -> None:
         """`collector()` returns the collector of a request that arrives now."""

@@ -86,11 +86,7 @@ class HeadParser:
     def feed(self, data: bytes, start: int) -> tuple[Head | None, int]:
         """Read `data` from `start` on, up to the empty line that ends the head.
 
-        Returns:
-            The head, `None` while it is not complete, and the position behind what was read.
-
-        Raises:
-            BadRequest: This is not HTTP, or more than `MAX_HEAD` bytes.
+        Return the head, `None` while it is not complete, and the position behind what was read.
         """
         raw, known = self.raw, len(self.raw)
         raw += data[start : start + MAX_HEAD - known]
@@ -134,7 +130,8 @@ class HeadParser:
     def _parse(self) -> Head:
         line, *lines = bytes(self.raw[: -len(END_OF_HEAD)]).split(b"\r\n")
         words = [word for word in line.split(b" ") if word]
-        fields = [(name, value.strip(b" \t")) for name, _, value in map(_partition, lines)]
+        pairs = (line.partition(b":") for line in lines)
+        fields = [(name, value.strip(b" \t")) for name, _, value in pairs]
         raw = b"\r\n".join([b" ".join(words[:2]), *(b"%b:%b" % field for field in fields)])
         version = self._http.get_http_version()
         if not self._complete or raw.count(b"\r") + raw.count(b"\n") != 2 * len(fields):
@@ -189,14 +186,7 @@ class BodyParser:
         return bytes(self._kept)
 
     def feed(self, data: bytes, start: int) -> int:
-        """Read `data` from `start` on, up to the end of the body.
-
-        Returns:
-            The position behind what was read.
-
-        Raises:
-            BadRequest: This is not a chunked body, or more than is worth reading.
-        """
+        """Read `data` from `start` on, up to the end of the body; return the position behind."""
         if self._http is not None:
             return self._feed_chunks(self._http, data, start)
         end = min(len(data), start + self.head.length - self.size)
@@ -248,8 +238,7 @@ class BodyParser:
 def checked_head(method: str, target: str, fields: Sequence[tuple[str, str]]) -> RequestHead:
     """A head that does not come over a socket, checked as `HeadParser` checks the others.
 
-    Raises:
-        ValueError: A name is not a token, or a part has a line break or NUL (RFC 9110, 5.5).
+    Raise `ValueError` if a name is not a token, or a part has a line break or NUL (RFC 9110, 5.5).
     """
     for name, value in (("method", method), ("target", target), *fields):
         if not _FIELD_NAME.match(name):
@@ -257,10 +246,6 @@ def checked_head(method: str, target: str, fields: Sequence[tuple[str, str]]) ->
         if _FORBIDDEN_IN_FIELDS.search(value):
             raise ValueError(f"Illegal value of {name}: it has a line break or NUL")
     return RequestHead.of(method, target, fields)
-
-
-def _partition(line: bytes) -> tuple[bytes, bytes, bytes]:
-    return line.partition(b":")
 
 
 def _body_framing(framing: dict[bytes, list[bytes]]) -> tuple[int, bool]:

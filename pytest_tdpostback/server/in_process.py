@@ -9,6 +9,7 @@ import io
 from functools import partial
 from http.client import HTTPResponse
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
@@ -44,7 +45,7 @@ class Call:
         self._in_time = True
 
     @property
-    def waits(self) -> bool:
+    def is_delayed(self) -> bool:
         """Whether `wait` takes time, because a fault keeps the response back."""
         return self._transmission is not None and self._transmission.seconds > 0
 
@@ -53,11 +54,7 @@ class Call:
         self._in_time = self._transmission.wait(self._timeout)
 
     def response(self) -> Response:
-        """The response.
-
-        Raises:
-            OSError: A fault leaves none: `TimeoutError` or a `ConnectionError`.
-        """
+        """The response; raise `TimeoutError` or a `ConnectionError` if a fault leaves none."""
         if not self._in_time:
             raise TimeoutError("the response did not come in time")
         if self._transmission is not None:
@@ -66,16 +63,12 @@ class Call:
 
 
 def httpx_transport(collector: Collector) -> httpx.BaseTransport:
-    """A transport for `httpx.Client`.
-
-    Raises:
-        ConfigurationError: httpx is not installed.
-    """
+    """A transport for `httpx.Client`."""
     library = _library("httpx", "httpx_transport()")
 
     def handle(request: httpx.Request) -> httpx.Response:
         call = _httpx_call(library, collector, request)
-        if call.waits:
+        if call.is_delayed:
             call.wait()
         return _httpx_response(library, request, call)
 
@@ -84,11 +77,7 @@ def httpx_transport(collector: Collector) -> httpx.BaseTransport:
 
 
 def async_httpx_transport(collector: Collector) -> httpx.AsyncBaseTransport:
-    """A transport for `httpx.AsyncClient`, on asyncio and on trio.
-
-    Raises:
-        ConfigurationError: httpx is not installed.
-    """
+    """A transport for `httpx.AsyncClient`, on asyncio and on trio."""
     library = _library("httpx", "async_httpx_transport()")
 
     async def handle(request: httpx.Request) -> httpx.Response:
@@ -97,7 +86,7 @@ def async_httpx_transport(collector: Collector) -> httpx.AsyncBaseTransport:
             call = await _library("anyio", "a fault with a condition").to_thread.run_sync(receive)
         else:
             call = receive()
-        if call.waits:
+        if call.is_delayed:
             threads = _library("anyio", "a fault that delays the response").to_thread
             await threads.run_sync(call.wait, abandon_on_cancel=True)
         return _httpx_response(library, request, call)
@@ -107,11 +96,7 @@ def async_httpx_transport(collector: Collector) -> httpx.AsyncBaseTransport:
 
 
 def requests_adapter(collector: Collector) -> BaseAdapter:
-    """An adapter to mount on a `requests.Session`.
-
-    Raises:
-        ConfigurationError: requests is not installed.
-    """
+    """An adapter to mount on a `requests.Session`."""
     library = _library("requests", "requests_adapter()")
     urllib3 = _library("urllib3", "requests_adapter()")
 
@@ -124,7 +109,7 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
             """The response of the collector."""
             head = _requests_head(library, request)
             call = Call(collector, head, _bytes(request.body), timeout=_read_timeout(timeout))
-            if call.waits:
+            if call.is_delayed:
                 call.wait()
             try:
                 response = call.response()
@@ -210,7 +195,8 @@ def _read_timeout(timeout: Any) -> float | None:
 def _urllib3_response(urllib3: Any, response: Response, method: str | None) -> Any:
     """`response` as urllib3 gives it to requests, parsed by the standard library."""
     data = response.to_bytes(head_only=method == "HEAD")
-    parsed = HTTPResponse(_Socket(data), method=method)  # type: ignore[arg-type]  # all it needs
+    sock: Any = SimpleNamespace(makefile=lambda _mode: io.BytesIO(data))  # all that it uses
+    parsed = HTTPResponse(sock, method=method)
     parsed.begin()
     return urllib3.HTTPResponse(
         body=parsed,
@@ -222,14 +208,3 @@ def _urllib3_response(urllib3: Any, response: Response, method: str | None) -> A
         original_response=parsed,
         request_method=method,
     )
-
-
-class _Socket:
-    """As much of a socket as the parser of the standard library needs."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, _mode: str) -> io.BytesIO:
-        """All that was received."""
-        return io.BytesIO(self._data)

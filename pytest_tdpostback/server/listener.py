@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_httpserver.httpserver import HTTPServerBase
 from werkzeug.wrappers import Request
 
 from ..errors import ConfigurationError
@@ -43,10 +44,6 @@ class ListeningServer(Protocol):
     heads: HeadCache
     host: str
 
-    @staticmethod
-    def format_host(host: str) -> str:
-        """`host` as a URL needs it."""
-
     def is_inspection(self, head: RequestHead) -> bool:
         """Whether `head` asks the fake server about itself."""
 
@@ -64,19 +61,12 @@ class Listener:
         collector: Callable[[], Collector],
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """Made in any thread.
-
-        Args:
-            server: Whose loop it uses, and who answers inspection requests.
-            sockets: Listening, non-blocking sockets of one port, one for each address family.
-            collector: Returns the collector of the request that arrives now. It may be replaced.
-            ssl_context: Makes it HTTPS.
-        """
-        self.collector = collector
+        """Made in any thread; `collector()` returns what receives the request that arrives now."""
+        self.current_collector = collector
         self.ssl_context = ssl_context
         self.port: int = sockets[0].getsockname()[1]
         scheme = "https" if ssl_context else "http"
-        self.url = f"{scheme}://{server.format_host(server.host)}:{self.port}"
+        self.url = f"{scheme}://{HTTPServerBase.format_host(server.host)}:{self.port}"
         """Base URL, no trailing slash."""
         self.loop: asyncio.AbstractEventLoop = server.loop_thread.loop
         self.heads = server.heads
@@ -121,14 +111,10 @@ class Listener:
 
     # what a connection asks
 
-    def current_collector(self) -> Collector:
-        """The collector of the request that arrives now; from any thread."""
-        return self.collector()
-
     def inspect(self, head: RequestHead, body: bytes, peer: str) -> Response:
         """The response of the server to an inspection request; from any thread."""
         environ = environ_of(head, body, peer, secure=self.ssl_context is not None)
-        environ["tdpostback.collector"] = self.collector()
+        environ["tdpostback.collector"] = self.current_collector()
         response = self._application(Request(environ))
         body = response.get_data()
         response.close()
@@ -136,11 +122,11 @@ class Listener:
 
     def report_error(self, error: BaseException) -> None:
         """Keep an error of the server for the test; from any thread."""
-        self.collector().report_error(error)
+        self.current_collector().report_error(error)
 
     def note_refused_connection(self, peer: str, reason: str) -> None:
         """Keep that `peer` sent what is not an event; from any thread."""
-        self.collector().note_refused_connection(f"{peer} at {self.url}: {reason}")
+        self.current_collector().note_refused_connection(f"{peer} at {self.url}: {reason}")
 
     # accepting
 

@@ -46,15 +46,7 @@ class LoopThread:
     """A running event loop in a thread of its own."""
 
     def __init__(self, report_error: Callable[[BaseException], object]) -> None:
-        """Start the thread; return when the loop runs.
-
-        Args:
-            report_error: Called with each error that a callback in the loop raises.
-
-        Raises:
-            OSError: No descriptor is left for the loop.
-            RuntimeError: The thread cannot start.
-        """
+        """Start the thread; return when the loop runs."""
         self._report_error = report_error
         _check_descriptors()
         self.loop = _Loop()
@@ -73,19 +65,11 @@ class LoopThread:
             raise self._failure
 
     def call(self, function: Callable[[], object]) -> None:
-        """Run `function` in the loop soon; from any thread.
-
-        Raises:
-            RuntimeError: The loop has ended.
-        """
+        """Run `function` in the loop soon; from any thread."""
         self.loop.call_soon_threadsafe(function)
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> LoopTimer:
-        """Run `function` in the loop after `seconds` of real time; from any thread.
-
-        Raises:
-            RuntimeError: The loop has ended.
-        """
+        """Run `function` in the loop after `seconds` of real time; from any thread."""
         timer = LoopTimer(function)
         if seconds > 0:
             self.loop.call_soon_threadsafe(self.loop.call_later, seconds, timer)

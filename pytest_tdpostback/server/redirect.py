@@ -36,8 +36,10 @@ from ..protocol.settings import host_name, is_network
 from .tls import authority_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
+
+    Original = Callable[..., Any]
 
 LOOPBACK = "127.0.0.1"
 _LOCAL_NAMES = ("localhost", LOOPBACK, "::1")
@@ -130,59 +132,16 @@ def _call_site() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"
 
 
-@dataclass
-class _Placeholders:
-    """One placeholder address for each host that was ever redirected in this process.
-
-    A client may keep an address from an earlier redirect and use it in a later one.
-    """
-
-    _addresses: dict[str, str] = field(default_factory=dict)
-    _hosts: dict[str, str] = field(default_factory=dict)
-
-    def address(self, host: str) -> str:
-        if host not in self._addresses:
-            address = str(_FIRST_PLACEHOLDER + len(self._addresses))
-            self._addresses[host], self._hosts[address] = address, host
-        return self._addresses[host]
-
-    def host(self, address: object) -> str:
-        """Return the host that `address` stands for, or `address` as a name if it is none."""
-        name = _name(address)
-        return self._hosts.get(name.removeprefix(_IPV4_IN_IPV6), name)
-
-
-class _Patches:
-    """Attributes that were replaced, and their values before."""
-
-    def __init__(self) -> None:
-        self._replaced: list[tuple[Any, str, Any]] = []
-
-    def replace(self, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
-        """Set `owner.name` to `wrap(its value)`."""
-        replacement = wrap(getattr(owner, name))
-        self._replaced.append((owner, name, vars(owner).get(name, _MISSING)))
-        setattr(owner, name, replacement)
-
-    def undo(self) -> None:
-        """Set everything back; may be called again if an exception interrupted it."""
-        while self._replaced:
-            owner, name, value = self._replaced[-1]
-            if value is not _MISSING:
-                setattr(owner, name, value)
-            elif name in vars(owner):
-                delattr(owner, name)
-            self._replaced.pop()
-
-    def __bool__(self) -> bool:
-        return bool(self._replaced)
-
-
 _lock = threading.RLock()
 _active: tuple[Redirect, ...] = ()
 _ended: list[Redirect] = []
-_placeholders = _Placeholders()
-_patches = _Patches()
+_placeholders: dict[str, str] = {}
+"""The placeholder address of each host that was ever redirected in this process. A client may keep
+an address from an earlier redirect and use it in a later one."""
+_hosts: dict[str, str] = {}
+"""The host of each placeholder address."""
+_replaced: list[tuple[Any, str, Any]] = []
+"""Attributes that were replaced: their owner, name and value before."""
 _changes: list[tuple[str, str, str | None]] = []
 """Variables of the environment that were changed: the name, the new value, the value before."""
 
@@ -196,9 +155,9 @@ def begin(redirect: Redirect) -> None:
     with _lock:
         outdated = [*_ended, *_active]
         for host in sorted({*redirect.hosts, *(host for host, _ in redirect.proxies)}):
-            _placeholders.address(host)
+            _assigned_address(host)
         _active = (*_active, redirect)
-        if not _patches:
+        if not _replaced:
             _install()
         _update_environment()
         _ended.clear()
@@ -217,7 +176,7 @@ def end(redirect: Redirect) -> None:
         was_active = redirect in _active
         _active = tuple(each for each in _active if each is not redirect)
         if not _active:
-            _patches.undo()
+            _restore()
             if was_active:
                 _ended.append(redirect)
         _update_environment()
@@ -226,38 +185,52 @@ def end(redirect: Redirect) -> None:
 
 
 def _install() -> None:
-    _patches.replace(socket, "getaddrinfo", _getaddrinfo)
-    _patches.replace(socket, "gethostbyname", _gethostbyname)
-    _patches.replace(socket, "gethostbyname_ex", _gethostbyname_ex)
-    _patches.replace(socket.socket, "connect", _connect)
-    _patches.replace(socket.socket, "connect_ex", _connect)
-    _patches.replace(socket.socket, "sendto", _sendto)
+    _replace(socket, "getaddrinfo", _getaddrinfo)
+    _replace(socket, "gethostbyname", _gethostbyname)
+    _replace(socket, "gethostbyname_ex", _gethostbyname_ex)
+    _replace(socket.socket, "connect", _connect)
+    _replace(socket.socket, "connect_ex", _connect)
+    _replace(socket.socket, "sendto", _sendto)
     if hasattr(socket.socket, "sendmsg"):  # Windows has none
-        _patches.replace(socket.socket, "sendmsg", _sendmsg)
-    _patches.replace(ssl.SSLContext, "wrap_socket", _wrap)
-    _patches.replace(ssl.SSLContext, "wrap_bio", _wrap)
+        _replace(socket.socket, "sendmsg", _sendmsg)
+    _replace(ssl.SSLContext, "wrap_socket", _wrap)
+    _replace(ssl.SSLContext, "wrap_bio", _wrap)
     with suppress(ImportError):  # not installed, or too broken for a client to use it
         from uvloop import Loop
 
-        _patches.replace(Loop, "getaddrinfo", _uvloop_getaddrinfo)
-        _patches.replace(Loop, "create_connection", _uvloop_create_connection)
-        _patches.replace(Loop, "create_datagram_endpoint", _uvloop_create_datagram_endpoint)
+        _replace(Loop, "getaddrinfo", _uvloop_getaddrinfo)
+        _replace(Loop, "create_connection", _uvloop_create_connection)
+        _replace(Loop, "create_datagram_endpoint", _uvloop_create_datagram_endpoint)
     with suppress(ImportError):
         if find_spec("aiodns"):
             from aiohttp.resolver import AsyncResolver
 
-            _patches.replace(AsyncResolver, "resolve", _aiohttp_resolve)
+            _replace(AsyncResolver, "resolve", _aiohttp_resolve)
+
+
+def _replace(owner: Any, name: str, function: Callable[..., Any]) -> None:
+    """Have `owner.name` call `function` with its value before as the first argument."""
+    original = getattr(owner, name)
+
+    def replacement(*arguments: Any, **options: Any) -> Any:
+        return function(original, *arguments, **options)
+
+    _replaced.append((owner, name, vars(owner).get(name, _MISSING)))
+    setattr(owner, name, replacement)
+
+
+def _restore() -> None:
+    """Set everything back; may be called again if an exception interrupted it."""
+    while _replaced:
+        owner, name, value = _replaced[-1]
+        if value is not _MISSING:
+            setattr(owner, name, value)
+        elif name in vars(owner):
+            delattr(owner, name)
+        _replaced.pop()
 
 
 # the environment
-
-
-def proxy_settings() -> dict[str, str]:
-    """Return the proxies that the environment names, by variable, for messages.
-
-    User and password of a proxy are left out.
-    """
-    return {name: _without_user(value) for name, value in _proxy_variables()}
 
 
 def proxies_of_environment() -> set[tuple[str, int]]:
@@ -266,13 +239,16 @@ def proxies_of_environment() -> set[tuple[str, int]]:
     A proxy on this machine is listed under each of its local names.
     """
     found: set[tuple[str, int]] = set()
-    for _, value in _proxy_variables():
-        address = _proxy_address(value)
-        if address is not None:
-            host, port = address
-            found.update(
-                (each, port) for each in (_LOCAL_NAMES if host in _LOCAL_NAMES else (host,))
-            )
+    for url in _proxy_urls():
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            port = parts.port or _DEFAULT_PROXY_PORTS.get(parts.scheme, _SOCKS_PORT)
+        except ValueError:
+            continue  # no client can use it
+        host = _name(parts.hostname)
+        if host:
+            names = _LOCAL_NAMES if host in _LOCAL_NAMES else (host,)
+            found.update((name, port) for name in names)
     return found
 
 
@@ -288,24 +264,9 @@ def restore_environment() -> None:
             _changes.clear()
 
 
-def _proxy_variables() -> Iterator[tuple[str, str]]:
-    for name, value in os.environ.items():
-        if name.lower() in _PROXY_VARIABLES and value:
-            yield name, value
-
-
-def _proxy_address(url: str) -> tuple[str, int] | None:
-    try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        port = parts.port or _DEFAULT_PROXY_PORTS.get(parts.scheme, _SOCKS_PORT)
-    except ValueError:
-        return None  # no client can use it
-    return (_name(parts.hostname), port) if parts.hostname else None
-
-
-def _without_user(url: str) -> str:
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+def _proxy_urls() -> list[str]:
+    found = os.environ.items()
+    return [value for name, value in found if name.lower() in _PROXY_VARIABLES and value]
 
 
 def _update_environment() -> None:
@@ -320,7 +281,7 @@ def _update_environment() -> None:
             _set_variable(name, original)
             _changes.remove(change)
     hosts = sorted({host for redirect in _active for host in redirect.hosts})
-    if not hosts or not proxy_settings():
+    if not hosts or not _proxy_urls():
         return
     blocked = any(redirect.block_network for redirect in _active)
     lower, upper = (os.environ.get(name) for name in _BYPASS_VARIABLES)
@@ -356,6 +317,19 @@ def _name(host: object) -> str:
     return host_name(host) if isinstance(host, str) else ""
 
 
+def _assigned_address(host: str) -> str:
+    if host not in _placeholders:
+        address = str(_FIRST_PLACEHOLDER + len(_placeholders))
+        _placeholders[host], _hosts[address] = address, host
+    return _placeholders[host]
+
+
+def _host_of(address: object) -> str:
+    """Return the host that `address` stands for, or `address` as a name if it is none."""
+    name = _name(address)
+    return _hosts.get(name.removeprefix(_IPV4_IN_IPV6), name)
+
+
 def _redirect_of(host: str) -> Redirect | None:
     return next((each for each in reversed(_active) if host in each.hosts), None)
 
@@ -377,7 +351,7 @@ def _port_number(port: object) -> int:
 def _target(address: Address, family: int) -> Address:
     """Return where a connection to `address` goes; raise `BlockedConnection` if it may not."""
     host, port = address[0], address[1]
-    name = _placeholders.host(host)
+    name = _host_of(host)
     redirect = _redirect_of(name)
     local_port = (
         _proxy_port(name, port) if redirect is None else redirect.ports.get(_port_number(port))
@@ -406,7 +380,7 @@ def _note_addresses(name: str, addresses: Iterable[str]) -> None:
 
 
 def _check_datagram(host: object) -> None:
-    name = _placeholders.host(host)
+    name = _host_of(host)
     redirect = _redirect_of(name)
     if redirect is not None:
         _block(redirect, name, "datagrams to it are not redirected")
@@ -442,106 +416,84 @@ def _placeholder_of(name: str, family: int = 0, port: object = None) -> str | No
             _check_allowed(name)
             return None
     prefix = _IPV4_IN_IPV6 if family == socket.AF_INET6 else ""
-    return prefix + _placeholders.address(name)
+    return prefix + _assigned_address(name)
 
 
 # replacements of functions of `socket`
 
 
-def _getaddrinfo(original: Callable[..., Any]) -> Callable[..., Any]:
-    def getaddrinfo(  # noqa: PLR0917 - the parameters of the standard library
-        host: Any,
-        port: Any,
-        family: int = 0,
-        type: int = 0,  # noqa: A002
-        proto: int = 0,
-        flags: int = 0,
-    ) -> Any:
-        name = _name(host)
-        if not flags & (socket.AI_PASSIVE | socket.AI_NUMERICHOST):
-            host = _placeholder_of(name, family, port) or host
-        found = original(host, port, family, type, proto, flags)
-        _note_addresses(name, (each[4][0] for each in found))
-        return found
-
-    return getaddrinfo
+def _getaddrinfo(  # noqa: PLR0917 - the parameters of the standard library
+    original: Original,
+    host: Any,
+    port: Any,
+    family: int = 0,
+    type: int = 0,  # noqa: A002
+    proto: int = 0,
+    flags: int = 0,
+) -> Any:
+    name = _name(host)
+    if not flags & (socket.AI_PASSIVE | socket.AI_NUMERICHOST):
+        host = _placeholder_of(name, family, port) or host
+    found = original(host, port, family, type, proto, flags)
+    _note_addresses(name, (each[4][0] for each in found))
+    return found
 
 
-def _gethostbyname(original: Callable[..., Any]) -> Callable[..., Any]:
-    def gethostbyname(hostname: Any) -> Any:
-        name = _name(hostname)
-        address = _placeholder_of(name) or original(hostname)
-        _note_addresses(name, [address])
-        return address
-
-    return gethostbyname
+def _gethostbyname(original: Original, hostname: Any) -> Any:
+    name = _name(hostname)
+    address = _placeholder_of(name) or original(hostname)
+    _note_addresses(name, [address])
+    return address
 
 
-def _gethostbyname_ex(original: Callable[..., Any]) -> Callable[..., Any]:
-    def gethostbyname_ex(hostname: Any) -> Any:
-        name = _name(hostname)
-        address = _placeholder_of(name)
-        found = original(hostname) if address is None else (hostname, [], [address])
-        _note_addresses(name, found[2])
-        return found
-
-    return gethostbyname_ex
+def _gethostbyname_ex(original: Original, hostname: Any) -> Any:
+    name = _name(hostname)
+    address = _placeholder_of(name)
+    found = original(hostname) if address is None else (hostname, [], [address])
+    _note_addresses(name, found[2])
+    return found
 
 
 def _is_internet(sock: socket.socket, address: Address) -> bool:
     return sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple)
 
 
-def _connect(original: Callable[..., Any]) -> Callable[..., Any]:
-    def connect(self: socket.socket, address: Address, /) -> Any:
-        if _is_internet(self, address):
-            try:
-                if self.type == socket.SOCK_STREAM:
-                    address = _target(address, self.family)
-                else:
-                    _check_datagram(address[0])
-            except BlockedConnection:
-                self.close()  # callers close it only after an `OSError`
-                raise
-        return original(self, address)
-
-    return connect
+def _connect(original: Original, self: socket.socket, address: Address, /) -> Any:
+    if _is_internet(self, address):
+        try:
+            if self.type == socket.SOCK_STREAM:
+                address = _target(address, self.family)
+            else:
+                _check_datagram(address[0])
+        except BlockedConnection:
+            self.close()  # callers close it only after an `OSError`
+            raise
+    return original(self, address)
 
 
-def _sendto(original: Callable[..., Any]) -> Callable[..., Any]:
-    def sendto(self: socket.socket, /, *arguments: Any) -> Any:
-        address: Address = arguments[-1] if arguments else None
-        if _is_internet(self, address):
-            _check_datagram(address[0])
-        return original(self, *arguments)
-
-    return sendto
+def _sendto(original: Original, self: socket.socket, /, *arguments: Any) -> Any:
+    address: Address = arguments[-1] if arguments else None
+    if _is_internet(self, address):
+        _check_datagram(address[0])
+    return original(self, *arguments)
 
 
-def _sendmsg(original: Callable[..., Any]) -> Callable[..., Any]:
-    def sendmsg(self: socket.socket, /, *arguments: Any) -> Any:
-        address: Address = arguments[3] if len(arguments) > 3 else None
-        if _is_internet(self, address):
-            _check_datagram(address[0])
-        return original(self, *arguments)
-
-    return sendmsg
+def _sendmsg(original: Original, self: socket.socket, /, *arguments: Any) -> Any:
+    address: Address = arguments[3] if len(arguments) > 3 else None
+    if _is_internet(self, address):
+        _check_datagram(address[0])
+    return original(self, *arguments)
 
 
 # replacements of methods of `ssl.SSLContext`
 
 
-def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-    signature = inspect.signature(original)
-
-    def wrap(*arguments: Any, **options: Any) -> Any:
-        call = signature.bind(*arguments, **options)
-        if _redirect_of(_name(call.arguments.get("server_hostname"))) is not None:
-            call.arguments["self"] = _trusting_context(call.arguments["self"])
-            call.arguments["session"] = None  # a session is valid in its own context only
-        return original(*call.args, **call.kwargs)
-
-    return wrap
+def _wrap(original: Original, *arguments: Any, **options: Any) -> Any:
+    call = inspect.signature(original).bind(*arguments, **options)
+    if _redirect_of(_name(call.arguments.get("server_hostname"))) is not None:
+        call.arguments["self"] = _trusting_context(call.arguments["self"])
+        call.arguments["session"] = None  # a session is valid in its own context only
+    return original(*call.args, **call.kwargs)
 
 
 def _trusting_context(context: ssl.SSLContext) -> ssl.SSLContext:
@@ -566,54 +518,49 @@ def _trusting_context(context: ssl.SSLContext) -> ssl.SSLContext:
 # replacements in libraries that do not use `socket` to resolve or connect
 
 
-def _uvloop_getaddrinfo(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def getaddrinfo(self: Any, host: Any, port: Any, **options: int) -> Any:
-        name = _name(host)
-        address = _placeholder_of(name, options.get("family", 0), port)
-        found = await original(self, host if address is None else address, port, **options)
-        _note_addresses(name, (each[4][0] for each in found))
+async def _uvloop_getaddrinfo(
+    original: Original, self: Any, host: Any, port: Any, **options: int
+) -> Any:
+    name = _name(host)
+    address = _placeholder_of(name, options.get("family", 0), port)
+    found = await original(self, host if address is None else address, port, **options)
+    _note_addresses(name, (each[4][0] for each in found))
+    return found
+
+
+async def _uvloop_create_connection(
+    original: Original, self: Any, factory: Any, host: Any = None, port: Any = None, **options: Any
+) -> Any:
+    if host is not None:
+        if options.get("ssl") and options.get("server_hostname") is None:
+            options["server_hostname"] = host
+        host, port = _target((host, port), options.get("family", 0))
+    return await original(self, factory, host, port, **options)
+
+
+async def _uvloop_create_datagram_endpoint(
+    original: Original,
+    self: Any,
+    factory: Any,
+    local_addr: Any = None,
+    remote_addr: Any = None,
+    **options: Any,
+) -> Any:
+    if isinstance(remote_addr, tuple):
+        _check_datagram(remote_addr[0])
+    return await original(self, factory, local_addr, remote_addr, **options)
+
+
+async def _aiohttp_resolve(
+    original: Original, self: Any, host: str, port: int = 0, family: int = socket.AF_INET
+) -> list[dict[str, Any]]:
+    name = _name(host)
+    address = _placeholder_of(name, family, port)
+    if address is None:
+        found: list[dict[str, Any]] = await original(self, host, port, family)
+        _note_addresses(name, (each["host"] for each in found))
         return found
-
-    return getaddrinfo
-
-
-def _uvloop_create_connection(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def create_connection(
-        self: Any, factory: Any, host: Any = None, port: Any = None, **options: Any
-    ) -> Any:
-        if host is not None:
-            if options.get("ssl") and options.get("server_hostname") is None:
-                options["server_hostname"] = host
-            host, port = _target((host, port), options.get("family", 0))
-        return await original(self, factory, host, port, **options)
-
-    return create_connection
-
-
-def _uvloop_create_datagram_endpoint(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def create_datagram_endpoint(
-        self: Any, factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any
-    ) -> Any:
-        if isinstance(remote_addr, tuple):
-            _check_datagram(remote_addr[0])
-        return await original(self, factory, local_addr, remote_addr, **options)
-
-    return create_datagram_endpoint
-
-
-def _aiohttp_resolve(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def resolve(
-        self: Any, host: str, port: int = 0, family: int = socket.AF_INET
-    ) -> list[dict[str, Any]]:
-        name = _name(host)
-        address = _placeholder_of(name, family, port)
-        if address is None:
-            found: list[dict[str, Any]] = await original(self, host, port, family)
-            _note_addresses(name, (each["host"] for each in found))
-            return found
-        kind = socket.AF_INET6 if ":" in address else socket.AF_INET
-        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-        shared = {"hostname": host, "port": port, "proto": 0, "flags": numeric}
-        return [{**shared, "host": address, "family": kind}]
-
-    return resolve
+    kind = socket.AF_INET6 if ":" in address else socket.AF_INET
+    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    shared = {"hostname": host, "port": port, "proto": 0, "flags": numeric}
+    return [{**shared, "host": address, "family": kind}]

@@ -9,7 +9,6 @@ import socket
 import threading
 import weakref
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
@@ -51,18 +50,7 @@ class CollectorServer(HTTPServerBase):
         ssl_context: SSLContext | None = None,
         expose: bool = False,
     ) -> None:
-        """Nothing listens before `start`.
-
-        Args:
-            host: The address to listen on; a name listens on each address that it has.
-            port: From 0 to 65535; 0 takes a free port.
-            settings: The settings of its collector.
-            ssl_context: Makes it HTTPS.
-            expose: Allows an address that other machines reach.
-
-        Raises:
-            ConfigurationError: `port` is not a port, or `host` needs `expose=True`.
-        """
+        """Nothing listens before `start`; `expose` allows a `host` that other machines reach."""
         if type(port) is not int or not 0 <= port <= 65_535:
             raise ConfigurationError(f"port {port!r}: a port is an int from 0 to 65535")
         host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -91,17 +79,14 @@ class CollectorServer(HTTPServerBase):
         return False
 
     def start(self) -> None:
-        """Listen, and serve in a daemon thread.
-
-        Raises:
-            ConfigurationError: The address cannot be used, or no descriptor is left.
-            HTTPServerError: The server is running.
-        """
+        """Listen, and serve in a daemon thread."""
         if self.is_running():
             raise HTTPServerError("Server is already running")
         sockets = self._listen(self.port, self.host)
         try:
-            self.loop_thread = LoopThread(self._report_error)
+            self.loop_thread = LoopThread(
+                lambda error: self.current_collector().report_error(error)
+            )
         except BaseException as error:
             _close(sockets)
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
@@ -118,17 +103,12 @@ class CollectorServer(HTTPServerBase):
         _running.add(self)
 
     def stop(self) -> None:
-        """Close every socket and end the thread, without waiting for any sender.
-
-        Raises:
-            HTTPServerError: The server is not running.
-        """
+        """Close every socket and end the thread, without waiting for any sender."""
         if not self.is_running():
             raise HTTPServerError("Server is not running")
         self.server = self.server_thread = None
         _running.discard(self)
-        listeners, self._listeners = self._listeners, []
-        self.loop_thread.call(partial(_each, Listener.close, listeners))
+        self.close_listeners(self._listeners)
         self.loop_thread.stop()
 
     def open_listener(
@@ -139,46 +119,26 @@ class CollectorServer(HTTPServerBase):
         host: str | None = None,
         listener_class: Callable[..., Listener] = Listener,
     ) -> Listener:
-        """Listen on a further free port.
-
-        Args:
-            collector: Returns the collector of the request that arrives now.
-            ssl_context: Makes it HTTPS.
-            host: Another address than that of the server.
-            listener_class: What makes the listener.
-
-        Raises:
-            ConfigurationError: No port or descriptor is left.
-            HTTPServerError: The server is not running.
-        """
-        self._check_running()
+        """Listen on a further free port, of `host` if it is given."""
+        if not self.is_running():
+            raise HTTPServerError("Server is not running")
         listener = listener_class(self, self._listen(0, host or self.host), collector, ssl_context)
         self._listeners.append(listener)
         self.loop_thread.call(listener.open)
         return listener
-
-    def open_listeners(self, count: int) -> list[Listener]:
-        """Listen on `count` further free ports for the current collector; wakes the loop once.
-
-        Raises:
-            ConfigurationError: No port or descriptor is left.
-            HTTPServerError: The server is not running.
-        """
-        self._check_running()
-        listeners = [
-            Listener(self, self._listen(0, self.host), self.current_collector) for _ in range(count)
-        ]
-        self._listeners += listeners
-        self.loop_thread.call(partial(_each, Listener.open, listeners))
-        return listeners
 
     def close_listeners(self, listeners: Iterable[Listener]) -> None:
         """Close those of `listeners` that are open, with their connections; wakes the loop once."""
         closing = [listener for listener in listeners if listener in self._listeners]
         for listener in closing:
             self._listeners.remove(listener)
+
+        def close() -> None:
+            for listener in closing:
+                listener.close()
+
         if closing:
-            self.loop_thread.call(partial(_each, Listener.close, closing))
+            self.loop_thread.call(close)
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """The response to a request that is not an event, as werkzeug sees it."""
@@ -195,12 +155,8 @@ class CollectorServer(HTTPServerBase):
         for listener in self._listeners:
             listener.close_copies()
             # Another thread may have held it, and that thread does not exist here.
-            listener.collector().lock = threading.RLock()
+            listener.current_collector().lock = threading.RLock()
         self._listeners.clear()
-
-    def _check_running(self) -> None:
-        if not self.is_running():
-            raise HTTPServerError("Server is not running")
 
     def _listen(self, port: int, host: str) -> list[socket.socket]:
         """Sockets that listen on one port of each address of `host`."""
@@ -227,9 +183,6 @@ class CollectorServer(HTTPServerBase):
             with suppress(RuntimeError):  # the loop ended this very moment
                 return self.loop_thread.call_later(seconds, function)
         return call_later(seconds, function)
-
-    def _report_error(self, error: BaseException) -> None:
-        self.current_collector().report_error(error)
 
 
 def _bound(addresses: list[tuple[socket.AddressFamily, tuple[Any, ...]]]) -> list[socket.socket]:
@@ -273,11 +226,6 @@ def _is_loopback(host: str) -> bool:
 def _close(sockets: Iterable[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
-
-
-def _each(method: Callable[[Listener], None], listeners: Iterable[Listener]) -> None:
-    for listener in listeners:
-        method(listener)
 
 
 def _after_fork_in_child() -> None:

@@ -36,10 +36,7 @@ _END_OF_CERTIFICATE = "-----END CERTIFICATE-----"
 
 @cache
 def authority() -> CA:
-    """Return the certificate authority of this process; it is made once.
-
-    Raises `ConfigurationError` if the extra `tls` is not installed.
-    """
+    """Return the certificate authority of this process; it needs the extra `tls`."""
     __tracebackhide__ = True
     try:
         import trustme
@@ -57,10 +54,7 @@ def authority_pem() -> str:
 
 @cache
 def server_context(hosts: tuple[str, ...]) -> ssl.SSLContext:
-    """Return a context with a certificate for exactly `hosts`, which may be IP addresses.
-
-    Raises `ConfigurationError` if the extra `tls` is not installed.
-    """
+    """Return a context with a certificate for exactly `hosts`, which may be IP addresses."""
     __tracebackhide__ = True
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])

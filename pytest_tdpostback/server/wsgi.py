@@ -43,13 +43,8 @@ def respond(
 ) -> WerkzeugResponse:
     """Have `collector` receive `request`; its event is validated after the response (Y1).
 
-    Args:
-        collector: What receives the request.
-        request: The request, as werkzeug sees it.
-        stream: Its body; `None` if werkzeug has read the body already.
-
-    Raises:
-        OSError: A fault leaves no response. A server treats this as a sender that is gone.
+    `stream` is the body, `None` if werkzeug has read it already. An `OSError` means that a fault
+    leaves no response.
     """
     peer = _peer(request.environ)
     try:
@@ -71,11 +66,7 @@ def respond(
 
 
 def head_of(environ: WSGIEnvironment) -> RequestHead:
-    """The head of a WSGI request. The server in front has merged repeated fields.
-
-    Raises:
-        ValueError: It has a line break or NUL, which no connection would carry.
-    """
+    """The head of a WSGI request. The server in front has merged repeated fields."""
     fields = [
         (name[5:].replace("_", "-").title(), value)
         for name, value in environ.items()

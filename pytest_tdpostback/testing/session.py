@@ -364,7 +364,7 @@ class RunServer(PostbackServer):
         oldest = [self._open.popleft() for _ in range(count)]
         self.close_listeners(oldest)
         for listener in oldest:
-            self._note_late(listener.collector())
+            self._note_late(listener.current_collector())
 
     def _note_late(self, collector: Collector) -> None:
         finished = self._reached_late.pop(collector, None)

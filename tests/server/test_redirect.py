@@ -26,7 +26,7 @@ import urllib3
 from pytest_tdpostback import BlockedConnection, ConfigurationError, PostbackServer
 from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT, for_host
 from pytest_tdpostback.server import redirect as redirect_module
-from pytest_tdpostback.server.redirect import proxy_settings, restore_environment
+from pytest_tdpostback.server.redirect import restore_environment
 from tests.server import client_libraries as libraries
 from tests.server.client_libraries import CLIENT_LIBRARIES, HOST, PATH, URL
 
@@ -586,16 +586,6 @@ def test_a_variable_that_a_test_patches_inside_is_restored_after_the_test(pytest
     )
     result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
     result.assert_outcomes(passed=3)
-
-
-def test_the_proxies_of_the_environment_are_named_without_their_passwords(monkeypatch):
-    for name in ("http_proxy", "HTTPS_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy.example:3128")
-    monkeypatch.setenv("http_proxy", "proxy.example:80")
-    monkeypatch.setenv("all_proxy", "")
-    named = {"HTTPS_PROXY": "http://proxy.example:3128", "http_proxy": "proxy.example:80"}
-    assert proxy_settings() == named
 
 
 # hosts that are let through

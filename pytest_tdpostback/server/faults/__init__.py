@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ...protocol.settings import MAX_SECONDS
 from . import actions, checks, transmissions
 from .handle import FaultHandle, Limits
 
@@ -44,7 +45,8 @@ class Faults:
 
     def status(self, code: int, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
         """Respond `code` (200 to 599) instead of the service: the event is lost."""
-        code = checks.http_status("status", code)
+        if not checks.is_status(code):
+            raise checks.invalid("status", "code", code, f"an {checks.STATUS}")
         return self._add("status", actions.RespondStatus(code), limits)
 
     def throttle(
@@ -63,7 +65,7 @@ class Faults:
 
         The events are lost, without a response. `clock.advance(seconds)` ends it without waiting.
         """
-        checks.duration("outage", seconds)
+        checks.number("outage", "seconds", seconds, "a number of seconds, 0 or more")
         return self._add("outage", actions.Outage(seconds, self._collector.clock.now()), limits)
 
     # on the wire
@@ -74,15 +76,17 @@ class Faults:
         Later requests on the same connection wait, other connections do not. When the fault ends,
         the response is sent at once.
         """
-        transmission = transmissions.Delayed(checks.waiting_time("delay", seconds))
-        return self._add("delay", actions.Transmit(f"delay({seconds:g})", transmission), limits)
+        valid = f"a number of seconds from 0 to {MAX_SECONDS:,}"
+        seconds = checks.number("delay", "seconds", seconds, valid, most=MAX_SECONDS)
+        action = actions.Transmit(f"delay({seconds:g})", transmissions.Delayed(seconds))
+        return self._add("delay", action, limits)
 
     def hang(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
         """Never respond, and store nothing: the event is lost.
 
         The connection stays open until its sender closes it or the fault ends.
         """
-        return self._add("hang", _hang(), limits)
+        return self._add("hang", _BY_NAME["hang"](), limits)
 
     def reset(
         self, before: str = "storing", **limits: Unpack[LimitArgumentsWithAfter]
@@ -94,7 +98,8 @@ class Faults:
                 same error.
             limits: See `Limits`.
         """
-        checks.one_of("reset", "before", before, ("storing", "answer"))
+        if before not in ("storing", "answer"):
+            raise checks.invalid("reset", "before", before, "one of 'storing', 'answer'")
         return self._add("reset", _reset(before), limits)
 
     def truncate(self, after: int, **limits: Unpack[LimitArguments]) -> FaultHandle:
@@ -115,17 +120,17 @@ class Faults:
 
     def garbage(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
         """Store the event, and send bytes that are not HTTP instead of the response."""
-        return self._add("garbage", _garbage(), limits)
+        return self._add("garbage", _BY_NAME["garbage"](), limits)
 
     # after the response: only what the service accepts
 
     def drop(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
         """Respond 200 and store nothing: the event is lost, and its sender cannot know."""
-        return self._add("drop", _drop(), limits)
+        return self._add("drop", _BY_NAME["drop"](), limits)
 
     def duplicate(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
         """Respond 200 and store the event twice."""
-        return self._add("duplicate", _duplicate(), limits)
+        return self._add("duplicate", _BY_NAME["duplicate"](), limits)
 
     # several
 
@@ -203,32 +208,16 @@ class Faults:
         return _BY_NAME[entry]() if entry in _BY_NAME else None
 
 
-def _hang() -> Action:
-    return actions.Transmit("hang", transmissions.Hanging(), stored=False)
-
-
 def _reset(before: str = "storing") -> Action:
     name = f"reset(before={before!r})"
     return actions.Transmit(name, transmissions.Reset(), stored=before == "answer")
 
 
-def _garbage() -> Action:
-    return actions.Transmit("garbage", transmissions.Garbage())
-
-
-def _drop() -> Action:
-    return actions.StoreCopies("drop", copies=0)
-
-
-def _duplicate() -> Action:
-    return actions.StoreCopies("duplicate", copies=2)
-
-
 _BY_NAME: dict[str, Callable[[], Action]] = {
-    "drop": _drop,
-    "duplicate": _duplicate,
-    "garbage": _garbage,
-    "hang": _hang,
+    "drop": lambda: actions.StoreCopies("drop", copies=0),
+    "duplicate": lambda: actions.StoreCopies("duplicate", copies=2),
+    "garbage": lambda: actions.Transmit("garbage", transmissions.Garbage()),
+    "hang": lambda: actions.Transmit("hang", transmissions.Hanging(), stored=False),
     "reset": _reset,
 }
 """The faults that a sequence may call by name."""

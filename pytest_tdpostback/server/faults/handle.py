@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ...collector.events import Events
 from ...errors import ConfigurationError
-from .checks import count, probability, route_part, whole_number
+from .checks import count, invalid, number, route_part
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -79,19 +79,17 @@ class Limits:
     def _check(self, method: str) -> None:
         route_part(method, "database", self.database)
         route_part(method, "table", self.table)
-        if self.seed is not None:
-            whole_number(method, "seed", self.seed)
+        if not (self.seed is None or type(self.seed) is int):
+            raise invalid(method, "seed", self.seed, "a whole number")
         if self.times is not None:
             count(method, "times", self.times, least=1)
         count(method, "after", self.after)
         if self.probability is not None:
-            probability(method, self.probability)
+            number(method, "probability", self.probability, "a number from 0 to 1", most=1)
         elif self.seed is not None:
             raise ConfigurationError(f"faults.{method}(seed=...): it needs a probability= as well")
         if not (self.where is None or isinstance(self.where, Mapping) or callable(self.where)):
-            raise ConfigurationError(
-                f"faults.{method}(where={self.where!r}): give a mapping of columns or a predicate"
-            )
+            raise invalid(method, "where", self.where, "a mapping of columns or a predicate")
 
     def match(self, arrival: Arrival) -> bool:
         """Whether `arrival` matches; runs code of the user, so without any lock."""
@@ -121,8 +119,12 @@ class FaultHandle:
         """How many events it was asked about."""
         self.matched = 0
         """How many of them its limits matched, before `after`, `times` and `probability` count."""
-        self._action = action
-        self._limits = limits
+        self.name = action.name
+        """What `event.fault` shows."""
+        self.action = action
+        """What it does to an event."""
+        self.limits = limits
+        """Which events it may hit."""
         self._collector = collector
         self._on_remove = on_remove
         self._lock = threading.Lock()
@@ -139,35 +141,16 @@ class FaultHandle:
             return Events(log, [seq - log.first for seq in self._hits if seq >= log.first])
 
     @property
-    def name(self) -> str:
-        """What `event.fault` shows."""
-        return self._action.name
-
-    @property
-    def action(self) -> Action:
-        """What it does to an event."""
-        return self._action
-
-    @property
-    def limits(self) -> Limits:
-        """Which events it may hit."""
-        return self._limits
-
-    @property
     def over(self) -> bool:
         """Whether it will hit no further event."""
-        return self._left == 0 or self._action.over
+        return self._left == 0 or self.action.over
 
     def effect_on(self, arrival: Arrival) -> Effect | None:
-        """What it does to `arrival`; `None` if it does not hit it.
-
-        Raises:
-            BaseException: Whatever the condition of the user raises.
-        """
+        """What it does to `arrival`; `None` if it does not hit it."""
         if self.over:
             return None
         self.asked += 1
-        if not self._limits.match(arrival):
+        if not self.limits.match(arrival):
             return None
         with self._lock:
             self.matched += 1
@@ -176,10 +159,10 @@ class FaultHandle:
             if self._spare:
                 self._spare -= 1
                 return None
-            share = self._limits.probability
+            share = self.limits.probability
             if share is not None and self._random.random() >= share:
                 return None
-            effect = self._action.effect_on(arrival)
+            effect = self.action.effect_on(arrival)
             if effect is None:
                 return None
             if self._left is not None:
@@ -189,7 +172,7 @@ class FaultHandle:
     def remove(self) -> None:
         """End the fault, and free the senders that it keeps waiting."""
         self._on_remove(self)
-        self._action.release()
+        self.action.release()
 
     def __enter__(self) -> Self:
         return self

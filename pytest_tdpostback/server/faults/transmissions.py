@@ -46,10 +46,8 @@ class Transfer:
         """Send the response up to its byte `end`; reset the connection if the sender is gone.
 
         The event gets its status before the sender can read it, and loses it again if the sender
-        is gone: a test that has read a response finds its status in the event.
-
-        Returns:
-            Whether the sender may read it.
+        is gone: a test that has read a response finds its status in the event. Return whether the
+        sender may read it.
         """
         before, self.sent = self.sent, min(end, len(self.data))
         self._record_sent()
@@ -114,13 +112,9 @@ class Transmission:
             self._start(transfer)
 
     def wait(self, timeout: float | None) -> bool:
-        """Without a connection: wait until the response arrives, or the fault is released.
+        """Without a connection: wait at most `timeout` seconds (`None`: for ever).
 
-        Args:
-            timeout: How long the sender waits, in seconds; `None`: for ever.
-
-        Returns:
-            Whether the response arrives in time.
+        Return whether the response arrives in time. It arrives early when the fault is released.
         """
         if timeout is None or self.seconds < timeout:
             self._released.wait(self.seconds)
@@ -128,11 +122,7 @@ class Transmission:
         return self._released.wait(timeout)
 
     def arrive(self, exchange: Exchange) -> None:
-        """Without a connection: the end of the wait.
-
-        Raises:
-            OSError: `error`, if the fault leaves no response.
-        """
+        """Without a connection: the end of the wait; raise `error` if there is no response."""
         if self.error is not None:
             raise self.error(self.message)
         exchange.collector.response_interrupted(exchange, exchange.response.status, complete=True)
