@@ -334,6 +334,8 @@ class Collector:
 
     def validate(self) -> None:
         """Give every event that is due its outcome (Y3); nothing while validation is held."""
+        if not self._due:
+            return
         decided: list[tuple[EventLog, int]] = []
         with self.lock:
             while self._due and not self._holds and self._due[0][0] <= real_time():
@@ -437,10 +439,6 @@ class Collector:
         """
         __tracebackhide__ = True
         deadline = real_time() + timeout
-        self._confirm_returned_responses()
-        value = condition()
-        if value:
-            return value
         changed = threading.Event()
         cancellation = current_cancellation.get()
         unsubscribe = self.subscribe(changed.set)
@@ -449,7 +447,8 @@ class Collector:
                 cancellation.watch(changed.set)
             while True:
                 changed.clear()
-                self._confirm_returned_responses()
+                for exchange in self._returned.copy():
+                    self.response_sent(exchange)
                 self.validate()
                 value = condition()
                 now = real_time()
@@ -528,13 +527,6 @@ class Collector:
     def _next_due(self, default: float) -> float:
         with self.lock:
             return self._due[0][0] if self._due and not self._holds else default
-
-    def _confirm_returned_responses(self) -> None:
-        while self._returned:
-            with self.lock:
-                exchanges = list(self._returned)
-            for exchange in exchanges:
-                self.response_sent(exchange)
 
     def _unsubscribe(self, callback: Callable[[], object]) -> None:
         with self.lock:

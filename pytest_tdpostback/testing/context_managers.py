@@ -46,18 +46,13 @@ class ExpectedFailures:
     """
 
     def __init__(
-        self,
-        collector: Collector,
-        receiver: Receiver,
-        wanted: WantedEvents,
-        count: int | None,
-        timeout: float,
+        self, receiver: Receiver, wanted: WantedEvents, count: int | None, timeout: float
     ) -> None:
         """Made by `Postback.expect_auth_failure`."""
         self.entered = False
         self.call_site = call_site()
-        self._collector = collector
         self._receiver = receiver
+        self._collector = receiver.collector
         self._wanted = wanted
         self._count = count
         self._timeout = timeout
@@ -80,7 +75,6 @@ class ExpectedFailures:
             assertions.expect_sent_since(self._collector, self._wanted, self._first)
             return
         self._failures += assertions.assert_auth_failed(
-            self._collector,
             self._receiver,
             self._wanted,
             count=self._count,

@@ -77,7 +77,8 @@ class WantedRecords:
             raise
 
     def __str__(self) -> str:
-        text = f" {self.place}" if self.place else ""
+        where = self.place
+        text = f" {where}" if where else ""
         if self.columns:
             text += f" with {formatting.assignments(self.columns)}"
         if self.predicate is not None:
@@ -147,13 +148,8 @@ class Search:
         """How many changes of the log were looked at."""
         self._found: list[int] = []
 
-    @property
-    def log(self) -> EventLog:
-        """The log that was looked at last."""
-        return self._log or self._collector.log
-
-    def found(self) -> list[int]:
-        """The places in the log of the events that match now."""
+    def found(self) -> tuple[EventLog, list[int]]:
+        """The log of the collector, and the places in it of the events that match now."""
         __tracebackhide__ = True
         log, wanted = self._collector.log, self._wanted
         candidates: Sequence[int]
@@ -175,7 +171,7 @@ class Search:
             self._found = sorted([*self._found, *found])
         else:
             self._found += found
-        return self._found
+        return log, self._found
 
     def _decided_since_last_look(self, log: EventLog) -> list[int]:
         chosen: list[int] = []

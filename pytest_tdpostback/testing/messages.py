@@ -1,6 +1,6 @@
 """What a failed assertion says: first what happened, then what was wanted, then what to do.
 
-Everything here is a function of a collector and of the receiver at which its events arrive.
+Most functions take the receiver at which the events arrive.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ _GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
 
 
 def not_ingested(
-    collector: Collector,
     receiver: Receiver,
     wanted: WantedRecords,
     *,
@@ -57,11 +56,11 @@ def not_ingested(
         return _message(f"{matched} matched; {goal} (waited {timeout:g} s)", details)
     near = nearest(log, wanted, set(indexes))
     if near is None:
-        cause, details = _nothing_near(collector, receiver, log, wanted, len(indexes))
+        cause, details = _nothing_near(receiver, log, wanted, len(indexes))
         event = None
     else:
         event = near.event
-        cause, details = _why_not_stored(collector, receiver, event)
+        cause, details = _why_not_stored(receiver, event)
         if not cause:
             place = formatting.place(event)
             short, differences = difference(near, wanted)
@@ -73,11 +72,11 @@ def not_ingested(
         elif not _in_place(wanted, event):
             details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[3:]}.")
     details += _misread_arguments(count, timeout, near.columns if near else _first(log, indexes))
-    others = range(max(0, len(log) - OTHERS_SHOWN), len(log))
-    if len(log) > 1 and near is not None:
-        last = f", the last {OTHERS_SHOWN}" if len(log) > OTHERS_SHOWN else ""
-        details.append(f"{formatting.counted(len(log), 'event')} arrived{last}:")
-        details += formatting.indented(formatting.lines(Events(log, others)))
+    arrived = len(log)
+    if arrived > 1 and near is not None:
+        last = f", the last {OTHERS_SHOWN}" if arrived > OTHERS_SHOWN else ""
+        details.append(f"{formatting.counted(arrived, 'event')} arrived{last}:")
+        details += formatting.indented(formatting.lines(Events(log)[-OTHERS_SHOWN:]))
     return _message(f"{cause}; {goal} (waited {timeout:g} s)", details, event)
 
 
@@ -94,7 +93,6 @@ def ingested(log: EventLog, wanted: WantedRecords, indexes: Sequence[int]) -> st
 
 
 def not_refused(
-    collector: Collector,
     receiver: Receiver,
     wanted: WantedEvents,
     *,
@@ -106,7 +104,7 @@ def not_refused(
     log, indexes = found
     goal = f"wanted {formatting.counted(count, 'refused event')} (4xx){wanted}"
     if not len(log):
-        cause, details = _nothing_arrived(collector, receiver)
+        cause, details = _nothing_arrived(receiver)
         return _message(f"{cause}; {goal} (waited {timeout:g} s)", details)
     others = [index for index in log.indexes(EventState.REFUSED) if index not in set(indexes)]
     if len(indexes) > (count or 0):
@@ -123,7 +121,6 @@ def not_refused(
 
 
 def not_rejected(
-    collector: Collector,
     receiver: Receiver,
     wanted: WantedEvents,
     *,
@@ -136,7 +133,7 @@ def not_rejected(
     log, indexes = found
     goal = f"wanted {formatting.counted(count, 'event')} rejected after 200{wanted}"
     if not len(log):
-        cause, details = _nothing_arrived(collector, receiver)
+        cause, details = _nothing_arrived(receiver)
         return _message(f"{cause}; {goal} (waited {timeout:g} s)", details)
     others = [index for index in log.indexes(EventState.REJECTED) if index not in set(indexes)]
     earlier = [index for index in others if log.first + index < first]
@@ -157,19 +154,18 @@ def not_rejected(
 
 
 def not_satisfied(
-    collector: Collector,
     receiver: Receiver,
     predicate: Callable[[Event], object],
     timeout: float,
 ) -> str:
     """`wait_for` saw no event that satisfies its predicate."""
     goal = f"wanted one that satisfies {predicate_name(predicate)} (waited {timeout:g} s)"
-    log = collector.log
+    log = receiver.collector.log
     if not len(log):
-        cause, details = _nothing_arrived(collector, receiver)
+        cause, details = _nothing_arrived(receiver)
         return _message(f"{cause}; {goal}", details)
     arrived = formatting.counted(len(log), "event")
-    return _message(f"{arrived} arrived; {goal}", [*_obstacles(collector, receiver), *_all(log)])
+    return _message(f"{arrived} arrived; {goal}", [*_obstacles(receiver), *_all(log)])
 
 
 def requests(collector: Collector) -> str:
@@ -296,8 +292,9 @@ def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
 
 
 def _message(head: str, details: Iterable[str], event: Event | None = None) -> str:
-    rule = [f"tdpostback rules {event.rule}"] if event is not None and event.rule else []
-    return "\n".join([head, *formatting.indented(details), *rule])
+    rule = event and event.rule
+    last = [f"tdpostback rules {rule}"] if rule else []
+    return "\n".join([head, *formatting.indented(details), *last])
 
 
 def _all(log: EventLog) -> list[str]:
@@ -308,22 +305,19 @@ def _in_place(wanted: WantedRecords, event: Event) -> bool:
     return wanted.database in (None, event.database) and wanted.table in (None, event.table)
 
 
-def _why_not_stored(
-    collector: Collector, receiver: Receiver, event: Event
-) -> tuple[str, list[str]]:
+def _why_not_stored(receiver: Receiver, event: Event) -> tuple[str, list[str]]:
     """Why an event is no record, in a few words and in lines; empty if it is one."""
-    state, lines = event.state, [formatting.line(event)]
-    if state is EventState.REFUSED:
-        if event.rule == "A6":
+    state, rule, lines = event.state, event.rule, [formatting.line(event)]
+    if state in (EventState.REFUSED, EventState.REJECTED):
+        if state is EventState.REJECTED or rule == "A6":
             lines += _fixes(receiver, [event])
         lines.append(f"sent: {formatting.sent(event)}")
-        return f"refused (4xx) with {event.status} by {event.rule}", lines
+    if state is EventState.REFUSED:
+        return f"refused (4xx) with {event.status} by {rule}", lines
     if state is EventState.REJECTED:
-        lines += _fixes(receiver, [event])
-        lines.append(f"sent: {formatting.sent(event)}")
-        return formatting.escaped(f"rejected after 200 by {event.rule}: {event.reason}"), lines
+        return formatting.escaped(f"rejected after 200 by {rule}: {event.reason}"), lines
     if state is EventState.PENDING:
-        why = collector.why_pending(0) or "its validation has not run yet"
+        why = receiver.collector.why_pending(0) or "its validation has not run yet"
         return f"still pending: {why}", lines
     if state is EventState.LOST:
         return f"lost by the fault {event.fault}", lines
@@ -331,11 +325,11 @@ def _why_not_stored(
 
 
 def _nothing_near(
-    collector: Collector, receiver: Receiver, log: EventLog, wanted: WantedRecords, found: int
+    receiver: Receiver, log: EventLog, wanted: WantedRecords, found: int
 ) -> tuple[str, list[str]]:
     if not len(log):
-        return _nothing_arrived(collector, receiver)
-    obstacles = _obstacles(collector, receiver)
+        return _nothing_arrived(receiver)
+    obstacles = _obstacles(receiver)
     if found:
         return f"no more than {formatting.counted(found, 'record')} arrived", obstacles or [
             "Has the sender sent them all (flushed, joined, awaited)?"
@@ -346,25 +340,26 @@ def _nothing_near(
     return f"nothing arrived {wanted.place}", [*details, *([question] if question else [])]
 
 
-def _nothing_arrived(collector: Collector, receiver: Receiver) -> tuple[str, list[str]]:
+def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
     """What kept requests away, as far as it is known: in a few words, and in lines."""
+    collector = receiver.collector
     refused = collector.refused_connections
     if refused:
         were = "connection was" if len(refused) == 1 else "connections were"
         reason = formatting.escaped(refused[0])[:80]
-        details = [*_refused_connections(refused), *_obstacles(collector, receiver)]
+        details = [*_refused_connections(refused), *_obstacles(receiver)]
         return f"{len(refused)} {were} refused: {reason}", details
     if collector.blocked_hosts:
         hosts = list(dict.fromkeys(collector.blocked_hosts))
         shown = formatting.escaped(", ".join(hosts[:CAUSES_SHOWN]))
-        return f"connections to {shown} were blocked", _obstacles(collector, receiver)
+        return f"connections to {shown} were blocked", _obstacles(receiver)
     elsewhere = list(receiver.neighbours.events_at_other_urls(collector))
     if elsewhere:
         details = [f"This Postback has the URL {receiver.url}."]
         for where, event in elsewhere[:CAUSES_SHOWN]:
             details.append(f"{formatting.line(event)}, at {where}")
         return f"{formatting.counted(len(elsewhere), 'request')} arrived at another URL", details
-    obstacles = _obstacles(collector, receiver)
+    obstacles = _obstacles(receiver)
     return "no request arrived", obstacles or [
         f"Nothing reached {receiver.url}. Does the sender use this URL?",
         "Has it sent (flushed, joined, awaited)?",
@@ -372,8 +367,9 @@ def _nothing_arrived(collector: Collector, receiver: Receiver) -> tuple[str, lis
     ]
 
 
-def _obstacles(collector: Collector, receiver: Receiver) -> list[str]:
+def _obstacles(receiver: Receiver) -> list[str]:
     """What is known to keep a sender from sending."""
+    collector = receiver.collector
     lines = []
     if collector.blocked_hosts:
         hosts = list(dict.fromkeys(collector.blocked_hosts))

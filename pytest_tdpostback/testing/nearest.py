@@ -40,7 +40,7 @@ def nearest(log: EventLog, wanted: WantedRecords, found: Collection[int]) -> Nea
         `None` if nothing that arrived can be meant.
     """
     best: Nearest | None = None
-    for index in range(max(0, len(log) - CANDIDATES), len(log)):
+    for index in range(len(log))[-CANDIDATES:]:
         if index in found:
             continue
         event = Event(log, index)

@@ -8,11 +8,19 @@ from urllib.parse import quote, urlencode
 from ..collector.event_log import EventState
 from ..collector.events import Event, Events, Record
 from ..protocol.secrets import RedactedText, without_keys
-from . import assertions, formatting
+from . import assertions, formatting, messages
 from .aio import awaitable
 from .check import RESPONSE_SECONDS
 from .context_managers import ExpectedFailures, HeldValidation
-from .matching import WantedEvents, WantedRecords, Where, check_count, check_timeout
+from .matching import (
+    EventSearch,
+    Search,
+    WantedEvents,
+    WantedRecords,
+    Where,
+    check_count,
+    check_timeout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -220,7 +228,17 @@ class Postback:
             AssertionError: There was none in time.
         """
         __tracebackhide__ = True
-        return assertions.wait_for(self._collector, self._receiver, predicate, timeout)
+        check_timeout(timeout)
+        collector = self._collector
+        event = collector.wait_until(EventSearch(collector, predicate).first, timeout)
+        if event is None:  # a fault may have changed an event without an outcome since
+            collector.wait_for_responses()
+            event = EventSearch(collector, predicate).first()
+        if event is None:
+            text = messages.not_satisfied(self._receiver, predicate, timeout)
+            raise assertions.failure(collector, text)
+        assertions.claim(collector, [event])
+        return event
 
     def hold_validation(self) -> AbstractContextManager[None]:
         """A context manager: events that are accepted inside stay pending until it ends (Y5)."""
@@ -285,10 +303,20 @@ class Postback:
         if table is _MISSING:
             raise TypeError(_two_arguments("assert_ingested", database))
         wanted = WantedRecords.of(database, table, where, columns)
-        found = assertions.assert_ingested(
-            self._collector, self._receiver, wanted, count=count, timeout=timeout
+        check_count(count, beside_columns=True)
+        check_timeout(timeout, beside_columns=True)
+        collector = self._collector
+        log, found = assertions.search(
+            collector, EventState.INGESTED, wanted, count=count, timeout=timeout
         )
-        return found[0] if count == 1 else found
+        if not assertions.enough(found, count):
+            text = messages.not_ingested(
+                self._receiver, wanted, count=count, timeout=timeout, found=(log, found)
+            )
+            raise assertions.failure(collector, text)
+        log.claimed.update(found)
+        records = [Record(log, index) for index in found]
+        return records[0] if count == 1 else records
 
     def assert_nothing_ingested(
         self,
@@ -315,7 +343,11 @@ class Postback:
         """
         __tracebackhide__ = True
         wanted = WantedRecords.of(database, table, where, columns)
-        assertions.assert_nothing_ingested(self._collector, wanted, timeout)
+        collector = self._collector
+        assertions.settle(collector, timeout)
+        log, found = Search(collector, EventState.INGESTED, wanted).found()
+        if found:
+            raise assertions.failure(collector, messages.ingested(log, wanted, found))
 
     def assert_refused(
         self,
@@ -345,9 +377,19 @@ class Postback:
         """
         __tracebackhide__ = True
         wanted = WantedEvents(database, table, status=status, rule=rule)
-        return assertions.assert_refused(
-            self._collector, self._receiver, wanted, count=count, timeout=timeout
+        check_count(count)
+        check_timeout(timeout)
+        collector = self._collector
+        log, found = assertions.search(
+            collector, EventState.REFUSED, wanted, count=count, timeout=timeout
         )
+        if not assertions.enough(found, count):
+            text = messages.not_refused(
+                self._receiver, wanted, count=count, timeout=timeout, found=(log, found)
+            )
+            raise assertions.failure(collector, text)
+        log.claimed.update(found)
+        return [Event(log, index) for index in found]
 
     def assert_auth_failed(
         self,
@@ -376,13 +418,8 @@ class Postback:
             AssertionError: Another number of events was rejected.
         """
         __tracebackhide__ = True
-        return assertions.assert_auth_failed(
-            self._collector,
-            self._receiver,
-            WantedEvents(database, table, key=key),
-            count=count,
-            timeout=timeout,
-        )
+        wanted = WantedEvents(database, table, key=key)
+        return assertions.assert_auth_failed(self._receiver, wanted, count=count, timeout=timeout)
 
     def expect_auth_failure(
         self,
@@ -408,7 +445,7 @@ class Postback:
         check_count(count)
         check_timeout(timeout)
         wanted = WantedEvents(database, table, key=key)
-        manager = ExpectedFailures(self._collector, self._receiver, wanted, count, timeout)
+        manager = ExpectedFailures(self._receiver, wanted, count, timeout)
         return self._check.expect_entering("expect_auth_failure", manager)
 
     def assert_valid(
@@ -433,7 +470,15 @@ class Postback:
         """
         __tracebackhide__ = True
         wanted = WantedRecords.of(database, table, None, {})
-        assertions.assert_valid(self._collector, schema, wanted, timeout)
+        collector = self._collector
+        assertions.settle(collector, timeout)
+        from .schemas import violations
+
+        log, found = Search(collector, EventState.INGESTED, wanted).found()
+        wrong = violations(schema, [Record(log, index) for index in found])
+        if wrong or not found:
+            raise assertions.failure(collector, messages.invalid_records(wrong, len(found)))
+        log.claimed.update(found)
 
     def assert_no_requests(self, timeout: float = 0) -> None:
         """Want that no request arrived, and that none does for `timeout` seconds (default 0).
@@ -444,7 +489,14 @@ class Postback:
             AssertionError: Something arrived.
         """
         __tracebackhide__ = True
-        assertions.assert_no_requests(self._collector, timeout)
+        check_timeout(timeout)
+        collector = self._collector
+        arrived = collector.wait_until(
+            lambda: bool(len(collector.log) or collector.refused_connections), timeout
+        )
+        if arrived:
+            collector.wait_for_responses()
+            raise assertions.failure(collector, messages.requests(collector))
 
     def claim(self, *events: Event) -> None:
         """Count events as asserted, for the settings `on_unasserted` and `on_refusal`.
