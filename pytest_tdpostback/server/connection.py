@@ -319,8 +319,8 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         """Give the responses to the transport; tell the collectors when it has sent them (Y1)."""
         if self._out:
-            self.transport.write(b"".join(self._out))
-            self._out.clear()
+            data, self._out = b"".join(self._out), []
+            self.transport.write(data)  # TLS may call `resume_writing`, and so this method, in it
         if self._unsent and not self.transport.get_write_buffer_size():
             self._confirm_sent()
 

@@ -390,3 +390,18 @@ def test_the_key_is_looked_up_after_the_response(server, monkeypatch):
         sender.read_responses(1)
     assert server.ingested() == 1
     assert order == ["write", "rejection"]
+
+
+def test_a_transport_that_asks_for_more_inside_a_write_gets_each_response_once():
+    """TLS calls `resume_writing` before its `write` returns."""
+    desk = Desk()
+    connection, wire = desk.connect()
+    write = wire.write
+
+    def write_and_resume(data):
+        write(data)
+        connection.resume_writing()
+
+    wire.write = write_and_resume
+    connection.data_received(request())
+    assert statuses(bytes(wire.written)) == [200]
