@@ -9,6 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+INSIDE = ("-pno:unraisableexception", "-pno:threadexception")
+"""Options for a run of pytest inside a process that runs pytest already.
+
+These two plugins collect garbage several times when a run ends, and each time look at the thousands
+of test items of the outer run. The outer run has both and reports what they find.
+"""
+
 NO_CONNECTION = ("connection broken by", "error sending request")
 """What pip and uv say when they cannot reach the package index."""
 
