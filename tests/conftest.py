@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -47,17 +46,6 @@ def without_skip(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"skipped although {NO_SKIP} is set: {report.longreprtext}"
     return report
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Take what was collected out of the garbage collector's sight.
-
-    pytest collects garbage several times when a run ends, and many tests run pytest inside this
-    process: each of them would look at thousands of test items that stay until the end anyway.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture

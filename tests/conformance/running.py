@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_tdpostback import conformance
+from tests.checkout import INSIDE
 
 FOLDER = Path(conformance.__file__).parent
 KEY = "1/contract-check"
@@ -50,6 +51,7 @@ def run_checks(url: str, profile: str, *checks: str) -> Outcome:
         f"--tdpostback-key={KEY}",
         f"--tdpostback-profile={profile}",
         "--quiet",
+        *INSIDE,
         "-pno:cacheprovider",
         "-pno:faulthandler",
         "-ppytest_tdpostback.plugin",

@@ -20,6 +20,7 @@ from pytest_tdpostback.protocol import judge
 from pytest_tdpostback.protocol.profiles import profiles
 from pytest_tdpostback.protocol.rules import rules
 from pytest_tdpostback.testing.inspection import inspected
+from tests.checkout import INSIDE
 from tests.conformance.mutants import function
 from tests.conformance.running import KEY, run_checks
 
@@ -135,7 +136,11 @@ def test_service_that_takes_any_route_stores_in_one_table_alone(profile: str, mo
 
 def run_package(pytester, *options):
     return pytester.runpytest_inprocess(
-        *PACKAGE, *options, "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning"
+        *PACKAGE,
+        *options,
+        *INSIDE,
+        "-pno:cacheprovider",
+        "-Wignore::pytest.PytestAssertRewriteWarning",
     )
 
 

@@ -43,7 +43,18 @@ def unpacked(sdist, tmp_path_factory):
 def scripts(wheel, tmp_path_factory):
     """The folder of programs of an environment into which only the wheel was installed."""
     folder = tmp_path_factory.mktemp("fresh")
-    run(sys.executable, "-m", "venv", folder, cwd=folder)
+    run(
+        sys.executable,
+        "-m",
+        "uv",
+        "venv",
+        "--allow-existing",
+        "--python",
+        sys.executable,
+        folder,
+        cwd=folder,
+    )
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
-    run(scripts / "python", "-m", "pip", "install", wheel, cwd=folder)
+    python = scripts / "python"
+    run(sys.executable, "-m", "uv", "pip", "install", "--python", python, wheel, cwd=folder)
     return scripts

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.checkout import INSIDE
+
 CONFTEST = """
 import http.client
 import json
@@ -41,7 +43,8 @@ def downstream(pytester, monkeypatch):
     def run(source, *args, plugins=(), apart=False):
         pytester.makepyfile(test_it=source)
         runner = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
+        inside = () if apart else INSIDE
         beside = [option for name in plugins for option in ("-p", name)]
-        return runner("-p", "tdpostback", *beside, "-p", "no:cacheprovider", *args)
+        return runner("-p", "tdpostback", *beside, *inside, "-p", "no:cacheprovider", *args)
 
     return run
