@@ -142,7 +142,7 @@ def findings(event: Event) -> list[str]:
     found = event.findings
     texts = [f"finding {escaped(without_keys(str(each)[:500]))}" for each in found[:FINDINGS_SHOWN]]
     if len(found) > FINDINGS_SHOWN:
-        texts.append(f"… and {len(found) - FINDINGS_SHOWN} more findings")
+        texts.append(f"… and {counted(len(found) - FINDINGS_SHOWN, 'more finding')}")
     return texts
 
 

@@ -75,11 +75,12 @@ class Inspection:
             error = "a call that changes something needs Content-Type: application/json"
             return _json({"error": error}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         collector = self._collector()
+        status = HTTPStatus.OK
         try:
-            return _json(handler(request, collector))
+            value = handler(request, collector)
         except (ConfigurationError, TypeError, ValueError) as error:
-            text = KeyRedactor(collector.keys.known())(str(error))
-            return _json({"error": text}, HTTPStatus.BAD_REQUEST)
+            value, status = {"error": str(error)}, HTTPStatus.BAD_REQUEST
+        return _json(value, status, KeyRedactor(collector.keys.known()))
 
     def _why_forbidden(self, request: Request) -> str:
         """Why a request may come from a page of another site; empty if it does not.
@@ -88,7 +89,10 @@ class Inspection:
         simple requests to any site.
         """
         host = request.headers.get("Host", "")
-        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        except ValueError:
+            name = ""
         if not _is_loopback(name) and name != self._bound_host:
             return "the Host must be a loopback address, localhost, or the address of the server"
         origin = request.headers.get("Origin")
@@ -205,7 +209,8 @@ def _is_loopback(name: str) -> bool:
         return name == "localhost"
 
 
-def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> WerkzeugResponse:
-    return WerkzeugResponse(
-        json.dumps(value, ensure_ascii=False), status, mimetype="application/json"
-    )
+def _json(
+    value: Any, status: HTTPStatus = HTTPStatus.OK, redact: Callable[[str], str] = str
+) -> WerkzeugResponse:
+    text = redact(json.dumps(value, ensure_ascii=False))
+    return WerkzeugResponse(text, status, mimetype="application/json")

@@ -346,7 +346,7 @@ def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
     refused = collector.refused_connections
     if refused:
         were = "connection was" if len(refused) == 1 else "connections were"
-        reason = formatting.escaped(refused[0])[:80]
+        reason = formatting.shortened(formatting.escaped(refused[0].partition(";")[0]), 120)
         details = [*_refused_connections(refused), *_obstacles(receiver)]
         return f"{len(refused)} {were} refused: {reason}", details
     if collector.blocked_hosts:

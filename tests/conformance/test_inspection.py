@@ -7,6 +7,7 @@ import json
 from contextlib import closing
 
 import pytest
+import requests
 from werkzeug.test import Client
 
 from pytest_tdpostback import PostbackServer
@@ -211,3 +212,25 @@ def test_nested_brackets_are_a_bad_request(server, body) -> None:
 @pytest.mark.parametrize("timeout", ["nan", "inf", "1e10", "-1"])
 def test_a_timeout_out_of_range_is_a_bad_request(server, timeout) -> None:
     assert call(server, "POST", f"settle?timeout={timeout}") == 400
+
+
+def test_a_key_that_was_sent_as_data_is_shortened_too(server):
+    """A key of any shape that is registered is found by value, as a value and as a name."""
+    key = server.postback.keys.add("1/a-key-of-another-shape")
+    requests.post(
+        server.postback.event_url("db", "tbl"),
+        json={"sent": key, "a-key-of-another-shape": 1},
+        headers={"X-TD-Write-Key": str(server.write_key)},
+        timeout=20,
+    )
+    for path in ("events", "records"):
+        response = requests.get(f"{server.url}/.tdpostback/{path}", timeout=20)
+        assert response.status_code == 200
+        assert "another-shape" not in response.text
+
+
+def test_a_host_that_is_no_address_is_forbidden(server):
+    response = requests.get(
+        f"{server.url}/.tdpostback/events", headers={"Host": "[::1"}, timeout=20
+    )
+    assert response.status_code == 403

@@ -402,6 +402,6 @@ def test_a_transport_that_asks_for_more_inside_a_write_gets_each_response_once()
         write(data)
         connection.resume_writing()
 
-    wire.write = write_and_resume
+    wire.write = write_and_resume  # type: ignore[method-assign]
     connection.data_received(request())
     assert statuses(bytes(wire.written)) == [200]

@@ -186,4 +186,4 @@ class FaultHandle:
         self.remove()
 
     def __repr__(self) -> str:
-        return f"<fault {self.name}: {len(self._hits)} events hit>"
+        return f"<fault {self.name}: {len(self._hits)} hit>"

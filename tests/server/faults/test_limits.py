@@ -262,7 +262,7 @@ def test_the_repr_of_a_handle_names_its_fault(tdpostback):
     handle = tdpostback.faults.truncate(after=3)
     send(tdpostback, 1)
 
-    assert repr(handle) == "<fault truncate(3): 1 events hit>"
+    assert repr(handle) == "<fault truncate(3): 1 hit>"
 
 
 def test_a_fault_ends_with_its_test(pytester):
@@ -349,12 +349,12 @@ def test_faults_without_pytest():
         (lambda f: f.sequence("drop"), "faults.sequence(entries='drop'): give a list of entries"),
         (
             lambda f: f.sequence([f.status(503, times=2), "ok"]),
-            "faults.sequence(entry=<fault status(503): 0 events hit>): give an entry",
+            "faults.sequence(entry=<fault status(503): 0 hit>): give an entry",
         ),
-        (lambda f: f.sequence([f.drop(table="t")]), "faults.sequence(entry=<fault drop: 0 events"),
+        (lambda f: f.sequence([f.drop(table="t")]), "faults.sequence(entry=<fault drop: 0 hit"),
         (
             lambda f: f.sequence([f.sequence(["drop"]), "ok"]),
-            "faults.sequence(entry=<fault sequence([drop]): 0 events hit>): give its entries",
+            "faults.sequence(entry=<fault sequence([drop]): 0 hit>): give its entries",
         ),
     ],
 )
