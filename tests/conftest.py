@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+
+with suppress(ImportError):
+    # An inner run in this process forgets what it imported first; YAML's compiled half does not.
+    import yaml  # type: ignore[import-untyped]  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Generator

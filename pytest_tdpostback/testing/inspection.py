@@ -75,12 +75,11 @@ class Inspection:
             error = "a call that changes something needs Content-Type: application/json"
             return _json({"error": error}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         collector = self._collector()
-        status = HTTPStatus.OK
+        redact = KeyRedactor(collector.keys.known())
         try:
-            value = handler(request, collector)
+            return _json(handler(request, collector), redact=redact)
         except (ConfigurationError, TypeError, ValueError) as error:
-            value, status = {"error": str(error)}, HTTPStatus.BAD_REQUEST
-        return _json(value, status, KeyRedactor(collector.keys.known()))
+            return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST, redact)
 
     def _why_forbidden(self, request: Request) -> str:
         """Why a request may come from a page of another site; empty if it does not.

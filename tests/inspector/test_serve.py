@@ -198,3 +198,24 @@ def test_a_signal_ends_it_though_nobody_reads_its_output(number):
             connection.getresponse().read()
         connection.close()
         assert server.end(number) == 0
+
+
+def test_events_that_are_forgotten_while_others_arrive_do_not_end_it():
+    """The lines are made from the log while a program clears it."""
+    with served("--write-key", KEY, "--inspection") as double:
+
+        def forget():
+            for _ in range(50):
+                call = Request(double.url + "/.tdpostback/events", b"{}", method="DELETE")
+                call.add_header("Content-Type", "application/json")
+                with urlopen(call, timeout=10) as answer:
+                    assert answer.status == 200
+
+        thread = threading.Thread(target=forget)
+        thread.start()
+        while thread.is_alive():
+            assert double.post() == 200
+        thread.join()
+        assert double.post() == 200
+        assert double.end() == 0
+        assert double.process.stderr.read() == ""

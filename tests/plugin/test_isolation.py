@@ -39,6 +39,27 @@ def test_a_thread_that_is_late(downstream):
     )
 
 
+def test_a_fault_that_is_removed_after_its_test_leaves_late_events_listed(downstream):
+    result = downstream(
+        """
+        from conftest import post
+
+        kept = {}
+
+        def test_has_a_fault(tdpostback):
+            kept["fault"] = tdpostback.faults.status(503, table="another")
+            kept["send"] = lambda url=tdpostback.url, key=tdpostback.write_key: post(url, key)
+
+        def test_runs_later(tdpostback):
+            kept["fault"].remove()
+            kept["send"]()
+            assert len(tdpostback.events) == 0
+        """
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["  test_it.py::test_has_a_fault: #1 POST *: 200, ingested"])
+
+
 def test_a_late_loss_is_not_charged_to_the_test_that_runs(downstream):
     result = downstream(LATE.format(key="'1/unknown'"))
     result.assert_outcomes(passed=2)
