@@ -244,7 +244,10 @@ def predicate_name(predicate: Callable[..., object]) -> str:
         source = " ".join(inspect.getsource(predicate).split())
     except (OSError, TypeError):
         return "a lambda"
-    return formatting.escaped(_first_expression(source[max(source.find("lambda"), 0) :])[:80])
+    start = source.find("lambda")
+    if start < 0:  # Python does not know its place: a rewritten assertion holds it
+        return "a lambda"
+    return formatting.escaped(_first_expression(source[start:])[:80])
 
 
 def _first_expression(source: str) -> str:

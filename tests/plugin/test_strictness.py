@@ -170,7 +170,7 @@ def test_an_event_after_the_last_test_is_late(downstream, pytester):
                 tdpostback_server.write_key,
             )
         """,
-        plugins=["sends_at_the_end"],
+        "-psends_at_the_end",
     )
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
