@@ -6,10 +6,9 @@ import pytest
 
 from tests.checkout import INSIDE
 
-CONFTEST = """
+SENDER = """
 import http.client
 import json
-import pytest
 
 
 def post(url, key, data=None, path="/postback/v3/event/shop/orders"):
@@ -21,6 +20,11 @@ def post(url, key, data=None, path="/postback/v3/event/shop/orders"):
     status = connection.getresponse().status
     connection.close()
     return status
+"""
+
+CONFTEST = """
+import pytest
+from sender import post
 
 
 @pytest.fixture
@@ -39,6 +43,9 @@ def downstream(pytester, monkeypatch):
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.setenv("COLUMNS", "160")
     pytester.makeconftest(CONFTEST)
+    # Not in conftest.py: a run before this one may have left another module of that name.
+    pytester.makepyfile(sender=SENDER)
+    pytester.syspathinsert()
 
     def run(source, *args, plugins=(), apart=False):
         pytester.makepyfile(test_it=source)

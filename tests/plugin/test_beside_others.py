@@ -207,7 +207,7 @@ def test_a_frozen_clock_stops_neither_the_double_nor_a_wait(downstream, freezing
         import threading
         import pytest
         import {imported}
-        from conftest import post
+        from sender import post
 
         @{freezing}
         def test_received_when_the_frozen_clock_says(tdpostback, send):
@@ -270,7 +270,7 @@ def test_a_clock_that_is_frozen_when_the_plugin_is_first_used(downstream):
 
 ASYNC = """
     import pytest
-    from conftest import post
+    from sender import post
 
     {mark}
     async def test_it(tdpostback):

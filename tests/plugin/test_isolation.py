@@ -8,7 +8,7 @@ import pytest
 
 LATE = """
     import threading
-    from conftest import post
+    from sender import post
 
     go, sent = threading.Event(), threading.Event()
 
@@ -42,7 +42,7 @@ def test_a_thread_that_is_late(downstream):
 def test_a_fault_that_is_removed_after_its_test_leaves_late_events_listed(downstream):
     result = downstream(
         """
-        from conftest import post
+        from sender import post
 
         kept = {}
 
@@ -75,7 +75,7 @@ def test_a_subprocess_that_is_late(downstream):
         def test_starts(tdpostback):
             global child
             program = (
-                "import sys; sys.stdin.read(); sys.path.insert(0, '.'); from conftest import post; "
+                "import sys; sys.stdin.read(); sys.path.insert(0, '.'); from sender import post; "
                 f"post({{tdpostback.url!r}}, '1/unknown')"
             )
             child = subprocess.Popen([{sys.executable!r}, "-c", program], stdin=subprocess.PIPE)
@@ -110,7 +110,7 @@ def test_what_arrives_in_teardown_counts_once(downstream):
 def test_the_url_and_the_key_of_another_test(downstream):
     result = downstream(
         """
-        from conftest import post
+        from sender import post
 
         def test_first(tdpostback):
             global url, key
@@ -138,7 +138,7 @@ def test_the_url_and_the_key_of_another_test(downstream):
 def test_what_reached_a_finished_test_before_this_one_is_no_cause(downstream):
     result = downstream(
         """
-        from conftest import post
+        from sender import post
 
         def test_first(tdpostback):
             global url, key
@@ -171,7 +171,7 @@ def test_a_finished_test_whose_double_is_used_for_the_first_time(downstream):
     result = downstream(
         """
         import pytest
-        from conftest import post
+        from sender import post
 
         def test_first(tdpostback):
             global double
@@ -230,7 +230,7 @@ def test_two_tests_with_the_same_key(downstream):
     downstream(
         """
         import pytest
-        from conftest import post
+        from sender import post
 
         @pytest.mark.parametrize("number", range(2))
         def test_it(tdpostback, number):
@@ -244,7 +244,7 @@ def test_two_tests_with_the_same_key(downstream):
 def test_doubles_of_one_test(downstream):
     downstream(
         """
-        from conftest import post
+        from sender import post
 
         def test_it(tdpostback, make_tdpostback):
             other = make_tdpostback(profile="article-2015", write_keys=["1/own"])
@@ -263,7 +263,7 @@ def test_more_tests_than_ports_are_kept(downstream):
         """
         import os, threading
         import pytest
-        from conftest import post
+        from sender import post
 
         ports = []
 
@@ -429,7 +429,7 @@ def test_tests_in_threads_beside_each_other(downstream, pytester):
     pytester.makepyfile(in_threads=IN_THREADS)
     result = downstream(
         """
-        from conftest import post
+        from sender import post
 
         def test_first(tdpostback):
             pass

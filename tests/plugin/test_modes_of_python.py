@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.plugin.conftest import CONFTEST
+from tests.plugin.conftest import CONFTEST, SENDER
 
 pytestmark = pytest.mark.once
 
@@ -45,6 +45,7 @@ TARGET = ("--pyargs", "pytest_tdpostback.conformance")
 def run(tmp_path):
     """Run pytest in a mode; return its exit status and its output."""
     tmp_path.joinpath("conftest.py").write_text(CONFTEST, encoding="utf-8")
+    tmp_path.joinpath("sender.py").write_text(SENDER, encoding="utf-8")
     tmp_path.joinpath("test_project.py").write_text(PROJECT, encoding="utf-8")
 
     def run(python, options, variables, *tests):

@@ -105,7 +105,7 @@ def test_a_lost_event_fails_the_test_in_its_call_phase(downstream):
     ],
 )
 def test_what_a_lost_event_needs(downstream, test, says):
-    result = downstream("from conftest import post\n\n" + textwrap.dedent(test))
+    result = downstream("from sender import post\n\n" + textwrap.dedent(test))
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(says, consecutive=says[0].startswith("*/"))
 
@@ -156,7 +156,7 @@ def test_a_look_leaves_pending_what_is_held_or_due_later(downstream):
                 assert not tdpostback.records()
 
         def test_due_later(make_tdpostback):
-            from conftest import post
+            from sender import post
 
             double = make_tdpostback(validation_delay=3600)
             post(double.url, double.write_key)
@@ -245,7 +245,7 @@ def test_what_is_lost_in_a_session_fixture_is_told(downstream):
     result = downstream(
         """
         import pytest
-        from conftest import post
+        from sender import post
 
         @pytest.fixture(scope="session")
         def application(tdpostback_server):
@@ -261,7 +261,7 @@ def test_what_is_lost_in_a_session_fixture_is_told(downstream):
 def test_the_first_test_owns_what_reaches_the_session_server(downstream):
     downstream(
         """
-        from conftest import post
+        from sender import post
 
         def test_it(tdpostback_server):
             post(tdpostback_server.url, "1/unknown")
@@ -382,7 +382,7 @@ def test_a_class_of_unittest(downstream):
         """
         import unittest
         import pytest
-        from conftest import post
+        from sender import post
 
         class TestIt(unittest.TestCase):
             @pytest.fixture(autouse=True)
@@ -411,8 +411,8 @@ def test_a_doctest(downstream):
         def documented():
             """
             >>> double = getfixture("tdpostback")
-            >>> import conftest
-            >>> conftest.post(double.url, double.write_key)
+            >>> import sender
+            >>> sender.post(double.url, double.write_key)
             200
             >>> double.assert_ingested("shop", "orders")["id"]
             7
@@ -516,7 +516,7 @@ def test_a_restart_of_the_server_does_not_affect_the_next_tests(downstream):
     downstream(
         """
         import pytest
-        from conftest import post
+        from sender import post
 
         def test_before(tdpostback, send):
             send()

@@ -11,7 +11,7 @@ SOURCE = """
 
     import attrs
     import pytest
-    from conftest import post
+    from sender import post
     from pytest_tdpostback import PostbackServer
     from pytest_tdpostback.protocol.request import Headers
 
@@ -141,7 +141,7 @@ def test_no_output_holds_a_whole_key(downstream, pytester, options):
 def test_a_key_of_any_shape_is_not_shown(downstream, pytester):
     result = downstream(
         """
-        from conftest import post
+        from sender import post
 
         def test_it(tdpostback):
             key = tdpostback.keys.add("own/words-of-mine-that-nobody-knows")

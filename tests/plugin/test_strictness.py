@@ -38,7 +38,7 @@ CLAIMED = """
         with tdpostback.expect_auth_failure():
             send(key="1/unknown")
 """
-IMPORT = "from conftest import post\n"
+IMPORT = "from sender import post\n"
 
 
 def source(*tests):
@@ -98,7 +98,7 @@ def test_the_marker_and_the_factory_are_strict_too(downstream):
     downstream(
         """
         import pytest
-        from conftest import post
+        from sender import post
 
         @pytest.mark.tdpostback(strict=True)
         def test_marked(tdpostback):
@@ -115,7 +115,7 @@ def test_the_marker_and_the_factory_are_strict_too(downstream):
 
 LATE = """
     import threading
-    from conftest import post
+    from sender import post
 
     go, sent = threading.Event(), threading.Event()
 
@@ -151,7 +151,7 @@ def test_a_late_event_can_fail_the_run(downstream, option, code, xdist):
 def test_an_event_after_the_last_test_is_late(downstream, pytester):
     pytester.makepyfile(
         sends_at_the_end="""
-        from conftest import post
+        from sender import post
 
         def pytest_sessionfinish(session):
             url, key, shared_url, shared_key = session.config.late
