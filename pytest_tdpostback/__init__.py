@@ -9,9 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .collector.account import Account
     from .collector.clock import Clock
-    from .collector.event_log import EventState
+    from .collector.event_log import Account, EventState
     from .collector.events import Event, Record, SettleTimeout, UnexpectedAuthFailure
     from .collector.write_keys import WriteKeys
     from .errors import BlockedConnection, ConfigurationError, PostbackError, PostbackWarning
@@ -54,7 +53,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Account": "collector.account",
+    "Account": "collector.event_log",
     "BlockedConnection": "errors",
     "Clock": "collector.clock",
     "ConfigurationError": "errors",

@@ -18,19 +18,17 @@ from ..protocol import response as responses
 from ..protocol.judge import Refusal, judge_body
 from ..protocol.request import PostbackRequest
 from ..protocol.secrets import shortened
-from .account import Account, account_of
 from .clock import Clock
-from .event_log import NO_STATUS, EventLog, EventState
-from .events import global_id
-from .judged_heads import JudgedHead, JudgedHeads
+from .event_log import NO_STATUS, Account, EventLog, EventState, JudgedHeads
+from .events import global_id, sent_data
 from .waiting import Timer, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
-    from ..protocol.judge import Verdict
     from ..protocol.request import RequestHead
     from ..protocol.response import Response
     from ..protocol.settings import Settings
+    from .event_log import JudgedHead
 
 T = TypeVar("T")
 
@@ -73,7 +71,6 @@ class Arrival(Mapping[str, Any]):
         received_at: float,
         log: EventLog,
     ) -> None:
-        """Made for each request while a fault is active."""
         self.request = request
         self.database = judged.verdict.database
         self.table = judged.verdict.table
@@ -97,7 +94,7 @@ class Arrival(Mapping[str, Any]):
         return protocol_record.record_columns(
             self.request,
             self._judged.verdict,
-            self._judged.judge.settings,
+            self._judged.settings,
             received_at=self.received_at,
             global_id=global_id(self._log, self.request.head, len(self._log)),
         )
@@ -112,31 +109,20 @@ class Arrival(Mapping[str, Any]):
         return len(self._columns)
 
 
+@dataclass(slots=True, eq=False)
 class Exchange:
     """One request and the response to it, for whoever sends the response."""
 
-    __slots__ = ("collector", "effect", "index", "judged", "log", "response", "sent")
-
-    def __init__(  # noqa: PLR0917 - made in one place
-        self,
-        collector: Collector,
-        log: EventLog,
-        judged: JudgedHead,
-        response: Response,
-        index: int | None = None,
-        effect: Effect | None = None,
-    ) -> None:
-        """Made by `Collector.receive`."""
-        self.collector = collector
-        self.log = log
-        self.judged = judged
-        self.response = response
-        self.index = index
-        """The place of the event in `log`; `None` if the request is not an event (R5)."""
-        self.effect = effect
-        """What a fault does to the event."""
-        self.sent = index is None
-        """Whether the response is out, or nothing depends on it."""
+    collector: Collector
+    log: EventLog
+    judged: JudgedHead
+    response: Response
+    index: int | None = None
+    """The place of the event in `log`; `None` if the request is not an event (R5)."""
+    effect: Effect | None = None
+    """What a fault does to the event."""
+    sent: bool = False
+    """Whether the response is out, or nothing depends on it."""
 
 
 class Collector:
@@ -149,7 +135,6 @@ class Collector:
         call_later: Callable[[float, Callable[[], None]], Timer] = call_later,
     ) -> None:
         """`call_later(seconds, function)` runs validation that is due later."""
-        self.settings = settings
         self.clock = Clock()
         self.keys = WriteKeys(before_change=partial(_wait_for_responses, ref(self)))
         self.log = EventLog()
@@ -169,7 +154,6 @@ class Collector:
         """Hosts that a redirect did not let somebody connect to."""
         self.refused_connections: list[str] = []
         """What reached the server and left no event."""
-        self._judge = JudgedHeads(settings)
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
@@ -180,8 +164,18 @@ class Collector:
         self._call_later = call_later
         self._timer: Timer | None = None
         self._timer_due = 0.0
+        self.configure(settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Judge by `settings` from now on. What arrived before keeps its own."""
+        self.settings = settings
+        self._judge = JudgedHeads(settings)
 
     # receiving
+
+    def size_limit(self, head: RequestHead) -> int:
+        """B6: the largest body in bytes that a request with `head` may have."""
+        return self._judge[head.raw].verdict.size_limit
 
     def receive(
         self, head: RequestHead, body: bytes, peer: str, *, size: int | None = None
@@ -197,17 +191,18 @@ class Collector:
         Returns:
             The exchange, whose `response` the caller sends.
         """
-        judged = self._judge.of(head.raw, head)
+        judge = self._judge
+        judged = judge[head.raw]
         verdict = judged.verdict
         now = self.clock.now()
         if verdict.preflight:
             date = responses.http_date(int(now))
             response = responses.preflight(head, verdict.profile, date)
-            return Exchange(self, self.log, judged, response)
+            return Exchange(self, self.log, judged, response, sent=True)
         refusal = (
             verdict.refusal
             or (self._key_refusal(judged) if verdict.profile.refuses_unknown_keys else None)
-            or judge_body(verdict, head, body, judged.judge.settings, size=size)
+            or judge_body(verdict, head, body, size=size)
         )
         effect = None
         if self.fault_hook is not None:
@@ -216,23 +211,18 @@ class Collector:
         with self.lock:
             log = self.log
             status = 200 if refusal is None else refusal.status
-            index = log.append(judged, head.raw, body, peer, now, status)
+            index = log.append(judge, head.raw, body, peer, now, status)
             if refusal is not None:
                 response = judged.refused(refusal, int(now))
             elif verdict.from_url:
-                response = responses.from_url(
-                    verdict,
-                    head,
-                    responses.http_date(int(now)),
-                    origin=judged.origin,
-                    global_id=global_id(log, head, index),
-                )
+                date, sender = responses.http_date(int(now)), global_id(log, head, index)
+                response = responses.from_url(verdict, head, date, sender)
                 log.statuses[index] = response.status
             else:
                 response = judged.accepted(int(now))
             exchange = Exchange(self, log, judged, response, index, effect)
             if effect is not None:
-                self._apply(effect, exchange)
+                self._apply(effect, exchange, index)
             if effect is not None and not effect.stored:
                 log.decide(index, EventState.LOST)
                 exchange.sent = True
@@ -248,25 +238,23 @@ class Collector:
 
     def response_sent(self, exchange: Exchange) -> None:
         """The response is out: the validation of the event may begin (Y1)."""
-        if exchange.sent:
-            return
         log, index = exchange.log, exchange.index
-        assert index is not None
+        delay = self.settings.validation_delay
+        rejected = False
         with self.lock:
-            if exchange.sent:
+            if exchange.sent or index is None:
                 return
             exchange.sent = True
-            self._returned.discard(exchange)
-            delay = self.settings.validation_delay
-            decided = not (delay or self._holds)
-            if decided:
-                self._decide(exchange)
-            else:
+            if self._returned:
+                self._returned.discard(exchange)
+            if delay or self._holds:
                 due = real_time() + delay
                 heapq.heappush(self._due, (due, next(self._due_numbers), exchange))
                 self._schedule()
+            else:
+                rejected = self._decide(exchange, index)
             log.responses_to_send -= 1  # last: others look at it without the lock
-        if decided:
+        if rejected:
             _report(log, index)
         self._notify()
 
@@ -294,24 +282,8 @@ class Collector:
             return
         with self.lock:
             log.statuses[index] = NO_STATUS if status is None else status
-            if complete:
-                log.unconfirmed.discard(index)
-            else:
-                log.unconfirmed.add(index)
+            (log.unconfirmed.discard if complete else log.unconfirmed.add)(index)
         self._notify()
-
-    def verdict(self, head: RequestHead) -> Verdict:
-        """What `head` alone decides."""
-        return self._judge.of(head.raw, head).verdict
-
-    def size_limit(self, head: RequestHead) -> int:
-        """B6: the largest body in bytes that a request with `head` may have."""
-        return self._judge.of(head.raw, head).size_limit
-
-    def configure(self, settings: Settings) -> None:
-        """Judge by `settings` from now on. What arrived before keeps its own."""
-        self.settings = settings
-        self._judge = JudgedHeads(settings)
 
     def report_error(self, error: BaseException) -> None:
         """Keep an error that happened while serving, so that the test fails with it."""
@@ -336,13 +308,17 @@ class Collector:
         """Give every event that is due its outcome (Y3); nothing while validation is held."""
         if not self._due:
             return
-        decided: list[tuple[EventLog, int]] = []
+        decided = False
+        rejected: list[tuple[EventLog, int]] = []
         with self.lock:
             while self._due and not self._holds and self._due[0][0] <= real_time():
                 exchange = heapq.heappop(self._due)[2]
-                decided.append((exchange.log, self._decide(exchange)))
+                assert exchange.index is not None
+                decided = True
+                if self._decide(exchange, exchange.index):
+                    rejected.append((exchange.log, exchange.index))
             self._schedule()
-        for log, index in decided:
+        for log, index in rejected:
             _report(log, index)
         if decided:
             self._notify()
@@ -395,7 +371,7 @@ class Collector:
     def account(self) -> Account:
         """The account of the events since the last `clear`."""
         with self.lock:
-            return account_of(self.log)
+            return self.log.account()
 
     def settled(self) -> bool:
         """Whether no event is pending."""
@@ -454,7 +430,9 @@ class Collector:
                 now = real_time()
                 if value or now >= deadline:
                     return value
-                changed.wait(min(deadline, self._next_due(deadline)) - now)
+                with self.lock:
+                    due = self._due[0][0] if self._due and not self._holds else deadline
+                changed.wait(min(deadline, due) - now)
                 if cancellation is not None:
                     cancellation.check()
         finally:
@@ -475,14 +453,12 @@ class Collector:
 
     def _key_refusal(self, judged: JudgedHead) -> Refusal | None:
         key = judged.verdict.key
-        if key is None:
-            return None
+        assert key is not None
         reason = self.keys.rejection(key, *judged.table)
         return Refusal(403, "A6", f"write key {shortened(key)} {reason}") if reason else None
 
-    def _apply(self, effect: Effect, exchange: Exchange) -> None:
-        log, index = exchange.log, exchange.index
-        assert index is not None
+    def _apply(self, effect: Effect, exchange: Exchange, index: int) -> None:
+        log = exchange.log
         exchange.response = effect.response or exchange.response
         log.faults[index] = effect.fault
         log.statuses[index] = exchange.response.status if effect.responded else NO_STATUS
@@ -493,21 +469,23 @@ class Collector:
         if effect.recorded is not None:
             effect.recorded(log.first + index)
 
-    def _decide(self, exchange: Exchange) -> int:
-        """Y3, Y4, T3: ingest the event, or reject it with the rule that says why."""
-        log, index, judged = exchange.log, exchange.index, exchange.judged
+    def _decide(self, exchange: Exchange, index: int) -> bool:
+        """Ingest the event, or reject it by the rule that says why; whether it is rejected."""
+        log, judged = exchange.log, exchange.judged
         verdict = judged.verdict
-        assert index is not None
         assert verdict.key is not None
-        reason = self.keys.rejection(verdict.key, *judged.table)
+        rule, reason = verdict.key_rule, self.keys.rejection(verdict.key, *judged.table)
         if reason:
-            message = f"write key {shortened(verdict.key)} {reason}"
-            log.decide(index, EventState.REJECTED, verdict.key_rule, message)
-        elif judged.judge.settings.stale_time == "drop" and (stale := _stale(exchange)):
-            log.decide(index, EventState.REJECTED, "T3", stale)
-        else:
-            log.ingest(index, judged.table)
-        return index
+            reason = f"write key {shortened(verdict.key)} {reason}"
+        elif judged.settings.stale_time == "drop":
+            request, data = sent_data(log, index)
+            when = protocol_record.time_of(request, verdict, data, log.received[index])
+            rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
+        if reason:
+            log.decide(index, EventState.REJECTED, rule, reason)
+            return True
+        log.ingest(index, judged.table)
+        return False
 
     def _schedule(self) -> None:
         """Have a timer for the event that is due first, and for nothing else; within the lock."""
@@ -523,10 +501,6 @@ class Collector:
         with self.lock:
             self._timer = None
         self.validate()
-
-    def _next_due(self, default: float) -> float:
-        with self.lock:
-            return self._due[0][0] if self._due and not self._holds else default
 
     def _unsubscribe(self, callback: Callable[[], object]) -> None:
         with self.lock:
@@ -548,26 +522,16 @@ def _wait_for_responses(of: ref[Collector]) -> None:
         collector.wait_for_responses()
 
 
-def _stale(exchange: Exchange) -> str:
-    """T3: why the event is dropped for its `td_record_time`; empty if it is not."""
-    log, index, judged = exchange.log, exchange.index, exchange.judged
-    assert index is not None
-    request = PostbackRequest(judged.head, log.bodies[index], "")
-    data = protocol_record.sent_data(request, judged.verdict, judged.judge.settings)
-    when = protocol_record.time_of(request, judged.verdict, data, log.received[index])
-    return f"td_record_time {when.why}" if when.outside else ""
-
-
 def _report(log: EventLog, index: int) -> None:
     """W4: write to the log of Python why an event came to nothing; never to the sender."""
-    if not _logger.isEnabledFor(logging.INFO) or log.state(index) is EventState.INGESTED:
+    if not _logger.isEnabledFor(logging.INFO):
         return
     head = log.judged(index).head
     _logger.info(
         "event #%d %s %s: %d, %s, %s: %s",
         log.first + index,
         head.method,
-        repr(head.target)[1:-1],
+        head.shown_target,
         log.statuses[index],
         log.state(index),
         log.rules.get(index, log.faults.get(index, "")),

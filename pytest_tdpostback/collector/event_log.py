@@ -10,17 +10,26 @@ import itertools
 import uuid
 from array import array
 from bisect import bisect_right, insort
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from ..protocol import response as responses
+from ..protocol.judge import judge_head
+from ..protocol.request import RequestHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .judged_heads import JudgedHead, JudgedHeads
+    from ..protocol.judge import Refusal
+    from ..protocol.response import Response
+    from ..protocol.settings import Settings
     from .table_columns import TableColumns
 
-REMEMBERED_TEXTS = 1_024
-"""How many different texts a `RepeatedBytesColumn` recognises when they come again."""
+REMEMBERED = 1_024
+"""How many different heads or texts are recognised when they come again."""
+LONGEST_HEAD = 4_096
+"""Bytes of the longest head whose verdict is remembered: hostile ones must not fill the memory."""
 NO_STATUS = 0
 """Stands in the column of statuses for a response whose status never got out."""
 
@@ -43,6 +52,88 @@ _numbers = itertools.count()
 STATES = tuple(EventState)
 _CODES = {state: code for code, state in enumerate(STATES)}
 _PENDING, _INGESTED = _CODES[EventState.PENDING], _CODES[EventState.INGESTED]
+
+
+@dataclass(frozen=True)
+class Account:
+    """How many events are in each state, and what their senders could not know.
+
+    `sent` is the sum of the states.
+    """
+
+    sent: int
+    refused: int
+    pending: int
+    ingested: int
+    rejected: int
+    lost: int
+    duplicated: int
+    """Ingested events that were stored more than once."""
+    stored_unconfirmed: int
+    """Ingested events whose sender did not receive the whole response."""
+    lost_after_200: int
+    """Lost events that were answered 200."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every event that was sent is in exactly one state."""
+        states = (self.refused, self.pending, self.ingested, self.rejected, self.lost)
+        return self.sent == sum(states)
+
+    def __str__(self) -> str:
+        return f"{self.sent} sent = " + " + ".join(f"{getattr(self, s)} {s}" for s in STATES)
+
+
+class JudgedHead:
+    """A head, the settings that it was judged by, the verdict, and what follows from that alone."""
+
+    __slots__ = ("_accepted", "_accepted_second", "head", "settings", "table", "verdict")
+
+    def __init__(self, head: RequestHead, settings: Settings) -> None:
+        self.head = head
+        self.settings = settings
+        self.verdict = judge_head(head, settings)
+        self.table = (self.verdict.database or "", self.verdict.table or "")
+        self._accepted_second = -1
+        self._accepted: Response
+
+    def accepted(self, second: int) -> Response:
+        """W1: the response to an event with a JSON body at `second` (UNIX time).
+
+        All responses of one second are equal, so they are one object.
+        """
+        if second != self._accepted_second:
+            date = responses.http_date(second)
+            self._accepted = responses.accepted(self.verdict.profile, self.head, date)
+            self._accepted_second = second
+        return self._accepted
+
+    def refused(self, refusal: Refusal, second: int) -> Response:
+        """W2: the response to a request that is refused at `second` (UNIX time)."""
+        date, explain = responses.http_date(second), self.settings.explain
+        return responses.refused(refusal, self.verdict.profile, self.head, date, explain=explain)
+
+
+class JudgedHeads(dict[bytes, JudgedHead]):
+    """What each head, as bytes, decides by `settings`.
+
+    Senders repeat their heads, and judging one takes as long as all else that is done for an event.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def __missing__(self, raw: bytes) -> JudgedHead:
+        judged = JudgedHead(RequestHead(raw), self.settings)
+        if len(raw) <= LONGEST_HEAD:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[raw] = judged
+        return judged
+
+    def __reduce__(self) -> tuple[type[JudgedHeads], tuple[Settings]]:
+        return JudgedHeads, (self.settings,)
 
 
 class BytesColumn:
@@ -71,20 +162,20 @@ class RepeatedBytesColumn:
     def __init__(self) -> None:
         self._distinct = BytesColumn()
         self._places = array("I")
-        self._recent: dict[bytes, int] = {}
+        self._recent: dict[bytes | str, int] = {}
 
     def __getitem__(self, index: int) -> bytes:
         """The byte string at `index`."""
         return self._distinct[self._places[index]]
 
-    def append(self, value: bytes) -> None:
-        """Add `value` at the end."""
+    def append(self, value: bytes | str) -> None:
+        """Add `value` at the end; text as UTF-8."""
         place = self._recent.get(value)
         if place is None:
-            if len(self._recent) >= REMEMBERED_TEXTS:
+            if len(self._recent) >= REMEMBERED:
                 self._recent.clear()
             place = self._recent[value] = len(self._distinct)
-            self._distinct.append(value)
+            self._distinct.append(value.encode() if isinstance(value, str) else value)
         self._places.append(place)
 
 
@@ -131,16 +222,16 @@ class EventLog:
         return len(self.states)
 
     def append(  # noqa: PLR0917 - a value for each column
-        self, judged: JudgedHead, head: bytes, body: bytes, peer: str, received: float, status: int
+        self, judge: JudgedHeads, head: bytes, body: bytes, peer: str, received: float, status: int
     ) -> int:
         """Add a pending event and return its index."""
         index = len(self.states)
-        if not self._judges or self._judges[-1] is not judged.judge:
-            self._judges.append(judged.judge)
+        if not self._judges or self._judges[-1] is not judge:
+            self._judges.append(judge)
             self._judged_from.append(index)
         self.heads.append(head)
         self.bodies.append(body)
-        self.peers.append(peer.encode())
+        self.peers.append(peer)
         self.received.append(received)
         self.statuses.append(status)
         self.states.append(_PENDING)
@@ -149,10 +240,12 @@ class EventLog:
 
     def judged(self, index: int) -> JudgedHead:
         """What the head of the event at `index` decided, by the settings of that moment."""
-        judge = self._judges[-1]
-        if len(self._judges) > 1:
-            judge = self._judges[bisect_right(self._judged_from, index) - 1]
-        return judge.of(self.heads[index])
+        return self._judge(index)[self.heads[index]]
+
+    def _judge(self, index: int) -> JudgedHeads:
+        if len(self._judges) == 1:
+            return self._judges[0]
+        return self._judges[bisect_right(self._judged_from, index) - 1]
 
     def decide(self, index: int, state: EventState, rule: str = "", reason: str = "") -> None:
         """Give the event at `index` its outcome."""
@@ -215,33 +308,35 @@ class EventLog:
             return chosen[0]
         return array("I", sorted(index for rows in chosen for index in rows))
 
+    def account(self) -> Account:
+        """The account of the events. Those that no fault hit do not add to what it costs."""
+        ingested = [index for index in list(self.faults) if self.states[index] == _INGESTED]
+        return Account(
+            len(self),
+            **{state.value: self.count(state) for state in STATES},
+            duplicated=sum(self.copies.get(index, 1) > 1 for index in ingested),
+            stored_unconfirmed=sum(index in self.unconfirmed for index in ingested),
+            lost_after_200=sum(self.statuses[at] == 200 for at in self.indexes(EventState.LOST)),
+        )
+
     def extract(self, index: int) -> EventLog:
         """A log with a copy of the one event at `index`, which keeps its sequence number."""
         log = EventLog(self.first + index)
         log.id = self.id
-        judged = self.judged(index)
-        log.append(
-            judged,
-            self.heads[index],
-            self.bodies[index],
-            self.peers[index].decode(),
-            self.received[index],
-            self.statuses[index],
-        )
+        head, body, peer = self.heads[index], self.bodies[index], self.peers[index].decode()
+        received, status = self.received[index], self.statuses[index]
+        log.append(self._judge(index), head, body, peer, received, status)
         for column in ("rules", "reasons", "faults", "copies"):
             if index in getattr(self, column):
                 getattr(log, column)[0] = getattr(self, column)[index]
-        if index in self.unconfirmed:
-            log.unconfirmed.add(0)
-        if index in self.expected:
-            log.expected.add(0)
-        if index in self.claimed:
-            log.claimed.add(0)
+        for marks in ("unconfirmed", "expected", "claimed"):
+            if index in getattr(self, marks):
+                getattr(log, marks).add(0)
+        table = self.judged(index).table
         if self.states[index] == _INGESTED:
-            log.ingest(0, judged.table)
-            columns = self.table_columns.get(judged.table)
+            log.ingest(0, table)
+            columns = self.table_columns.get(table)
             if columns is not None and columns.crossed_at == index:
-                log.table_columns[judged.table] = columns.of_one_event()
-        elif self.states[index] != _PENDING:
-            log.states[0] = self.states[index]
+                log.table_columns[table] = columns.of_one_event()
+        log.states[0] = self.states[index]
         return log

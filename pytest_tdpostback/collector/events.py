@@ -11,7 +11,7 @@ from ..errors import PostbackError
 from ..protocol import body as json_body
 from ..protocol import findings as protocol_findings
 from ..protocol import record as protocol_record
-from ..protocol.request import PostbackRequest, RequestHead
+from ..protocol.request import PostbackRequest
 from ..protocol.response import sent_global_id
 from ..protocol.secrets import without_keys
 from .event_log import NO_STATUS, STATES, EventState
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..protocol.findings import Finding
     from ..protocol.judge import Verdict
+    from ..protocol.request import RequestHead
     from .event_log import EventLog
 
 
@@ -80,9 +81,7 @@ class Event:
     @cached_property
     def request(self) -> PostbackRequest:
         """The request: `method`, `target`, `headers`, `body`, `peer`."""
-        log, index = self._log, self._index
-        head = RequestHead(log.heads[index])
-        return PostbackRequest(head, log.bodies[index], log.peers[index].decode())
+        return _request(self._log, self._index)
 
     @cached_property
     def _verdict(self) -> Verdict:
@@ -130,11 +129,10 @@ class Event:
         judged = log.judged(index)
         if judged.verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
             return []
-        request = PostbackRequest(judged.head, log.bodies[index], "")
-        settings = judged.judge.settings
-        data = protocol_record.sent_data(request, judged.verdict, settings)
+        request, data = sent_data(log, index)
+        received_at = log.received[index]
         found = list(
-            protocol_findings.find(request, judged.verdict, data, settings, log.received[index])
+            protocol_findings.find(request, judged.verdict, data, judged.settings, received_at)
         )
         if state is EventState.INGESTED:
             found += _column_findings(log, index, judged.table, data)
@@ -162,8 +160,8 @@ class Event:
     def __repr__(self) -> str:
         rule = f" {self.rule}" if self.rule else ""
         status = "unanswered" if self.status is None else self.status
-        target = repr(self.request.target)[1:-1]
-        return f"<Event {self.seq} {self.request.method} {target} {status} {self.state}{rule}>"
+        head = self.request.head
+        return f"<Event {self.seq} {head.method} {head.shown_target} {status} {self.state}{rule}>"
 
 
 class Record(Mapping[str, Any]):
@@ -299,18 +297,26 @@ def global_id(log: EventLog, head: RequestHead, index: int) -> str:
     )
 
 
+def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any]]:
+    """The request of the accepted event at `index` of `log`, and the data in it."""
+    judged, request = log.judged(index), _request(log, index)
+    return request, protocol_record.sent_data(request, judged.verdict, judged.settings)
+
+
 def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
     judged = log.judged(index)
-    peer = log.peers[index].decode()
-    request = PostbackRequest(judged.head, log.bodies[index], peer)
     return protocol_record.record_columns(
-        request,
+        _request(log, index),
         judged.verdict,
-        judged.judge.settings,
+        judged.settings,
         received_at=log.received[index],
         global_id=global_id(log, judged.head, index) if judged.verdict.from_url else "",
     )
+
+
+def _request(log: EventLog, index: int) -> PostbackRequest:
+    return PostbackRequest(log.judged(index).head, log.bodies[index], log.peers[index].decode())
 
 
 def _column_findings(
@@ -319,11 +325,7 @@ def _column_findings(
     """C2: the finding of the event that brings its table above the limit of columns."""
 
     def names_of(other: int) -> Iterable[str]:
-        if other == index:
-            return data
-        judged = log.judged(other)
-        request = PostbackRequest(judged.head, log.bodies[other], "")
-        return protocol_record.sent_data(request, judged.verdict, judged.judge.settings)
+        return data if other == index else sent_data(log, other)[1]
 
     rows = log.ingested[table]
     columns = log.table_columns.get(table)

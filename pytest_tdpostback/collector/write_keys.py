@@ -118,9 +118,11 @@ class WriteKeys:
 
     def rejection(self, key: str, database: str, table: str) -> str:
         """Why an event with `key` fails its validation; empty if it does not."""
+        scope = self._scopes.get(key)
+        if scope is not None:
+            return scope.rejection(database, table)
         if key in self._scopes:
-            scope = self._scopes[key]
-            return "was revoked" if scope is None else scope.rejection(database, table)
+            return "was revoked"
         if self._accepts_any:
             return ""
         return "is unknown" if _is_well_formed(key) else "is not account/secret"

@@ -30,7 +30,6 @@ KEY_SHAPE = re.compile(r"[^/\s]+/[^/\s]+\Z")
 """A7: the shape of a write key, `account/secret`."""
 CONSUMED = frozenset({"td_format", "td_write_key", "td_record_time", "td_redirect"})
 """P2: URL parameters that don't become columns of a record made from the URL."""
-_PATH_SHOWN = 200
 
 
 class RecordSource(Enum):
@@ -40,6 +39,9 @@ class RecordSource(Enum):
     PIXEL = "the URL parameters of a tracking pixel (P1)"
     DEPRECATED_GET = "the URL parameters of a GET without td_format (P6)"
     URL_PARAMETERS = "the URL parameters of an empty POST (B9)"
+
+
+_JSON = RecordSource.JSON  # Python 3.11 takes long to find a member
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ class Refusal:
 class Verdict(NamedTuple):
     """What is known of a request: refused, a preflight (R5, not an event), or an event to accept.
 
-    `refusal` counts before the key is looked up. `body_refusal` (size, content type, encoding)
-    counts after it. `database` and `table` are set if the path names them, whatever else is wrong.
-    `key_rule` is the rule by which an event fails if its key isn't valid.
+    `size_limit` is the largest body in bytes (B6). `refusal` counts before the key is looked up,
+    `body_refusal` (size, content type, encoding) after it. `database` and `table` are set if the
+    path names them, whatever else is wrong. An event fails by `key_rule` if its key isn't valid.
     """
 
     profile: Profile
+    size_limit: int
     refusal: Refusal | None = None
     preflight: bool = False
     database: str | None = None
@@ -72,39 +75,44 @@ class Verdict(NamedTuple):
     @property
     def from_url(self) -> bool:
         """Whether the URL parameters are the record."""
-        return self.source is not RecordSource.JSON
+        return self.source is not _JSON
 
 
 def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     """Return what method, target and header fields decide; equal heads have equal verdicts."""
     profile = settings.profile or for_host(head.host)
+    verdict = Verdict(profile, size_limit(profile, settings))
     if head.segments[:4] != ROUTE:
-        return Verdict(profile, Refusal(404, "R6", f"the path {_path(head)} is not served"))
+        reason = f"the path {_path(head)} is not served"
+        return verdict._replace(refusal=Refusal(404, "R6", reason))
     if head.method == "OPTIONS":
-        return Verdict(profile, preflight=True)
-    database, table, refusal = _route(head)
+        return verdict._replace(preflight=True)
+    database, table, names_refusal = _route(head)
+    verdict = verdict._replace(database=database, table=table)
     if head.method not in profile.methods:
         allowed = ", ".join(profile.methods)
-        refusal = Refusal(405, "R4", f"the method {shown(head.method)} is not one of {allowed}")
-    if refusal is not None:
-        return Verdict(profile, refusal, database=database, table=table)
-    key, key_rule, refusal = _key(profile, head, settings)
-    if refusal is not None:
-        return Verdict(profile, refusal, database=database, table=table)
+        reason = f"the method {shown(head.method)} is not one of {allowed}"
+        return verdict._replace(refusal=Refusal(405, "R4", reason))
+    key, key_rule = _sent_key(profile, head)
+    key_refusal: Refusal | None = None
+    if not key:
+        key_refusal = Refusal(403, "A4", f"no write key: {key_rule}")
+    elif key_rule == "A5" and not KEY_SHAPE.match(key):
+        key_rule = "A7"
+        if settings.malformed_key == "refuse":
+            reason = f"the write key {shown(shortened(key))} is not account/secret"
+            key_refusal = Refusal(403, "A7", reason)
+    if refusal := names_refusal or key_refusal:
+        return verdict._replace(refusal=refusal)
     source = _record_source(profile, head)
-    return Verdict(
-        profile,
-        database=database,
-        table=table,
-        key=WriteKey(key),
-        key_rule=key_rule,
-        source=source,
-        body_refusal=_body_refusal(profile, source, head, settings),
+    body_refusal = _body_refusal(head, source, verdict.size_limit)
+    return verdict._replace(
+        key=WriteKey(key), key_rule=key_rule, source=source, body_refusal=body_refusal
     )
 
 
 def judge_body(
-    verdict: Verdict, head: RequestHead, body: bytes, settings: Settings, *, size: int | None = None
+    verdict: Verdict, head: RequestHead, body: bytes, *, size: int | None = None
 ) -> Refusal | None:
     """Return why the body of a request is refused, `None` if it is accepted.
 
@@ -112,19 +120,16 @@ def judge_body(
     the body in bytes if `body` isn't all of it.
     """
     size = len(body) if size is None else size
-    if size > size_limit(verdict.profile, settings):
-        return _too_large(size, verdict.profile, settings)
+    if size > verdict.size_limit:
+        return _too_large(size, verdict.size_limit)
     if verdict.source is RecordSource.URL_PARAMETERS and body:
         return _not_json(head)
-    if verdict.body_refusal:
+    if verdict.body_refusal is not None:
         return verdict.body_refusal
     if verdict.source is RecordSource.URL_PARAMETERS and not data_parameters(head):
         return Refusal(400, "B4", "the body is empty and the URL has no data parameter")
-    return None if verdict.from_url else judge_json(body)
-
-
-def judge_json(body: bytes) -> Refusal | None:
-    """Return why a JSON body is refused if nothing else is left to judge (B2 to B4, B7)."""
+    if verdict.source is not _JSON:
+        return None
     try:
         json_body.parse(body)
     except json_body.InvalidBody as error:
@@ -142,15 +147,15 @@ def data_parameters(head: RequestHead) -> dict[str, str]:
     return {name: value for name, value in head.parameters if name not in CONSUMED}
 
 
-def media_type(head: RequestHead) -> str:
-    """B1: return the type in `Content-Type` in lower case without parameters; may be empty."""
-    return head.field("content-type").partition(";")[0].strip().lower()
-
-
 def content_encodings(head: RequestHead) -> set[str]:
-    """B8: return every value of `Content-Encoding` in lower case; empty values don't count."""
-    values = head.fields.get("content-encoding", ())
-    return {value.strip().lower() for value in values} - {""}
+    """B8: return every coding in `Content-Encoding` in lower case; empty ones don't count."""
+    values = ",".join(head.fields.get("content-encoding", ())).lower().split(",")
+    return {value.strip() for value in values} - {""}
+
+
+def _media_type(head: RequestHead) -> str:
+    """B1: the type in `Content-Type` in lower case without parameters; may be empty."""
+    return head.field("content-type").partition(";")[0].strip().lower()
 
 
 def _route(head: RequestHead) -> tuple[str | None, str | None, Refusal | None]:
@@ -160,78 +165,56 @@ def _route(head: RequestHead) -> tuple[str | None, str | None, Refusal | None]:
         names = names[:2]
     if len(names) != 2:
         reason = f"{_path(head)} is not /postback/v3/event/{{database}}/{{table}}"
-        return None, None, Refusal(400, "R2", reason)
-    for role, name in zip(("database", "table"), names, strict=True):
-        if not name:
-            return None, None, Refusal(400, "R2", f"the {role} name is empty")
-        if not NAME.match(name):
+    elif all(map(NAME.match, names)):
+        return names[0], names[1], None
+    else:
+        role, name = ("table", names[1]) if NAME.match(names[0]) else ("database", names[0])
+        reason = f"the {role} name is empty"
+        if name:
             reason = f"the {role} name '{shown(name)}' has more than ASCII letters, digits and _"
-            return None, None, Refusal(400, "R2", reason)
-    return names[0], names[1], None
-
-
-def _key(
-    profile: Profile, head: RequestHead, settings: Settings
-) -> tuple[str, str, Refusal | None]:
-    """The key that decides, the rule by which it fails if it isn't valid, and the refusal."""
-    key, rule = _sent_key(profile, head)
-    if not key:
-        return key, rule, Refusal(403, "A4", f"no write key: {rule}")
-    if rule == "A5" and not KEY_SHAPE.match(key):
-        rule = "A7"
-        if settings.malformed_key == "refuse":
-            reason = f"the write key {shown(shortened(key))} is not account/secret"
-            return key, rule, Refusal(403, "A7", reason)
-    return key, rule, None
+    return None, None, Refusal(400, "R2", reason)
 
 
 def _sent_key(profile: Profile, head: RequestHead) -> tuple[str, str]:
     """The key that decides and the rule by which it fails; without a key, why there is none."""
     header = "x-td-write-key"
+    td1, url = "an Authorization of the scheme TD1", "the URL parameter td_write_key"
+    other = td1 if profile.td1_authorization else url
+    has_none = f"neither the X-TD-Write-Key header nor {other} has one"
     if profile.td1_authorization and "authorization" in head.fields:
         scheme, _, credentials = head.field("authorization").partition(" ")
+        if not scheme or (scheme.lower() == "td1" and not credentials.strip()):
+            return "", "the Authorization header has none"
         if scheme.lower() == "td1":
-            key = credentials.strip()
-            return key, "A5" if key else "the Authorization header has none"
-        if header in head.fields and scheme:
-            return head.field("authorization"), "A10"
-        return "", _no_key(profile) if scheme else "the Authorization header has none"
+            return credentials.strip(), "A5"
+        return (head.field("authorization"), "A10") if header in head.fields else ("", has_none)
     if header in head.fields:
         key = head.field(header)
         return key, "A5" if key else "the X-TD-Write-Key header is empty"
     key = head.last_parameters.get("td_write_key", "") if profile.url_interface else ""
-    return key, "A5" if key else _no_key(profile)
-
-
-def _no_key(profile: Profile) -> str:
-    td1, url = "an Authorization of the scheme TD1", "the URL parameter td_write_key"
-    other = td1 if profile.td1_authorization else url
-    return f"neither the X-TD-Write-Key header nor {other} has one"
+    return key, "A5" if key else has_none
 
 
 def _record_source(profile: Profile, head: RequestHead) -> RecordSource:
-    if not profile.url_interface:
-        return RecordSource.JSON
-    if head.last_parameters.get("td_format") == "pixel":
-        return RecordSource.PIXEL
-    if head.method == "GET":
-        return RecordSource.DEPRECATED_GET
-    if media_type(head) in ("", "text/plain"):
-        return RecordSource.URL_PARAMETERS
+    if profile.url_interface:
+        if head.last_parameters.get("td_format") == "pixel":
+            return RecordSource.PIXEL
+        if head.method == "GET":
+            return RecordSource.DEPRECATED_GET
+        if _media_type(head) in ("", "text/plain"):
+            return RecordSource.URL_PARAMETERS
     return RecordSource.JSON
 
 
-def _body_refusal(
-    profile: Profile, source: RecordSource, head: RequestHead, settings: Settings
-) -> Refusal | None:
+def _body_refusal(head: RequestHead, source: RecordSource, limit: int) -> Refusal | None:
     length = head.field("content-length")
     if length.isdecimal():
         size = int(length.lstrip("0")[:20] or "0")  # 20 digits are above any limit
-        if size > size_limit(profile, settings):
-            return _too_large(size, profile, settings)
+        if size > limit:
+            return _too_large(size, limit)
     if source in (RecordSource.PIXEL, RecordSource.DEPRECATED_GET):
         return None
-    if source is RecordSource.JSON and media_type(head) != "application/json":
+    if source is RecordSource.JSON and _media_type(head) != "application/json":
         return _not_json(head)
     for encoding in sorted(content_encodings(head) - {"identity"}):
         return Refusal(400, "B8", f"Content-Encoding '{shown(encoding)}' is not documented")
@@ -239,15 +222,14 @@ def _body_refusal(
 
 
 def _not_json(head: RequestHead) -> Refusal:
-    sent = media_type(head)
+    sent = _media_type(head)
     found = f"Content-Type is '{shown(sent)}'" if sent else "Content-Type is missing"
     return Refusal(400, "B1", f"{found}, not application/json")
 
 
-def _too_large(size: int, profile: Profile, settings: Settings) -> Refusal:
-    limit = size_limit(profile, settings)
+def _too_large(size: int, limit: int) -> Refusal:
     return Refusal(413, "B6", f"the body has {size} bytes; the limit is {limit}")
 
 
 def _path(head: RequestHead) -> str:
-    return shown(str(head.target).partition("?")[0], _PATH_SHOWN)
+    return shown(head.shown_target.partition("?")[0], 200)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from urllib.parse import parse_qsl, quote, unquote
 
+from .escaping import escaped
 from .secrets import RedactedText, WriteKey, shortened, without_keys
 
 _BLANKS = " \t"
@@ -94,6 +95,12 @@ class RequestHead:
         """The request target as it was sent; write keys in it are shortened in its `repr`."""
         shown = _without_keys(self._target)
         return self._target if shown == self._target else RedactedText(self._target, shown)
+
+    @property
+    def shown_target(self) -> str:
+        """The target for a message: escaped, write keys shortened, bytes above 0x7F as UTF-8."""
+        latin_1 = _without_keys(self._target).replace("…", "\xe2\x80\xa6")  # in UTF-8, as the rest
+        return escaped(latin_1.encode("latin-1").decode(errors="backslashreplace"))
 
     @cached_property
     def headers(self) -> Headers:
@@ -210,4 +217,4 @@ class PostbackRequest:
         return self.head.headers
 
     def __repr__(self) -> str:
-        return f"<PostbackRequest {self.method} {self.target!r} {len(self.body)} bytes>"
+        return f"<PostbackRequest {self.method} {self.head.shown_target} {len(self.body)} bytes>"

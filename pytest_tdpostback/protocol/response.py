@@ -66,47 +66,35 @@ class Response:
         return "\r\n".join(lines).encode("latin-1", "replace") + (b"" if head_only else self.body)
 
 
-@lru_cache(maxsize=64)
-def accepted(profile: Profile, date: str, *, origin: str | None = None) -> Response:
-    """W1: return the response to an accepted event, which is the same for a whole second.
-
-    `date` is the value of `Date`. `origin` is the value of the request's `Origin` (R5).
-    """
-    return _response(200, profile, date, b"{}", origin=origin)
+def accepted(profile: Profile, head: RequestHead, date: str) -> Response:
+    """W1: return the response to an accepted event; `date` is the value of `Date`."""
+    return _response(200, profile, head, date)
 
 
 def refused(
-    refusal: Refusal,
-    profile: Profile,
-    date: str,
-    *,
-    origin: str | None = None,
-    explain: bool = False,
+    refusal: Refusal, profile: Profile, head: RequestHead, date: str, *, explain: bool = False
 ) -> Response:
     """W2: return the response to a refused request; `explain` adds rule and reason (W4)."""
     body = b"{}"
     if explain:
         body = json.dumps({"rule": refusal.rule, "reason": refusal.reason}).encode()
     extra = (("Allow", ", ".join(profile.methods)),) if refusal.status == 405 else ()
-    return _response(refusal.status, profile, date, body, origin=origin, extra=extra)
+    return _response(refusal.status, profile, head, date, body, extra)
 
 
-def from_url(
-    verdict: Verdict, head: RequestHead, date: str, *, origin: str | None, global_id: str
-) -> Response:
+def from_url(verdict: Verdict, head: RequestHead, date: str, global_id: str) -> Response:
     """P4 to P7: return the response to an event made from the URL of `head`."""
+    profile = verdict.profile
     extra: Headers = ()
     if sent_global_id(head) is None:
         extra = (("Set-Cookie", f"{COOKIE}={global_id}; Max-Age={COOKIE_SECONDS}; Path=/"),)
     if verdict.source is not RecordSource.PIXEL:
-        return _response(200, verdict.profile, date, b"{}", origin=origin, extra=extra)
+        return _response(200, profile, head, date, extra=extra)
     target = head.last_parameters.get("td_redirect")
     if target:
         extra = (("Location", redirect_target(target, global_id)), *extra)
-        return _response(302, verdict.profile, date, b"", origin=origin, extra=extra)
-    return _response(
-        200, verdict.profile, date, GIF, origin=origin, extra=extra, content_type="image/gif"
-    )
+        return _response(302, profile, head, date, b"", extra)
+    return _response(200, profile, head, date, GIF, extra, "image/gif")
 
 
 def preflight(head: RequestHead, profile: Profile, date: str) -> Response:
@@ -156,23 +144,21 @@ def redirect_target(url: str, global_id: str) -> str:
     return quote(_GLOBAL_ID_VALUE.sub(replaced, url), safe="%/:=&?~#+!$,;'@()*[]")
 
 
-def _response(
+def _response(  # noqa: PLR0917 - the parts of a response in their order
     status: int,
     profile: Profile,
+    head: RequestHead,
     date: str,
-    body: bytes,
-    *,
-    origin: str | None,
+    body: bytes = b"{}",
     extra: Headers = (),
     content_type: str = "application/json",
 ) -> Response:
     headers = [("Content-Type", content_type), ("Date", date)]
     if profile.strict_transport_security:
         headers.append(("Strict-Transport-Security", "max-age=31536000"))
-    headers.append(("Content-Length", str(len(body))))
-    headers.extend(extra)
-    if origin is not None:
-        headers += [*_cross_origin(origin), ("Vary", "Origin")]
+    headers += [("Content-Length", str(len(body))), *extra]
+    if "origin" in head.fields:
+        headers += [*_cross_origin(head.field("origin")), ("Vary", "Origin")]
     return Response(status, tuple(headers), body)
 
 

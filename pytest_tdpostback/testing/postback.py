@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Request
     from werkzeug.wrappers import Response as WerkzeugResponse
 
-    from ..collector.account import Account
     from ..collector.clock import Clock
     from ..collector.collector import Collector
+    from ..collector.event_log import Account
     from ..collector.write_keys import WriteKeys
     from ..protocol.settings import Settings, SettingValues
     from ..server.faults import Faults
