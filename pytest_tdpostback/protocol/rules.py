@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ _SECTIONS = {
     "R": "Route",
     "A": "Authentication",
     "B": "Body",
-    "V": "Record",
-    "T": "Record",
-    "C": "Record",
+    **dict.fromkeys("VTC", "Record"),
     "W": "Response",
     "Y": "After the response",
     "P": "Tracking pixel",
@@ -95,20 +94,12 @@ class Rule:
 
 
 class Catalogue(Generic[Row]):
-    """Rows in their order, each of which can also be looked up by its key.
-
-    ``catalogue["A5"]`` is a row, ``"A5" in catalogue`` tells whether there is one, and iteration
-    gives the rows.
-    """
+    """Rows in their order, which is that of iteration, and by their key: ``catalogue["A5"]``."""
 
     __slots__ = ("_rows",)
 
     def __init__(self, rows: Iterable[Row], *, key: Callable[[Row], str]) -> None:
-        """`rows` are the rows in the order in which they are shown; `key` gives the key of each.
-
-        Raises:
-            ValueError: Two rows have the same key.
-        """
+        """`key` gives the key of a row. Raises `ValueError` if two rows have the same."""
         self._rows: dict[str, Row] = {}
         for row in rows:
             if key(row) in self._rows:
@@ -116,11 +107,7 @@ class Catalogue(Generic[Row]):
             self._rows[key(row)] = row
 
     def __getitem__(self, key: str) -> Row:
-        """Return the row with `key`.
-
-        Raises:
-            KeyError: There is no such row. The message names the nearest key.
-        """
+        """Return the row with `key`, or raise a `KeyError` that names the nearest key."""
         try:
             return self._rows[key]
         except KeyError:
@@ -148,644 +135,416 @@ class Catalogue(Generic[Row]):
         return f"<Catalogue: {', '.join(self._rows)}>"
 
 
-sources: Catalogue[Source] = Catalogue(
-    [
-        Source(
-            "S0",
-            "Postback API (article with a sample response of 2015)",
-            "https://docs.treasuredata.com/products/customer-data-platform/integration-hub/streaming/postback-api",
-        ),
-        Source(
-            "S1",
-            "postback-api 1.0.0 (OpenAPI description)",
-            "https://api-docs.treasuredata.com/en/api/postback/postback-api.openapi/overview",
-        ),
-        Source(
-            "QS",
-            "Postback API Quickstart",
-            "https://api-docs.treasuredata.com/en/api/postback/quickstart",
-        ),
-        Source(
-            "V2",
-            "Postback API v2 2.0.0 (OpenAPI description and quickstart)",
-            "https://docs.treasure.ai/apis/postback-v2",
-        ),
-        Source(
-            "PX",
-            "Tracking Pixels",
-            "https://docs.treasuredata.com/products/customer-data-platform/integration-hub/streaming/tracking-pixels",
-        ),
-        Source(
-            "NM",
-            "Naming Requirements and Restrictions for Treasure Data Entities",
-            "https://docs.treasuredata.com/requirements-and-limitations/naming-requirements-and-restrictions-for-treasure-data-entities",
-        ),
-        Source(
-            "LM",
-            "List of Upper Limits",
-            "https://docs.treasure.ai/requirements-and-limitations/list-of-upper-limits-max-on-treasure-data",
-        ),
-        Source(
-            "A21",
-            "postback-api 1.0.0, the copy of 2021 (no note on asynchronous validation yet)",
-            "https://api-docs.treasuredata.com/pages/postback_api/overview",
-        ),
-        Source(
-            "REPORT",
-            "Treasure Data for Currents (what the maker of a shipped sender reports)",
-            "https://www.braze.com/docs/partners/data_and_analytics/customer_data_platform/treasure_data/treasure_data_for_currents",
-        ),
-    ],
-    key=lambda source: source.id,
+_STREAMING = (
+    "https://docs.treasuredata.com/products/customer-data-platform/integration-hub/streaming"
 )
+_API = "https://api-docs.treasuredata.com"
+
+_sources = [
+    ("S0", "Postback API (article with a sample response of 2015)", f"{_STREAMING}/postback-api"),
+    (
+        "S1",
+        "postback-api 1.0.0 (OpenAPI description)",
+        f"{_API}/en/api/postback/postback-api.openapi/overview",
+    ),
+    ("QS", "Postback API Quickstart", f"{_API}/en/api/postback/quickstart"),
+    (
+        "V2",
+        "Postback API v2 2.0.0 (OpenAPI description and quickstart)",
+        "https://docs.treasure.ai/apis/postback-v2",
+    ),
+    ("PX", "Tracking Pixels", f"{_STREAMING}/tracking-pixels"),
+    (
+        "NM",
+        "Naming Requirements and Restrictions for Treasure Data Entities",
+        "https://docs.treasuredata.com/requirements-and-limitations/naming-requirements-and-restrictions-for-treasure-data-entities",
+    ),
+    (
+        "LM",
+        "List of Upper Limits",
+        "https://docs.treasure.ai/requirements-and-limitations/list-of-upper-limits-max-on-treasure-data",
+    ),
+    (
+        "A21",
+        "postback-api 1.0.0, the copy of 2021 (no note on asynchronous validation yet)",
+        f"{_API}/pages/postback_api/overview",
+    ),
+    (
+        "REPORT",
+        "Treasure Data for Currents (what the maker of a shipped sender reports)",
+        "https://www.braze.com/docs/partners/data_and_analytics/customer_data_platform/treasure_data/treasure_data_for_currents",
+    ),
+]
+sources = Catalogue([Source(*row) for row in _sources], key=lambda source: source.id)
 """Every document that a rule cites, by id."""
 
 
-_ROUTE = [
-    Rule(
-        "R1",
+def _rule(
+    basis: Basis,
+    rule_id: str,
+    *cited: str,
+    profiles: tuple[str, ...] = _ALL,
+    status: int | None = None,
+) -> Callable[..., Rule]:
+    """The rule `rule_id`, founded on the sources `cited`, once its texts are given."""
+
+    def with_texts(statement: str, advice: str, note: str = "") -> Rule:
+        return Rule(rule_id, statement, basis, note, cited, profiles, status, advice)
+
+    return with_texts
+
+
+_documented, _conflict, _observed, _inferred = (partial(_rule, basis) for basis in Basis)
+
+_rules = [
+    # Route
+    _documented("R1", "S0", "S1", "V2")(
         "`POST /postback/v3/event/{database}/{table}` ingests one record.",
-        Basis.DOCUMENTED,
-        sources=("S0", "S1", "V2"),
-        advice="Send each record in a request of its own.",
+        "Send each record in a request of its own.",
     ),
-    Rule(
-        "R2",
+    _documented("R2", "S0", "S1", status=400)(
         "Database and table names consist of ASCII letters, digits and `_`. Any other character, "
         "an empty name, or a missing or extra segment under `/postback/v3/event` (the bare prefix "
         "included) is refused with 400.",
-        Basis.DOCUMENTED,
+        "Check the names and the number of segments in the URL.",
         "The characters are documented; the status is inferred.",
-        sources=("S0", "S1"),
-        status=400,
-        advice="Check the names and the number of segments in the URL.",
     ),
-    Rule(
-        "R3",
+    _observed("R3")(
         "A single slash after the table name is accepted, and the event carries a finding.",
-        Basis.OBSERVED,
-        "Three independent senders put it there; that more than one slash is refused (R2) is "
-        "inferred.",
-        advice="Remove the slash at the end of the path.",
+        "Remove the slash at the end of the path.",
+        "Three independent senders put it there; that more slashes are refused (R2) is inferred.",
     ),
-    Rule(
-        "R4",
+    _documented("R4", "PX", status=405)(
         "On the event route `GET` is the tracking pixel (P1, P6), except in `v2-2.0.0`, which has "
         "none. Any method other than `POST`, `OPTIONS` and, if there is a pixel, `GET` is refused "
         "with 405 and an `Allow` header.",
-        Basis.DOCUMENTED,
+        "Send events by `POST`.",
         "`GET` with `td_format` is documented; the 405 is inferred.",
-        sources=("PX",),
-        status=405,
-        advice="Send events by `POST`.",
     ),
-    Rule(
-        "R5",
-        "`OPTIONS` on the event route is a CORS preflight: the response is 204, allows the origin, "
-        "credentials, the methods and the headers asked for, and there is no event. The response "
-        "to any other request with an `Origin` header carries `Access-Control-Allow-Origin` and "
-        "`Access-Control-Allow-Credentials`.",
-        Basis.INFERRED,
+    _inferred("R5", status=204)(
+        "`OPTIONS` on the event route is a CORS preflight: the response is 204, allows the "
+        "origin, credentials, the methods and the headers asked for, and there is no event. The "
+        "response to any other request with an `Origin` header carries "
+        "`Access-Control-Allow-Origin` and `Access-Control-Allow-Credentials`.",
+        "A page can send events without further settings.",
         "Without both, browsers send no event with a header of its own. Beacons always send "
         "credentials, so a beacon of `application/json` needs the permission for them.",
-        status=204,
-        advice="A page can send events without further settings.",
     ),
-    Rule(
-        "R6",
+    _inferred("R6", status=404)(
         "Any path outside the event route is refused with 404, `OPTIONS` included, which is then "
         "a refused event. That includes `/js/v3/event` and `/{database}/{table}`, which other "
         "products serve on the same hosts.",
-        Basis.INFERRED,
+        "Send to `/postback/v3/event/{database}/{table}`.",
         "A page that loses everything at its preflight must not look as if it had sent nothing.",
-        status=404,
-        advice="Send to `/postback/v3/event/{database}/{table}`.",
     ),
-    Rule(
-        "R7",
+    _inferred("R7")(
         "Percent-encoding in the path is decoded before the names are judged.",
-        Basis.INFERRED,
-        advice="Either spelling of a name works.",
+        "Either spelling of a name works.",
     ),
-    Rule(
-        "R8",
+    _documented("R8", "NM")(
         "The platform wants database and table names in lower case and 3 to 128 characters long. "
         "A name that breaks this is accepted, and the event carries a finding.",
-        Basis.DOCUMENTED,
-        "The naming is documented for the platform, not for this route; that nothing is refused "
-        "is inferred.",
-        sources=("NM",),
-        advice="Choose a name of 3 to 128 lower-case letters, digits and `_`.",
+        "Choose a name of 3 to 128 lower-case letters, digits and `_`.",
+        "Documented for the platform, not for this route; that nothing is refused is inferred.",
     ),
-]
-
-_AUTHENTICATION = [
-    Rule(
-        "A1",
+    # Authentication
+    _documented("A1", "S0", "S1")(
         "The header `X-TD-Write-Key`, in any letter case, carries the write key.",
-        Basis.DOCUMENTED,
-        sources=("S0", "S1"),
-        advice="Send the write key, `account/secret`, in this header.",
+        "Send the write key, `account/secret`, in this header.",
     ),
-    Rule(
-        "A2",
+    _documented("A2", "S0", "S1", profiles=_NOT_V2)(
         "The URL parameter `td_write_key` may carry the write key instead, decoded as a form "
-        "value (`+` is a space). An unencoded `/` in it is accepted, and the last of several "
-        "counts.",
-        Basis.DOCUMENTED,
-        "The parameter is documented, although S1 also marks the header as required. The "
-        "unencoded `/` is observed. The decoding and that the last one counts are inferred.",
-        sources=("S0", "S1"),
-        profiles=_NOT_V2,
-        advice="Percent-encode the key, and send it once.",
+        "value (`+` is a space). A raw `/` in it is accepted, and the last of several counts.",
+        "Percent-encode the key, and send it once.",
+        "The parameter is documented, although S1 also marks the header as required. The raw `/` "
+        "is observed. The decoding and that the last one counts are inferred.",
     ),
-    Rule(
-        "A3",
-        "If header and URL parameter are both present the header decides, even if its key is "
-        "wrong and the other key is right.",
-        Basis.DOCUMENTED,
-        sources=("S0", "S1"),
-        profiles=_NOT_V2,
-        advice="Send the key in one place.",
+    _documented("A3", "S0", "S1", profiles=_NOT_V2)(
+        "If header and URL parameter are both present, the header decides, right or wrong.",
+        "Send the key in one place.",
     ),
-    Rule(
-        "A4",
+    _documented("A4", "S0", "S1", status=403)(
         "A request without a write key, or with an empty header (whatever the URL parameter "
-        "holds), is refused with 403. The first of several key headers counts, and the event "
-        "carries a finding.",
-        Basis.DOCUMENTED,
+        "holds), is refused with 403. The first of several key headers counts, with a finding.",
+        "Send a write key in `X-TD-Write-Key`, once.",
         "It is documented that each request must authenticate and that 403 exists. That a missing "
         "key gets 403 is inferred, as is the reading of empty and repeated headers.",
-        sources=("S0", "S1"),
-        status=403,
-        advice="Send a write key in `X-TD-Write-Key`, once.",
     ),
-    Rule(
-        "A5",
+    _documented("A5", "S1", "V2", profiles=_NOT_ARTICLE, status=200)(
         "A key that is unknown, revoked or used outside its scope gets 200, and the event fails "
         "the validation that follows (Y3).",
-        Basis.DOCUMENTED,
-        sources=("S1", "V2"),
-        profiles=_NOT_ARTICLE,
-        status=200,
-        advice="Send a valid write key. In a test send `tdpostback.write_key`, or register the key "
-        "with `tdpostback.keys.add`.",
+        "Send a valid key: in a test `tdpostback.write_key`, or a key that `tdpostback.keys` has.",
     ),
-    Rule(
-        "A6",
-        "A key that is unknown, revoked or used outside its scope is refused with 403, and "
-        "nothing is stored.",
-        Basis.DOCUMENTED,
+    _documented("A6", "S0", "A21", profiles=(_ARTICLE,), status=403)(
+        "A key that is unknown, revoked or outside its scope gets 403, and nothing is stored.",
+        "Send a valid key: in a test `tdpostback.write_key`, or a key that `tdpostback.keys` has.",
         "The article lists the status 403. Neither it nor the copy of 2021 has the note on "
         "asynchronous validation, so a wrong key is taken to be what 403 is for.",
-        sources=("S0", "A21"),
-        profiles=(_ARTICLE,),
-        status=403,
-        advice="Send a valid write key. In a test send `tdpostback.write_key`, or register the key "
-        "with `tdpostback.keys.add`.",
     ),
-    Rule(
-        "A7",
+    _inferred("A7")(
         "A key that does not have the form `account/secret` is treated like an unknown key.",
-        Basis.INFERRED,
+        "Send the whole key, `account/secret`.",
         "`malformed_key` is `async` by default, which means this rule. `refuse` refuses it with "
         "403 at once, because one test suite written against the service expects an error.",
-        advice="Send the whole key, `account/secret`.",
     ),
-    Rule(
-        "A8",
+    _inferred("A8", profiles=_NOT_V2)(
         "An `Authorization` header is ignored.",
-        Basis.INFERRED,
-        profiles=_NOT_V2,
-        advice="Send the key in `X-TD-Write-Key`.",
+        "Send the key in `X-TD-Write-Key`.",
     ),
-    Rule(
-        "A9",
+    _documented("A9", "V2", profiles=(_V2,))(
         "`Authorization: TD1 <key>` or `X-TD-Write-Key` carries the write key, and "
-        "`Authorization` decides if both are present. The URL parameter `td_write_key` does "
-        "not count: alone it is no authentication (A4).",
-        Basis.DOCUMENTED,
-        sources=("V2",),
-        profiles=(_V2,),
-        advice="Send the key in `Authorization: TD1 <key>`.",
+        "`Authorization` decides if both are present. The URL parameter `td_write_key` does not "
+        "count: alone it is no authentication (A4).",
+        "Send the key in `Authorization: TD1 <key>`.",
     ),
-    Rule(
-        "A10",
+    _inferred("A10", profiles=(_V2,))(
         "An `Authorization` header of a scheme other than `TD1` still decides against an "
         "`X-TD-Write-Key` beside it, and is an unknown key. Alone it is no authentication (A4).",
-        Basis.INFERRED,
-        profiles=(_V2,),
-        advice="Remove the `Authorization` header, or send `TD1 <key>` in it.",
+        "Remove the `Authorization` header, or send `TD1 <key>` in it.",
     ),
-]
-
-_BODY = [
-    Rule(
-        "B1",
+    # Body
+    _documented("B1", "S0", "S1", status=400)(
         "The body must be declared as `Content-Type: application/json`; parameters and a bare `;` "
         "after it are allowed. Any other type, or none, is refused with 400.",
-        Basis.DOCUMENTED,
+        "Send `Content-Type: application/json`.",
         "It is documented that the header is to be sent; the status is inferred.",
-        sources=("S0", "S1"),
-        status=400,
-        advice="Send `Content-Type: application/json`.",
     ),
-    Rule(
-        "B2",
-        "The body must be strict JSON in UTF-8, otherwise it is refused with 400. `NaN`, "
-        "`Infinity`, the escape of a lone surrogate, a byte order mark, a trailing comma, invalid "
-        "UTF-8, a number beyond the range of a double, and an integer of more than 4,300 digits "
-        "are all refused.",
-        Basis.DOCUMENTED,
+    _documented("B2", "S0", "S1", status=400)(
+        "A body that is not strict JSON in UTF-8 is refused with 400: `NaN`, `Infinity`, the "
+        "escape of a lone surrogate, a byte order mark, a trailing comma, invalid UTF-8, a number "
+        "beyond the range of a double, an integer of more than 4,300 digits.",
+        "Write the body with a JSON library, in strict mode.",
         "It is documented that a bad request gets 400; what counts as bad is inferred.",
-        sources=("S0", "S1"),
-        status=400,
-        advice="Write the body with a JSON library, in strict mode.",
     ),
-    Rule(
-        "B3",
-        "The top level of the JSON must be an object; an array, `null`, a string, a number or a "
-        "boolean is refused with 400.",
-        Basis.DOCUMENTED,
+    _documented("B3", "V2", status=400)(
+        "The top level of the JSON must be an object; anything else is refused with 400.",
+        "Send one object in each request.",
         "Documented for `v2-2.0.0`, inferred for the other profiles.",
-        sources=("V2",),
-        status=400,
-        advice="Send one object in each request.",
     ),
-    Rule(
-        "B4",
+    _inferred("B4", status=400)(
         "An empty body is refused with 400, unless the record is read from the URL (B9, P8).",
-        Basis.INFERRED,
-        status=400,
-        advice="Send a JSON object, `{}` at least.",
+        "Send a JSON object, `{}` at least.",
     ),
-    Rule(
-        "B5",
-        "If a name stands more than once in a JSON object, its last value counts, and the event "
-        "carries a finding.",
-        Basis.INFERRED,
-        advice="Send each name once.",
+    _inferred("B5")(
+        "The last value of a repeated name in an object counts, and the event carries a finding.",
+        "Send each name once.",
     ),
-    Rule(
-        "B6",
+    _documented("B6", "V2", status=413)(
         "A body above the limit is refused with 413: the limit is 1,048,064 bytes in `v2-2.0.0` "
         "(exactly that many are accepted) and `max_body` in every other profile, 64 MiB by "
         "default. If `Content-Length` shows it, the refusal comes before a `100 Continue`; "
         "otherwise the rest is read and thrown away, within bounds, so that the client can read "
         "the response.",
-        Basis.DOCUMENTED,
-        "Limit and status are documented for `v2-2.0.0`. No limit is documented for the other "
-        "profiles, in which `max_body` only protects the fake server. How the client gets the "
-        "response is inferred.",
-        sources=("V2",),
-        status=413,
-        advice="Send smaller events.",
+        "Send smaller events.",
+        "Limit and status are documented for `v2-2.0.0`. In other profiles `max_body` only "
+        "protects the fake server. How the client gets the response is inferred.",
     ),
-    Rule(
-        "B7",
+    _inferred("B7", status=400)(
         "JSON with more than 512 levels of nesting is refused with 400, on every Python.",
-        Basis.INFERRED,
-        status=400,
-        advice="Send fewer levels of nesting.",
+        "Send fewer levels of nesting.",
     ),
-    Rule(
-        "B8",
+    _inferred("B8", status=400)(
         "A request with a `Content-Encoding` other than `identity` is refused with 400. "
         "`identity` says that there is none: it is accepted, and the event carries a finding.",
-        Basis.INFERRED,
+        "Send the body uncompressed and without `Content-Encoding`.",
         "No document mentions compressed bodies.",
-        status=400,
-        advice="Send the body uncompressed and without `Content-Encoding`.",
     ),
-    Rule(
-        "B9",
+    _observed("B9", profiles=_NOT_V2)(
         "An empty `POST` with no content type or with `text/plain` (parameters allowed) whose URL "
         "has data parameters becomes a record of strings, to which P2, P3 and P7 apply, and "
         "carries a finding. Without a data parameter it is an empty body (B4).",
-        Basis.OBSERVED,
+        "Send the data as a JSON body.",
         "A widely shipped analytics integration sends its events like this.",
-        profiles=_NOT_V2,
-        advice="Send the data as a JSON body.",
     ),
-    Rule(
-        "B10",
+    _conflict("B10", "S0")(
         "URL parameters beside a JSON body, other than `td_write_key`, are not stored, and the "
         "event carries a finding.",
-        Basis.CONFLICT,
+        "Move the parameters into the body.",
         "The article mentions key/value parameters besides the key and does not say what happens "
         "to them. `url_parameters` is `ignore` by default, which means this rule. `store` stores "
         "them as strings; if both have a name, the body decides.",
-        sources=("S0",),
-        advice="Move the parameters into the body.",
     ),
-    Rule(
-        "B11",
+    _inferred("B11")(
         "Chunked bodies and `Expect: 100-continue` work as HTTP/1.1 defines them.",
-        Basis.INFERRED,
-        advice="Nothing: any HTTP/1.1 client does it right.",
+        "Nothing: any HTTP/1.1 client does it right.",
     ),
-]
-
-_RECORD = [
-    Rule(
-        "V1",
+    # Record
+    _documented("V1", "S0", "REPORT")(
         "The JSON object becomes exactly one record, even if it wraps a list of events.",
-        Basis.DOCUMENTED,
+        "Send each event in a request of its own if each is to be a record.",
         "One record for one object is documented; a list inside one record is observed.",
-        sources=("S0", "REPORT"),
-        advice="Send each event in a request of its own if each is to be a record.",
     ),
-    Rule(
-        "V2",
+    _conflict("V2", "S0", "A21")(
         "JSON values keep their types: the number `1234` is stored as a number.",
-        Basis.CONFLICT,
+        "Run the tests with each of the two settings if a type matters.",
         "This is the default of every profile, `value_types` being `json`. The article's worked "
         "example shows it, and the copy of 2021 mentions strings only to recommend JSON with "
         "types. V3 contradicts it and is selected by `string`.",
-        sources=("S0", "A21"),
-        advice="Run the tests with each of the two settings if a type matters.",
     ),
-    Rule(
-        "V3",
+    _conflict("V3", "S1")(
         "With `value_types` set to `string` every value is stored as a string: nested values as "
         "compact JSON text, booleans as `true` and `false`, while `null` stays null.",
-        Basis.CONFLICT,
-        "The OpenAPI description says that values are processed as strings. The spelling of "
-        "nested values, booleans and null is inferred. V2 contradicts it and is the default, "
-        "`json`.",
-        sources=("S1",),
-        advice="Run the tests with each of the two settings if a type matters.",
+        "Run the tests with each of the two settings if a type matters.",
+        "The OpenAPI description says that values are processed as strings; how nested values, "
+        "booleans and null are spelled is inferred. V2, the default `json`, contradicts it.",
     ),
-    Rule(
-        "T1",
+    _documented("T1", "S1")(
         "Without `td_record_time` the column `time` is the moment of receipt.",
-        Basis.DOCUMENTED,
-        sources=("S1",),
-        advice="Send `td_record_time` if the time of the event itself matters.",
+        "Send `td_record_time` if the time of the event itself matters.",
     ),
-    Rule(
-        "T2",
+    _documented("T2", "S1")(
         "`td_record_time`, in UNIX seconds, sets the column `time` and is not stored itself.",
-        Basis.DOCUMENTED,
+        "Send the time under another name as well if it must stay a column.",
         "It is documented that it sets the time; that a JSON body loses it is inferred.",
-        sources=("S1",),
-        advice="Send the time under another name as well if it must stay a column.",
     ),
-    Rule(
-        "T3",
+    _conflict("T3", "S1")(
         "A `td_record_time` more than 7 days before or more than 3 days after the receipt is "
         "ignored: `time` is the moment of receipt, and the event carries a finding.",
-        Basis.CONFLICT,
+        "Send events within 7 days, and check the clock of the sender.",
         "The window is documented, but `ignored` may mean the value or the record. `stale_time` "
         "is `receipt` by default, which ignores the value; `drop` rejects the event.",
-        sources=("S1",),
-        advice="Send events within 7 days, and check the clock of the sender.",
     ),
-    Rule(
-        "T4",
-        "Both ends of that window belong to it: exactly 7 days old and exactly 3 days ahead are "
-        "accepted.",
-        Basis.INFERRED,
-        advice="Keep away from the ends of the window.",
+    _inferred("T4")(
+        "Both ends of that window belong to it: exactly 7 days old and exactly 3 days ahead count.",
+        "Keep away from the ends of the window.",
     ),
-    Rule(
-        "T5",
+    _inferred("T5")(
         "A `td_record_time` that is neither an integer nor a string of digits is ignored, and the "
         "event carries a finding. The finding says so if a value looks like milliseconds.",
-        Basis.INFERRED,
-        advice="Send whole UNIX seconds.",
+        "Send whole UNIX seconds.",
     ),
-    Rule(
-        "T6",
+    _inferred("T6")(
         "The column `time` replaces a member `time` of the body, and the event carries a finding.",
-        Basis.INFERRED,
-        advice="Send the value under another name, or as `td_record_time`.",
+        "Send the value under another name, or as `td_record_time`.",
     ),
-    Rule(
-        "T7",
+    _documented("T7", "S0")(
         "The column `time` is shown as a string of whole UNIX seconds.",
-        Basis.DOCUMENTED,
+        'Compare with a string: `record["time"] == "1440426473"`.',
         "The article's example shows it.",
-        sources=("S0",),
-        advice='Compare with a string: `record["time"] == "1440426473"`.',
     ),
-    Rule(
-        "C1",
+    _documented("C1", "NM")(
         "A column name that has anything but lower-case letters, digits and `_`, or starts with a "
         "digit, gets an alias from the platform. The event carries a finding.",
-        Basis.DOCUMENTED,
-        sources=("NM",),
-        advice="Name columns in lower case, such as `user_id`.",
+        "Name columns in lower case, such as `user_id`.",
     ),
-    Rule(
-        "C2",
-        "A table has at most 512 columns; the event that brings it above that number carries a "
-        "finding.",
-        Basis.DOCUMENTED,
-        sources=("LM",),
-        advice="Do not make column names from data; store such data as one nested value.",
+    _documented("C2", "LM")(
+        "A table has at most 512 columns; the event that exceeds that carries a finding.",
+        "Do not make column names from data; store such data as one nested value.",
     ),
-    Rule(
-        "C3",
+    _inferred("C3")(
         "In a JSON body `td_ip`, `td_ua` and `td_global_id` are stored as they were sent.",
-        Basis.INFERRED,
+        "Send the real values.",
         "Their substitution (P3) is documented for URL parameters only.",
-        advice="Send the real values.",
     ),
-]
-
-_RESPONSE = [
-    Rule(
-        "W1",
+    # Response
+    _documented("W1", "S0", "S1", "QS", status=200)(
         "Success is 200 with the body `{}` and the headers `Content-Type: application/json`, "
         "`Date`, `Strict-Transport-Security: max-age=31536000` (not in `article-2015`), "
-        "`Content-Length: 2` and `Connection: keep-alive`, in the order of the profile's own "
-        "example.",
-        Basis.DOCUMENTED,
-        "The quickstart prints the body. The example body of S1 repeats the headers, which comes "
-        "from the way that page was made.",
-        sources=("S0", "S1", "QS"),
-        status=200,
-        advice="Do not read more out of the body than that it is empty.",
+        "`Content-Length: 2` and `Connection: keep-alive`, in the order of the profile's example.",
+        "Do not read more out of the body than that it is empty.",
+        "The quickstart prints the body. The example body of S1 repeats the headers by mistake.",
     ),
-    Rule(
-        "W2",
+    _documented("W2", "S1")(
         "The responses 400, 403 and 413 have the same headers as a success, and the body `{}`.",
-        Basis.DOCUMENTED,
+        "Look at the status, not at the body.",
         "Weakly: the documented responses share one schema, with a length of 2.",
-        sources=("S1",),
-        advice="Look at the status, not at the body.",
     ),
-    Rule(
-        "W3",
-        "The connection stays open and serves the next request. A client that asks for `close`, or "
-        "speaks HTTP/1.0, gets `Connection: close`.",
-        Basis.DOCUMENTED,
+    _documented("W3", "S0", "S1")(
+        "The connection stays open and serves the next request. A client that asks for `close`, "
+        "or speaks HTTP/1.0, gets `Connection: close`.",
+        "Reuse connections.",
         "`keep-alive` is documented; `close` is inferred.",
-        sources=("S0", "S1"),
-        advice="Reuse connections.",
     ),
-    Rule(
-        "W4",
+    _inferred("W4")(
         "The reason for a refusal is not part of the response; it is on the event, in the report "
         "and in the log.",
-        Basis.INFERRED,
+        "Set `explain` while debugging.",
         "`explain` is false by default; true puts the reason into the response as well.",
-        advice="Set `explain` while debugging.",
     ),
-]
-
-_AFTER_THE_RESPONSE = [
-    Rule(
-        "Y1",
+    # After the response
+    _documented("Y1", "S1")(
         "The response is written first, and the event is validated after it.",
-        Basis.DOCUMENTED,
-        sources=("S1",),
-        advice="Do not take a 200 for a stored event.",
+        "Do not take a 200 for a stored event.",
     ),
-    Rule(
-        "Y2",
+    _inferred("Y2")(
         "Until it is validated an accepted event is pending, and no record exists.",
-        Basis.INFERRED,
-        advice="Wait with `tdpostback.settle()` or an assertion.",
+        "Wait with `tdpostback.settle()` or an assertion.",
     ),
-    Rule(
-        "Y3",
+    _documented("Y3", "S1", profiles=_NOT_ARTICLE)(
         "An invalid key ends in an authentication failure that the sender never sees.",
-        Basis.DOCUMENTED,
+        "If a test expects the failure, wrap it in `tdpostback.expect_auth_failure()`.",
         "`on_auth_failure` is `fail` by default, which fails the test that sent the event; "
         "`ignore` only records it. In `article-2015` such a key is refused at once (A6).",
-        sources=("S1",),
-        profiles=_NOT_ARTICLE,
-        advice="If a test expects the failure, wrap it in `tdpostback.expect_auth_failure()`.",
     ),
-    Rule(
-        "Y4",
-        "A key may be limited to databases or to tables, or be revoked; outside its scope it is an "
-        "invalid key (Y3, in `article-2015` A6).",
-        Basis.INFERRED,
-        advice="Send the key that belongs to the database and table.",
+    _inferred("Y4")(
+        "A key may be limited to databases or to tables, or be revoked; outside its scope it is "
+        "an invalid key (Y3, in `article-2015` A6).",
+        "Send the key that belongs to the database and table.",
     ),
-    Rule(
-        "Y5",
+    _observed("Y5", "REPORT")(
         "How long validation takes is not specified; minutes have been reported.",
-        Basis.OBSERVED,
+        "Do not expect a record soon after the response.",
         "`validation_delay` sets it, 0 seconds by default, and a test can hold and release it.",
-        sources=("REPORT",),
-        advice="Do not expect a record soon after the response.",
     ),
-]
-
-_TRACKING_PIXEL = [
-    Rule(
-        "P1",
+    # Tracking pixel
+    _documented("P1", "PX", profiles=_NOT_V2)(
         "`GET` with `td_format=pixel` and `td_write_key` ingests one record, in which every other "
         "URL parameter is a column that holds a string.",
-        Basis.DOCUMENTED,
-        sources=("PX",),
-        profiles=_NOT_V2,
-        advice="Send a `POST` with JSON if types matter.",
+        "Send a `POST` with JSON if types matter.",
     ),
-    Rule(
-        "P2",
+    _documented("P2", "PX", profiles=_NOT_V2)(
         "`td_format`, `td_write_key`, `td_record_time` and `td_redirect` do not become columns; "
         "`td_record_time` works as in a body (T2).",
-        Basis.DOCUMENTED,
-        sources=("PX",),
-        profiles=_NOT_V2,
-        advice="Do not name data like these parameters.",
+        "Do not name data like these parameters.",
     ),
-    Rule(
-        "P3",
+    _documented("P3", "PX", profiles=_NOT_V2)(
         "`td_global_id=td_global_id`, `td_ip=td_ip` and `td_ua=td_ua` store the real global id, "
-        "the source address and the user agent. With any other value the parameter is stored as "
-        "it was sent.",
-        Basis.DOCUMENTED,
+        "the source address and the user agent. Any other value is stored as it was sent.",
+        "Send the parameter's own name as its value.",
         "The substitution is documented; what happens to other values is inferred.",
-        sources=("PX",),
-        profiles=_NOT_V2,
-        advice="Send the parameter's own name as its value.",
     ),
-    Rule(
-        "P4",
+    _inferred("P4", profiles=_NOT_V2, status=200)(
         "The response to a pixel is 200 with a GIF of 1x1 pixels.",
-        Basis.INFERRED,
+        "Use the URL as the source of an image.",
         "The documents do not give the bytes.",
-        profiles=_NOT_V2,
-        status=200,
-        advice="Use the URL as the source of an image.",
     ),
-    Rule(
-        "P5",
+    _documented("P5", "PX", profiles=_NOT_V2, status=302)(
         "The response to `td_redirect=<encoded URL>` is 302 to that URL, in which the real global "
         "id replaces the value of a `td_global_id` parameter.",
-        Basis.DOCUMENTED,
+        "Percent-encode the whole URL.",
         "Redirect and replacement are documented; the status is inferred.",
-        sources=("PX",),
-        profiles=_NOT_V2,
-        status=302,
-        advice="Percent-encode the whole URL.",
     ),
-    Rule(
-        "P6",
+    _documented("P6", "S0", profiles=_NOT_V2, status=200)(
         "`GET` without `td_format` still ingests a record, to which P1, P2, P3 and P7 apply, and "
         "has the response of a `POST` (W1). The event carries a finding, because this form is "
         "deprecated and may lose data.",
-        Basis.DOCUMENTED,
+        "Add `td_format=pixel`.",
         "An older edition of the article documents it as deprecated; the current text no longer "
         "mentions it. Senders that still use it have been observed.",
-        sources=("S0",),
-        profiles=_NOT_V2,
-        status=200,
-        advice="Add `td_format=pixel`.",
     ),
-    Rule(
-        "P7",
+    _documented("P7", "PX", profiles=_NOT_V2)(
         "A cookie carries the global id; if there is none, the response sets a new one.",
-        Basis.DOCUMENTED,
+        "Keep cookies if the id is to stay the same.",
         "Documented in general terms; the name of the cookie is inferred.",
-        sources=("PX",),
-        profiles=_NOT_V2,
-        advice="Keep cookies if the id is to stay the same.",
     ),
-    Rule(
-        "P8",
-        "`POST` with `td_format=pixel`, as the ping of a link sends it, is a pixel: its body is "
-        "not read as a record.",
-        Basis.OBSERVED,
+    _observed("P8", profiles=_NOT_V2)(
+        "`POST` with `td_format=pixel`, the ping of a link, is a pixel; its body is not a record.",
+        "Put the data into the URL, or leave `td_format` out.",
         "Seen in pages that ping this way; no document describes it.",
-        profiles=_NOT_V2,
-        advice="Put the data into the URL, or leave `td_format` out.",
     ),
-    Rule(
-        "P9",
+    _inferred("P9")(
         "The last one of a repeated URL parameter counts, and the event carries a finding.",
-        Basis.INFERRED,
+        "Send each parameter once.",
         "In `v2-2.0.0` no parameter counts unless `url_parameters` is `store` (B10).",
-        advice="Send each parameter once.",
     ),
-    Rule(
-        "P10",
+    _observed("P10")(
         "Bytes above 0x7F in a query are read as UTF-8; if they are not UTF-8, raw or as `%FF`, "
         "U+FFFD replaces them, and a `%` without two hexadecimal digits stays as it is. In each "
         "case the event carries a finding.",
-        Basis.OBSERVED,
+        "Percent-encode parameters as UTF-8.",
         "Raw bytes come from curl, PHP and Java; the reading of invalid bytes is inferred. In "
         "`v2-2.0.0` no parameter counts unless `url_parameters` is `store` (B10).",
-        advice="Percent-encode parameters as UTF-8.",
     ),
 ]
-
-rules: Catalogue[Rule] = Catalogue(
-    [
-        *_ROUTE,
-        *_AUTHENTICATION,
-        *_BODY,
-        *_RECORD,
-        *_RESPONSE,
-        *_AFTER_THE_RESPONSE,
-        *_TRACKING_PIXEL,
-    ],
-    key=lambda rule: rule.id,
-)
+rules = Catalogue(_rules, key=lambda rule: rule.id)
 """Every rule, in the order of the fidelity page, by id."""

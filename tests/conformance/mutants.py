@@ -247,9 +247,7 @@ def decided_at_once(old, collector, *a, **k):
 def stored_at_once(old, collector, head, *a, **k):
     """The record is there with the answer (Y2)."""
     exchange = old(collector, head, *a, **k)
-    verdict = collector.verdict(head)
-    route = (verdict.database, verdict.table)
-    stored = collector.log.ingested.setdefault(route, array("Q"))
+    stored = collector.log.ingested.setdefault(exchange.judged.table, array("Q"))
     stored.append(exchange.index)
     return exchange
 
