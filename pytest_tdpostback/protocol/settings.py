@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from dataclasses import Field
+    from collections.abc import Callable, Iterable, Mapping
 
     from .profiles import Profile
 
-MIB = 1024 * 1024
+MAX_SECONDS = 3_600
+"""The longest timeout or delay that can be given, in seconds."""
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
+_FLAGS = {"true": True, "1": True, "yes": True, "on": True}
+_FLAGS |= {"false": False, "0": False, "no": False, "off": False}
 
 
 class Implied(str):
@@ -28,21 +30,22 @@ class Implied(str):
     __slots__ = ()
 
 
-def _choice(*choices: str, **metadata: str) -> Any:
-    return field(default=choices[0], metadata={"choices": choices, **metadata})
+def _choice(choices: str, text: str, rule: str = "") -> Any:
+    """A setting that takes one of `choices`, which stand apart by blanks, the default first."""
+    names = tuple(choices.split())
+    return field(default=names[0], metadata={"choices": names, "rule": rule, "help": text})
 
 
-def _in_a_test(default: str, *choices: str, **metadata: str) -> Any:
+def _value(default: Any, convert: Callable[[Any], Any], text: str, rule: str = "") -> Any:
+    """A setting whose value `convert` reads; it raises `ValueError` that says what is valid."""
+    return field(default=default, metadata={"convert": convert, "rule": rule, "help": text})
+
+
+def _in_a_test(choices: str, text: str, rule: str = "") -> Any:
     """What a test does about something. `strict` makes it `fail`, unless somebody chose a value."""
-    metadata = {"rule": "", **metadata}
-    return field(
-        default=Implied(default),
-        metadata={"choices": (default, *choices), "strict": True, **metadata},
-    )
-
-
-def _value(default: Any, convert: Any, *, rule: str = "", **metadata: Any) -> Any:
-    return field(default=default, metadata={"convert": convert, "rule": rule, **metadata})
+    row = _choice(choices, text, rule)
+    row.default = Implied(row.default)
+    return row
 
 
 def _profile(value: Any) -> Profile | None:
@@ -52,11 +55,10 @@ def _profile(value: Any) -> Profile | None:
 
     if isinstance(value, Profile):
         return value
-    try:
-        chosen: Profile = profiles[value]
-    except (KeyError, TypeError):
-        raise ValueError(_one_of([row.name for row in profiles])) from None
-    return chosen
+    for row in profiles:
+        if row.name == value:
+            return row
+    raise ValueError(_one_of(row.name for row in profiles))
 
 
 def _seconds(value: Any) -> float:
@@ -67,10 +69,6 @@ def _seconds(value: Any) -> float:
     if not 0 <= seconds <= MAX_SECONDS:  # nan is not in the range either
         raise ValueError(f"a number of seconds from 0 to {MAX_SECONDS:,}")
     return seconds
-
-
-MAX_SECONDS = 3_600
-"""The longest timeout or delay that can be given, in seconds."""
 
 
 def valid_seconds(name: str, value: Any) -> float:
@@ -87,22 +85,18 @@ def valid_seconds(name: str, value: Any) -> float:
 
 def _bytes(value: Any) -> int:
     try:
-        size = int(value)
+        size = 0 if isinstance(value, bool) else int(value)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError("a whole number of bytes, 1 or more") from None
-    if isinstance(value, bool) or size != (value if isinstance(value, float) else size) or size < 1:
+        size = 0
+    if size < 1 or (isinstance(value, float) and size != value):
         raise ValueError("a whole number of bytes, 1 or more")
     return size
 
 
 def _flag(value: Any) -> bool:
-    known = {"true": True, "1": True, "yes": True, "on": True}
-    known |= {"false": False, "0": False, "no": False, "off": False}
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in known:
-        return known[value.lower()]
-    raise ValueError("true or false")
+    if str(value).lower() not in _FLAGS or not isinstance(value, (bool, str)):
+        raise ValueError("true or false")
+    return _FLAGS[str(value).lower()]
 
 
 def _names(value: Any) -> list[Any]:
@@ -163,13 +157,7 @@ def _finding_action(value: Any) -> Any:
     return f"{action}:{','.join(names)}" if names else value
 
 
-def _among(choices: tuple[str, ...], value: Any) -> Any:
-    if value not in choices:
-        raise ValueError(_one_of(choices))
-    return value
-
-
-def _one_of(choices: list[str] | tuple[str, ...]) -> str:
+def _one_of(choices: Iterable[str]) -> str:
     return "one of " + ", ".join(choices)
 
 
@@ -214,105 +202,82 @@ class Settings:
     profile: Profile | None = _value(  # noqa: RUF009 - makes a field, as the others do
         None,
         _profile,
-        rule="A6",
-        help="documents to imitate: openapi-1.0.0, article-2015 or v2-2.0.0 (default: the host of "
-        "the request decides, else openapi-1.0.0)",
+        "documents to imitate: openapi-1.0.0, article-2015 or v2-2.0.0 (default: the host of the "
+        "request decides, else openapi-1.0.0)",
+        "A6",
     )
     value_types: str = _choice(
-        "json",
-        "string",
-        rule="V2",
-        help="json keeps the types of the values; string turns every value into text",
+        "json string", "json keeps the types of values; string makes every value a text", "V2"
     )
     stale_time: str = _choice(
-        "receipt",
-        "drop",
-        rule="T3",
-        help="a td_record_time outside the window: receipt ignores the value, drop rejects the "
-        "event",
+        "receipt drop", "a td_record_time out of the window: ignore it, or drop the event", "T3"
     )
     url_parameters: str = _choice(
-        "ignore",
-        "store",
-        rule="B10",
-        help="URL parameters beside a JSON body: ignore them, or store them as strings",
+        "ignore store", "URL parameters beside a JSON body: ignore or store them", "B10"
     )
     malformed_key: str = _choice(
-        "async",
-        "refuse",
-        rule="A7",
-        help="a write key that is not account/secret: async answers 200 and rejects later, refuse "
-        "answers 403",
+        "async refuse", "a key that is not account/secret: reject after 200, or answer 403", "A7"
     )
     validation_delay: float = _value(
-        0.0, _seconds, rule="Y5", help="seconds of real time between a response and its validation"
+        0.0, _seconds, "seconds of real time between a response and its validation", "Y5"
     )
     # It stands before the settings that it changes, because fields are checked in this order.
     strict: bool = _value(
-        False, _flag, help="fail for everything that an on_... setting is about, unless it is set"
+        False, _flag, "fail for everything that an on_... setting is about, unless it is set"
     )
     on_auth_failure: str = _in_a_test(
-        "fail",
-        "ignore",
-        rule="Y3",
-        help="an unexpected authentication failure: fail the test, or ignore it",
+        "fail ignore", "an unexpected authentication failure: fail the test, or ignore it", "Y3"
     )
     on_refusal: str = _in_a_test(
-        "ignore",
-        "fail",
-        help="an event that was refused (4xx) and that no assertion claimed: ignore it, or fail "
-        "the test",
+        "ignore fail",
+        "a refused event (4xx) that no assertion claimed: ignore it, or fail the test",
     )
     on_unasserted: str = _in_a_test(
-        "ignore",
-        "fail",
-        help="an ingested event that no assertion claimed: ignore it, or fail the test",
+        "ignore fail", "an ingested event that no assertion claimed: ignore it, or fail the test"
     )
     on_late: str = _in_a_test(
-        "report",
-        "fail",
-        help="an event that arrives after its test ended: report it, or let the run exit with 1",
+        "report fail", "an event after the end of its test: report it, or let the run exit with 1"
     )
     on_finding: str = _value(
         Implied("warn"),
         _finding_action,
-        help="a finding: warn, fail the test, or ignore it; fail:C1,T5 fails for these rules and "
-        "warns for others",
-        strict=True,
+        "a finding: warn, fail or ignore; fail:C1,T5 fails for these rules and warns for others",
     )
     max_body: int = _value(
-        64 * MIB, _bytes, rule="B6", help="largest body in bytes; a larger one is refused with 413"
+        64 * 1024 * 1024, _bytes, "largest body in bytes; a larger one is refused with 413", "B6"
     )
     explain: bool = _value(
-        False, _flag, rule="W4", help="send the reason of a refusal in the response, for debugging"
+        False, _flag, "send the reason of a refusal in the response, for debugging", "W4"
     )
     redirect: bool = _value(
-        False,
-        _flag,
-        help="redirect connections for the service's hosts to the fake server, verified TLS too",
+        False, _flag, "redirect the service's hosts to the fake server, verified TLS too"
     )
     block_network: bool = _value(
-        False,
-        _flag,
-        help="redirect, and refuse every connection to any other host except this machine",
+        False, _flag, "redirect, and refuse connections to all other hosts except this machine"
     )
-    extra_hosts: tuple[str, ...] = _value(
-        (), _hosts, help="more hosts to treat as the service's own"
-    )
+    extra_hosts: tuple[str, ...] = _value((), _hosts, "more hosts to treat as the service's own")
     allow_hosts: tuple[str, ...] = _value(
-        (), _hosts_and_networks, help="hosts and networks that block_network lets through"
+        (), _hosts_and_networks, "hosts and networks that block_network lets through"
     )
-    tls: bool = _value(False, _flag, help="serve the fake server's own URL over HTTPS")
+    tls: bool = _value(False, _flag, "serve the fake server's own URL over HTTPS")
     inspection: bool = _value(
-        False, _flag, help="offer the REST interface and the live page below /.tdpostback/"
+        False, _flag, "offer the REST interface and the live page below /.tdpostback/"
     )
 
     def __post_init__(self) -> None:
+        __tracebackhide__ = True
         for row in fields(self):
-            value = checked(row, getattr(self, row.name), "")
-            if "strict" in row.metadata and isinstance(value, Implied):
+            name, value, choices = row.name, getattr(self, row.name), row.metadata.get("choices")
+            try:
+                if choices is None:
+                    value = row.metadata["convert"](value)
+                elif value not in choices:
+                    raise ValueError(_one_of(choices))  # noqa: TRY301 - as `convert` does
+            except ValueError as error:
+                raise ConfigurationError(f"{name}={value!r} is not valid; give {error}") from None
+            if isinstance(row.default, Implied) and isinstance(value, Implied):
                 value = Implied("fail") if self.strict else row.default
-            object.__setattr__(self, row.name, value)
+            object.__setattr__(self, name, value)
 
     def finding_action(self, rule: str) -> str:
         """Return what a test does about a finding by `rule`: `warn`, `fail` or `ignore`."""
@@ -327,35 +292,17 @@ class Settings:
         unknown name and for a value that is not acceptable.
         """
         __tracebackhide__ = True
-        known = {row.name: row for row in fields(self)}
-        chosen: dict[str, Any] = {}
-        for name, value in changes.items():
-            chosen[name] = checked(_known(known, name, where), value, where)
-        return replace(self, **chosen)
+        origin, known = f"{where}: " if where else "", [row.name for row in fields(self)]
+        for name in changes:
+            if name not in known:
+                import difflib
 
-
-def checked(row: Field[Any], value: Any, where: str) -> Any:
-    """Return `value` as the setting `row` keeps it, or raise `ConfigurationError`."""
-    __tracebackhide__ = True
-    choices = row.metadata.get("choices")
-    try:
-        return row.metadata["convert"](value) if choices is None else _among(choices, value)
-    except ValueError as error:
-        origin = f"{where}: " if where else ""
-        raise ConfigurationError(
-            f"{origin}{row.name}={value!r} is not valid; give {error}"
-        ) from None
-
-
-def _known(known: Mapping[str, Field[Any]], name: str, where: str) -> Field[Any]:
-    __tracebackhide__ = True
-    if name in known:
-        return known[name]
-    import difflib
-
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    origin = f"{where}: " if where else ""
-    raise ConfigurationError(
-        f"{origin}{name!r} is not a setting{hint}; valid settings: {', '.join(known)}"
-    )
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                raise ConfigurationError(
+                    f"{origin}{name!r} is not a setting{hint}; valid settings: {', '.join(known)}"
+                )
+        try:
+            return replace(self, **changes)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{origin}{error}") from None
