@@ -8,13 +8,11 @@ from functools import cached_property
 from urllib.parse import parse_qsl, quote, unquote
 
 from .escaping import escaped
-from .secrets import RedactedText, WriteKey, shortened, without_keys
+from .secrets import Redacted, WriteKey, shortened, without_keys
 
 _BLANKS = " \t"
 """What HTTP allows around the value of a field; other white space is part of the value."""
 _SECRET_HEADERS = frozenset({"x-td-write-key", "authorization"})
-_BARE_KEY = 42
-"""The fewest characters of a text that holds a write key without a name before it."""
 
 
 class Headers(Mapping[str, str]):
@@ -58,12 +56,10 @@ class Headers(Mapping[str, str]):
 
 def _guarded(lower_name: str, value: str) -> str:
     if lower_name not in _SECRET_HEADERS:
-        if len(value) < _BARE_KEY and "key" not in lower_name and "key" not in value:
-            return value
         shown = without_keys(f"{lower_name}:{value}").removeprefix(f"{lower_name}:")
-        return value if shown == value else RedactedText(value, shown)
+        return value if shown == value else Redacted(value, shown)
     scheme, space, key = value.partition(" ")
-    return RedactedText(value, f"{scheme} {shortened(key)}") if space else WriteKey(value)
+    return Redacted(value, f"{scheme} {shortened(key)}") if space else WriteKey(value)
 
 
 class RequestHead:
@@ -94,7 +90,7 @@ class RequestHead:
     def target(self) -> str:
         """The request target as it was sent; write keys in it are shortened in its `repr`."""
         shown = _without_keys(self._target)
-        return self._target if shown == self._target else RedactedText(self._target, shown)
+        return self._target if shown == self._target else Redacted(self._target, shown)
 
     @property
     def shown_target(self) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from ..collector.event_log import EventState
 from ..collector.events import Event, Events, Record
-from ..protocol.secrets import RedactedText, without_keys
+from ..protocol.secrets import Redacted, without_keys
 from . import assertions, formatting, messages
 from .aio import awaitable
 from .check import RESPONSE_SECONDS
@@ -104,7 +104,7 @@ class Postback:
         route = f"{quote(database, safe='')}/{quote(table, safe='')}"
         query = f"?{urlencode(params)}" if params else ""
         url = f"{self.url}/postback/v3/event/{route}{query}"
-        return RedactedText(url, without_keys(url)) if "write_key" in query else url
+        return Redacted(url, without_keys(url)) if "write_key" in query else url
 
     @property
     def keys(self) -> WriteKeys:
