@@ -187,6 +187,14 @@ def test_rule(body, rule):
     assert not accepts(body)
 
 
+def test_a_large_body_that_is_no_object_is_refused_before_it_is_decoded(monkeypatch):
+    """[B3] decoding keeps the interpreter from other threads."""
+    monkeypatch.setattr(body_module, "parse_any", lambda _: pytest.fail("it is decoded"))
+    with pytest.raises(InvalidBody) as refusal:
+        parse(b" [" + b"[]," * body_module.LARGE + b"1]")
+    assert refusal.value.rule == "B3"
+
+
 def test_hostile_body_is_read_once():
     """[B7] no pattern looks at every character from every other one: this ends at once."""
     with pytest.raises(InvalidBody):
