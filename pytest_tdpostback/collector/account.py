@@ -24,6 +24,8 @@ class Account:
     ingested: int
     rejected: int
     lost: int
+    deduplicated: int
+    """I17: accepted and not stored again."""
     duplicated: int
     """Ingested events that were stored more than once."""
     stored_unconfirmed: int
@@ -34,13 +36,21 @@ class Account:
     @property
     def balanced(self) -> bool:
         """Whether every event that was sent is in exactly one state."""
-        states = (self.refused, self.pending, self.ingested, self.rejected, self.lost)
-        return self.sent == sum(states)
+        return self.sent == (
+            self.refused
+            + self.pending
+            + self.ingested
+            + self.rejected
+            + self.lost
+            + self.deduplicated
+        )
 
     def __str__(self) -> str:
+        deduplicated = f" + {self.deduplicated} deduplicated" if self.deduplicated else ""
         return (
             f"{self.sent} sent = {self.refused} refused + {self.pending} pending"
             f" + {self.ingested} ingested + {self.rejected} rejected + {self.lost} lost"
+            f"{deduplicated}"
         )
 
 
@@ -54,6 +64,7 @@ def account_of(log: EventLog) -> Account:
         ingested=log.count(EventState.INGESTED),
         rejected=log.count(EventState.REJECTED),
         lost=log.count(EventState.LOST),
+        deduplicated=log.count(EventState.DEDUPLICATED),
         duplicated=sum(log.copies.get(index, 1) > 1 for index in ingested),
         stored_unconfirmed=sum(index in log.unconfirmed for index in ingested),
         lost_after_200=sum(log.statuses[index] == 200 for index in log.indexes(EventState.LOST)),

@@ -15,18 +15,20 @@ from weakref import ref
 from ..errors import ConfigurationError
 from ..protocol import record as protocol_record
 from ..protocol import response as responses
-from ..protocol.judge import Refusal, judge_body
+from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
 from ..protocol.request import PostbackRequest
 from ..protocol.secrets import shortened
 from .account import Account, account_of
 from .clock import Clock
+from .deduplication import Deduplication
 from .event_log import NO_STATUS, EventLog, EventState
-from .events import global_id
+from .events import global_id, made_up_uuid
 from .judged_heads import JudgedHead, JudgedHeads
 from .waiting import Timer, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
+    from ..protocol.batch import Batch, Failure
     from ..protocol.judge import Verdict
     from ..protocol.request import RequestHead
     from ..protocol.response import Response
@@ -62,19 +64,25 @@ class Effect:
 class Arrival(Mapping[str, Any]):
     """An event at the moment a fault may hit it: the record it will be, column to value.
 
-    A request that is refused has no columns.
+    A request that is refused has no columns. A batch has those of its first record.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made in one place
         self,
         request: PostbackRequest,
         judged: JudgedHead,
         refusal: Refusal | None,
         received_at: float,
         log: EventLog,
+        batch: Batch | None = None,
     ) -> None:
         """Made for each request while a fault is active."""
         self.request = request
+        self._request = request
+        if batch is not None:
+            first = batch.records[0]
+            text = batch.body[first.start : first.end]
+            self._request = PostbackRequest(request.head, text, request.peer)
         self.database = judged.verdict.database
         self.table = judged.verdict.table
         self.refused = refusal is not None
@@ -88,14 +96,14 @@ class Arrival(Mapping[str, Any]):
         """What was sent, parsed; `None` if the request is refused."""
         if self.refused:
             return None
-        return protocol_record.payload(self.request, self._judged.verdict)
+        return protocol_record.payload(self._request, self._judged.verdict)
 
     @cached_property
     def _columns(self) -> dict[str, Any]:
         if self.refused:
             return {}
         return protocol_record.record_columns(
-            self.request,
+            self._request,
             self._judged.verdict,
             self._judged.judge.settings,
             received_at=self.received_at,
@@ -115,7 +123,7 @@ class Arrival(Mapping[str, Any]):
 class Exchange:
     """One request and the response to it, for whoever sends the response."""
 
-    __slots__ = ("collector", "effect", "index", "judged", "log", "response", "sent")
+    __slots__ = ("collector", "effect", "indexes", "judged", "log", "response", "sent")
 
     def __init__(  # noqa: PLR0917 - made in one place
         self,
@@ -123,7 +131,7 @@ class Exchange:
         log: EventLog,
         judged: JudgedHead,
         response: Response,
-        index: int | None = None,
+        indexes: range = range(0),
         effect: Effect | None = None,
     ) -> None:
         """Made by `Collector.receive`."""
@@ -131,11 +139,11 @@ class Exchange:
         self.log = log
         self.judged = judged
         self.response = response
-        self.index = index
-        """The place of the event in `log`; `None` if the request is not an event (R5)."""
+        self.indexes = indexes
+        """The places of its events in `log`; none if the request is not an event (R5, I20)."""
         self.effect = effect
         """What a fault does to the event."""
-        self.sent = index is None
+        self.sent = not indexes
         """Whether the response is out, or nothing depends on it."""
 
 
@@ -173,6 +181,7 @@ class Collector:
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
+        self._deduplication = Deduplication()
         self._holds = 0
         self._due: list[tuple[float, int, Exchange]] = []
         """Events to validate: when (real time), a number that keeps their order, which."""
@@ -183,7 +192,7 @@ class Collector:
 
     # receiving
 
-    def receive(
+    def receive(  # noqa: C901, PLR0912, PLR0915 - one request, top to bottom
         self, head: RequestHead, body: bytes, peer: str, *, size: int | None = None
     ) -> Exchange:
         """Judge a request, keep it as an event, and give the response to it.
@@ -204,45 +213,65 @@ class Collector:
             date = responses.http_date(int(now))
             response = responses.preflight(head, verdict.profile, date)
             return Exchange(self, self.log, judged, response)
-        refusal = (
-            verdict.refusal
-            or (self._key_refusal(judged) if verdict.profile.refuses_unknown_keys else None)
-            or judge_body(verdict, head, body, judged.judge.settings, size=size)
-        )
+        refusal = verdict.refusal or self._key_refusal(judged)
+        if refusal is None and verdict.global_id_request:
+            response = responses.global_id(
+                verdict,
+                responses.http_date(int(now)),
+                origin=judged.origin,
+                value=global_id(self.log, head, len(self.log)),
+            )
+            return Exchange(self, self.log, judged, response)
+        batch: Batch | None = None
+        if not verdict.ingestion:
+            refusal = refusal or judge_body(verdict, head, body, judged.judge.settings, size=size)
+        elif refusal is not None:
+            refusal = with_number_of_records(refusal, head, body, judged.size_limit)
+        else:
+            refusal, batch = judge_batch(verdict, head, body, judged.judge.settings, size=size)
         effect = None
         if self.fault_hook is not None:
             request = PostbackRequest(head, body, peer)
-            effect = self.fault_hook(Arrival(request, judged, refusal, now, self.log))
+            effect = self.fault_hook(Arrival(request, judged, refusal, now, self.log, batch))
         with self.lock:
             log = self.log
             status = 200 if refusal is None else refusal.status
-            index = log.append(judged, head.raw, body, peer, now, status)
-            if refusal is not None:
-                response = judged.refused(refusal, int(now))
-            elif verdict.from_url:
-                response = responses.from_url(
-                    verdict,
-                    head,
-                    responses.http_date(int(now)),
-                    origin=judged.origin,
-                    global_id=global_id(log, head, index),
-                )
-                log.statuses[index] = response.status
+            if batch is not None:
+                indexes = log.append_batch(judged, head.raw, body, batch, peer, now, status)
+                response = self._receipts(judged, log, indexes, batch, int(now))
             else:
-                response = judged.accepted(int(now))
-            exchange = Exchange(self, log, judged, response, index, effect)
+                index = log.append(judged, head.raw, body, peer, now, status)
+                indexes = range(index, index + 1)
+                if refusal is not None:
+                    response = judged.refused(refusal, int(now))
+                elif verdict.from_url:
+                    response = responses.from_url(
+                        verdict,
+                        head,
+                        responses.http_date(int(now)),
+                        origin=judged.origin,
+                        global_id=global_id(log, head, index),
+                    )
+                    log.statuses[index] = response.status
+                else:
+                    response = judged.accepted(int(now))
+            exchange = Exchange(self, log, judged, response, indexes, effect)
             if effect is not None:
                 self._apply(effect, exchange)
-            if effect is not None and not effect.stored:
-                log.decide(index, EventState.LOST)
-                exchange.sent = True
-            elif refusal is not None:
-                log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
-                exchange.sent = True
-            else:
+            for index in indexes:
+                failure = batch.records[index - indexes[0]].failure if batch else None
+                if effect is not None and not effect.stored:
+                    log.decide(index, EventState.LOST)
+                elif refusal is not None:
+                    log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
+                elif failure is not None:
+                    log.decide(index, EventState.REFUSED, failure.rule, failure.description)
+            exchange.sent = all(log.state(index) is not EventState.PENDING for index in indexes)
+            if not exchange.sent:
                 log.responses_to_send += 1
-        if exchange.sent:
-            _report(log, index)
+        for index in indexes:
+            if log.state(index) is not EventState.PENDING:
+                _report(log, index)
         self._notify()
         return exchange
 
@@ -250,8 +279,7 @@ class Collector:
         """The response is out: the validation of the event may begin (Y1)."""
         if exchange.sent:
             return
-        log, index = exchange.log, exchange.index
-        assert index is not None
+        log = exchange.log
         with self.lock:
             if exchange.sent:
                 return
@@ -267,7 +295,7 @@ class Collector:
                 self._schedule()
             log.responses_to_send -= 1  # last: others look at it without the lock
         if decided:
-            _report(log, index)
+            _report_each(exchange)
         self._notify()
 
     def response_returned(self, exchange: Exchange) -> None:
@@ -289,15 +317,14 @@ class Collector:
             status: The status that reached the sender, `None` if not even that did.
             complete: Whether the whole response reached the sender.
         """
-        log, index = exchange.log, exchange.index
-        if index is None:
-            return
+        log = exchange.log
         with self.lock:
-            log.statuses[index] = NO_STATUS if status is None else status
-            if complete:
-                log.unconfirmed.discard(index)
-            else:
-                log.unconfirmed.add(index)
+            for index in exchange.indexes:
+                log.statuses[index] = NO_STATUS if status is None else status
+                if complete:
+                    log.unconfirmed.discard(index)
+                else:
+                    log.unconfirmed.add(index)
         self._notify()
 
     def verdict(self, head: RequestHead) -> Verdict:
@@ -336,14 +363,14 @@ class Collector:
         """Give every event that is due its outcome (Y3); nothing while validation is held."""
         if not self._due:
             return
-        decided: list[tuple[EventLog, int]] = []
+        decided: list[Exchange] = []
         with self.lock:
             while self._due and not self._holds and self._due[0][0] <= real_time():
-                exchange = heapq.heappop(self._due)[2]
-                decided.append((exchange.log, self._decide(exchange)))
+                decided.append(heapq.heappop(self._due)[2])
+                self._decide(decided[-1])
             self._schedule()
-        for log, index in decided:
-            _report(log, index)
+        for exchange in decided:
+            _report_each(exchange)
         if decided:
             self._notify()
 
@@ -464,6 +491,7 @@ class Collector:
         """Forget every event, error and note. Sequence numbers go on."""
         with self.lock:
             self.log = EventLog(self.next_seq)
+            self._deduplication = Deduplication()
             self._due.clear()
             self._schedule()
             self.errors.clear()
@@ -474,40 +502,74 @@ class Collector:
     # within
 
     def _key_refusal(self, judged: JudgedHead) -> Refusal | None:
-        key = judged.verdict.key
-        if key is None:
+        """A6, I4: why the key is refused in the response, `None` if it is not."""
+        verdict = judged.verdict
+        if verdict.key is None or not (verdict.ingestion or verdict.profile.refuses_unknown_keys):
             return None
-        reason = self.keys.rejection(key, *judged.table)
-        return Refusal(403, "A6", f"write key {shortened(key)} {reason}") if reason else None
+        if verdict.global_id_request:
+            reason = "" if verdict.key in self.keys else "is not valid"
+        else:
+            reason = self.keys.rejection(verdict.key, *judged.table)
+        if not reason:
+            return None
+        reason = f"write key {shortened(verdict.key)} {reason}"
+        if verdict.ingestion:
+            return Refusal(403 if verdict.key in self.keys else 401, "I4", reason)
+        return Refusal(403, "A6", reason)
+
+    def _receipts(
+        self, judged: JudgedHead, log: EventLog, indexes: range, batch: Batch, second: int
+    ) -> Response:
+        """I12, I13: the response to a batch, whose events get its status."""
+        outcomes: list[str | Failure] = []
+        for index, record in zip(indexes, batch.records, strict=True):
+            outcomes.append(record.failure or record.uuid or made_up_uuid(log, index))
+            if record.uuid:
+                log.uuids[index] = record.uuid
+        response = responses.receipts(
+            judged.verdict,
+            judged.head,
+            responses.http_date(second),
+            origin=judged.origin,
+            outcomes=outcomes,
+        )
+        for index in indexes:
+            log.statuses[index] = response.status
+        return response
 
     def _apply(self, effect: Effect, exchange: Exchange) -> None:
-        log, index = exchange.log, exchange.index
-        assert index is not None
+        log = exchange.log
         exchange.response = effect.response or exchange.response
-        log.faults[index] = effect.fault
-        log.statuses[index] = exchange.response.status if effect.responded else NO_STATUS
-        if not effect.responded:
-            log.unconfirmed.add(index)
-        if effect.copies != 1:
-            log.copies[index] = effect.copies
-        if effect.recorded is not None:
-            effect.recorded(log.first + index)
+        for index in exchange.indexes:
+            log.faults[index] = effect.fault
+            log.statuses[index] = exchange.response.status if effect.responded else NO_STATUS
+            if not effect.responded:
+                log.unconfirmed.add(index)
+            if effect.copies != 1:
+                log.copies[index] = effect.copies
+            if effect.recorded is not None:
+                effect.recorded(log.first + index)
 
-    def _decide(self, exchange: Exchange) -> int:
-        """Y3, Y4, T3: ingest the event, or reject it with the rule that says why."""
-        log, index, judged = exchange.log, exchange.index, exchange.judged
+    def _decide(self, exchange: Exchange) -> None:
+        """Y3, Y4, T3, I17: ingest each event, or say by which rule it is not stored."""
+        log, judged = exchange.log, exchange.judged
         verdict = judged.verdict
-        assert index is not None
         assert verdict.key is not None
         reason = self.keys.rejection(verdict.key, *judged.table)
-        if reason:
-            message = f"write key {shortened(verdict.key)} {reason}"
-            log.decide(index, EventState.REJECTED, verdict.key_rule, message)
-        elif judged.judge.settings.stale_time == "drop" and (stale := _stale(exchange)):
-            log.decide(index, EventState.REJECTED, "T3", stale)
-        else:
-            log.ingest(index, judged.table)
-        return index
+        for index in exchange.indexes:
+            if log.state(index) is not EventState.PENDING:
+                continue
+            uuid = log.uuids.get(index) if self.settings.deduplicate else None
+            if reason:
+                message = f"write key {shortened(verdict.key)} {reason}"
+                log.decide(index, EventState.REJECTED, verdict.key_rule, message)
+            elif judged.judge.settings.stale_time == "drop" and (stale := _stale(log, index)):
+                log.decide(index, EventState.REJECTED, "T3", stale)
+            elif uuid and self._deduplication.is_repeated(judged.table, uuid, log.received[index]):
+                message = f"the uuid {uuid} was stored in the last hour"
+                log.decide(index, EventState.DEDUPLICATED, "I17", message)
+            else:
+                log.ingest(index, judged.table)
 
     def _schedule(self) -> None:
         """Have a timer for the event that is due first, and for nothing else; within the lock."""
@@ -548,14 +610,18 @@ def _wait_for_responses(of: ref[Collector]) -> None:
         collector.wait_for_responses()
 
 
-def _stale(exchange: Exchange) -> str:
+def _stale(log: EventLog, index: int) -> str:
     """T3: why the event is dropped for its `td_record_time`; empty if it is not."""
-    log, index, judged = exchange.log, exchange.index, exchange.judged
-    assert index is not None
-    request = PostbackRequest(judged.head, log.bodies[index], "")
+    judged = log.judged(index)
+    request = PostbackRequest(judged.head, log.body(index), "")
     data = protocol_record.sent_data(request, judged.verdict, judged.judge.settings)
     when = protocol_record.time_of(request, judged.verdict, data, log.received[index])
     return f"td_record_time {when.why}" if when.outside else ""
+
+
+def _report_each(exchange: Exchange) -> None:
+    for index in exchange.indexes:
+        _report(exchange.log, index)
 
 
 def _report(log: EventLog, index: int) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..protocol.batch import Batch
     from .judged_heads import JudgedHead, JudgedHeads
     from .table_columns import TableColumns
 
@@ -33,6 +34,7 @@ class EventState(str, Enum):
     INGESTED = "ingested"
     REJECTED = "rejected"
     LOST = "lost"
+    DEDUPLICATED = "deduplicated"
 
     def __str__(self) -> str:
         return self.value
@@ -88,6 +90,36 @@ class RepeatedBytesColumn:
         self._places.append(place)
 
 
+class _Batches:
+    """What is known of each batch (I7), apart from its records, which are entries of the log.
+
+    The body of an entry begins where the one before ends. So `bodies` has the decoded body of a
+    batch once: the first entry has a prefix, and what stands after the last one is the suffix.
+    """
+
+    def __init__(self) -> None:
+        self.starts = array("Q")
+        """The index of the first record of each batch."""
+        self.sizes = array("H")
+        self.prefixes = array("I")
+        self.suffixes = RepeatedBytesColumn()
+        self.encoded = BytesColumn()
+        """The body as it was sent, if it had a content coding; else empty."""
+
+    def append(self, start: int, size: int, prefix: int, suffix: bytes, encoded: bytes) -> None:
+        """Add a batch whose first record is the entry at `start`."""
+        self.sizes.append(size)
+        self.prefixes.append(prefix)
+        self.suffixes.append(suffix)
+        self.encoded.append(encoded)
+        self.starts.append(start)
+
+    def find(self, index: int) -> int | None:
+        """The number of the batch of the entry at `index`, `None` if it has none."""
+        number = bisect_right(self.starts, index) - 1
+        return number if number >= 0 and index - self.starts[number] < self.sizes[number] else None
+
+
 class EventLog:
     """The events of one collector in order of arrival.
 
@@ -112,6 +144,8 @@ class EventLog:
         self.reasons: dict[int, str] = {}
         self.faults: dict[int, str] = {}
         self.copies: dict[int, int] = {}
+        self.uuids: dict[int, str] = {}
+        """I16: the `uuid` that a record brought."""
         self.unconfirmed: set[int] = set()
         """Events whose sender did not receive the whole response."""
         self.expected: set[int] = set()
@@ -123,6 +157,7 @@ class EventLog:
         self.table_columns: dict[tuple[str, str], TableColumns] = {}
         self.responses_to_send = 0
         """Accepted events whose response is not out yet."""
+        self._batches = _Batches()
         self._judges: list[JudgedHeads] = []
         self._judged_from: list[int] = []
         """The index of the first event that each of `_judges` judged."""
@@ -146,6 +181,55 @@ class EventLog:
         self.states.append(_PENDING)
         self.changes.append(index << 1)
         return index
+
+    def append_batch(  # noqa: PLR0917 - a value for each column
+        self,
+        judged: JudgedHead,
+        head: bytes,
+        body: bytes,
+        batch: Batch,
+        peer: str,
+        received: float,
+        status: int,
+    ) -> range:
+        """Add a pending event for each record of `batch` and return their indexes.
+
+        `body` is the body as it was sent.
+        """
+        first, end, records = len(self.states), 0, batch.records
+        encoded = b"" if body == batch.body else body
+        suffix = batch.body[records[-1].end :]
+        self._batches.append(first, len(records), records[0].start, suffix, encoded)
+        for record in records:
+            self.append(judged, head, batch.body[end : record.end], peer, received, status)
+            end = record.end
+        return range(first, len(self.states))
+
+    def place_in_batch(self, index: int) -> tuple[int, int] | None:
+        """The place of the event in its batch, from 0, and the size of that; `None` without one."""
+        number = self._batches.find(index)
+        if number is None:
+            return None
+        return index - self._batches.starts[number], self._batches.sizes[number]
+
+    def body(self, index: int) -> bytes:
+        """The body of the event at `index`; of a batch, the JSON text of its record."""
+        found = self.bodies[index]
+        number = self._batches.find(index) if self._batches.starts else None
+        if number is None:
+            return found
+        if index == self._batches.starts[number]:
+            return found[self._batches.prefixes[number] :]
+        return found.lstrip(b", \t\r\n")
+
+    def request_body(self, index: int) -> bytes:
+        """The whole body of the request of the event at `index`, as it was sent."""
+        number = self._batches.find(index)
+        if number is None:
+            return self.bodies[index]
+        first, size = self._batches.starts[number], self._batches.sizes[number]
+        records = [self.bodies[each] for each in range(first, first + size)]
+        return self._batches.encoded[number] or b"".join([*records, self._batches.suffixes[number]])
 
     def judged(self, index: int) -> JudgedHead:
         """What the head of the event at `index` decided, by the settings of that moment."""
@@ -215,33 +299,46 @@ class EventLog:
             return chosen[0]
         return array("I", sorted(index for rows in chosen for index in rows))
 
-    def extract(self, index: int) -> EventLog:
-        """A log with a copy of the one event at `index`, which keeps its sequence number."""
-        log = EventLog(self.first + index)
+    def extract(self, index: int) -> tuple[EventLog, int]:
+        """A log with a copy of the event at `index`, and where it is in that log.
+
+        Sequence numbers stay. A record of a batch comes with the whole batch.
+        """
+        number, start, size = self._batches.find(index), index, 1
+        if number is not None:
+            start, size = self._batches.starts[number], self._batches.sizes[number]
+        log = EventLog(self.first + start)
         log.id = self.id
-        judged = self.judged(index)
-        log.append(
+        if number is not None:
+            batches = self._batches
+            log._batches.append(
+                0, size, batches.prefixes[number], batches.suffixes[number], batches.encoded[number]
+            )
+        for copied, each in enumerate(range(start, start + size)):
+            log._copy(self, each, copied)
+        return log, index - start
+
+    def _copy(self, log: EventLog, index: int, copied: int) -> None:
+        """Append the event at `index` of `log`, which gets the index `copied` here."""
+        judged = log.judged(index)
+        self.append(
             judged,
-            self.heads[index],
-            self.bodies[index],
-            self.peers[index].decode(),
-            self.received[index],
-            self.statuses[index],
+            log.heads[index],
+            log.bodies[index],
+            log.peers[index].decode(),
+            log.received[index],
+            log.statuses[index],
         )
-        for column in ("rules", "reasons", "faults", "copies"):
-            if index in getattr(self, column):
-                getattr(log, column)[0] = getattr(self, column)[index]
-        if index in self.unconfirmed:
-            log.unconfirmed.add(0)
-        if index in self.expected:
-            log.expected.add(0)
-        if index in self.claimed:
-            log.claimed.add(0)
-        if self.states[index] == _INGESTED:
-            log.ingest(0, judged.table)
-            columns = self.table_columns.get(judged.table)
+        for column in ("rules", "reasons", "faults", "copies", "uuids"):
+            if index in getattr(log, column):
+                getattr(self, column)[copied] = getattr(log, column)[index]
+        for chosen in ("unconfirmed", "expected", "claimed"):
+            if index in getattr(log, chosen):
+                getattr(self, chosen).add(copied)
+        if log.states[index] == _INGESTED:
+            self.ingest(copied, judged.table)
+            columns = log.table_columns.get(judged.table)
             if columns is not None and columns.crossed_at == index:
-                log.table_columns[judged.table] = columns.of_one_event()
-        elif self.states[index] != _PENDING:
-            log.states[0] = self.states[index]
-        return log
+                self.table_columns[judged.table] = columns.of_one_event(copied)
+        elif log.states[index] != _PENDING:
+            self.states[copied] = log.states[index]

@@ -49,7 +49,7 @@ def parse(body: bytes) -> dict[str, Any]:
     """
     value = parse_any(body)
     if type(value) is not dict:
-        raise InvalidBody("B3", f"the top level is {_type_name(value)}, not an object")
+        raise InvalidBody("B3", f"the top level is {type_name(value)}, not an object")
     return value
 
 
@@ -149,6 +149,7 @@ def duplicate_keys(body: bytes, parsed: Mapping[str, Any]) -> list[str]:
     return list(found)
 
 
-def _type_name(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """Return what `value` is in the words of JSON, unless it is an object."""
     names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")

@@ -1,18 +1,21 @@
 """From a request to a verdict, in the service's order of judgement.
 
 The first of these that applies decides: unknown path 404; `OPTIONS`; other method 405; names 400;
-authentication 403; size 413; content type or encoding 400; body 400. Nothing here reads a clock,
-keeps state or knows which keys are valid. A profile that refuses unknown keys at once (A6) has
-them looked up by the caller, between `judge_head` and `judge_body`.
+authentication 403; size 413; content type or encoding 400; body 400. In the Data Ingestion API
+authentication is 401 or 403, type and encoding come before the size, and a wrong shape is 422.
+
+Nothing here reads a clock, keeps state or knows which keys are valid. If unknown keys are refused
+at once (A6, I4), the caller looks them up between `judge_head` and `judge_body`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from . import batch
 from . import body as json_body
 from .escaping import shown
 from .profiles import for_host
@@ -30,6 +33,21 @@ KEY_SHAPE = re.compile(r"[^/\s]+/[^/\s]+\Z")
 """A7: the shape of a write key, `account/secret`."""
 CONSUMED = frozenset({"td_format", "td_write_key", "td_record_time", "td_redirect"})
 """P2: URL parameters that don't become columns of a record made from the URL."""
+PLATFORM_NAME = re.compile(r"[a-z0-9_]{3,128}\Z")
+"""I2, R8: a database or table name as the platform wants it."""
+_TYPE = "application/vnd.treasuredata.v1{}+json"
+_SINGLE = _TYPE.format(".single")
+FROM_BROWSER, FROM_PHONE = _TYPE.format(".js"), _TYPE.format(".mobile")
+"""I19: the types of batches that get columns of the sender."""
+INGESTION_TYPES = frozenset({_TYPE.format(""), FROM_BROWSER, FROM_PHONE, _SINGLE})
+"""I5: the media types of the Data Ingestion API."""
+_LEGACY_SDKS: dict[tuple[str, ...], str] = {
+    ("js", "v3", "event"): "td-js-sdk before 4.0",
+    ("android", "v3", "event"): "td-android-sdk before 1.0",
+    ("ios", "v3", "event"): "td-ios-sdk before 1.0",
+}
+"""R6: paths of older SDKs."""
+_NO_CODING = ("", "identity")
 _PATH_SHOWN = 200
 
 
@@ -40,6 +58,11 @@ class RecordSource(Enum):
     PIXEL = "the URL parameters of a tracking pixel (P1)"
     DEPRECATED_GET = "the URL parameters of a GET without td_format (P6)"
     URL_PARAMETERS = "the URL parameters of an empty POST (B9)"
+    BATCH = "an element of the list `events` (I7)"
+    SINGLE = "the JSON body, `v1.single+json` (I5)"
+
+
+_FROM_URL = (RecordSource.PIXEL, RecordSource.DEPRECATED_GET, RecordSource.URL_PARAMETERS)
 
 
 @dataclass(frozen=True)
@@ -49,11 +72,14 @@ class Refusal:
     status: int
     rule: str
     reason: str
+    allow: str = ""
+    """The value of `Allow`, if it is not that of the event route."""
 
 
 class Verdict(NamedTuple):
     """What is known of a request: refused, a preflight (R5, not an event), or an event to accept.
 
+    `global_id_request` is a request for the global id (I20), which is not an event either.
     `refusal` counts before the key is looked up. `body_refusal` (size, content type, encoding)
     counts after it. `database` and `table` are set if the path names them, whatever else is wrong.
     `key_rule` is the rule by which an event fails if its key isn't valid.
@@ -68,18 +94,28 @@ class Verdict(NamedTuple):
     key_rule: str = "A5"
     source: RecordSource = RecordSource.JSON
     body_refusal: Refusal | None = None
+    global_id_request: bool = False
 
     @property
     def from_url(self) -> bool:
         """Whether the URL parameters are the record."""
-        return self.source is not RecordSource.JSON
+        return self.source in _FROM_URL
+
+    @property
+    def ingestion(self) -> bool:
+        """Whether the request speaks the Data Ingestion API."""
+        return self.profile.postback is not None
 
 
 def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     """Return what method, target and header fields decide; equal heads have equal verdicts."""
     profile = settings.profile or for_host(head.host)
+    if profile.postback is not None:
+        if head.segments[:4] != ROUTE:
+            return _judge_ingestion_head(profile, head, settings)
+        profile = profile.postback
     if head.segments[:4] != ROUTE:
-        return Verdict(profile, Refusal(404, "R6", f"the path {_path(head)} is not served"))
+        return Verdict(profile, _not_served(head))
     if head.method == "OPTIONS":
         return Verdict(profile, preflight=True)
     database, table, refusal = _route(head)
@@ -123,6 +159,36 @@ def judge_body(
     return None if verdict.from_url else judge_json(body)
 
 
+def judge_batch(
+    verdict: Verdict, head: RequestHead, body: bytes, settings: Settings, *, size: int | None = None
+) -> tuple[Refusal | None, batch.Batch | None]:
+    """Return why a request to the Data Ingestion API is refused, or the records in its body.
+
+    The arguments are those of `judge_body`.
+    """
+    limit = size_limit(verdict.profile, settings)
+    size = len(body) if size is None else size
+    if verdict.body_refusal:
+        return verdict.body_refusal, None
+    if size > limit:
+        return _too_large(size, verdict.profile, settings), None
+    single = verdict.source is RecordSource.SINGLE
+    try:
+        return None, batch.read(body, coded(head), single=single, limit=limit)
+    except batch.InvalidBatch as error:
+        return Refusal(error.status, error.rule, str(error)), None
+
+
+def with_number_of_records(refusal: Refusal, head: RequestHead, body: bytes, limit: int) -> Refusal:
+    """Return the refusal of a whole batch with the number of its records, if it can be read."""
+    known = head.segments[:4] != ROUTE and all(each in batch.CODINGS for each in coded(head))
+    records = batch.count(body, coded(head), limit) if known and body else None
+    if records is None:
+        return refusal
+    counted = "1 record" if records == 1 else f"{records} records"
+    return replace(refusal, reason=f"{refusal.reason} (the batch has {counted})")
+
+
 def judge_json(body: bytes) -> Refusal | None:
     """Return why a JSON body is refused if nothing else is left to judge (B2 to B4, B7)."""
     try:
@@ -151,6 +217,71 @@ def content_encodings(head: RequestHead) -> set[str]:
     """B8: return every value of `Content-Encoding` in lower case; empty values don't count."""
     values = head.fields.get("content-encoding", ())
     return {value.strip().lower() for value in values} - {""}
+
+
+def coded(head: RequestHead) -> list[str]:
+    """I10: return the content codings of the body, in the order in which they were applied."""
+    values = ",".join(head.fields.get("content-encoding", ())).split(",")
+    return [value for value in (each.strip().lower() for each in values) if value not in _NO_CODING]
+
+
+def _judge_ingestion_head(profile: Profile, head: RequestHead, settings: Settings) -> Verdict:
+    """I1 to I5, I20: what the head of a request to the Data Ingestion API decides."""
+    names = head.segments[1:]
+    wants_global_id = names == ("",)
+    if len(names) != 2 and not wants_global_id:
+        return Verdict(profile, _not_served(head))
+    if head.method == "OPTIONS":
+        return Verdict(profile, preflight=True)
+    database, table = (None, None) if wants_global_id else names
+    if head.method != ("GET" if wants_global_id else "POST"):
+        allowed = "GET, OPTIONS" if wants_global_id else "POST, OPTIONS"
+        reason = f"the method {shown(head.method)} is not one of {allowed}"
+        return Verdict(profile, Refusal(405, "I2", reason, allowed), database=database, table=table)
+    for role, name in (("database", database), ("table", table)):
+        if name is not None and not PLATFORM_NAME.match(name):
+            reason = f"the {role} name '{shown(name)}' is not 3 to 128 of a to z, 0 to 9 and _"
+            return Verdict(profile, Refusal(400, "I2", reason))
+    scheme, _, key = head.field("authorization").partition(" ")
+    key = key.strip() if scheme.lower() == "td1" else ""
+    if not key:
+        sent = f"has the scheme '{shown(scheme)}'" if scheme else "is missing"
+        if scheme.lower() == "td1":
+            sent = "has no key"
+        refusal = Refusal(401, "I4", f"no write key: Authorization {sent}, not 'TD1 <key>'")
+        return Verdict(profile, refusal, database=database, table=table)
+    return Verdict(
+        profile,
+        database=database,
+        table=table,
+        key=WriteKey(key),
+        key_rule="I14",
+        source=RecordSource.SINGLE if media_type(head) == _SINGLE else RecordSource.BATCH,
+        body_refusal=None if wants_global_id else _ingestion_body_refusal(head, settings, profile),
+        global_id_request=wants_global_id,
+    )
+
+
+def _ingestion_body_refusal(
+    head: RequestHead, settings: Settings, profile: Profile
+) -> Refusal | None:
+    if media_type(head) not in INGESTION_TYPES:
+        sent = media_type(head)
+        found = f"Content-Type is '{shown(sent)}'" if sent else "Content-Type is missing"
+        return Refusal(400, "I5", f"{found}, not one of {', '.join(sorted(INGESTION_TYPES))}")
+    for encoding in coded(head):
+        if encoding not in batch.CODINGS:
+            reason = f"Content-Encoding '{shown(encoding)}' is not gzip, deflate or identity"
+            return Refusal(400, "I10", reason)
+    return _announced_too_large(head, profile, settings)
+
+
+def _not_served(head: RequestHead) -> Refusal:
+    reason = f"the path {_path(head)} is not served"
+    sdk = _LEGACY_SDKS.get(head.segments[1:4])
+    if sdk:
+        reason += f"; it is of another API, the one of {sdk}, which newer versions don't use"
+    return Refusal(404, "R6", reason)
 
 
 def _route(head: RequestHead) -> tuple[str | None, str | None, Refusal | None]:
@@ -224,17 +355,24 @@ def _record_source(profile: Profile, head: RequestHead) -> RecordSource:
 def _body_refusal(
     profile: Profile, source: RecordSource, head: RequestHead, settings: Settings
 ) -> Refusal | None:
-    length = head.field("content-length")
-    if length.isdecimal():
-        size = int(length.lstrip("0")[:20] or "0")  # 20 digits are above any limit
-        if size > size_limit(profile, settings):
-            return _too_large(size, profile, settings)
+    refusal = _announced_too_large(head, profile, settings)
+    if refusal is not None:
+        return refusal
     if source in (RecordSource.PIXEL, RecordSource.DEPRECATED_GET):
         return None
     if source is RecordSource.JSON and media_type(head) != "application/json":
         return _not_json(head)
     for encoding in sorted(content_encodings(head) - {"identity"}):
         return Refusal(400, "B8", f"Content-Encoding '{shown(encoding)}' is not documented")
+    return None
+
+
+def _announced_too_large(head: RequestHead, profile: Profile, settings: Settings) -> Refusal | None:
+    length = head.field("content-length")
+    if length.isdecimal():
+        size = int(length.lstrip("0")[:20] or "0")  # 20 digits are above any limit
+        if size > size_limit(profile, settings):
+            return _too_large(size, profile, settings)
     return None
 
 
@@ -246,7 +384,8 @@ def _not_json(head: RequestHead) -> Refusal:
 
 def _too_large(size: int, profile: Profile, settings: Settings) -> Refusal:
     limit = size_limit(profile, settings)
-    return Refusal(413, "B6", f"the body has {size} bytes; the limit is {limit}")
+    rule = "B6" if profile.postback is None else "I9"
+    return Refusal(413, rule, f"the body has {size} bytes; the limit is {limit}")
 
 
 def _path(head: RequestHead) -> str:

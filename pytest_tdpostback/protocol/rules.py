@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Row = TypeVar("Row")
 
 _OPENAPI, _ARTICLE, _V2 = "openapi-1.0.0", "article-2015", "v2-2.0.0"
+_INGESTION = ("ingestion-v1",)
 _ALL = (_OPENAPI, _ARTICLE, _V2)
 _NOT_V2 = (_OPENAPI, _ARTICLE)
 _NOT_ARTICLE = (_OPENAPI, _V2)
@@ -35,6 +36,7 @@ _SECTIONS = {
     "W": "Response",
     "Y": "After the response",
     "P": "Tracking pixel",
+    "I": "Data Ingestion API",
 }
 
 
@@ -169,6 +171,26 @@ sources: Catalogue[Source] = Catalogue(
             "V2",
             "Postback API v2 2.0.0 (OpenAPI description and quickstart)",
             "https://docs.treasure.ai/apis/postback-v2",
+        ),
+        Source(
+            "DI",
+            "Importing Table Records Using the Data Ingestion API",
+            "https://docs.treasuredata.com/products/customer-data-platform/integration-hub/streaming/importing-table-records-using-the-data-ingestion-api",
+        ),
+        Source(
+            "JS",
+            "td-js-sdk 4.4 (the browser SDK of the service's owner)",
+            "https://github.com/treasure-data/td-js-sdk",
+        ),
+        Source(
+            "AND",
+            "td-android-sdk 1.0 and its HTTP client (of the service's owner)",
+            "https://github.com/treasure-data/td-android-sdk",
+        ),
+        Source(
+            "IOS",
+            "td-ios-sdk 1.0 (of the service's owner)",
+            "https://github.com/treasure-data/td-ios-sdk",
         ),
         Source(
             "PX",
@@ -776,6 +798,277 @@ _TRACKING_PIXEL = [
     ),
 ]
 
+_DATA_INGESTION = [
+    Rule(
+        "I1",
+        "`POST /{database}/{table}` takes a batch of records, or one record. Database and "
+        "table come from the path alone. `/postback/v3/event/…` on the same hosts is the "
+        "Postback API v2.",
+        Basis.OBSERVED,
+        "All SDKs of the service's owner send it.",
+        sources=(
+            "DI",
+            "JS",
+            "AND",
+            "IOS",
+        ),
+        profiles=_INGESTION,
+        advice="Send to `/{database}/{table}` of a records host.",
+    ),
+    Rule(
+        "I2",
+        "A database or table name outside `[0-9a-z_]{3,128}` is refused with 400. Any other "
+        "method is refused with 405 and an `Allow` header, any other path with 404 (R6).",
+        Basis.DOCUMENTED,
+        "The names are documented; the statuses are inferred.",
+        sources=("NM",),
+        profiles=_INGESTION,
+        advice="Check the method, and the names in the path.",
+    ),
+    Rule(
+        "I3",
+        "The query is ignored. `modified` and `time`, which the browser SDK sends, pass "
+        "without a word; any other parameter brings a finding.",
+        Basis.OBSERVED,
+        "That unknown parameters are ignored is inferred.",
+        sources=("JS",),
+        profiles=_INGESTION,
+        advice="Put data into the record, not into the URL.",
+    ),
+    Rule(
+        "I4",
+        "`Authorization: TD1 <key>` authenticates, and nothing else does. A missing key, "
+        "another scheme, or an unknown or revoked key is refused with 401, a key outside its "
+        "scope with 403. The response comes before the body is judged.",
+        Basis.OBSERVED,
+        "All clients send the header; which status means what is inferred.",
+        sources=(
+            "JS",
+            "AND",
+            "IOS",
+        ),
+        profiles=_INGESTION,
+        advice="Send a valid write key as `Authorization: TD1 <key>`.",
+    ),
+    Rule(
+        "I5",
+        "`Content-Type` is `application/vnd.treasuredata.v1+json` for a batch, `…v1.js+json` "
+        "for one from a browser, `…v1.mobile+json` for one from a phone, or `…v1.single+json` "
+        "for one record, in any letter case and with any parameters. Any other type is refused "
+        "with 400.",
+        Basis.OBSERVED,
+        "The types are those of shipped clients; the 400 is inferred.",
+        sources=(
+            "JS",
+            "AND",
+            "IOS",
+        ),
+        profiles=_INGESTION,
+        status=400,
+        advice="Send one of these types, not `application/json`.",
+    ),
+    Rule(
+        "I6",
+        "`Accept` never refuses a request. The response to accepted records has the content "
+        "type of the request.",
+        Basis.OBSERVED,
+        "That no value of `Accept` refuses is inferred.",
+        sources=("JS",),
+        profiles=_INGESTION,
+        advice="Any `Accept` works.",
+    ),
+    Rule(
+        "I7",
+        "A batch is a JSON object with a list `events`. Without it the request is refused with "
+        "422; a list `records` is not read.",
+        Basis.OBSERVED,
+        "The 422 is inferred.",
+        sources=(
+            "JS",
+            "AND",
+            "IOS",
+        ),
+        profiles=_INGESTION,
+        status=422,
+        advice='Send `{"events": [...]}`.',
+    ),
+    Rule(
+        "I8",
+        "A batch has 1 to 500 records. Otherwise it is refused with 422, and nothing is stored.",
+        Basis.DOCUMENTED,
+        "The number is documented, the status inferred.",
+        sources=("DI",),
+        profiles=_INGESTION,
+        status=422,
+        advice="Split the records into batches of at most 500.",
+    ),
+    Rule(
+        "I9",
+        "A batch has at most 5 MiB (5,242,880 bytes), before and after decoding; a larger one "
+        "is refused with 413. A record of more than 1 MiB fails alone (I13).",
+        Basis.DOCUMENTED,
+        "The sizes are documented; the 413 and how a large record fails are inferred.",
+        sources=("DI",),
+        profiles=_INGESTION,
+        status=413,
+        advice="Split large batches, and shorten large records.",
+    ),
+    Rule(
+        "I10",
+        "`Content-Encoding: gzip` and `deflate` are decoded, and `identity` is accepted with a "
+        "finding. Another coding, or bytes that do not decode, are refused with 400.",
+        Basis.OBSERVED,
+        "The mobile SDKs send gzip; the rest is inferred.",
+        sources=(
+            "AND",
+            "IOS",
+        ),
+        profiles=_INGESTION,
+        advice="Compress with gzip, or not at all.",
+    ),
+    Rule(
+        "I11",
+        "The body is strict JSON, as in B2 and B7; otherwise the request is refused with 400. "
+        "The last of equal names in an object counts, and the event carries a finding. With "
+        "`v1.single+json` the whole body is the record, even if it has a list `events`.",
+        Basis.INFERRED,
+        profiles=_INGESTION,
+        advice="Send strict JSON in UTF-8, and each name once.",
+    ),
+    Rule(
+        "I12",
+        'Every record has an outcome of its own and a receipt, in their order: `{"receipts": '
+        '[{"success": true, "uuid": "…"}]}`. The status is 200 if all succeed.',
+        Basis.OBSERVED,
+        "It is documented that the response has a UUID; its place is inferred.",
+        sources=(
+            "DI",
+            "AND",
+            "IOS",
+        ),
+        profiles=_INGESTION,
+        status=200,
+        advice="Read the receipts: a 2xx does not mean that every record was accepted.",
+    ),
+    Rule(
+        "I13",
+        "If at least one record fails, the status is 206, also if all fail. Its receipt is "
+        '`{"success": false, "error": {"name": …, "description": …}}`, and its event is '
+        "refused. `InvalidPropertyValueError` stands for a record that is not an object or is "
+        "too large, or for a bad `uuid`; `InvalidPropertyNameError` for an empty column name.",
+        Basis.OBSERVED,
+        "The 206 is in a sample of the service's owner and the names are in its HTTP client; "
+        "which failure has which name is inferred.",
+        sources=("AND",),
+        profiles=_INGESTION,
+        status=206,
+        advice="Send the failed records again after you correct them; a client that takes 206 for "
+        "success loses them.",
+    ),
+    Rule(
+        "I14",
+        "Accepted records are validated after the response (Y1, Y2, Y5). A record whose key "
+        "was revoked in the meantime is rejected.",
+        Basis.INFERRED,
+        profiles=_INGESTION,
+        advice="Send with a key that stays valid.",
+    ),
+    Rule(
+        "I15",
+        "`time` in a record is UNIX seconds, an integer or a string of digits, and sets the "
+        "time of the record. Anything else, and what looks like milliseconds, is ignored with "
+        "a finding. There is no window, and `td_record_time` is a column like any other.",
+        Basis.DOCUMENTED,
+        "Seconds are documented; the rest is inferred.",
+        sources=("DI",),
+        profiles=_INGESTION,
+        advice="Send `time` in whole seconds.",
+    ),
+    Rule(
+        "I16",
+        "`uuid` in a record is a UUID, comes back in the receipt and is not stored. A record "
+        "without one gets a UUID that is made up.",
+        Basis.DOCUMENTED,
+        sources=("DI",),
+        profiles=_INGESTION,
+        advice="Give each record a UUID of its own, and keep it if you send the record again.",
+    ),
+    Rule(
+        "I17",
+        "A record whose `uuid` was stored in the same table within the last hour and the last "
+        "4,096 records is accepted, and is not stored again: it is deduplicated.",
+        Basis.DOCUMENTED,
+        "Deduplication is documented as best effort; hour and number are the fake server's. "
+        "`deduplicate=False` turns it off.",
+        sources=("DI",),
+        profiles=_INGESTION,
+        advice="Use a new `uuid` for each new record.",
+    ),
+    Rule(
+        "I18",
+        "JSON types are kept, those of nested values too, as in V2.",
+        Basis.OBSERVED,
+        "`value_types` selects strings, as in V3.",
+        sources=("JS",),
+        profiles=_INGESTION,
+        advice="Set `value_types` to the reading that you trust.",
+    ),
+    Rule(
+        "I19",
+        "A record of type `v1.js+json` or `v1.mobile+json` gets the column `td_ip`, the "
+        "address of the sender. With `v1.js+json` a `td_global_id` equal to its own name "
+        "becomes the global id of the browser. A value that the record has itself stays.",
+        Basis.DOCUMENTED,
+        sources=(
+            "JS",
+            "AND",
+            "IOS",
+        ),
+        profiles=_INGESTION,
+        advice="Do not send these columns, unless you mean your own values.",
+    ),
+    Rule(
+        "I20",
+        '`GET /` with a valid key responds `{"global_id": "…"}`, the same for one browser by a '
+        "cookie (`SameSite=None; Secure; HttpOnly`). It is no event.",
+        Basis.OBSERVED,
+        "The cookie is inferred.",
+        sources=("JS",),
+        profiles=_INGESTION,
+        status=200,
+        advice="Enable the global id only in signed mode.",
+    ),
+    Rule(
+        "I21",
+        "The response to a CORS preflight is 204 with the origin, the credentials and the "
+        "headers asked for by name. Every other response, also a refusal, allows origin and "
+        "credentials.",
+        Basis.OBSERVED,
+        "Without any of this a browser sends nothing.",
+        sources=("JS",),
+        profiles=_INGESTION,
+        status=204,
+        advice="A page can send records without further settings.",
+    ),
+    Rule(
+        "I22",
+        "The body of a refusal is a JSON object with `error` and `message`.",
+        Basis.INFERRED,
+        "With `explain` the message is the reason.",
+        profiles=_INGESTION,
+        advice="Read the status; the reason is on the event.",
+    ),
+    Rule(
+        "I23",
+        "A preflight to a path that is not served is a refused event (R6).",
+        Basis.INFERRED,
+        "A page that loses everything at its preflight must not look as if it had sent nothing.",
+        profiles=_INGESTION,
+        status=404,
+        advice="Check the path that the page sends to.",
+    ),
+]
+
 rules: Catalogue[Rule] = Catalogue(
     [
         *_ROUTE,
@@ -785,6 +1078,7 @@ rules: Catalogue[Rule] = Catalogue(
         *_RESPONSE,
         *_AFTER_THE_RESPONSE,
         *_TRACKING_PIXEL,
+        *_DATA_INGESTION,
     ],
     key=lambda rule: rule.id,
 )

@@ -187,6 +187,7 @@ class ServerSettingValues(TypedDict, total=False):
     on_unasserted: Literal["ignore", "fail"]
     on_late: Literal["report", "fail"]
     on_finding: str
+    deduplicate: bool
     max_body: int
     explain: bool
     redirect: bool
@@ -215,8 +216,8 @@ class Settings:
         None,
         _profile,
         rule="A6",
-        help="documents to imitate: openapi-1.0.0, article-2015 or v2-2.0.0 (default: the host of "
-        "the request decides, else openapi-1.0.0)",
+        help="documents to imitate: openapi-1.0.0, article-2015, v2-2.0.0 or ingestion-v1 "
+        "(default: the host of the request decides, else openapi-1.0.0)",
     )
     value_types: str = _choice(
         "json",
@@ -279,6 +280,12 @@ class Settings:
         help="a finding: warn, fail the test, or ignore it; fail:C1,T5 fails for these rules and "
         "warns for others",
         strict=True,
+    )
+    deduplicate: bool = _value(
+        True,
+        _flag,
+        rule="I17",
+        help="ingestion-v1: do not store a record again that has the uuid of a stored one",
     )
     max_body: int = _value(
         64 * MIB, _bytes, rule="B6", help="largest body in bytes; a larger one is refused with 413"
