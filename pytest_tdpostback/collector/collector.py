@@ -6,6 +6,7 @@ import heapq
 import itertools
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -219,7 +220,7 @@ class Collector:
                 verdict,
                 responses.http_date(int(now)),
                 origin=judged.origin,
-                value=global_id(self.log, head, len(self.log)),
+                value=responses.sent_global_id(head) or str(uuid.uuid4()),
             )
             return Exchange(self, self.log, judged, response)
         batch: Batch | None = None

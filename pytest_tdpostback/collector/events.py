@@ -314,8 +314,9 @@ class SettleTimeout(_WithEvents):
 
 
 def global_id(log: EventLog, head: RequestHead, index: int) -> str:
-    """P7: the global id of a sender: from its cookie, else one that is made up for its event."""
-    return sent_global_id(head) or made_up_uuid(log, index)
+    """P7, I19: the global id of a sender: from its cookie, else one made up for its request."""
+    place, _ = log.place_in_batch(index) or (0, 1)
+    return sent_global_id(head) or made_up_uuid(log, index - place)
 
 
 def made_up_uuid(log: EventLog, index: int) -> str:
