@@ -97,12 +97,14 @@ def too_many_columns(database: str | None, table: str | None, count: int) -> Fin
 
 def of_response(request: PostbackRequest, state: str) -> Iterator[Finding]:
     """I13: yield what a client does with a 206 that loses or repeats an event in this state."""
-    sent, agent = media_type(request.head), request.head.field("user-agent")
-    if state == "refused" and (sent == FROM_BROWSER or agent.startswith("Mozilla/")):
+    agent = request.head.field("user-agent")
+    if agent.startswith("TD-iOS-SDK/"):
+        yield Finding("I13", "td-ios-sdk takes a 206 for an error and sends the whole batch again")
+    elif state == "refused" and (
+        media_type(request.head) == FROM_BROWSER or agent.startswith("Mozilla/")
+    ):
         message = "td-js-sdk reports success to the page: it never reads the receipts of a 206"
         yield Finding("I13", message)
-    elif state == "ingested" and "CFNetwork" in agent:
-        yield Finding("I13", "td-ios-sdk takes a 206 for an error and sends the whole batch again")
 
 
 def _ingestion(request: PostbackRequest) -> Iterator[Finding]:

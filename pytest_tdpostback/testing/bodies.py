@@ -31,8 +31,8 @@ _BATCH, _RECORD = (
 )
 
 
-def events_of(bodies: Iterable[bytes], settings: Settings) -> Iterator[Event]:
-    """What becomes of each body as an event of one table that is sent with a valid key.
+def events_of(bodies: Iterable[bytes], settings: Settings) -> Iterator[list[Event]]:
+    """What becomes of each body that is sent to one table with a valid key: its events.
 
     A line end after a body is not part of it. The settings count as in a fake server. With the
     profile `ingestion-v1`, an object with a list `events` is a batch, and any other body a record.
@@ -46,8 +46,7 @@ def events_of(bodies: Iterable[bytes], settings: Settings) -> Iterator[Event]:
             head = _BATCH if _is_batch(body) else _RECORD
         exchange = collector.receive(head, body, "")
         collector.response_sent(exchange)
-        for index in exchange.indexes:
-            yield Event(exchange.log, index)
+        yield [Event(exchange.log, index) for index in exchange.indexes]
 
 
 def _is_batch(body: bytes) -> bool:
