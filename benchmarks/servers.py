@@ -38,17 +38,28 @@ def tdpostback() -> tuple[int, Callable[[], Facts]]:
 
     def facts() -> Facts:
         postback.settle(60)
-        count = _seconds(lambda: len(postback.records("shop", "orders")))
-        some = postback.events[len(postback.events) // 2].payload["id"] if postback.events else 0
+        events = len(postback.events)
+        some = postback.events[events // 2].payload["id"] if events else 0
+        log = server.collector.log
         match = _seconds(lambda: postback.assert_ingested("shop", "orders", count=None, id=some))
         return {
-            "events": len(postback.events),
-            "count": count,
-            "match": match if postback.events else 0,
+            "events": events,
+            "count": _seconds(lambda: len(log.records("shop", "orders"))),
+            "records": _seconds(lambda: postback.records("shop", "orders")) / max(events, 1),
+            "match": match / max(events, 1),
             "collection": _seconds(gc.collect),
         }
 
     return server.port, facts
+
+
+def ingestion() -> tuple[int, Callable[[], Facts]]:
+    """This project as the Data Ingestion API, whose hosts speak the Postback API too."""
+    from pytest_tdpostback import PostbackServer
+
+    server = PostbackServer(write_keys=[KEY], profile="ingestion-v1")
+    server.start()
+    return server.port, lambda: {"records": len(server.postback.records("shop", "orders"))}
 
 
 def pytest_httpserver(*, threaded: bool = False) -> tuple[int, Callable[[], Facts]]:
@@ -142,6 +153,9 @@ SERVERS = {
     "raw asyncio + httptools": raw,
 }
 
+BATCHES = ("500 requests", "a batch of 500")
+"""Two servers that are alike; what is sent to each differs."""
+
 
 def resident() -> int:
     """Bytes of memory this process has; 0 where the system does not tell."""
@@ -157,7 +171,7 @@ def _seconds(function: Callable[[], object]) -> float:
 
 def main() -> None:
     """Serve until the standard input ends."""
-    port, facts = SERVERS[sys.argv[1]]()
+    port, facts = (SERVERS | dict.fromkeys(BATCHES, ingestion))[sys.argv[1]]()
     print(port, flush=True)
     for line in sys.stdin:
         about = facts() if line.strip() == "facts" else {}

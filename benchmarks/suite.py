@@ -35,6 +35,22 @@ def test(number, tdpostback):
     requests.post(tdpostback.event_url("shop", "orders"), json={"id": number}, headers=headers)
     tdpostback.assert_ingested("shop", "orders", id=number)
 """,
+    "tdpostback httpx": """
+def test(number, tdpostback):
+    import httpx
+    headers = {"X-TD-Write-Key": tdpostback.write_key}
+    with httpx.Client(transport=tdpostback.httpx_transport()) as client:
+        client.post(tdpostback.event_url("shop", "orders"), json={"id": number}, headers=headers)
+    tdpostback.assert_ingested("shop", "orders", id=number)
+""",
+    "tdpostback adapter": """
+def test(number, tdpostback):
+    headers = {"X-TD-Write-Key": tdpostback.write_key}
+    with requests.Session() as session:
+        session.mount("http://", tdpostback.requests_adapter())
+        session.post(tdpostback.event_url("shop", "orders"), json={"id": number}, headers=headers)
+    tdpostback.assert_ingested("shop", "orders", id=number)
+""",
     "httpserver post": """
 def test(number, httpserver):
     expected = httpserver.expect_ordered_request(PATH, method="POST", json={"id": number})
@@ -117,7 +133,7 @@ def per_test(rounds: int, count: int) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
         for sends in (False, True):
-            names = [name for name in TESTS if name.endswith("post") == sends]
+            names = [name for name in TESTS if name.endswith(("nothing", "fixture")) != sends]
             (medians,) = run(count, *(TESTS[name] for name in names), conftest=IN_TURN)
             for place, name in enumerate(names):
                 found.setdefault(name, []).append(medians[f"test_{place}"])
@@ -171,6 +187,32 @@ def _measure(server: Any, times: dict[str, list[float]]) -> None:
         begin = time.perf_counter()
         server.stop()  # the session keeps its connection open
         times["stop"].append(time.perf_counter() - begin)
+
+
+FIRST_USE = {
+    "tdpostback": "from pytest_tdpostback import PostbackServer as Server",
+    "httpserver": "from pytest_httpserver import HTTPServer as Server",
+}
+
+
+def first_use(rounds: int) -> tuple[float, float]:
+    """Seconds from an empty interpreter to a running server of each peer, without the start of it.
+
+    The interpreter measures itself; `socket` and `threading` are there already, as in a test.
+    """
+    found: dict[str, list[float]] = {peer: [] for peer in PEERS}
+    for _ in range(rounds * 2):
+        for peer in PEERS:
+            code = (
+                "import time, pytest; begin = time.perf_counter()\n"
+                f"{FIRST_USE[peer]}\n"
+                "server = Server(port=0); server.start(); print(time.perf_counter() - begin)\n"
+                "server.stop()"
+            )
+            printed = subprocess.check_output([sys.executable, "-c", code], text=True)  # noqa: S603
+            found[peer].append(float(printed))
+    ours, theirs = (statistics.median(found[peer]) for peer in PEERS)
+    return ours, theirs
 
 
 def at_rest() -> tuple[int, list[str]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .collector.clock import Clock
     from .collector.event_log import Account, EventState
-    from .collector.events import Event, Record, SettleTimeout, UnexpectedAuthFailure
+    from .collector.events import Batch, Event, Record, SettleTimeout, UnexpectedAuthFailure
     from .collector.write_keys import WriteKeys
     from .errors import BlockedConnection, ConfigurationError, PostbackError, PostbackWarning
     from .protocol.findings import Finding
@@ -27,6 +27,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Account",
+    "Batch",
     "BlockedConnection",
     "Clock",
     "ConfigurationError",
@@ -54,6 +55,7 @@ __all__ = [
 
 _HOMES = {
     "Account": "collector.event_log",
+    "Batch": "collector.events",
     "BlockedConnection": "errors",
     "Clock": "collector.clock",
     "ConfigurationError": "errors",

@@ -229,15 +229,20 @@ def _json(value: Any) -> str:
 def _validate(*, file: str, **settings: Any) -> int:
     from .testing.bodies import events_of
 
-    lines = refused = noted = 0
-    for event in events_of(_lines(file), Settings().changed(settings)):
+    records = refused = noted = lines = 0
+    for events in events_of(_lines(file), Settings().changed(settings)):
         lines += 1
-        refused += event.record is None
-        noted += event.record is not None and bool(event.findings)
-        for text in _problems(event):
-            print(f"{file}:{lines}: {text}")
-    accepted = lines - refused
+        for event in events:
+            records += 1
+            refused += event.record is None
+            noted += event.record is not None and bool(event.findings)
+            place = f" record {event.batch.index + 1} of {event.batch.size}:" if event.batch else ""
+            for text in _problems(event):
+                print(f"{file}:{lines}:{place} {text}")
+    accepted = records - refused
     counted = f"{lines} line{'' if lines == 1 else 's'}"
+    if records != lines:
+        counted += f" with {records} records"
     print(f"{counted}: {accepted} accepted ({noted} with findings), {refused} not accepted")
     return 1 if refused else 0
 

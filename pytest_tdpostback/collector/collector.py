@@ -6,6 +6,7 @@ import heapq
 import itertools
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,16 +16,18 @@ from weakref import ref
 from ..errors import ConfigurationError
 from ..protocol import record as protocol_record
 from ..protocol import response as responses
-from ..protocol.judge import Refusal, judge_body
+from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
 from ..protocol.request import PostbackRequest
 from ..protocol.secrets import shortened
 from .clock import Clock
-from .event_log import NO_STATUS, Account, EventLog, EventState, JudgedHeads
-from .events import global_id, sent_data
+from .deduplication import Deduplication
+from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
+from .events import global_id, made_up_uuid, sent_data
 from .waiting import Timer, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
+    from ..protocol.batch import Batch, Failure
     from ..protocol.request import RequestHead
     from ..protocol.response import Response
     from ..protocol.settings import Settings
@@ -60,18 +63,22 @@ class Effect:
 class Arrival(Mapping[str, Any]):
     """An event at the moment a fault may hit it: the record it will be, column to value.
 
-    A request that is refused has no columns.
+    A request that is refused has no columns. A batch has those of its first record.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made in one place
         self,
         request: PostbackRequest,
         judged: JudgedHead,
         refusal: Refusal | None,
         received_at: float,
         log: EventLog,
+        batch: Batch | None,
     ) -> None:
-        self.request = request
+        self.request = self._record_request = request
+        if batch is not None:
+            text = batch.body[batch.records[0].start : batch.records[0].end]
+            self._record_request = PostbackRequest(request.head, text, request.peer)
         self.database = judged.verdict.database
         self.table = judged.verdict.table
         self.refused = refusal is not None
@@ -85,14 +92,14 @@ class Arrival(Mapping[str, Any]):
         """What was sent, parsed; `None` if the request is refused."""
         if self.refused:
             return None
-        return protocol_record.payload(self.request, self._judged.verdict)
+        return protocol_record.payload(self._record_request, self._judged.verdict)
 
     @cached_property
     def _columns(self) -> dict[str, Any]:
         if self.refused:
             return {}
         return protocol_record.record_columns(
-            self.request,
+            self._record_request,
             self._judged.verdict,
             self._judged.settings,
             received_at=self.received_at,
@@ -117,8 +124,8 @@ class Exchange:
     log: EventLog
     judged: JudgedHead
     response: Response
-    index: int | None = None
-    """The place of the event in `log`; `None` if the request is not an event (R5)."""
+    indexes: range = range(0)
+    """The places of its events in `log`; none if the request is not an event (R5, I20)."""
     effect: Effect | None = None
     """What a fault does to the event."""
     sent: bool = False
@@ -157,6 +164,7 @@ class Collector:
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
+        self._deduplication = Deduplication()
         self._holds = 0
         self._due: list[tuple[float, int, Exchange]] = []
         """Events to validate: when (real time), a number that keeps their order, which."""
@@ -177,7 +185,7 @@ class Collector:
         """B6: the largest body in bytes that a request with `head` may have."""
         return self._judge[head.raw].verdict.size_limit
 
-    def receive(
+    def receive(  # noqa: C901, PLR0912 - one request, top to bottom
         self, head: RequestHead, body: bytes, peer: str, *, size: int | None = None
     ) -> Exchange:
         """Judge a request, keep it as an event, and give the response to it.
@@ -199,50 +207,55 @@ class Collector:
             date = responses.http_date(int(now))
             response = responses.preflight(head, verdict.profile, date)
             return Exchange(self, self.log, judged, response, sent=True)
-        refusal = (
-            verdict.refusal
-            or (self._key_refusal(judged) if verdict.profile.refuses_unknown_keys else None)
-            or judge_body(verdict, head, body, size=size)
-        )
+        refusal, batch = self._judge_request(judged, head, body, size)
+        if verdict.global_id_request and refusal is None:
+            value = responses.sent_global_id(head) or str(uuid.uuid4())
+            response = responses.global_id(verdict, head, responses.http_date(int(now)), value)
+            return Exchange(self, self.log, judged, response, sent=True)
         effect = None
         if self.fault_hook is not None:
             request = PostbackRequest(head, body, peer)
-            effect = self.fault_hook(Arrival(request, judged, refusal, now, self.log))
+            effect = self.fault_hook(Arrival(request, judged, refusal, now, self.log, batch))
         with self.lock:
             log = self.log
-            status = 200 if refusal is None else refusal.status
-            index = log.append(judge, head.raw, body, peer, now, status)
-            if refusal is not None:
-                response = judged.refused(refusal, int(now))
-            elif verdict.from_url:
-                date, sender = responses.http_date(int(now)), global_id(log, head, index)
-                response = responses.from_url(verdict, head, date, sender)
-                log.statuses[index] = response.status
+            if batch is not None:
+                indexes = log.append_batch(judge, head.raw, body, batch, peer, now, 200)
+                response = self._receipts(judged, log, indexes, batch, int(now))
             else:
-                response = judged.accepted(int(now))
-            exchange = Exchange(self, log, judged, response, index, effect)
+                status = 200 if refusal is None else refusal.status
+                index = log.append(judge, head.raw, body, peer, now, status)
+                indexes = range(index, index + 1)
+                if refusal is not None:
+                    response = judged.refused(refusal, int(now))
+                    log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
+                elif verdict.from_url:
+                    date, sender = responses.http_date(int(now)), global_id(log, head, index)
+                    response = responses.from_url(verdict, head, date, sender)
+                    log.statuses[index] = response.status
+                else:
+                    response = judged.accepted(int(now))
+            exchange = Exchange(self, log, judged, response, indexes, effect)
             if effect is not None:
-                self._apply(effect, exchange, index)
-            if effect is not None and not effect.stored:
-                log.decide(index, EventState.LOST)
-                exchange.sent = True
-            elif refusal is not None:
-                log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
-                exchange.sent = True
+                self._apply(effect, exchange)
+            if batch is None and effect is None:
+                exchange.sent = refusal is not None
             else:
+                exchange.sent = all(log.states[index] != PENDING for index in indexes)
+            if not exchange.sent:
                 log.responses_to_send += 1
-        if exchange.sent:
-            _report(log, index)
+        if refusal is not None or batch is not None or effect is not None:
+            for index in indexes:
+                if log.states[index] != PENDING:
+                    _report(log, index)
         self._notify()
         return exchange
 
     def response_sent(self, exchange: Exchange) -> None:
         """The response is out: the validation of the event may begin (Y1)."""
-        log, index = exchange.log, exchange.index
-        delay = self.settings.validation_delay
-        rejected = False
+        log, delay = exchange.log, self.settings.validation_delay
+        unstored: list[int] = []
         with self.lock:
-            if exchange.sent or index is None:
+            if exchange.sent:
                 return
             exchange.sent = True
             if self._returned:
@@ -252,9 +265,9 @@ class Collector:
                 heapq.heappush(self._due, (due, next(self._due_numbers), exchange))
                 self._schedule()
             else:
-                rejected = self._decide(exchange, index)
+                unstored = self._decide(exchange)
             log.responses_to_send -= 1  # last: others look at it without the lock
-        if rejected:
+        for index in unstored:
             _report(log, index)
         self._notify()
 
@@ -277,12 +290,11 @@ class Collector:
             status: The status that reached the sender, `None` if not even that did.
             complete: Whether the whole response reached the sender.
         """
-        log, index = exchange.log, exchange.index
-        if index is None:
-            return
+        log = exchange.log
         with self.lock:
-            log.statuses[index] = NO_STATUS if status is None else status
-            (log.unconfirmed.discard if complete else log.unconfirmed.add)(index)
+            for index in exchange.indexes:
+                log.statuses[index] = NO_STATUS if status is None else status
+                (log.unconfirmed.discard if complete else log.unconfirmed.add)(index)
         self._notify()
 
     def report_error(self, error: BaseException) -> None:
@@ -308,18 +320,15 @@ class Collector:
         """Give every event that is due its outcome (Y3); nothing while validation is held."""
         if not self._due:
             return
-        decided = False
-        rejected: list[tuple[EventLog, int]] = []
+        decided: list[tuple[EventLog, list[int]]] = []
         with self.lock:
             while self._due and not self._holds and self._due[0][0] <= real_time():
                 exchange = heapq.heappop(self._due)[2]
-                assert exchange.index is not None
-                decided = True
-                if self._decide(exchange, exchange.index):
-                    rejected.append((exchange.log, exchange.index))
+                decided.append((exchange.log, self._decide(exchange)))
             self._schedule()
-        for log, index in rejected:
-            _report(log, index)
+        for log, unstored in decided:
+            for index in unstored:
+                _report(log, index)
         if decided:
             self._notify()
 
@@ -442,6 +451,7 @@ class Collector:
         """Forget every event, error and note. Sequence numbers go on."""
         with self.lock:
             self.log = EventLog(self.next_seq)
+            self._deduplication = Deduplication()
             self._due.clear()
             self._schedule()
             self.errors.clear()
@@ -451,41 +461,100 @@ class Collector:
 
     # within
 
-    def _key_refusal(self, judged: JudgedHead) -> Refusal | None:
-        key = judged.verdict.key
-        assert key is not None
-        reason = self.keys.rejection(key, *judged.table)
-        return Refusal(403, "A6", f"write key {shortened(key)} {reason}") if reason else None
+    def _judge_request(
+        self, judged: JudgedHead, head: RequestHead, body: bytes, size: int | None
+    ) -> tuple[Refusal | None, Batch | None]:
+        """Why a request is refused as a whole; if it is not, the records of a batch."""
+        verdict = judged.verdict
+        refusal = verdict.refusal
+        if refusal is None and verdict.profile.refuses_unknown_keys:
+            refusal = self._key_refusal(judged)
+        if not verdict.ingestion:
+            return refusal or judge_body(verdict, head, body, size=size), None
+        if refusal is not None:
+            return with_number_of_records(refusal, verdict, head, body), None
+        return judge_batch(verdict, head, body, size=size)
 
-    def _apply(self, effect: Effect, exchange: Exchange, index: int) -> None:
+    def _key_refusal(self, judged: JudgedHead) -> Refusal | None:
+        """A6, I4: why the key is refused in the response, `None` if it is not."""
+        verdict, key = judged.verdict, judged.verdict.key
+        assert key is not None
+        if verdict.global_id_request and key in self.keys:  # its limits are about tables
+            return None
+        reason = self.keys.rejection(key, *judged.table)
+        if not reason:
+            return None
+        reason = f"write key {shortened(key)} {reason}"
+        if verdict.ingestion:
+            return Refusal(403 if key in self.keys else 401, "I4", reason)
+        return Refusal(403, "A6", reason)
+
+    @staticmethod
+    def _receipts(
+        judged: JudgedHead, log: EventLog, indexes: range, batch: Batch, second: int
+    ) -> Response:
+        """I12, I13: the response to a batch, whose events get its status."""
+        outcomes: list[str | Failure] = []
+        for index, record in zip(indexes, batch.records, strict=True):
+            failure = record.failure
+            outcomes.append(failure or record.uuid or made_up_uuid(log, index))
+            if failure is not None:
+                log.decide(index, EventState.REFUSED, failure.rule, failure.description)
+            elif record.uuid is not None:
+                log.uuids[index] = record.uuid
+        date = responses.http_date(second)
+        response = responses.receipts(judged.verdict, judged.head, date, outcomes)
+        for index in indexes:
+            log.statuses[index] = response.status
+        return response
+
+    @staticmethod
+    def _apply(effect: Effect, exchange: Exchange) -> None:
         log = exchange.log
         exchange.response = effect.response or exchange.response
-        log.faults[index] = effect.fault
-        log.statuses[index] = exchange.response.status if effect.responded else NO_STATUS
-        if not effect.responded:
-            log.unconfirmed.add(index)
-        if effect.copies != 1:
-            log.copies[index] = effect.copies
-        if effect.recorded is not None:
-            effect.recorded(log.first + index)
+        for index in exchange.indexes:
+            log.faults[index] = effect.fault
+            log.statuses[index] = exchange.response.status if effect.responded else NO_STATUS
+            if not effect.responded:
+                log.unconfirmed.add(index)
+            if effect.copies != 1:
+                log.copies[index] = effect.copies
+            if not effect.stored:
+                log.lose(index)
+            if effect.recorded is not None:
+                effect.recorded(log.first + index)
 
-    def _decide(self, exchange: Exchange, index: int) -> bool:
-        """Ingest the event, or reject it by the rule that says why; whether it is rejected."""
+    def _decide(self, exchange: Exchange) -> list[int]:
+        """Ingest each event, or say by which rule it is not stored; return those that are not."""
         log, judged = exchange.log, exchange.judged
-        verdict = judged.verdict
+        verdict, settings = judged.verdict, judged.settings
         assert verdict.key is not None
-        rule, reason = verdict.key_rule, self.keys.rejection(verdict.key, *judged.table)
-        if reason:
-            reason = f"write key {shortened(verdict.key)} {reason}"
-        elif judged.settings.stale_time == "drop":
-            request, data = sent_data(log, index)
-            when = protocol_record.time_of(request, verdict, data, log.received[index])
-            rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
-        if reason:
-            log.decide(index, EventState.REJECTED, rule, reason)
-            return True
-        log.ingest(index, judged.table)
-        return False
+        unstored: list[int] = []
+        key_reason = self.keys.rejection(verdict.key, *judged.table)
+        for index in exchange.indexes:
+            if log.states[index] != PENDING:
+                continue
+            state, rule, reason = EventState.REJECTED, verdict.key_rule, ""
+            if key_reason:
+                reason = f"write key {shortened(verdict.key)} {key_reason}"
+            elif verdict.ingestion:
+                state, rule, uuid_sent = EventState.DEDUPLICATED, "I17", log.uuids.get(index)
+                if (
+                    uuid_sent is not None
+                    and settings.deduplicate
+                    and self._deduplication.is_known(judged.table, uuid_sent, log.received[index])
+                ):
+                    reason = f"a record with the uuid {uuid_sent} was stored in the last hour"
+            elif settings.stale_time == "drop":
+                request, data = sent_data(log, index)
+                when = protocol_record.time_of(request, verdict, data, log.received[index])
+                rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
+            if reason:
+                log.decide(index, state, rule, reason)
+                unstored.append(index)
+            else:
+                log.ingest(index, judged.table)
+        return unstored
 
     def _schedule(self) -> None:
         """Have a timer for the event that is due first, and for nothing else; within the lock."""

@@ -21,6 +21,7 @@ from ..protocol.request import RequestHead
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..protocol.batch import Batch
     from ..protocol.judge import Refusal
     from ..protocol.response import Response
     from ..protocol.settings import Settings
@@ -42,6 +43,7 @@ class EventState(str, Enum):
     INGESTED = "ingested"
     REJECTED = "rejected"
     LOST = "lost"
+    DEDUPLICATED = "deduplicated"
 
     def __str__(self) -> str:
         return self.value
@@ -51,7 +53,7 @@ _PROCESS = uuid.uuid4()
 _numbers = itertools.count()
 STATES = tuple(EventState)
 _CODES = {state: code for code, state in enumerate(STATES)}
-_PENDING, _INGESTED = _CODES[EventState.PENDING], _CODES[EventState.INGESTED]
+PENDING, _INGESTED = _CODES[EventState.PENDING], _CODES[EventState.INGESTED]
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Account:
     ingested: int
     rejected: int
     lost: int
+    deduplicated: int
     duplicated: int
     """Ingested events that were stored more than once."""
     stored_unconfirmed: int
@@ -77,11 +80,13 @@ class Account:
     @property
     def balanced(self) -> bool:
         """Whether every event that was sent is in exactly one state."""
-        states = (self.refused, self.pending, self.ingested, self.rejected, self.lost)
-        return self.sent == sum(states)
+        counts: list[int] = [getattr(self, state) for state in STATES]
+        return self.sent == sum(counts)
 
     def __str__(self) -> str:
-        return f"{self.sent} sent = " + " + ".join(f"{getattr(self, s)} {s}" for s in STATES)
+        counts = [(getattr(self, state), state) for state in STATES]
+        shown = [f"{n} {state}" for n, state in counts if n or state is not STATES[-1]]
+        return f"{self.sent} sent = {' + '.join(shown)}"
 
 
 class JudgedHead:
@@ -179,6 +184,36 @@ class RepeatedBytesColumn:
         self._places.append(place)
 
 
+class _Batches:
+    """What is known of each batch (I7), apart from its records, which are entries of the log.
+
+    The body of an entry begins where the one before ends. So `bodies` has the decoded body of a
+    batch once: the first entry has a prefix, and what stands after the last one is the suffix.
+    """
+
+    def __init__(self) -> None:
+        self.starts = array("Q")
+        """The index of the first record of each batch."""
+        self.sizes = array("H")
+        self.prefixes = array("I")
+        self.suffixes = RepeatedBytesColumn()
+        self.encoded = BytesColumn()
+        """The body as it was sent, if it had a content coding; else empty."""
+
+    def append(self, start: int, size: int, prefix: int, suffix: bytes, encoded: bytes) -> None:
+        """Add a batch whose first record is the entry at `start`."""
+        self.sizes.append(size)
+        self.prefixes.append(prefix)
+        self.suffixes.append(suffix)
+        self.encoded.append(encoded)
+        self.starts.append(start)
+
+    def find(self, index: int) -> int | None:
+        """The number of the batch of the entry at `index`, `None` if it has none."""
+        number = bisect_right(self.starts, index) - 1
+        return number if number >= 0 and index - self.starts[number] < self.sizes[number] else None
+
+
 class EventLog:
     """The events of one collector in order of arrival.
 
@@ -203,6 +238,8 @@ class EventLog:
         self.reasons: dict[int, str] = {}
         self.faults: dict[int, str] = {}
         self.copies: dict[int, int] = {}
+        self.uuids: dict[int, str] = {}
+        """I16: the `uuid` that a record brought."""
         self.unconfirmed: set[int] = set()
         """Events whose sender did not receive the whole response."""
         self.expected: set[int] = set()
@@ -214,6 +251,7 @@ class EventLog:
         self.table_columns: dict[tuple[str, str], TableColumns] = {}
         self.responses_to_send = 0
         """Accepted events whose response is not out yet."""
+        self._batches = _Batches()
         self._judges: list[JudgedHeads] = []
         self._judged_from: list[int] = []
         """The index of the first event that each of `_judges` judged."""
@@ -234,9 +272,58 @@ class EventLog:
         self.peers.append(peer)
         self.received.append(received)
         self.statuses.append(status)
-        self.states.append(_PENDING)
+        self.states.append(PENDING)
         self.changes.append(index << 1)
         return index
+
+    def append_batch(  # noqa: PLR0917 - a value for each column
+        self,
+        judge: JudgedHeads,
+        head: bytes,
+        body: bytes,
+        batch: Batch,
+        peer: str,
+        received: float,
+        status: int,
+    ) -> range:
+        """Add a pending event for each record of `batch` and return their indexes.
+
+        `body` is the body as it was sent.
+        """
+        first, end, records = len(self.states), 0, batch.records
+        encoded = b"" if body == batch.body else body
+        suffix = batch.body[records[-1].end :]
+        self._batches.append(first, len(records), records[0].start, suffix, encoded)
+        for record in records:
+            self.append(judge, head, batch.body[end : record.end], peer, received, status)
+            end = record.end
+        return range(first, len(self.states))
+
+    def place_in_batch(self, index: int) -> tuple[int, int] | None:
+        """The place of the event in its batch, from 0, and the size of that; `None` without one."""
+        number = self._batches.find(index)
+        if number is None:
+            return None
+        return index - self._batches.starts[number], self._batches.sizes[number]
+
+    def body(self, index: int) -> bytes:
+        """The body of the event at `index`; of a batch, the JSON text of its record."""
+        found = self.bodies[index]
+        number = self._batches.find(index) if self._batches.starts else None
+        if number is None:
+            return found
+        if index == self._batches.starts[number]:
+            return found[self._batches.prefixes[number] :]
+        return found.lstrip(b", \t\r\n")
+
+    def request_body(self, index: int) -> bytes:
+        """The whole body of the request of the event at `index`, as it was sent."""
+        number = self._batches.find(index)
+        if number is None:
+            return self.bodies[index]
+        first, size = self._batches.starts[number], self._batches.sizes[number]
+        records = [self.bodies[each] for each in range(first, first + size)]
+        return self._batches.encoded[number] or b"".join([*records, self._batches.suffixes[number]])
 
     def judged(self, index: int) -> JudgedHead:
         """What the head of the event at `index` decided, by the settings of that moment."""
@@ -254,6 +341,12 @@ class EventLog:
             self.reasons[index] = reason
         self.states[index] = _CODES[state]
         self.changes.append(index << 1 | 1)
+
+    def lose(self, index: int) -> None:
+        """A fault takes the event away, whatever the service would have done with it."""
+        self.rules.pop(index, None)
+        self.reasons.pop(index, None)
+        self.decide(index, EventState.LOST)
 
     def ingest(self, index: int, table: tuple[str, str]) -> None:
         """Make the event at `index` as many records of `table` as it has copies."""
@@ -319,24 +412,34 @@ class EventLog:
             lost_after_200=sum(self.statuses[at] == 200 for at in self.indexes(EventState.LOST)),
         )
 
-    def extract(self, index: int) -> EventLog:
-        """A log with a copy of the one event at `index`, which keeps its sequence number."""
-        log = EventLog(self.first + index)
+    def extract(self, index: int) -> tuple[EventLog, int]:
+        """A log with a copy of the event at `index`, and where it is in that log.
+
+        Sequence numbers stay. A record of a batch comes with the whole batch.
+        """
+        batches, number, start, size = self._batches, self._batches.find(index), index, 1
+        if number is not None:
+            start, size = batches.starts[number], batches.sizes[number]
+        log = EventLog(self.first + start)
         log.id = self.id
-        head, body, peer = self.heads[index], self.bodies[index], self.peers[index].decode()
-        received, status = self.received[index], self.statuses[index]
-        log.append(self._judge(index), head, body, peer, received, status)
-        for column in ("rules", "reasons", "faults", "copies"):
-            if index in getattr(self, column):
-                getattr(log, column)[0] = getattr(self, column)[index]
-        for marks in ("unconfirmed", "expected", "claimed"):
-            if index in getattr(self, marks):
-                getattr(log, marks).add(0)
-        table = self.judged(index).table
-        if self.states[index] == _INGESTED:
-            log.ingest(0, table)
-            columns = self.table_columns.get(table)
-            if columns is not None and columns.crossed_at == index:
-                log.table_columns[table] = columns.of_one_event()
-        log.states[0] = self.states[index]
-        return log
+        if number is not None:
+            prefix, suffix = batches.prefixes[number], batches.suffixes[number]
+            log._batches.append(0, size, prefix, suffix, batches.encoded[number])
+        for copied, each in enumerate(range(start, start + size)):
+            head, body, peer = self.heads[each], self.bodies[each], self.peers[each].decode()
+            received, status = self.received[each], self.statuses[each]
+            log.append(self._judge(each), head, body, peer, received, status)
+            for column in ("rules", "reasons", "faults", "copies", "uuids"):
+                if each in getattr(self, column):
+                    getattr(log, column)[copied] = getattr(self, column)[each]
+            for marks in ("unconfirmed", "expected", "claimed"):
+                if each in getattr(self, marks):
+                    getattr(log, marks).add(copied)
+            table = self.judged(each).table
+            if self.states[each] == _INGESTED:
+                log.ingest(copied, table)
+                columns = self.table_columns.get(table)
+                if columns is not None and columns.crossed_at == each:
+                    log.table_columns[table] = columns.of_one_event(copied)
+            log.states[copied] = self.states[each]
+        return log, index - start

@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from ..errors import PostbackError
 from ..protocol import body as json_body
 from ..protocol import findings as protocol_findings
 from ..protocol import record as protocol_record
+from ..protocol.judge import RecordSource
 from ..protocol.request import PostbackRequest
 from ..protocol.response import sent_global_id
 from ..protocol.secrets import without_keys
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from ..protocol.judge import Verdict
     from ..protocol.request import RequestHead
     from .event_log import EventLog
+
+
+class Batch(NamedTuple):
+    """The place of an event in the request that sent it with others."""
+
+    index: int  # type: ignore[assignment]  # hides a method of tuples
+    """The place of the record in the batch, from 0."""
+    size: int
+    """How many records the batch has."""
 
 
 class Event:
@@ -81,7 +91,17 @@ class Event:
     @cached_property
     def request(self) -> PostbackRequest:
         """The request: `method`, `target`, `headers`, `body`, `peer`."""
-        return _request(self._log, self._index)
+        log, index = self._log, self._index
+        head, body = log.judged(index).head, log.request_body(index)
+        return PostbackRequest(head, body, log.peers[index].decode())
+
+    @property
+    def batch(self) -> Batch | None:
+        """The place of the event in its batch, `None` if it is not a record of a batch (I7)."""
+        if self._verdict.source is not RecordSource.BATCH:
+            return None
+        found = self._log.place_in_batch(self._index)
+        return None if found is None else Batch(*found)
 
     @cached_property
     def _verdict(self) -> Verdict:
@@ -111,7 +131,7 @@ class Event:
         if self._verdict.from_url:
             return protocol_record.payload(self.request, self._verdict)
         try:
-            return json_body.parse_any(self.request.body)
+            return json_body.parse_any(self._log.body(self._index))
         except json_body.InvalidBody:
             return None
 
@@ -127,8 +147,11 @@ class Event:
         """What the service would silently change or ignore; empty if the event never got there."""
         log, index, state = self._log, self._index, self.state
         judged = log.judged(index)
+        about_response: list[Finding] = []
+        if judged.verdict.ingestion and self.status == 206:
+            about_response += protocol_findings.of_response(judged.head, str(state))
         if judged.verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
-            return []
+            return about_response
         request, data = sent_data(log, index)
         received_at = log.received[index]
         found = list(
@@ -136,7 +159,7 @@ class Event:
         )
         if state is EventState.INGESTED:
             found += _column_findings(log, index, judged.table, data)
-        return found
+        return found + about_response
 
     def columns(self) -> dict[str, Any]:
         """The record that the event is stored as, or would be stored as."""
@@ -155,7 +178,7 @@ class Event:
 
     def __reduce__(self) -> tuple[type[Event], tuple[EventLog, int]]:
         _ = self.findings  # counts the columns of the table, which a log of one event cannot
-        return Event, (self._log.extract(self._index), 0)
+        return Event, self._log.extract(self._index)
 
     def __repr__(self) -> str:
         rule = f" {self.rule}" if self.rule else ""
@@ -217,7 +240,7 @@ class Record(Mapping[str, Any]):
         return Record(self._log, self._index)
 
     def __reduce__(self) -> tuple[type[Record], tuple[EventLog, int]]:
-        return Record, (self._log.extract(self._index), 0)
+        return Record, self._log.extract(self._index)
 
     def __repr__(self) -> str:
         return without_keys(f"Record({self.database}.{self.table}, {self._columns()!r})")
@@ -291,10 +314,14 @@ class SettleTimeout(_WithEvents):
 
 
 def global_id(log: EventLog, head: RequestHead, index: int) -> str:
-    """P7: the global id of a sender: from its cookie, else one that is made up for its event."""
-    return sent_global_id(head) or str(
-        uuid.uuid5(uuid.NAMESPACE_OID, f"{log.id}-{log.first + index}")
-    )
+    """P7, I19: the global id of a sender: from its cookie, else one made up for its request."""
+    place, _ = log.place_in_batch(index) or (0, 1)
+    return sent_global_id(head) or made_up_uuid(log, index - place)
+
+
+def made_up_uuid(log: EventLog, index: int) -> str:
+    """I16: the UUID of the event at `index`, if it brings none; always the same one."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{log.id}-{log.first + index}"))
 
 
 def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any]]:
@@ -306,17 +333,19 @@ def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any
 def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
     judged = log.judged(index)
+    has_global_id = judged.verdict.from_url or judged.verdict.ingestion
     return protocol_record.record_columns(
         _request(log, index),
         judged.verdict,
         judged.settings,
         received_at=log.received[index],
-        global_id=global_id(log, judged.head, index) if judged.verdict.from_url else "",
+        global_id=global_id(log, judged.head, index) if has_global_id else "",
     )
 
 
 def _request(log: EventLog, index: int) -> PostbackRequest:
-    return PostbackRequest(log.judged(index).head, log.bodies[index], log.peers[index].decode())
+    """The request of an event; of a batch, as if its record had come alone."""
+    return PostbackRequest(log.judged(index).head, log.body(index), log.peers[index].decode())
 
 
 def _column_findings(

@@ -53,10 +53,10 @@ class TableColumns:
                 if self.count > MAX_COLUMNS:
                     self.crossed_at = current
 
-    def of_one_event(self) -> TableColumns:
-        """The same count for a log that holds nothing but the event that crossed the limit."""
+    def of_one_event(self, index: int) -> TableColumns:
+        """The same count for a log in which `index` is the event that crossed the limit."""
         copy = TableColumns()
-        copy.count, copy.crossed_at = self.count, 0
+        copy.count, copy.crossed_at = self.count, index
         return copy
 
     def __getstate__(self) -> dict[str, Any]:

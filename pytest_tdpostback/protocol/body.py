@@ -51,9 +51,7 @@ def parse(body: bytes) -> dict[str, Any]:
         raise InvalidBody("B3", "the top level is not an object")
     value = parse_any(body)
     if type(value) is not dict:
-        names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-        found = names.get(type(value), "a number")
-        raise InvalidBody("B3", f"the top level is {found}, not an object")
+        raise InvalidBody("B3", f"the top level is {type_name(value)}, not an object")
     return value
 
 
@@ -136,3 +134,9 @@ def duplicate_keys(body: bytes, parsed: Mapping[str, Any]) -> list[str]:
 
     json.JSONDecoder(object_pairs_hook=note, parse_int=str, parse_float=str).decode(body.decode())
     return list(found)
+
+
+def type_name(value: Any) -> str:
+    """Return what `value` is in the words of JSON, unless it is an object."""
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

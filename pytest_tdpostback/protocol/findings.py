@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from . import body as json_body
 from .escaping import shown
-from .judge import RecordSource, content_encodings
+from .judge import FROM_BROWSER, PLATFORM_NAME, RecordSource, content_encodings, media_type
 from .record import time_of, url_columns
 from .request import decoded_parameters
 
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .judge import Verdict
-    from .request import PostbackRequest
+    from .request import PostbackRequest, RequestHead
     from .settings import Settings
 
 MAX_COLUMNS = 512
 """C2: the most columns of a table."""
-_PLATFORM_NAME = re.compile(r"[a-z0-9_]{3,128}\Z")
 _COLUMN = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -61,20 +60,25 @@ def find(
     `data` is its `sent_data`. They come section by section: route, authentication, body or URL,
     time, columns. C2 depends on the events before and isn't among them.
     """
-    yield from _route(request, verdict)
-    yield from _authentication(request, verdict)
-    yield from _source(request, verdict)
-    if not verdict.from_url:
-        yield from _body(request, data, settings)
-    if request.head.parameters:
-        yield from _parameters(request, verdict, settings)
     time = time_of(request, verdict, data, received_at)
-    if time.rule is not None:
+    if verdict.ingestion:
+        yield from _ingestion(request)
+    else:
+        yield from _route(request, verdict)
+        yield from _authentication(request, verdict)
+        yield from _source(request, verdict)
+        if not verdict.from_url:
+            yield from _body(request, data, settings)
+        if request.head.parameters:
+            yield from _parameters(request, verdict, settings)
+    if verdict.ingestion and time.rule is not None:
+        yield Finding(time.rule, f"time is ignored: {time.why}", "time")
+    elif time.rule is not None:
         dropped = time.outside and settings.stale_time == "drop"
         outcome = "the event is dropped for its td_record_time"
         message = f"{outcome if dropped else 'td_record_time is ignored'}: {time.why}"
         yield Finding(time.rule, message, "td_record_time")
-    if "time" in data:
+    if "time" in data and not verdict.ingestion:
         yield Finding("T6", "the column time is replaced by the time of the record", "time")
     for name in data:
         if not _COLUMN.match(name):
@@ -91,11 +95,37 @@ def too_many_columns(database: str | None, table: str | None, count: int) -> Fin
     return Finding("C2", message)
 
 
+def of_response(head: RequestHead, state: str) -> Iterator[Finding]:
+    """I13: yield what a client does with a 206 that loses or repeats an event in this state."""
+    agent = head.field("user-agent")
+    if agent.startswith("TD-iOS-SDK/"):
+        yield Finding("I13", "td-ios-sdk takes a 206 for an error and sends the whole batch again")
+    elif state == "refused" and (media_type(head) == FROM_BROWSER or agent.startswith("Mozilla/")):
+        message = "td-js-sdk reports success to the page: it never reads the receipts of a 206"
+        yield Finding("I13", message)
+
+
+def _ingestion(request: PostbackRequest) -> Iterator[Finding]:
+    """I3, I4, I10, I11: findings of a record of the Data Ingestion API."""
+    for name in request.head.last_parameters:
+        if name not in ("modified", "time"):
+            message = f"URL parameter '{shown(name)}' is ignored, as the whole query is"
+            yield Finding("I3", message, name)
+    times = len(request.head.fields.get("authorization", ()))
+    if times > 1:
+        yield Finding("I4", f"Authorization was sent {times} times; the first one counts")
+    if "identity" in content_encodings(request.head):
+        yield Finding("I10", "Content-Encoding: identity is not documented")
+    for key in json_body.duplicate_keys(request.body, json_body.parse(request.body)):
+        message = f"key '{shown(key)}' stands more than once; the last value counts"
+        yield Finding("I11", message, key)
+
+
 def _route(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
     if len(request.head.segments) > 6:
         yield Finding("R3", "the slash after the table name is not documented")
     for role, name in (("database", verdict.database), ("table", verdict.table)):
-        if name is not None and not _PLATFORM_NAME.match(name):
+        if name is not None and not PLATFORM_NAME.match(name):
             message = (
                 f"{role} name '{shown(name)}': the platform wants 3 to 128 lower-case letters, "
                 "digits and _"

@@ -1,18 +1,21 @@
 """From a request to a verdict, in the service's order of judgement.
 
 The first of these that applies decides: unknown path 404; `OPTIONS`; other method 405; names 400;
-authentication 403; size 413; content type or encoding 400; body 400. Nothing here reads a clock,
-keeps state or knows which keys are valid. A profile that refuses unknown keys at once (A6) has
-them looked up by the caller, between `judge_head` and `judge_body`.
+authentication 403; size 413; content type or encoding 400; body 400. In the Data Ingestion API
+authentication is 401 or 403, type and encoding come before the size, and a wrong shape is 422.
+
+Nothing here reads a clock, keeps state or knows which keys are valid. If unknown keys are refused
+at once (A6, I4), the caller looks them up between `judge_head` and `judge_body`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from . import batch
 from . import body as json_body
 from .escaping import shown
 from .profiles import for_host
@@ -30,6 +33,20 @@ KEY_SHAPE = re.compile(r"[^/\s]+/[^/\s]+\Z")
 """A7: the shape of a write key, `account/secret`."""
 CONSUMED = frozenset({"td_format", "td_write_key", "td_record_time", "td_redirect"})
 """P2: URL parameters that don't become columns of a record made from the URL."""
+PLATFORM_NAME = re.compile(r"[a-z0-9_]{3,128}\Z")
+"""I2, R8: a database or table name as the platform wants it."""
+_TYPE = "application/vnd.treasuredata.v1{}+json"
+_SINGLE = _TYPE.format(".single")
+FROM_BROWSER, FROM_PHONE = _TYPE.format(".js"), _TYPE.format(".mobile")
+"""I19: the types of batches whose records get columns of the sender."""
+INGESTION_TYPES = (_TYPE.format(""), FROM_BROWSER, FROM_PHONE, _SINGLE)
+"""I5: the media types of the Data Ingestion API."""
+_LEGACY_SDKS: dict[tuple[str, ...], str] = {
+    ("js", "v3", "event"): "td-js-sdk before 4.0",
+    ("android", "v3", "event"): "td-android-sdk before 1.0",
+    ("ios", "v3", "event"): "td-ios-sdk before 1.0",
+}
+"""R6: paths of older SDKs."""
 
 
 class RecordSource(Enum):
@@ -39,8 +56,11 @@ class RecordSource(Enum):
     PIXEL = "the URL parameters of a tracking pixel (P1)"
     DEPRECATED_GET = "the URL parameters of a GET without td_format (P6)"
     URL_PARAMETERS = "the URL parameters of an empty POST (B9)"
+    BATCH = "an element of the list `events` (I7)"
+    SINGLE = "the JSON body, `v1.single+json` (I5)"
 
 
+_FROM_URL = (RecordSource.PIXEL, RecordSource.DEPRECATED_GET, RecordSource.URL_PARAMETERS)
 _JSON = RecordSource.JSON  # Python 3.11 takes long to find a member
 
 
@@ -51,6 +71,8 @@ class Refusal:
     status: int
     rule: str
     reason: str
+    allow: str = ""
+    """The value of `Allow`, if it is not that of the event route."""
 
 
 class Verdict(NamedTuple):
@@ -59,6 +81,7 @@ class Verdict(NamedTuple):
     `size_limit` is the largest body in bytes (B6). `refusal` counts before the key is looked up,
     `body_refusal` (size, content type, encoding) after it. `database` and `table` are set if the
     path names them, whatever else is wrong. An event fails by `key_rule` if its key isn't valid.
+    A request for the global id (I20) is not an event either.
     """
 
     profile: Profile
@@ -71,20 +94,30 @@ class Verdict(NamedTuple):
     key_rule: str = "A5"
     source: RecordSource = RecordSource.JSON
     body_refusal: Refusal | None = None
+    global_id_request: bool = False
 
     @property
     def from_url(self) -> bool:
         """Whether the URL parameters are the record."""
-        return self.source is not _JSON
+        return self.source in _FROM_URL
+
+    @property
+    def ingestion(self) -> bool:
+        """Whether the request speaks the Data Ingestion API."""
+        return self.profile.postback is not None
 
 
 def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     """Return what method, target and header fields decide; equal heads have equal verdicts."""
     profile = settings.profile or for_host(head.host)
+    served = head.segments[:4] == ROUTE
+    if profile.postback is not None and served:
+        profile = profile.postback
     verdict = Verdict(profile, size_limit(profile, settings))
-    if head.segments[:4] != ROUTE:
-        reason = f"the path {_path(head)} is not served"
-        return verdict._replace(refusal=Refusal(404, "R6", reason))
+    if profile.postback is not None:
+        return _judge_ingestion_head(verdict, head)
+    if not served:
+        return verdict._replace(refusal=_not_served(head))
     if head.method == "OPTIONS":
         return verdict._replace(preflight=True)
     database, table, names_refusal = _route(head)
@@ -137,6 +170,39 @@ def judge_body(
     return None
 
 
+def judge_batch(
+    verdict: Verdict, head: RequestHead, body: bytes, *, size: int | None = None
+) -> tuple[Refusal | None, batch.Batch | None]:
+    """Return why a request to the Data Ingestion API is refused, or the records in its body.
+
+    The arguments are those of `judge_body`.
+    """
+    size = len(body) if size is None else size
+    if verdict.global_id_request or verdict.body_refusal is not None:
+        return verdict.body_refusal, None
+    if size > verdict.size_limit:
+        return _too_large(size, verdict.size_limit, "I9"), None
+    single = verdict.source is RecordSource.SINGLE
+    try:
+        return None, batch.read(body, _codings(head), single=single, limit=verdict.size_limit)
+    except batch.InvalidBatch as error:
+        return Refusal(error.status, error.rule, str(error)), None
+
+
+def with_number_of_records(
+    refusal: Refusal, verdict: Verdict, head: RequestHead, body: bytes
+) -> Refusal:
+    """Return the refusal of a whole batch with the number of its records, if it can be read."""
+    codings = _codings(head)
+    if not body or not all(each in batch.CODINGS for each in codings):
+        return refusal
+    records = batch.count(body, codings, verdict.size_limit)
+    if records is None:
+        return refusal
+    counted = "1 record" if records == 1 else f"{records} records"
+    return replace(refusal, reason=f"{refusal.reason} (the batch has {counted})")
+
+
 def size_limit(profile: Profile, settings: Settings) -> int:
     """B6: return the largest body in bytes that is accepted."""
     return min(profile.body_limit or settings.max_body, settings.max_body)
@@ -153,9 +219,67 @@ def content_encodings(head: RequestHead) -> set[str]:
     return {value.strip() for value in values} - {""}
 
 
-def _media_type(head: RequestHead) -> str:
-    """B1: the type in `Content-Type` in lower case without parameters; may be empty."""
+def media_type(head: RequestHead) -> str:
+    """B1: return the type in `Content-Type` in lower case without parameters; may be empty."""
     return head.field("content-type").partition(";")[0].strip().lower()
+
+
+def _codings(head: RequestHead) -> list[str]:
+    """I10: the content codings of the body, in the order in which they were applied."""
+    values = ",".join(head.fields.get("content-encoding", ())).lower().split(",")
+    return [coding for coding in map(str.strip, values) if coding not in ("", "identity")]
+
+
+def _judge_ingestion_head(verdict: Verdict, head: RequestHead) -> Verdict:
+    """I1 to I5, I20: what the head of a request to the Data Ingestion API decides."""
+    names = head.segments[1:]
+    wants_global_id = names == ("",)
+    if len(names) != 2 and not wants_global_id:
+        return verdict._replace(refusal=_not_served(head))
+    if head.method == "OPTIONS":
+        return verdict._replace(preflight=True)
+    if not wants_global_id:
+        wrong = [name for name in names if not PLATFORM_NAME.match(name)]
+        if not wrong:
+            verdict = verdict._replace(database=names[0], table=names[1])
+        elif head.method == "POST":
+            reason = f"the name '{shown(wrong[0])}' is not 3 to 128 of a to z, 0 to 9 and _"
+            return verdict._replace(refusal=Refusal(400, "I2", reason))
+    if head.method != ("GET" if wants_global_id else "POST"):
+        allowed = "GET, OPTIONS" if wants_global_id else "POST, OPTIONS"
+        reason = f"the method {shown(head.method)} is not one of {allowed}"
+        return verdict._replace(refusal=Refusal(405, "I2", reason, allowed))
+    scheme, _, key = head.field("authorization").partition(" ")
+    if scheme.lower() != "td1" or not key.strip():
+        sent = "has no key" if scheme.lower() == "td1" else f"has the scheme '{shown(scheme)}'"
+        reason = f"no write key: Authorization {sent if scheme else 'is missing'}, not 'TD1 <key>'"
+        return verdict._replace(refusal=Refusal(401, "I4", reason))
+    verdict = verdict._replace(key=WriteKey(key.strip()), key_rule="I14")
+    if wants_global_id:
+        return verdict._replace(global_id_request=True)
+    source = RecordSource.SINGLE if media_type(head) == _SINGLE else RecordSource.BATCH
+    body_refusal = _ingestion_body_refusal(head, verdict.size_limit)
+    return verdict._replace(source=source, body_refusal=body_refusal)
+
+
+def _ingestion_body_refusal(head: RequestHead, limit: int) -> Refusal | None:
+    sent = media_type(head)
+    if sent not in INGESTION_TYPES:
+        found = f"Content-Type is '{shown(sent)}'" if sent else "Content-Type is missing"
+        return Refusal(400, "I5", f"{found}, not one of {', '.join(INGESTION_TYPES)}")
+    for coding in _codings(head):
+        if coding not in batch.CODINGS:
+            reason = f"Content-Encoding '{shown(coding)}' is not gzip, deflate or identity"
+            return Refusal(400, "I10", reason)
+    return _announced_too_large(head, limit, "I9")
+
+
+def _not_served(head: RequestHead) -> Refusal:
+    reason = f"the path {_path(head)} is not served"
+    sdk = _LEGACY_SDKS.get(head.segments[1:4])
+    if sdk:
+        reason += f"; it is of another API, the one of {sdk}, which newer versions don't use"
+    return Refusal(404, "R6", reason)
 
 
 def _route(head: RequestHead) -> tuple[str | None, str | None, Refusal | None]:
@@ -201,34 +325,38 @@ def _record_source(profile: Profile, head: RequestHead) -> RecordSource:
             return RecordSource.PIXEL
         if head.method == "GET":
             return RecordSource.DEPRECATED_GET
-        if _media_type(head) in ("", "text/plain"):
+        if media_type(head) in ("", "text/plain"):
             return RecordSource.URL_PARAMETERS
     return RecordSource.JSON
 
 
 def _body_refusal(head: RequestHead, source: RecordSource, limit: int) -> Refusal | None:
-    length = head.field("content-length")
-    if length.isdecimal():
-        size = int(length.lstrip("0")[:20] or "0")  # 20 digits are above any limit
-        if size > limit:
-            return _too_large(size, limit)
+    refusal = _announced_too_large(head, limit, "B6")
+    if refusal is not None:
+        return refusal
     if source in (RecordSource.PIXEL, RecordSource.DEPRECATED_GET):
         return None
-    if source is RecordSource.JSON and _media_type(head) != "application/json":
+    if source is RecordSource.JSON and media_type(head) != "application/json":
         return _not_json(head)
     for encoding in sorted(content_encodings(head) - {"identity"}):
         return Refusal(400, "B8", f"Content-Encoding '{shown(encoding)}' is not documented")
     return None
 
 
+def _announced_too_large(head: RequestHead, limit: int, rule: str) -> Refusal | None:
+    length = head.field("content-length")
+    size = int(length.lstrip("0")[:20] or "0") if length.isdecimal() else 0  # enough digits
+    return _too_large(size, limit, rule) if size > limit else None
+
+
 def _not_json(head: RequestHead) -> Refusal:
-    sent = _media_type(head)
+    sent = media_type(head)
     found = f"Content-Type is '{shown(sent)}'" if sent else "Content-Type is missing"
     return Refusal(400, "B1", f"{found}, not application/json")
 
 
-def _too_large(size: int, limit: int) -> Refusal:
-    return Refusal(413, "B6", f"the body has {size} bytes; the limit is {limit}")
+def _too_large(size: int, limit: int, rule: str = "B6") -> Refusal:
+    return Refusal(413, rule, f"the body has {size} bytes; the limit is {limit}")
 
 
 def _path(head: RequestHead) -> str:

@@ -11,6 +11,8 @@ from .rules import Catalogue
 
 V2_BODY_LIMIT = 1_048_064
 """B6: the largest body in bytes that the v2 documents accept."""
+BATCH_LIMIT = 5 * 1024 * 1024
+"""I9: the largest batch in bytes, before and after decoding."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Profile:
     imitates: str
     hosts: tuple[str, ...] = ()
     refuses_unknown_keys: bool = False
-    """A6: an unknown key is refused with 403; otherwise it gets 200 and is rejected later (A5)."""
+    """A6, I4: an unknown key is refused; otherwise it gets 200 and is rejected later (A5)."""
     strict_transport_security: bool = True
     """W1: the response carries `Strict-Transport-Security`."""
     td1_authorization: bool = False
@@ -34,6 +36,8 @@ class Profile:
     """A2, B9, P1 to P10: keys and data may be URL parameters."""
     body_limit: int | None = None
     """B6: the documented limit of the body in bytes, `None` if no document names one."""
+    postback: Profile | None = None
+    """What the path of the Postback API speaks if the profile is the Data Ingestion API (I1)."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -70,11 +74,27 @@ V2 = Profile(
     body_limit=V2_BODY_LIMIT,
 )
 
-profiles: Catalogue[Profile] = Catalogue((DEFAULT, ARTICLE, V2), key=lambda row: row.name)
+INGESTION = Profile(
+    name="ingestion-v1",
+    imitates="DI",
+    hosts=V2.hosts,
+    refuses_unknown_keys=True,
+    td1_authorization=True,
+    url_interface=False,
+    body_limit=BATCH_LIMIT,
+    postback=V2,
+)
+
+profiles: Catalogue[Profile] = Catalogue(
+    (DEFAULT, ARTICLE, V2, INGESTION), key=lambda row: row.name
+)
 """Every profile, by name: `profiles["article-2015"]`."""
 
 by_host: dict[str, Profile] = {host: row for row in profiles for host in row.hosts}
-"""The known hosts of the service and the profile that each of them speaks."""
+"""The known hosts of the service and the profile that each of them speaks.
+
+The hosts of `v2-2.0.0` speak `ingestion-v1`, and `v2-2.0.0` at its own path.
+"""
 
 
 def for_host(host: str) -> Profile:

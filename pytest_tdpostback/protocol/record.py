@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import body as json_body
 from .escaping import shown
-from .judge import data_parameters
+from .judge import FROM_BROWSER, FROM_PHONE, data_parameters, media_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,10 @@ def record_columns(
     """
     data = sent_data(request, verdict, settings)
     time = time_of(request, verdict, data, received_at)
-    columns = {name: value for name, value in data.items() if name not in (RECORD_TIME, "time")}
+    consumed = ("uuid", "time") if verdict.ingestion else (RECORD_TIME, "time")
+    columns = {name: value for name, value in data.items() if name not in consumed}
+    if verdict.ingestion:
+        columns |= _sender_columns(columns, request, global_id)
     if verdict.from_url:
         columns = {
             name: substituted(name, value, request, global_id) for name, value in columns.items()
@@ -81,7 +84,7 @@ def payload(request: PostbackRequest, verdict: Verdict) -> dict[str, Any]:
 def sent_data(request: PostbackRequest, verdict: Verdict, settings: Settings) -> dict[str, Any]:
     """Return the `payload`; if `url_parameters` is `store`, with the URL parameters (B10)."""
     data = payload(request, verdict)
-    if settings.url_parameters == "store" and not verdict.from_url:
+    if settings.url_parameters == "store" and not (verdict.from_url or verdict.ingestion):
         return {**url_columns(request), **data}
     return data
 
@@ -96,6 +99,8 @@ def time_of(
     request: PostbackRequest, verdict: Verdict, data: Mapping[str, Any], received_at: float
 ) -> RecordTime:
     """T1, P2: return what the `td_record_time` of `request` means; `data` is its `sent_data`."""
+    if verdict.ingestion:
+        return ingestion_time(data["time"]) if "time" in data else RecordTime()
     source = request.head.last_parameters if verdict.from_url else data
     if RECORD_TIME not in source:
         return RecordTime()
@@ -120,6 +125,30 @@ def record_time(value: Any, received_at: float) -> RecordTime:
         return RecordTime(rule="T3", why=f"{_shown(value)} is older than 7 days", outside=True)
     why = f"{_shown(value)} is more than 3 days ahead"
     return RecordTime(rule="T3", why=why, outside=True)
+
+
+def ingestion_time(value: Any) -> RecordTime:
+    """I15: return whether the `time` of a record, of any JSON type, sets its time."""
+    seconds = _whole_seconds(value)
+    if seconds is None:
+        return RecordTime(rule="I15", why=f"{_shown(value)} is not an integer of UNIX seconds")
+    if seconds in MILLISECONDS:
+        why = f"{_shown(value)} looks like milliseconds; send UNIX seconds"
+        return RecordTime(rule="I15", why=why)
+    return RecordTime(seconds)
+
+
+def _sender_columns(
+    columns: Mapping[str, Any], request: PostbackRequest, global_id: str
+) -> dict[str, Any]:
+    """I19: the columns that the service adds to a record of a browser or a phone."""
+    sent = media_type(request.head)
+    added: dict[str, Any] = {}
+    if sent in (FROM_BROWSER, FROM_PHONE) and "td_ip" not in columns:
+        added["td_ip"] = address(request.peer)
+    if sent == FROM_BROWSER and columns.get("td_global_id") == "td_global_id":
+        added["td_global_id"] = global_id
+    return added
 
 
 def substituted(name: str, value: str, request: PostbackRequest, global_id: str) -> str:

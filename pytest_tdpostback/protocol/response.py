@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import cached_property, lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .judge import RecordSource
 
 if TYPE_CHECKING:
+    from .batch import Failure
     from .judge import Refusal, Verdict
     from .profiles import Profile
     from .request import RequestHead
@@ -37,6 +39,7 @@ _GLOBAL_ID_VALUE = re.compile(r"(?<=[?&])(td_global_id=[^&#]*|[^&#=]*=td_global_
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{1,200}\Z")
 
 Headers = tuple[tuple[str, str], ...]
+Outcomes = Sequence["str | Failure"]
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,16 @@ def accepted(profile: Profile, head: RequestHead, date: str) -> Response:
 def refused(
     refusal: Refusal, profile: Profile, head: RequestHead, date: str, *, explain: bool = False
 ) -> Response:
-    """W2: return the response to a refused request; `explain` adds rule and reason (W4)."""
+    """W2, I22: return the response to a refused request; `explain` adds rule and reason (W4)."""
     body = b"{}"
-    if explain:
+    if profile.postback is not None:
+        phrase = _PHRASES[refusal.status]
+        error = {"error": phrase, "message": refusal.reason if explain else phrase}
+        body = json.dumps(error | ({"rule": refusal.rule} if explain else {})).encode()
+    elif explain:
         body = json.dumps({"rule": refusal.rule, "reason": refusal.reason}).encode()
-    extra = (("Allow", ", ".join(profile.methods)),) if refusal.status == 405 else ()
+    allow = refusal.allow or ", ".join(profile.methods)
+    extra = (("Allow", allow),) if refusal.status == 405 else ()
     return _response(refusal.status, profile, head, date, body, extra)
 
 
@@ -97,14 +105,41 @@ def from_url(verdict: Verdict, head: RequestHead, date: str, global_id: str) -> 
     return _response(200, profile, head, date, GIF, extra, "image/gif")
 
 
+def receipts(verdict: Verdict, head: RequestHead, date: str, outcomes: Outcomes) -> Response:
+    """I6, I12, I13: return the response to a batch.
+
+    `outcomes` has the uuid of each record, or why it fails.
+    """
+    listed: list[dict[str, Any]] = [
+        {"success": True, "uuid": outcome}
+        if isinstance(outcome, str)
+        else {"success": False, "error": {"name": outcome.name, "description": outcome.description}}
+        for outcome in outcomes
+    ]
+    status = 200 if all(receipt["success"] for receipt in listed) else 206
+    body = json.dumps({"receipts": listed}).encode()
+    sent = head.field("content-type").strip()
+    return _response(status, verdict.profile, head, date, body, content_type=sent)
+
+
+def global_id(verdict: Verdict, head: RequestHead, date: str, value: str) -> Response:
+    """I20: return the response to a request for the global id, which keeps it in a cookie."""
+    cookie = f"{COOKIE}={value}; Max-Age={COOKIE_SECONDS}; Path=/; SameSite=None; Secure; HttpOnly"
+    body = json.dumps({"global_id": value}).encode()
+    return _response(200, verdict.profile, head, date, body, (("Set-Cookie", cookie),))
+
+
 def preflight(head: RequestHead, profile: Profile, date: str) -> Response:
     """R5: return the response to `OPTIONS`: the origin, the methods and the headers asked for."""
+    methods, key_header = ", ".join(profile.methods), "X-TD-Write-Key"
+    if profile.postback is not None:
+        methods, key_header = "GET, POST, OPTIONS", "Authorization"
     asked = head.field("access-control-request-headers")
     headers = [
         ("Date", date),
         *_cross_origin(head.field("origin") or "*"),
-        ("Access-Control-Allow-Methods", ", ".join(profile.methods)),
-        ("Access-Control-Allow-Headers", asked or "Content-Type, X-TD-Write-Key"),
+        ("Access-Control-Allow-Methods", methods),
+        ("Access-Control-Allow-Headers", asked or f"Content-Type, {key_header}"),
         ("Access-Control-Max-Age", "600"),
         ("Vary", "Origin"),
     ]

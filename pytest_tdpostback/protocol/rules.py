@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Row = TypeVar("Row")
 
 _OPENAPI, _ARTICLE, _V2 = "openapi-1.0.0", "article-2015", "v2-2.0.0"
+_INGESTION = ("ingestion-v1",)
 _ALL = (_OPENAPI, _ARTICLE, _V2)
 _NOT_V2 = (_OPENAPI, _ARTICLE)
 _NOT_ARTICLE = (_OPENAPI, _V2)
@@ -34,6 +35,7 @@ _SECTIONS = {
     "W": "Response",
     "Y": "After the response",
     "P": "Tracking pixel",
+    "I": "Data Ingestion API",
 }
 
 
@@ -152,6 +154,26 @@ _sources = [
         "V2",
         "Postback API v2 2.0.0 (OpenAPI description and quickstart)",
         "https://docs.treasure.ai/apis/postback-v2",
+    ),
+    (
+        "DI",
+        "Importing Table Records Using the Data Ingestion API",
+        f"{_STREAMING}/importing-table-records-using-the-data-ingestion-api",
+    ),
+    (
+        "JS",
+        "td-js-sdk 4.4 (the browser SDK of the service's owner)",
+        "https://github.com/treasure-data/td-js-sdk",
+    ),
+    (
+        "AND",
+        "td-android-sdk 1.0 and its HTTP client (of the service's owner)",
+        "https://github.com/treasure-data/td-android-sdk",
+    ),
+    (
+        "IOS",
+        "td-ios-sdk 1.0 (of the service's owner)",
+        "https://github.com/treasure-data/td-ios-sdk",
     ),
     ("PX", "Tracking Pixels", f"{_STREAMING}/tracking-pixels"),
     (
@@ -544,6 +566,154 @@ _rules = [
         "Percent-encode parameters as UTF-8.",
         "Raw bytes come from curl, PHP and Java; the reading of invalid bytes is inferred. In "
         "`v2-2.0.0` no parameter counts unless `url_parameters` is `store` (B10).",
+    ),
+    # Data Ingestion API
+    _observed("I1", "DI", "JS", "AND", "IOS", profiles=_INGESTION)(
+        "`POST /{database}/{table}` takes a batch of records, or one record. Database and table "
+        "come from the path alone.",
+        "Send to `/{database}/{table}` of a records host.",
+        "All SDKs of the service's owner send it. `/postback/v3/event/{database}/{table}` on the "
+        "same hosts is the Postback API v2.",
+    ),
+    _documented("I2", "NM", profiles=_INGESTION)(
+        "A database or table name outside `[0-9a-z_]{3,128}` is refused with 400. Any other "
+        "method is refused with 405 and an `Allow` header, any other path with 404 (R6).",
+        "Check the method, and the names in the path.",
+        "The names are documented; the statuses are inferred.",
+    ),
+    _observed("I3", "JS", profiles=_INGESTION)(
+        "The query is ignored. `modified` and `time`, which the browser SDK sends, pass without "
+        "a word; any other parameter brings a finding.",
+        "Put data into the record, not into the URL.",
+        "That unknown parameters are ignored is inferred.",
+    ),
+    _observed("I4", "JS", "AND", "IOS", profiles=_INGESTION)(
+        "`Authorization: TD1 <key>` authenticates, and nothing else does. Before the body is "
+        "judged, a missing, unknown or revoked key and another scheme are refused with 401, and "
+        "a key outside its scope with 403.",
+        "Send a valid write key as `Authorization: TD1 <key>`.",
+        "All clients send the header; which status means what is inferred.",
+    ),
+    _observed("I5", "JS", "AND", "IOS", profiles=_INGESTION, status=400)(
+        "`Content-Type` is `application/vnd.treasuredata.v1+json` (a batch), "
+        "`application/vnd.treasuredata.v1.js+json` (a batch from a browser), "
+        "`application/vnd.treasuredata.v1.mobile+json` (a batch from a phone) or "
+        "`application/vnd.treasuredata.v1.single+json` (one record), in any letter case and with "
+        "any parameters. Any other type is refused with 400.",
+        "Send one of these types, not `application/json`.",
+        "The types are those of shipped clients; the 400 is inferred.",
+    ),
+    _observed("I6", "JS", profiles=_INGESTION)(
+        "`Accept` never refuses a request. The response to accepted records has the content type "
+        "of the request.",
+        "Any `Accept` works.",
+        "That no value of `Accept` refuses is inferred.",
+    ),
+    _observed("I7", "JS", "AND", "IOS", profiles=_INGESTION, status=422)(
+        "A batch is a JSON object with a list `events`. Without it the request is refused with "
+        "422; a list `records` is not read.",
+        'Send `{"events": [...]}`.',
+        "The 422 is inferred.",
+    ),
+    _documented("I8", "DI", profiles=_INGESTION, status=422)(
+        "A batch has 1 to 500 records. Otherwise it is refused with 422, and nothing is stored.",
+        "Split the records into batches of at most 500.",
+        "The number is documented, the status inferred.",
+    ),
+    _documented("I9", "DI", profiles=_INGESTION, status=413)(
+        "A batch of more than 5 mebibytes (5,242,880 bytes), before or after decoding, is "
+        "refused with 413. A record of more than 1 mebibyte (1,048,576 bytes) fails alone (I13).",
+        "Split large batches, and shorten large records.",
+        "The sizes are documented; the 413 and how a large record fails are inferred.",
+    ),
+    _observed("I10", "AND", "IOS", profiles=_INGESTION)(
+        "`Content-Encoding: gzip` and `deflate` are decoded, and `identity` is accepted with a "
+        "finding. Another coding, or bytes that do not decode, are refused with 400.",
+        "Compress with gzip, or not at all.",
+        "The mobile SDKs send gzip; the rest is inferred.",
+    ),
+    _inferred("I11", profiles=_INGESTION, status=400)(
+        "A body that is not strict JSON, as in B2 and B7, is refused with 400; the last of equal "
+        "names in an object counts, with a finding. With "
+        "`application/vnd.treasuredata.v1.single+json` the whole body is the record, even if it "
+        "has a list `events`.",
+        "Send strict JSON in UTF-8, and each name once.",
+    ),
+    _observed("I12", "DI", "AND", "IOS", profiles=_INGESTION, status=200)(
+        "Every record has an outcome of its own and, in the order of the records, a receipt: "
+        '`{"receipts": [{"success": true, "uuid": "..."}]}`. The status is 200 if all succeed.',
+        "Read the receipts: a 2xx does not mean that every record was accepted.",
+        "It is documented that the response has a UUID; its place is inferred.",
+    ),
+    _observed("I13", "AND", profiles=_INGESTION, status=206)(
+        "If at least one record fails, the status is 206, also if all of them fail. The receipt "
+        'of a failed record is `{"success": false, "error": {"name": "...", "description": '
+        '"..."}}`, and its event is refused.',
+        "Send the failed records again after you correct them. A client that takes 206 for "
+        "success loses them.",
+        "The 206 is in a sample of the service's owner, and the names of errors are in its HTTP "
+        "client. Inferred: `InvalidPropertyValueError` stands for a record that is not an object "
+        "or is too large and for a bad `uuid`, `InvalidPropertyNameError` for an empty column "
+        "name.",
+    ),
+    _inferred("I14", profiles=_INGESTION)(
+        "Accepted records are validated after the response (Y1, Y2, Y5). A record whose key was "
+        "revoked in the meantime is rejected.",
+        "Send with a key that stays valid.",
+    ),
+    _documented("I15", "DI", profiles=_INGESTION)(
+        "`time` in a record sets the time of the record if it is UNIX seconds, as an integer or "
+        "a string of digits. Anything else, and what looks like milliseconds, is ignored with a "
+        "finding.",
+        "Send `time` in whole seconds.",
+        "Seconds are documented; the rest is inferred. There is no window as in T3, and "
+        "`td_record_time` is a column like any other.",
+    ),
+    _documented("I16", "DI", profiles=_INGESTION)(
+        "`uuid` in a record is a UUID, comes back in the receipt and is not stored. A record "
+        "without one gets a UUID that is made up.",
+        "Give each record a UUID of its own, and keep it if you send the record again.",
+    ),
+    _documented("I17", "DI", profiles=_INGESTION)(
+        "A record whose `uuid` was stored in the same table within the last hour and the last "
+        "4,096 records is accepted and not stored again: it is deduplicated.",
+        "Use a new `uuid` for each new record.",
+        "Deduplication is documented as best effort. The clock is that of the fake server; "
+        "`deduplicate` set to `false` turns deduplication off.",
+    ),
+    _observed("I18", "JS", profiles=_INGESTION)(
+        "JSON types are kept, those of nested values too, as in V2.",
+        "Set `value_types` to the reading that you trust.",
+        "`value_types` selects strings, as in V3.",
+    ),
+    _documented("I19", "JS", "AND", "IOS", profiles=_INGESTION)(
+        "A record from a browser or a phone (I5) gets the column `td_ip`, the address of the "
+        "sender, unless it has one. In a record from a browser, a `td_global_id` equal to its "
+        "own name becomes the global id of the browser.",
+        "Do not send these columns, unless you mean your own values.",
+    ),
+    _observed("I20", "JS", profiles=_INGESTION, status=200)(
+        '`GET /` with a valid key gets `{"global_id": "..."}`, the same for one browser by a '
+        "cookie (`SameSite=None; Secure; HttpOnly`). It is no event.",
+        "Enable the global id only in signed mode.",
+        "The cookie is inferred.",
+    ),
+    _observed("I21", "JS", profiles=_INGESTION, status=204)(
+        "The response to a CORS preflight is 204 with the origin, the credentials and the "
+        "headers asked for by name. Every other response, also a refusal, allows origin and "
+        "credentials.",
+        "A page can send records without further settings.",
+        "Without any of this a browser sends nothing.",
+    ),
+    _inferred("I22", profiles=_INGESTION)(
+        "The body of a refusal is a JSON object with `error` and `message`.",
+        "Read the status; the reason is on the event.",
+        "With `explain` the message is the reason.",
+    ),
+    _inferred("I23", profiles=_INGESTION, status=404)(
+        "A preflight to a path that is not served is a refused event (R6).",
+        "Check the path that the page sends to.",
+        "A page that loses everything at its preflight must not look as if it had sent nothing.",
     ),
 ]
 rules = Catalogue(_rules, key=lambda rule: rule.id)

@@ -175,6 +175,7 @@ class ServerSettingValues(TypedDict, total=False):
     on_unasserted: Literal["ignore", "fail"]
     on_late: Literal["report", "fail"]
     on_finding: str
+    deduplicate: bool
     max_body: int
     explain: bool
     redirect: bool
@@ -202,8 +203,8 @@ class Settings:
     profile: Profile | None = _value(  # noqa: RUF009 - makes a field, as the others do
         None,
         _profile,
-        "documents to imitate: openapi-1.0.0, article-2015 or v2-2.0.0 (default: the host of the "
-        "request decides, else openapi-1.0.0)",
+        "documents to imitate: openapi-1.0.0, article-2015, v2-2.0.0 or ingestion-v1 (default: the "
+        "host of the request decides, else openapi-1.0.0)",
         "A6",
     )
     value_types: str = _choice(
@@ -242,6 +243,9 @@ class Settings:
         Implied("warn"),
         _finding_action,
         "a finding: warn, fail or ignore; fail:C1,T5 fails for these rules and warns for others",
+    )
+    deduplicate: bool = _value(
+        True, _flag, "ingestion-v1: do not store a record again that has a known uuid", "I17"
     )
     max_body: int = _value(
         64 * 1024 * 1024, _bytes, "largest body in bytes; a larger one is refused with 413", "B6"

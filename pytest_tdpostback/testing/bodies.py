@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..collector.collector import Collector
 from ..collector.events import Event
+from ..protocol import body as json_body
 from ..protocol.request import RequestHead
 
 if TYPE_CHECKING:
@@ -14,20 +15,43 @@ if TYPE_CHECKING:
     from ..protocol.settings import Settings
 
 _KEY = "any/key"
-_FIELDS = (("Content-Type", "application/json"), ("X-TD-Write-Key", _KEY))
+_POSTBACK = RequestHead.of(
+    "POST",
+    "/postback/v3/event/database/table",
+    [("Content-Type", "application/json"), ("X-TD-Write-Key", _KEY)],
+)
+_BATCH, _RECORD = (
+    RequestHead.of(
+        "POST", "/database/table", [("Content-Type", of), ("Authorization", f"TD1 {_KEY}")]
+    )
+    for of in (
+        "application/vnd.treasuredata.v1+json",
+        "application/vnd.treasuredata.v1.single+json",
+    )
+)
 
 
-def events_of(bodies: Iterable[bytes], settings: Settings) -> Iterator[Event]:
-    """What becomes of each body as an event of one table that is sent with a valid key.
+def events_of(bodies: Iterable[bytes], settings: Settings) -> Iterator[list[Event]]:
+    """What becomes of each body that is sent to one table with a valid key: its events.
 
-    A line end after a body is not part of it. The settings count as in a fake server.
+    A line end after a body is not part of it. The settings count as in a fake server. With the
+    profile `ingestion-v1`, an object with a list `events` is a batch, and any other body a record.
     """
     collector = Collector(settings)
     collector.keys.add(_KEY)
-    head = RequestHead.of("POST", "/postback/v3/event/database/table", _FIELDS)
     for line in bodies:
         body = line.removesuffix(b"\n").removesuffix(b"\r")
+        head = _POSTBACK
+        if settings.profile is not None and settings.profile.postback is not None:
+            head = _BATCH if _is_batch(body) else _RECORD
         exchange = collector.receive(head, body, "")
         collector.response_sent(exchange)
-        assert exchange.index is not None
-        yield Event(exchange.log, exchange.index)
+        yield [Event(exchange.log, index) for index in exchange.indexes]
+
+
+def _is_batch(body: bytes) -> bool:
+    try:
+        value = json_body.parse(body)
+    except json_body.InvalidBody:
+        return False
+    return isinstance(value.get("events"), list)

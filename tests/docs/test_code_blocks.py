@@ -13,7 +13,7 @@ A comment on the line above says more: ``<!-- fails: text -->`` wants a failure 
 ``<!-- printed by: the block above -->`` wants the lines of a ``text`` block in what the ``python``
 block before it prints (``...`` stands for anything);
 ``<!-- file: name -->`` keeps the block under that name for the blocks after it on its page;
-``<!-- needs: program -->`` skips the block if the program is missing;
+``<!-- needs: programs -->`` skips the block if one of them is missing;
 ``<!-- plugin: name -->`` runs it with that plugin of pytest, and skips it if that is missing.
 """
 
@@ -39,6 +39,8 @@ import pytest_tdpostback.testing.server  # noqa: F401
 from tests.checkout import ROOT, run
 
 pytestmark = pytest.mark.once
+
+BROWSER_SDK = Path(__file__).parent.parent / "server/browser_sdk/node_modules"
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -122,8 +124,11 @@ def test_the_tests_of_a_page_pass_or_fail_as_it_says(page, pytester):
 
 @pytest.mark.parametrize("block", OTHERS, ids=[f"{b.page}:{b.line}" for b in OTHERS])
 def test_block(block, pytester, monkeypatch):
-    if not shutil.which(block.notes.get("needs", sys.executable)):
-        pytest.skip(f"{block.notes['needs']} is not installed")
+    for needed in block.notes.get("needs", "").split():
+        if needed == "td-js-sdk" and BROWSER_SDK.exists():
+            pytester.path.joinpath("node_modules").symlink_to(BROWSER_SDK)
+        elif not shutil.which(needed):
+            pytest.skip(f"{needed} is not installed")
     if not entry_points(group="pytest11", name=block.notes.get("plugin", "tdpostback")):
         pytest.skip(f"the plugin {block.notes['plugin']} is not installed")
     scripts = Path(sys.executable).parent

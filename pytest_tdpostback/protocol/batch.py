@@ -1,0 +1,180 @@
+"""Batches of the Data Ingestion API: from a body to its records (rules I7 to I13, I16)."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import body as json_body
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOST_RECORDS = 500
+"""I8: the most records of a batch."""
+RECORD_LIMIT = 1024 * 1024
+"""I9: the largest record in bytes."""
+_INVALID_VALUE, _INVALID_NAME = "InvalidPropertyValueError", "InvalidPropertyNameError"
+_NOT_SPACE = re.compile(r"[^ \t\n\r]|\Z")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_decode = json.JSONDecoder().raw_decode
+CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""I10: the content codings that are decoded, and the argument of zlib for each."""
+
+
+class InvalidBatch(ValueError):
+    """The service refuses the whole batch with `status`; `rule` is the id of the rule."""
+
+    def __init__(self, status: int, rule: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.rule = rule
+
+
+class Failure(NamedTuple):
+    """I13: why one record of a batch fails."""
+
+    rule: str
+    name: str
+    description: str
+
+
+class BatchRecord(NamedTuple):
+    """One record of a batch: where it stands in the decoded body, in bytes, and its fate."""
+
+    start: int
+    end: int
+    uuid: str | None
+    """I16: the `uuid` that the record brings."""
+    failure: Failure | None
+
+
+class Batch(NamedTuple):
+    """The records of one request, and its body without content coding."""
+
+    body: bytes
+    records: list[BatchRecord]
+
+
+def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batch:
+    """Return the records of a request.
+
+    Args:
+        body: The body as it was sent.
+        encodings: The content codings, in the order in which they were applied.
+        single: Whether the body is one record (`v1.single+json`), not a batch.
+        limit: The most bytes of the decoded body.
+
+    Raises:
+        InvalidBatch: The bytes don't decode (I10), are too many (I9) or aren't strict JSON (I11),
+            there is no list `events` (I7), or it doesn't have 1 to 500 records (I8).
+    """
+    for encoding in reversed(encodings):
+        body = _decoded(body, encoding, limit)
+    try:
+        value = json_body.parse_any(body)
+    except json_body.InvalidBody as error:
+        raise InvalidBatch(400, "I11", str(error)) from None
+    text = body.decode()
+    if single:
+        spans = [(_skip(text, 0), len(text.rstrip(" \t\n\r")), value)]
+    else:
+        spans = list(_elements(text, _start_of_events(text, value)))
+        if not 1 <= len(spans) <= MOST_RECORDS:
+            reason = f"the batch has {len(spans)} records; 1 to {MOST_RECORDS} are accepted"
+            raise InvalidBatch(422, "I8", reason)
+    return Batch(body, [_record(*span) for span in _in_bytes(text, spans)])
+
+
+def count(body: bytes, encodings: list[str], limit: int) -> int | None:
+    """Return how many records a refused batch has, `None` if that cannot be told."""
+    try:
+        return len(read(body, encodings, single=False, limit=limit).records)
+    except InvalidBatch:
+        return None
+
+
+def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
+    """I10: `body` without the content coding `encoding`."""
+    decoder = zlib.decompressobj(CODINGS[encoding])
+    try:
+        decoded = decoder.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise InvalidBatch(400, "I10", f"the body is not {encoding}: {error}") from None
+    if len(decoded) > limit:
+        raise InvalidBatch(413, "I9", f"the decoded body has more than {limit} bytes")
+    if not decoder.eof or decoder.unused_data:
+        where = "is cut off" if not decoder.eof else "has bytes after its end"
+        raise InvalidBatch(400, "I10", f"the {encoding} body {where}")
+    return decoded
+
+
+def _start_of_events(text: str, value: Any) -> int:
+    """I7: where the list `events` begins; the last one counts, as for every member (I11)."""
+    if not isinstance(value, dict):
+        kind = json_body.type_name(value)
+        raise InvalidBatch(422, "I7", f"the batch is {kind}, not an object with a list 'events'")
+    if not isinstance(value.get("events"), list):
+        reason = "the batch has no list 'events'"
+        if isinstance(value.get("records"), list):
+            reason += "; it has 'records', which is not read"
+        raise InvalidBatch(422, "I7", reason)
+    found, at = 0, text.index("{")
+    while text[at] != "}":
+        name, at = _decode(text, _skip(text, at + 1))
+        start = _skip(text, _skip(text, at) + 1)
+        if name == "events":
+            found = start
+        at = _skip(text, _decode(text, start)[1])
+    return found
+
+
+def _elements(text: str, at: int) -> Iterator[tuple[int, int, Any]]:
+    """The elements of the array that begins at `at`: first character, end, and value."""
+    at = _skip(text, at + 1)
+    while text[at] != "]":
+        value, end = _decode(text, at)
+        yield at, end, value
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+
+
+def _skip(text: str, at: int) -> int:
+    """The place of the first character of `text` from `at` on that isn't white space."""
+    found = _NOT_SPACE.search(text, at)
+    assert found is not None
+    return found.start()
+
+
+def _in_bytes(text: str, spans: list[tuple[int, int, Any]]) -> Iterator[tuple[int, int, Any]]:
+    """`spans` of characters as spans of bytes."""
+    if text.isascii():
+        yield from spans
+        return
+    characters = length = 0
+    for start, end, value in spans:
+        first = length + len(text[characters:start].encode())
+        length = first + len(text[start:end].encode())
+        characters = end
+        yield first, length, value
+
+
+def _record(start: int, end: int, value: Any) -> BatchRecord:
+    """I13: one record and why it fails, if it does."""
+    failure, uuid = None, None
+    if not isinstance(value, dict):
+        description = f"the record is {json_body.type_name(value)}, not an object"
+        failure = Failure("I13", _INVALID_VALUE, description)
+    elif end - start > RECORD_LIMIT:
+        description = f"the record has {end - start} bytes; the limit is {RECORD_LIMIT}"
+        failure = Failure("I9", _INVALID_VALUE, description)
+    elif "" in value:
+        failure = Failure("I13", _INVALID_NAME, "a column name is empty")
+    elif "uuid" in value:
+        uuid = value["uuid"]
+        if not isinstance(uuid, str) or not _UUID.match(uuid):
+            failure, uuid = Failure("I16", _INVALID_VALUE, "uuid is not a UUID"), None
+    return BatchRecord(start, end, uuid, failure)
