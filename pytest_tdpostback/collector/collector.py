@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 from weakref import ref
 
 from ..errors import ConfigurationError
@@ -64,7 +65,8 @@ class Effect:
 class Arrival(Mapping[str, Any]):
     """An event at the moment a fault may hit it: the record it will be, column to value.
 
-    A request that is refused has no columns. A batch has those of its first record.
+    A request that is refused has no columns. A batch has those of its first record, none if that
+    record fails.
     """
 
     def __init__(  # noqa: PLR0917 - made in one place
@@ -79,10 +81,12 @@ class Arrival(Mapping[str, Any]):
         """Made for each request while a fault is active."""
         self.request = request
         self._request = request
+        self._readable = refusal is None
         if batch is not None:
             first = batch.records[0]
             text = batch.body[first.start : first.end]
             self._request = PostbackRequest(request.head, text, request.peer)
+            self._readable = first.failure is None
         self.database = judged.verdict.database
         self.table = judged.verdict.table
         self.refused = refusal is not None
@@ -93,14 +97,14 @@ class Arrival(Mapping[str, Any]):
 
     @cached_property
     def payload(self) -> Any:
-        """What was sent, parsed; `None` if the request is refused."""
-        if self.refused:
+        """What was sent, parsed; `None` if the request is refused or the first record fails."""
+        if not self._readable:
             return None
         return protocol_record.payload(self._request, self._judged.verdict)
 
     @cached_property
     def _columns(self) -> dict[str, Any]:
-        if self.refused:
+        if not self._readable:
             return {}
         return protocol_record.record_columns(
             self._request,
@@ -219,7 +223,7 @@ class Collector:
                 verdict,
                 responses.http_date(int(now)),
                 origin=judged.origin,
-                value=global_id(self.log, head, len(self.log)),
+                value=responses.sent_global_id(head) or str(uuid4()),
             )
             return Exchange(self, self.log, judged, response)
         batch: Batch | None = None
@@ -559,17 +563,23 @@ class Collector:
         for index in exchange.indexes:
             if log.state(index) is not EventState.PENDING:
                 continue
-            uuid = log.uuids.get(index) if self.settings.deduplicate else None
             if reason:
                 message = f"write key {shortened(verdict.key)} {reason}"
                 log.decide(index, EventState.REJECTED, verdict.key_rule, message)
             elif judged.judge.settings.stale_time == "drop" and (stale := _stale(log, index)):
                 log.decide(index, EventState.REJECTED, "T3", stale)
-            elif uuid and self._deduplication.is_repeated(judged.table, uuid, log.received[index]):
-                message = f"the uuid {uuid} was stored in the last hour"
+            elif self._is_repeated(log, index, judged):
+                message = f"the uuid {log.uuids[index]} was stored in the last hour"
                 log.decide(index, EventState.DEDUPLICATED, "I17", message)
             else:
                 log.ingest(index, judged.table)
+
+    def _is_repeated(self, log: EventLog, index: int, judged: JudgedHead) -> bool:
+        """I17: whether the event was stored already; if not, it counts as stored from now on."""
+        if not (judged.verdict.ingestion and self.settings.deduplicate):
+            return False
+        uuid, received_at = log.uuids.get(index), log.received[index]
+        return self._deduplication.is_repeated(judged.table, uuid, received_at)
 
     def _schedule(self) -> None:
         """Have a timer for the event that is due first, and for nothing else; within the lock."""
@@ -621,7 +631,8 @@ def _stale(log: EventLog, index: int) -> str:
 
 def _report_each(exchange: Exchange) -> None:
     for index in exchange.indexes:
-        _report(exchange.log, index)
+        if exchange.log.state(index) is not EventState.REFUSED:  # those were reported on arrival
+            _report(exchange.log, index)
 
 
 def _report(log: EventLog, index: int) -> None:

@@ -157,6 +157,8 @@ class Event:
         found = list(
             protocol_findings.find(request, judged.verdict, data, settings, log.received[index])
         )
+        if judged.verdict.source is RecordSource.BATCH and log.place_in_batch(index) is not None:
+            found += protocol_findings.of_batch(log.around_records(index))
         if state is EventState.INGESTED:
             found += _column_findings(log, index, judged.table, data)
         return found + of_response
@@ -323,8 +325,13 @@ def made_up_uuid(log: EventLog, index: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{log.id}-{log.first + index}"))
 
 
-def _has_global_id(verdict: Verdict) -> bool:
-    return verdict.from_url or verdict.ingestion
+def _global_id(log: EventLog, index: int) -> str:
+    """P7, I19: the global id for the event at `index`, one for all records of a batch."""
+    judged = log.judged(index)
+    if not (judged.verdict.from_url or judged.verdict.ingestion):
+        return ""
+    place = log.place_in_batch(index)
+    return global_id(log, judged.head, index if place is None else index - place[0])
 
 
 def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
@@ -337,7 +344,7 @@ def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
         judged.verdict,
         judged.judge.settings,
         received_at=log.received[index],
-        global_id=global_id(log, judged.head, index) if _has_global_id(judged.verdict) else "",
+        global_id=_global_id(log, index),
     )
 
 

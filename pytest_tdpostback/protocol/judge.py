@@ -169,7 +169,7 @@ def judge_batch(
     limit = size_limit(verdict.profile, settings)
     size = len(body) if size is None else size
     if verdict.body_refusal:
-        return verdict.body_refusal, None
+        return with_number_of_records(verdict.body_refusal, head, body, limit), None
     if size > limit:
         return _too_large(size, verdict.profile, settings), None
     single = verdict.source is RecordSource.SINGLE

@@ -801,17 +801,12 @@ _TRACKING_PIXEL = [
 _DATA_INGESTION = [
     Rule(
         "I1",
-        "`POST /{database}/{table}` takes a batch of records, or one record. Database and "
-        "table come from the path alone. `/postback/v3/event/…` on the same hosts is the "
-        "Postback API v2.",
+        "`POST /{database}/{table}` takes a batch of records, or one record. Database and table "
+        "come from the path alone.",
         Basis.OBSERVED,
-        "All SDKs of the service's owner send it.",
-        sources=(
-            "DI",
-            "JS",
-            "AND",
-            "IOS",
-        ),
+        "All SDKs of the service's owner send it. `/postback/v3/event/{database}/{table}` on the "
+        "same hosts is the Postback API v2.",
+        sources=("DI", "JS", "AND", "IOS"),
         profiles=_INGESTION,
         advice="Send to `/{database}/{table}` of a records host.",
     ),
@@ -837,32 +832,25 @@ _DATA_INGESTION = [
     ),
     Rule(
         "I4",
-        "`Authorization: TD1 <key>` authenticates, and nothing else does. A missing key, "
-        "another scheme, or an unknown or revoked key is refused with 401, a key outside its "
-        "scope with 403. The response comes before the body is judged.",
+        "`Authorization: TD1 <key>` authenticates, and nothing else does. Before the body is "
+        "judged, a missing, unknown or revoked key and another scheme are refused with 401, and a "
+        "key outside its scope with 403.",
         Basis.OBSERVED,
         "All clients send the header; which status means what is inferred.",
-        sources=(
-            "JS",
-            "AND",
-            "IOS",
-        ),
+        sources=("JS", "AND", "IOS"),
         profiles=_INGESTION,
         advice="Send a valid write key as `Authorization: TD1 <key>`.",
     ),
     Rule(
         "I5",
-        "`Content-Type` is `application/vnd.treasuredata.v1+json` for a batch, `…v1.js+json` "
-        "for one from a browser, `…v1.mobile+json` for one from a phone, or `…v1.single+json` "
-        "for one record, in any letter case and with any parameters. Any other type is refused "
-        "with 400.",
+        "`Content-Type` is `application/vnd.treasuredata.v1+json` (a batch), "
+        "`application/vnd.treasuredata.v1.js+json` (a batch from a browser), "
+        "`application/vnd.treasuredata.v1.mobile+json` (a batch from a phone) or "
+        "`application/vnd.treasuredata.v1.single+json` (one record), in any letter case and with "
+        "any parameters. Any other type is refused with 400.",
         Basis.OBSERVED,
         "The types are those of shipped clients; the 400 is inferred.",
-        sources=(
-            "JS",
-            "AND",
-            "IOS",
-        ),
+        sources=("JS", "AND", "IOS"),
         profiles=_INGESTION,
         status=400,
         advice="Send one of these types, not `application/json`.",
@@ -904,8 +892,8 @@ _DATA_INGESTION = [
     ),
     Rule(
         "I9",
-        "A batch has at most 5 MiB (5,242,880 bytes), before and after decoding; a larger one "
-        "is refused with 413. A record of more than 1 MiB fails alone (I13).",
+        "A batch of more than 5 mebibytes (5,242,880 bytes), before or after decoding, is refused "
+        "with 413. A record of more than 1 mebibyte (1,048,576 bytes) fails alone (I13).",
         Basis.DOCUMENTED,
         "The sizes are documented; the 413 and how a large record fails are inferred.",
         sources=("DI",),
@@ -928,41 +916,39 @@ _DATA_INGESTION = [
     ),
     Rule(
         "I11",
-        "The body is strict JSON, as in B2 and B7; otherwise the request is refused with 400. "
-        "The last of equal names in an object counts, and the event carries a finding. With "
-        "`v1.single+json` the whole body is the record, even if it has a list `events`.",
+        "A body that is not strict JSON, as in B2 and B7, is refused with 400; the last of equal "
+        "names in an object counts, with a finding. With `application/vnd.treasuredata.v1.single"
+        "+json` the whole body is the record, even if it has a list `events`.",
         Basis.INFERRED,
         profiles=_INGESTION,
+        status=400,
         advice="Send strict JSON in UTF-8, and each name once.",
     ),
     Rule(
         "I12",
-        'Every record has an outcome of its own and a receipt, in their order: `{"receipts": '
-        '[{"success": true, "uuid": "…"}]}`. The status is 200 if all succeed.',
+        "Every record has an outcome of its own and, in the order of the records, a receipt: "
+        '`{"receipts": [{"success": true, "uuid": "..."}]}`. The status is 200 if all succeed.',
         Basis.OBSERVED,
         "It is documented that the response has a UUID; its place is inferred.",
-        sources=(
-            "DI",
-            "AND",
-            "IOS",
-        ),
+        sources=("DI", "AND", "IOS"),
         profiles=_INGESTION,
         status=200,
         advice="Read the receipts: a 2xx does not mean that every record was accepted.",
     ),
     Rule(
         "I13",
-        "If at least one record fails, the status is 206, also if all fail. Its receipt is "
-        '`{"success": false, "error": {"name": …, "description": …}}`, and its event is '
-        "refused. `InvalidPropertyValueError` stands for a record that is not an object or is "
-        "too large, or for a bad `uuid`; `InvalidPropertyNameError` for an empty column name.",
+        "If at least one record fails, the status is 206, also if all of them fail. The receipt of "
+        'a failed record is `{"success": false, "error": {"name": "...", "description": "..."}}`, '
+        "and its event is refused.",
         Basis.OBSERVED,
-        "The 206 is in a sample of the service's owner and the names are in its HTTP client; "
-        "which failure has which name is inferred.",
+        "The 206 is in a sample of the service's owner, and the names of errors are in its HTTP "
+        "client. Inferred: `InvalidPropertyValueError` stands for a record that is not an object "
+        "or is too large and for a bad `uuid`, `InvalidPropertyNameError` for an empty column "
+        "name.",
         sources=("AND",),
         profiles=_INGESTION,
         status=206,
-        advice="Send the failed records again after you correct them; a client that takes 206 for "
+        advice="Send the failed records again after you correct them. A client that takes 206 for "
         "success loses them.",
     ),
     Rule(
@@ -975,11 +961,12 @@ _DATA_INGESTION = [
     ),
     Rule(
         "I15",
-        "`time` in a record is UNIX seconds, an integer or a string of digits, and sets the "
-        "time of the record. Anything else, and what looks like milliseconds, is ignored with "
-        "a finding. There is no window, and `td_record_time` is a column like any other.",
+        "`time` in a record sets the time of the record if it is UNIX seconds, as an integer or a "
+        "string of digits. Anything else, and what looks like milliseconds, is ignored with a "
+        "finding.",
         Basis.DOCUMENTED,
-        "Seconds are documented; the rest is inferred.",
+        "Seconds are documented; the rest is inferred. There is no window as in T3, and "
+        "`td_record_time` is a column like any other.",
         sources=("DI",),
         profiles=_INGESTION,
         advice="Send `time` in whole seconds.",
@@ -996,10 +983,10 @@ _DATA_INGESTION = [
     Rule(
         "I17",
         "A record whose `uuid` was stored in the same table within the last hour and the last "
-        "4,096 records is accepted, and is not stored again: it is deduplicated.",
+        "4,096 records is accepted and not stored again: it is deduplicated.",
         Basis.DOCUMENTED,
-        "Deduplication is documented as best effort; hour and number are the fake server's. "
-        "`deduplicate=False` turns it off.",
+        "Deduplication is documented as best effort. The clock is that of the fake server; "
+        "`deduplicate` set to `false` turns deduplication off.",
         sources=("DI",),
         profiles=_INGESTION,
         advice="Use a new `uuid` for each new record.",
@@ -1015,21 +1002,17 @@ _DATA_INGESTION = [
     ),
     Rule(
         "I19",
-        "A record of type `v1.js+json` or `v1.mobile+json` gets the column `td_ip`, the "
-        "address of the sender. With `v1.js+json` a `td_global_id` equal to its own name "
-        "becomes the global id of the browser. A value that the record has itself stays.",
+        "A record from a browser or a phone (I5) gets the column `td_ip`, the address of the "
+        "sender, unless it has one. In a record from a browser, a `td_global_id` equal to its own "
+        "name becomes the global id of the browser.",
         Basis.DOCUMENTED,
-        sources=(
-            "JS",
-            "AND",
-            "IOS",
-        ),
+        sources=("JS", "AND", "IOS"),
         profiles=_INGESTION,
         advice="Do not send these columns, unless you mean your own values.",
     ),
     Rule(
         "I20",
-        '`GET /` with a valid key responds `{"global_id": "…"}`, the same for one browser by a '
+        '`GET /` with a valid key gets `{"global_id": "..."}`, the same for one browser by a '
         "cookie (`SameSite=None; Secure; HttpOnly`). It is no event.",
         Basis.OBSERVED,
         "The cookie is inferred.",

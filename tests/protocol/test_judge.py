@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_tdpostback import profiles
-from pytest_tdpostback.protocol.judge import judge_body, judge_head
+from pytest_tdpostback.protocol.judge import judge_batch, judge_body, judge_head
 from pytest_tdpostback.protocol.profiles import for_host
 from pytest_tdpostback.protocol.request import RequestHead
 from pytest_tdpostback.protocol.settings import Settings
@@ -24,9 +24,14 @@ _NAMES = st.sampled_from(
     ]
 )
 _VALUES = _TEXT | st.sampled_from(
-    [KEY, f"TD1 {KEY}", "TD1", "application/json", "text/plain;", "9" * 30, "in.treasuredata.com"]
+    [
+        *(KEY, f"TD1 {KEY}", "TD1", "application/json", "text/plain;", "9" * 30),
+        *("in.treasuredata.com", "application/vnd.treasuredata.v1+json", "gzip"),
+    ]
 )
-_TARGETS = _TEXT | st.builds("{}{}".format, st.sampled_from([PATH, "http://h", "//"]), _TEXT)
+_TARGETS = _TEXT | st.builds(
+    "{}{}".format, st.sampled_from([PATH, "http://h", "//", "/web_db/pages", "/"]), _TEXT
+)
 _METHODS = st.sampled_from(["GET", "POST", "OPTIONS", "HEAD", "PUT", ""]) | st.text(
     string.ascii_letters, max_size=5
 )
@@ -48,12 +53,17 @@ def test_any_head(head, settings, body):
     verdict = judge_head(head, settings)
     assert judge_head(RequestHead(head.raw), settings) == verdict
     refusal = verdict.refusal
-    if refusal is None and not verdict.preflight:
+    if refusal is None and not (verdict.preflight or verdict.global_id_request):
         assert verdict.key
         assert verdict.database
         assert verdict.table
-        refusal = judge_body(verdict, head, body, settings)
-    assert refusal is None or (refusal.status in (400, 403, 404, 405, 413) and refusal.reason)
+        if verdict.ingestion:
+            refusal, batch = judge_batch(verdict, head, body, settings)
+            assert (refusal is None) == (batch is not None)
+        else:
+            refusal = judge_body(verdict, head, body, settings)
+    statuses = (400, 401, 403, 404, 405, 413, 422)
+    assert refusal is None or (refusal.status in statuses and refusal.reason)
 
 
 @unhurried
@@ -69,7 +79,8 @@ def test_head_keeps_what_was_sent(target, fields):
 def test_profile_is_data(profile):
     """[R4] the methods that a profile serves."""
     assert ("GET" in profile.methods) == profile.url_interface
-    assert all(for_host(host) is profile for host in profile.hosts)
+    spoken = [for_host(host) for host in profile.hosts]
+    assert all(profile in (each, each.postback) for each in spoken)
 
 
 _REQUESTS = st.fixed_dictionaries(
