@@ -510,11 +510,8 @@ class Collector:
         verdict = judged.verdict
         if verdict.key is None or not (verdict.ingestion or verdict.profile.refuses_unknown_keys):
             return None
-        if verdict.global_id_request:
-            reason = "" if verdict.key in self.keys else "is not valid"
-        else:
-            reason = self.keys.rejection(verdict.key, *judged.table)
-        if not reason:
+        reason = self.keys.rejection(verdict.key, *judged.table)
+        if not reason or (verdict.global_id_request and verdict.key in self.keys):
             return None
         reason = f"write key {shortened(verdict.key)} {reason}"
         if verdict.ingestion:

@@ -588,7 +588,7 @@ def test_preflight_allows_what_it_asks_for(target: Endpoint, method: str) -> Non
         (FAILS, {}, 206),
         (FAILS, {"key": WRONG_KEY}, 401),
         (FAILS, {"content_type": JSON}, 400),
-        (FAILS, {"path": "/no-such-path"}, 404),
+        (FAILS, {"path": "/no-such-path", "key": WRONG_KEY}, 404),
     ],
 )
 def test_page_may_read_every_response(
@@ -604,7 +604,7 @@ def test_page_may_read_every_response(
 @checks("I22")
 @pytest.mark.parametrize(
     "how",
-    [{"key": WRONG_KEY}, {"content_type": JSON}, {"body": b"{}"}, {"path": "/no-such-path"}],
+    [{"key": WRONG_KEY}, {"content_type": JSON}, {"body": b"{}"}, {"path": "/x", "key": WRONG_KEY}],
     ids=["key", "type", "shape", "path"],
 )
 def test_refusal_says_what_is_wrong(target: Endpoint, how: dict[str, Any]) -> None:

@@ -36,10 +36,11 @@ CONSUMED = frozenset({"td_format", "td_write_key", "td_record_time", "td_redirec
 PLATFORM_NAME = re.compile(r"[a-z0-9_]{3,128}\Z")
 """I2, R8: a database or table name as the platform wants it."""
 _TYPE = "application/vnd.treasuredata.v1{}+json"
-_SINGLE = _TYPE.format(".single")
+SINGLE = _TYPE.format(".single")
+"""I5: the media type of one record."""
 FROM_BROWSER, FROM_PHONE = _TYPE.format(".js"), _TYPE.format(".mobile")
 """I19: the types of batches that get columns of the sender."""
-INGESTION_TYPES = frozenset({_TYPE.format(""), FROM_BROWSER, FROM_PHONE, _SINGLE})
+INGESTION_TYPES = frozenset({_TYPE.format(""), FROM_BROWSER, FROM_PHONE, SINGLE})
 """I5: the media types of the Data Ingestion API."""
 _LEGACY_SDKS: dict[tuple[str, ...], str] = {
     ("js", "v3", "event"): "td-js-sdk before 4.0",
@@ -256,7 +257,7 @@ def _judge_ingestion_head(profile: Profile, head: RequestHead, settings: Setting
         table=table,
         key=WriteKey(key),
         key_rule="I14",
-        source=RecordSource.SINGLE if media_type(head) == _SINGLE else RecordSource.BATCH,
+        source=RecordSource.SINGLE if media_type(head) == SINGLE else RecordSource.BATCH,
         body_refusal=None if wants_global_id else _ingestion_body_refusal(head, settings, profile),
         global_id_request=wants_global_id,
     )
