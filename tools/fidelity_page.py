@@ -39,7 +39,27 @@ How far it can be checked:
 - **checked**: responses show it, so it can be checked against any endpoint;
 - **checked with inspection**: it shows in the outcome of an event. Only a target with the
   [inspection interface](contract-check.md#what-became-of-an-event) tells the outcome.
+
+Profiles: the first three are readings of the Postback API. `ingestion-v1` is the Data Ingestion
+API, and `v2-2.0.0` for requests to `/postback/v3/event/` at the same host.
 """
+
+CLIENTS = """\
+### What clients do with this response
+
+The status alone does not decide what is lost: clients read responses differently. The table says
+what each client does, as its published code reads. The fake server responds in the same way to
+all of them. If a 206 loses or repeats records with the client that sent them, the event has a
+finding (I13).
+
+| Client | Response | What the client does | Result |
+|---|---|---|---|
+| Browser SDK | 206 | never reads the receipts, and calls the success callback | the failed records are lost |
+| Browser SDK | none: a body above 64 KiB when the page closes | the browser refuses to send it | the records are lost, and nothing arrives |
+| iOS SDK | 206 | takes every status but 200 for an error, and sends the whole batch again | records without a `uuid` are stored again each time |
+| Android SDK | 401 | reports success to the app | the records are lost |
+| Lambda sample | any error | sends the batch again without an end | a batch that can never succeed blocks those behind it |
+"""  # noqa: E501 - a row of a table is one line
 
 
 def page() -> str:
@@ -70,6 +90,8 @@ def _rules() -> Iterator[str]:
         if rule.section != section:
             section = rule.section
             yield f"## {section}\n"
+            if section == "Data Ingestion API":
+                yield CLIENTS
         yield f"### {rule.id}\n"
         yield f"{rule.statement}\n"
         if rule.note:
@@ -80,11 +102,12 @@ def _rules() -> Iterator[str]:
 def _facts(rule: Rule) -> str:
     cited = [f"[{sources[name].title}]({sources[name].url})" for name in rule.sources]
     number = len(checks_of(rule.id))
+    spoken = {(profile.postback or profile).name for profile in profiles}
     facts = {
         "What to do": rule.advice,
         "Basis": str(rule.basis),
         "Source": "; ".join(cited) or "none",
-        "Profiles": "all" if len(rule.profiles) == len(profiles) else ", ".join(rule.profiles),
+        "Profiles": "all" if spoken.issubset(rule.profiles) else ", ".join(rule.profiles),
         "Check": f"{status_of(rule.id)} ({number} check{'s' * (number > 1)})",
     }
     return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())

@@ -6,9 +6,18 @@ words what no schema can say: bytes, depth, duplicate keys, the digits of a numb
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from pytest_tdpostback.protocol.judge import CONSUMED, NAME, ROUTE
+from pytest_tdpostback.protocol.batch import MOST_RECORDS
+from pytest_tdpostback.protocol.judge import (
+    CONSUMED,
+    INGESTION_TYPES,
+    NAME,
+    PLATFORM_NAME,
+    ROUTE,
+    SINGLE,
+)
 from pytest_tdpostback.protocol.profiles import DEFAULT, profiles
 from pytest_tdpostback.protocol.rules import rules
 
@@ -24,7 +33,11 @@ BASE = "https://pytest-tdpostback.readthedocs.io/schemas/"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 NAME_PATTERN = NAME.pattern.removesuffix(r"\Z")
 """R2: what a database or table name holds, without anchors."""
-STATES = ("refused", "pending", "ingested", "rejected", "lost")
+PLATFORM_NAME_PATTERN = PLATFORM_NAME.pattern.removesuffix(r"\Z")
+"""I2: the same at the path of the Data Ingestion API."""
+BATCH_TYPES = sorted(INGESTION_TYPES - {SINGLE})
+"""I5: the media types of a batch."""
+STATES = ("refused", "pending", "ingested", "rejected", "lost", "deduplicated")
 """Every state of an event, as in `EventState`."""
 STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 DATE = "^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$"
@@ -32,6 +45,7 @@ DATE = "^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{
 _TEXT: Schema = {"type": "string"}
 _OPTIONAL_TEXT: Schema = {"type": ["string", "null"]}
 _PRESENT: Schema = {"type": "string", "minLength": 1}
+_NUMBER: Schema = {"type": "integer", "minimum": 0}
 _NO_UPPER_CASE = "^[^A-Z]*$"
 
 
@@ -44,6 +58,7 @@ def schemas() -> dict[str, Schema]:
     event = {**event_schema(), "$defs": {"record": record}}
     request = _of_each_profile("A request that is accepted", request_schema)
     request["$defs"]["body"] = body
+    request["$defs"]["batch"] = batch_schema()
     response = _of_each_profile("A response on the event route", response_schema)
     return {
         "request": _named("request", request),
@@ -79,11 +94,11 @@ def record_schema() -> Schema:
     """Return the schema of what is stored of an accepted event."""
     return {
         "title": "A record as it is stored",
-        "description": cited("V1", "V2", "V3", "T1", "T2", "T7"),
+        "description": cited("V1", "V2", "V3", "T1", "T2", "T7", "I15", "I16", "I18", "I19"),
         "type": "object",
         "required": ["time"],
         "properties": {
-            "time": {"description": cited("T7"), "type": "string", "pattern": "^[0-9]+$"}
+            "time": {"description": cited("T7"), "type": "string", "pattern": "^-?[0-9]+$"}
         },
         "examples": [{"time": "1440426473", "param1": "value1", "param2": 1234}],
     }
@@ -94,6 +109,8 @@ def request_schema(profile: Profile) -> Schema:
 
     The names of its headers are in lower case; its path and URL parameters are decoded.
     """
+    if profile.postback is not None:
+        return _ingestion_request(profile, profile.postback)
     route = "/".join([*ROUTE, NAME_PATTERN, NAME_PATTERN])
     return {
         "title": f"A request that is accepted in {profile.name}",
@@ -130,6 +147,61 @@ def request_schema(profile: Profile) -> Schema:
             },
         },
         "allOf": [_key(profile), _record_source(profile)],
+    }
+
+
+def batch_schema() -> Schema:
+    """Return the schema of a batch of records."""
+    return {
+        "title": "A batch of records",
+        "description": cited("I7", "I8", "I13"),
+        "type": "object",
+        "required": ["events"],
+        "properties": {
+            "events": {
+                "description": "Each record is an object. Another value fails alone (I13).",
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MOST_RECORDS,
+            }
+        },
+        "examples": [{"events": [{"param1": "value1"}, {"param1": "value2"}]}],
+    }
+
+
+def _ingestion_request(profile: Profile, postback: Profile) -> Schema:
+    """A request to the Data Ingestion API, or to the Postback API at its own path (I1)."""
+    key = _headers({"authorization": {"type": "string", "pattern": "^[Tt][Dd]1 +[^ ]"}})
+    name = PLATFORM_NAME_PATTERN
+    post = {
+        "method": {"const": "POST"},
+        # Some engines let `$` match before a line feed, which belongs to no name.
+        "path": {"type": "string", "pattern": rf"^/{name}/{name}$(?!\n)"},
+    }
+    batches = "|".join(_letters(each) for each in BATCH_TYPES)
+    unencoded = {"content-encoding": {"pattern": f"^({_letters('identity')})?$"}}
+    forms = [(f"({batches})", {"$ref": "#/$defs/batch"}), (_letters(SINGLE), True)]
+    records = [
+        {
+            "allOf": [key, _headers({"content-type": {"pattern": _in_type(media)}}, unencoded)],
+            "required": ["body"],
+            "properties": {**post, "body": body},
+        }
+        for media, body in forms
+    ]
+    global_id = {
+        "description": cited("I20"),
+        "allOf": [key],
+        "properties": {"method": {"const": "GET"}, "path": {"const": "/"}},
+    }
+    return {
+        "title": f"A request that is accepted in {profile.name}",
+        "description": "The body is the JSON value without content coding (I10): the schema knows "
+        "no `Content-Encoding` but `identity`. No schema can express I9 (bytes) and I11 (text, "
+        "duplicate names).\n" + cited("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I10", "I11"),
+        "type": "object",
+        "required": ["method", "path", "headers", "query"],
+        "anyOf": [*records, global_id, {"$ref": f"#/$defs/{postback.name}"}],
     }
 
 
@@ -178,6 +250,8 @@ def _record_source(profile: Profile) -> Schema:
 
 def response_schema(profile: Profile) -> Schema:
     """Return the schema of a response of `profile`, its header names in lower case."""
+    if profile.postback is not None:
+        return _ingestion_response(profile, profile.postback)
     texts = {"success": {"type": "object", "maxProperties": 0}, "refusal": explained_schema()}
     forms = [
         _response(profile, [200], {"content-type": "application/json"}, texts["success"]),
@@ -218,6 +292,68 @@ def response_schema(profile: Profile) -> Schema:
     }
 
 
+def _ingestion_response(profile: Profile, postback: Profile) -> Schema:
+    """A response of the Data Ingestion API, or of the Postback API at its own path (I1)."""
+    forms = [
+        _response(profile, [status], {}, receipts_schema(failed=failed))
+        for status, failed in ((200, False), (206, True))
+    ]
+    types = "|".join(_letters(each) for each in [*BATCH_TYPES, SINGLE])
+    for form in forms:
+        headers = form["properties"]["headers"]
+        headers["required"].append("content-type")
+        headers["properties"]["content-type"] = {"pattern": _in_type(f"({types})")}
+    json = {"content-type": "application/json"}
+    forms += [
+        _response(profile, [200], json, global_id_schema()),
+        _response(profile, refusals(profile), json, ingestion_refusal_schema()),
+    ]
+    return {
+        "title": f"A response of {profile.name}",
+        "type": "object",
+        "required": ["status", "headers", "body"],
+        "anyOf": [*forms, {"$ref": f"#/$defs/{postback.name}"}],
+    }
+
+
+def receipts_schema(*, failed: bool) -> Schema:
+    """Return the schema of the receipts of a batch, of which some `failed` or none."""
+    success = _having({"success": {"const": True}, "uuid": {"type": "string", "format": "uuid"}})
+    error = _having({"name": _PRESENT, "description": _PRESENT})
+    failure = _having({"success": {"const": False}, "error": {"type": "object", **error}})
+    receipts: Schema = {"type": "array", "minItems": 1, "maxItems": MOST_RECORDS}
+    if failed:
+        receipts["items"] = {"type": "object", "anyOf": [success, failure]}
+        receipts["contains"] = failure
+    else:
+        receipts["items"] = {"type": "object", **success}
+    return {
+        "description": cited("I12", "I13", "I16"),
+        "type": "object",
+        **_having({"receipts": receipts}),
+    }
+
+
+def global_id_schema() -> Schema:
+    """Return the schema of the response to a request for the global id."""
+    return {"description": cited("I20"), "type": "object", **_having({"global_id": _PRESENT})}
+
+
+def ingestion_refusal_schema() -> Schema:
+    """Return the schema of the body of a refusal of the Data Ingestion API."""
+    return {
+        "description": cited("I22", "W4"),
+        "type": "object",
+        "required": ["error", "message"],
+        "properties": {
+            "error": _PRESENT,
+            "message": _PRESENT,
+            "rule": {"enum": [rule.id for rule in rules]},
+        },
+        "additionalProperties": False,
+    }
+
+
 def explained_schema() -> Schema:
     """Return the schema of the body of a refusal: empty, or with its reason (W4)."""
     return {
@@ -232,7 +368,9 @@ def explained_schema() -> Schema:
 def refusals(profile: Profile) -> list[int]:
     """Return the statuses with which `profile` refuses requests, by its rules."""
     mine = [rule for rule in rules if profile.name in rule.profiles]
-    return sorted({rule.status for rule in mine if rule.status and rule.status >= 400})
+    several = () if profile.postback is None else (400, 401, 403, 405)  # I2, I4: more than one
+    statuses = {rule.status for rule in mine if rule.status and rule.status >= 400}
+    return sorted(statuses.union(several))
 
 
 def _response(
@@ -253,6 +391,10 @@ def event_schema() -> Schema:
     fields: dict[str, Schema] = {
         "seq": {"description": "Place in the order of arrival, from 1.", "type": "integer"},
         "received_at": {"description": "UNIX seconds.", "type": "number"},
+        "batch": {
+            "description": "The place of a record in its batch, from 0; null for another event.",
+            "anyOf": [_closed({"index": _NUMBER, "size": _NUMBER}), {"type": "null"}],
+        },
         "database": {"description": "Null where the route was not met (R2).", **_OPTIONAL_TEXT},
         "table": {"description": "Null where the route was not met (R2).", **_OPTIONAL_TEXT},
         "key": {"description": "Shortened; null where none counted (A4).", **_OPTIONAL_TEXT},
@@ -262,7 +404,7 @@ def event_schema() -> Schema:
         },
         "copies": {"description": "Records stored of it.", "type": "integer", "minimum": 0},
         "fault": {"description": "The fault that hit it.", **_OPTIONAL_TEXT},
-        "state": {"description": cited("Y2", "Y3"), "enum": list(STATES)},
+        "state": {"description": cited("Y2", "Y3", "I17"), "enum": list(STATES)},
         "rule": {
             "description": "By which rule it was refused or rejected.",
             "enum": [*(rule.id for rule in rules), None],
@@ -332,9 +474,13 @@ def _closed(fields: dict[str, Any]) -> Schema:
 
 def _media_type(name: str) -> str:
     """A pattern for a media type in any letter case, with or without parameters (B1)."""
-    return f"^{_letters(name)}[ \\t]*(;|$)"
+    return _in_type(_letters(name))
+
+
+def _in_type(pattern: str) -> str:
+    return f"^{pattern}[ \\t]*(;|$)"
 
 
 def _letters(name: str) -> str:
     """A pattern for `name` in any letter case."""
-    return "".join(f"[{c.upper()}{c}]" if c.isalpha() else c for c in name)
+    return "".join(f"[{c.upper()}{c}]" if c.isalpha() else re.escape(c) for c in name)

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_tdpostback.protocol.judge import ROUTE
+from pytest_tdpostback.protocol.judge import ROUTE, SINGLE
 from pytest_tdpostback.protocol.rules import rules, sources
 from tools.json_schemas import (
+    BATCH_TYPES,
     DATE,
     DIALECT,
     NAME_PATTERN,
+    PLATFORM_NAME_PATTERN,
     STRICT_TRANSPORT_SECURITY,
+    batch_schema,
     body_schema,
     cited,
     explained_schema,
+    global_id_schema,
+    ingestion_refusal_schema,
+    receipts_schema,
     refusals,
 )
 
@@ -31,6 +37,8 @@ _CROSS_ORIGIN = ("Access-Control-Allow-Origin", "Access-Control-Allow-Credential
 
 def openapi(profile: Profile) -> Document:
     """Return the document of `profile`: its event route with every method, status and header."""
+    if profile.postback is not None:
+        return _ingestion(profile, openapi(profile.postback))
     source = sources[profile.imitates]
     document = {
         "openapi": "3.1.0",
@@ -225,3 +233,138 @@ def _schema(name: str) -> Document:
 
 def _header(name: str) -> Document:
     return {"$ref": f"#/components/headers/{name}"}
+
+
+def _ingestion(profile: Profile, postback: Document) -> Document:
+    """The document of the Data Ingestion API, which also has the route of `postback` (I1)."""
+    source = sources[profile.imitates]
+    text = {"type": "string"}
+    components = postback["components"]
+    return {
+        **postback,
+        "info": {
+            "title": f"Data Ingestion API as {profile.name} has it",
+            "version": profile.name.rpartition("-")[2],
+            "description": f"Imitates {source.title}, {source.url}.\n"
+            + cited("I1", "I2", "I3", "R6"),
+        },
+        "paths": {
+            "/{database}/{table}": _batch_route(profile),
+            "/": _global_id_route(profile),
+            **postback["paths"],
+        },
+        "components": {
+            "schemas": {
+                **components["schemas"],
+                "Batch": batch_schema(),
+                "Record": {"description": cited("I1", "I13", "I15", "I16")},
+                "Receipts": receipts_schema(failed=False),
+                "PartialFailure": receipts_schema(failed=True),
+                "GlobalId": global_id_schema(),
+                "IngestionRefusal": ingestion_refusal_schema(),
+            },
+            "headers": {
+                **components["headers"],
+                "AllowGlobalId": {"required": True, "schema": {"const": "GET, OPTIONS"}},
+                "GlobalIdCookie": {"required": True, "description": cited("I20"), "schema": text},
+            },
+            "securitySchemes": {
+                **components["securitySchemes"],
+                "td1": {
+                    "type": "http",
+                    "scheme": "TD1",
+                    "description": cited("I4", "A9", "A10"),
+                },
+            },
+        },
+    }
+
+
+def _batch_route(profile: Profile) -> Document:
+    types = {name: {"schema": _schema("Batch")} for name in BATCH_TYPES}
+    names = {"pattern": f"^{PLATFORM_NAME_PATTERN}$"}
+    return {
+        "post": {
+            "operationId": "ingestBatch",
+            "summary": "Ingest a batch of records, or one record",
+            "description": cited("I1", "I14", "I17"),
+            "parameters": _ingestion_parameters(names),
+            "security": [{"td1": []}],
+            "requestBody": {
+                "description": cited("I5", "I7", "I8", "I9", "I10", "I11"),
+                "required": True,
+                "content": {**types, SINGLE: {"schema": _schema("Record")}},
+            },
+            "responses": {
+                "200": _receipts(profile, cited("I6", "I12"), "Receipts"),
+                "206": _receipts(profile, cited("I13"), "PartialFailure"),
+                **_ingestion_refusals(profile, refusals(profile), "Allow"),
+            },
+        },
+        "options": _ingestion_preflight("preflightBatch", _ingestion_parameters({})),
+    }
+
+
+def _global_id_route(profile: Profile) -> Document:
+    content = {"application/json": {"schema": _schema("GlobalId")}}
+    headers = _common_headers(profile) | {"Set-Cookie": _header("GlobalIdCookie")}
+    return {
+        "get": {
+            "operationId": "globalId",
+            "summary": "Ask for the global id of a browser",
+            "description": cited("I20"),
+            "security": [{"td1": []}],
+            "responses": {
+                "200": {"description": cited("I20"), "headers": headers, "content": content},
+                **_ingestion_refusals(profile, [401, 405], "AllowGlobalId"),
+            },
+        },
+        "options": _ingestion_preflight("preflightGlobalId", []),
+    }
+
+
+def _ingestion_parameters(schema: Document) -> list[Document]:
+    parameters = [_path_parameter(name, schema) for name in ("database", "table")]
+    for parameter in parameters:
+        parameter["description"] = cited("I2", "R7") if schema else "Not judged."
+    return parameters
+
+
+def _receipts(profile: Profile, description: str, schema: str) -> Document:
+    content = {name: {"schema": _schema(schema)} for name in [*BATCH_TYPES, SINGLE]}
+    headers = _common_headers(profile)
+    return {"description": description, "headers": headers, "content": content}
+
+
+def _ingestion_refusals(profile: Profile, statuses: list[int], allow: str) -> Document:
+    """Every refusal except 404 (R6, I23), which is about other paths."""
+    described = {
+        400: ("I2", "I5", "I10", "I11"),
+        401: ("I4",),
+        403: ("I4",),
+        405: ("I2",),
+        413: ("I9",),
+        422: ("I7", "I8"),
+    }
+    content = {"application/json": {"schema": _schema("IngestionRefusal")}}
+    allowed = {405: {"Allow": _header(allow)}}
+    return {
+        str(status): {
+            "description": cited(*described[status], "I22"),
+            "headers": _common_headers(profile) | allowed.get(status, {}),
+            "content": content,
+        }
+        for status in statuses
+        if status in described
+    }
+
+
+def _ingestion_preflight(name: str, parameters: list[Document]) -> Document:
+    return {
+        "operationId": name,
+        "summary": "Ask what a browser may send",
+        "description": cited("I21"),
+        "parameters": parameters,
+        "security": [],
+        "responses": {"204": {"description": cited("I21"), "headers": _preflight_headers()}},
+    }

@@ -63,7 +63,8 @@ class Effect:
 class Arrival(Mapping[str, Any]):
     """An event at the moment a fault may hit it: the record it will be, column to value.
 
-    A request that is refused has no columns. A batch has those of its first record.
+    A request that is refused has no columns. A batch has those of its first record, none if that
+    record fails.
     """
 
     def __init__(  # noqa: PLR0917 - made in one place
@@ -76,9 +77,12 @@ class Arrival(Mapping[str, Any]):
         batch: Batch | None,
     ) -> None:
         self.request = self._record_request = request
+        self._readable = refusal is None
         if batch is not None:
-            text = batch.body[batch.records[0].start : batch.records[0].end]
+            first = batch.records[0]
+            text = batch.body[first.start : first.end]
             self._record_request = PostbackRequest(request.head, text, request.peer)
+            self._readable = first.failure is None
         self.database = judged.verdict.database
         self.table = judged.verdict.table
         self.refused = refusal is not None
@@ -89,14 +93,14 @@ class Arrival(Mapping[str, Any]):
 
     @cached_property
     def payload(self) -> Any:
-        """What was sent, parsed; `None` if the request is refused."""
-        if self.refused:
+        """What was sent, parsed; `None` if the request is refused or the first record fails."""
+        if not self._readable:
             return None
         return protocol_record.payload(self._record_request, self._judged.verdict)
 
     @cached_property
     def _columns(self) -> dict[str, Any]:
-        if self.refused:
+        if not self._readable:
             return {}
         return protocol_record.record_columns(
             self._record_request,
@@ -538,13 +542,11 @@ class Collector:
             if key_reason:
                 reason = f"write key {shortened(verdict.key)} {key_reason}"
             elif verdict.ingestion:
-                state, rule, uuid_sent = EventState.DEDUPLICATED, "I17", log.uuids.get(index)
-                if (
-                    uuid_sent is not None
-                    and settings.deduplicate
-                    and self._deduplication.is_known(judged.table, uuid_sent, log.received[index])
+                state, rule, sent = EventState.DEDUPLICATED, "I17", log.uuids.get(index)
+                if settings.deduplicate and self._deduplication.is_repeated(
+                    judged.table, sent, log.received[index]
                 ):
-                    reason = f"a record with the uuid {uuid_sent} was stored in the last hour"
+                    reason = f"a record with the uuid {sent} was stored in the last hour"
             elif settings.stale_time == "drop":
                 request, data = sent_data(log, index)
                 when = protocol_record.time_of(request, verdict, data, log.received[index])

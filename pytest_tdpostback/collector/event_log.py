@@ -316,6 +316,17 @@ class EventLog:
             return found[self._batches.prefixes[number] :]
         return found.lstrip(b", \t\r\n")
 
+    def around_records(self, index: int) -> bytes:
+        """The decoded body of the batch of the event at `index`, without its records.
+
+        Empty for all but the first record, so that it is looked at once.
+        """
+        number = self._batches.find(index)
+        if number is None or index != self._batches.starts[number]:
+            return b""
+        prefix = self.bodies[index][: self._batches.prefixes[number]]
+        return prefix + self._batches.suffixes[number]
+
     def request_body(self, index: int) -> bytes:
         """The whole body of the request of the event at `index`, as it was sent."""
         number = self._batches.find(index)

@@ -157,6 +157,8 @@ class Event:
         found = list(
             protocol_findings.find(request, judged.verdict, data, judged.settings, received_at)
         )
+        if judged.verdict.source is RecordSource.BATCH and log.place_in_batch(index) is not None:
+            found += protocol_findings.of_batch(log.around_records(index))
         if state is EventState.INGESTED:
             found += _column_findings(log, index, judged.table, data)
         return found + about_response

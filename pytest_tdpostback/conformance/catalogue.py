@@ -31,6 +31,7 @@ MODULES = (
     "test_response",
     "test_after_the_response",
     "test_pixel",
+    "test_ingestion",
 )
 CHECKED = "checked"
 INSPECTED = "checked with inspection"
@@ -53,8 +54,12 @@ class Check:
     """Whether it needs a target that offers the inspection interface."""
 
     def runs_for(self, profile: Profile) -> bool:
-        """Return whether it applies to a target that speaks `profile`."""
-        return profile.name in self.profiles
+        """Return whether it applies to a target that speaks `profile`.
+
+        A target that speaks the Data Ingestion API also speaks the Postback API at its path (I1).
+        """
+        spoken = [profile] if profile.postback is None else [profile, profile.postback]
+        return any(each.name in self.profiles for each in spoken)
 
 
 def checks(rule: str, *, profiles: tuple[str, ...] = ()) -> Callable[[Function], Function]:

@@ -60,7 +60,8 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     where = config.getoption("--tdpostback-target") or "a fake server"
     route = ".".join(config.getoption(f"--tdpostback-{name}") for name in ("database", "table"))
     proved = len({check.rule for check in checks})
-    absent = [rule.id for rule in rules if profile.name not in rule.profiles]
+    spoken = {profile.name, (profile.postback or profile).name}
+    absent = [rule.id for rule in rules if spoken.isdisjoint(rule.profiles)]
     lines = [
         f"contract check: {where} as {profile}",
         f"{len(checks)} checks of {proved} rules send at most {MOST_REQUESTS} requests to {route}",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..protocol.profiles import Profile
     from .wire import RawResponse
 
-MOST_REQUESTS = 300
+MOST_REQUESTS = 500
 """The most requests that one run sends; it stops before the next one."""
 MARK = "td_conformance"
 """The column that marks the events of a run; each run has a value of its own."""
@@ -47,6 +47,11 @@ class Endpoint:
     """The value of the column `td_conformance` in each event of this run."""
     sent: int = field(default=0, init=False)
     _proxy_server: str | None = field(default=None, init=False)
+
+    @property
+    def postback(self) -> Profile:
+        """The profile at the path of the Postback API."""
+        return self.profile.postback or self.profile
 
     @property
     def known_service(self) -> bool:

@@ -133,7 +133,7 @@ def test_announced_length_decides_before_the_body(
     target: Endpoint, inspection: InspectionClient
 ) -> None:
     limit = inspection.about()["settings"]["max_body"]
-    limit = min(limit, target.profile.body_limit or limit)
+    limit = min(limit, target.postback.body_limit or limit)
     assert announce(target, limit) == 100
     assert announce(target, limit + 1) == 413
     assert inspection.event()["rule"] == "B6"

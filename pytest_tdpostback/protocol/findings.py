@@ -105,6 +105,12 @@ def of_response(head: RequestHead, state: str) -> Iterator[Finding]:
         yield Finding("I13", message)
 
 
+def of_batch(around_records: bytes) -> Iterator[Finding]:
+    """I11: yield the findings of a batch, whose body is given without its records."""
+    if around_records:
+        yield from _repeated_names("I11", around_records, json_body.parse(around_records))
+
+
 def _ingestion(request: PostbackRequest) -> Iterator[Finding]:
     """I3, I4, I10, I11: findings of a record of the Data Ingestion API."""
     for name in request.head.last_parameters:
@@ -116,9 +122,13 @@ def _ingestion(request: PostbackRequest) -> Iterator[Finding]:
         yield Finding("I4", f"Authorization was sent {times} times; the first one counts")
     if "identity" in content_encodings(request.head):
         yield Finding("I10", "Content-Encoding: identity is not documented")
-    for key in json_body.duplicate_keys(request.body, json_body.parse(request.body)):
+    yield from _repeated_names("I11", request.body, json_body.parse(request.body))
+
+
+def _repeated_names(rule: str, body: bytes, parsed: Mapping[str, Any]) -> Iterator[Finding]:
+    for key in json_body.duplicate_keys(body, parsed):
         message = f"key '{shown(key)}' stands more than once; the last value counts"
-        yield Finding("I11", message, key)
+        yield Finding(rule, message, key)
 
 
 def _route(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
@@ -159,9 +169,7 @@ def _body(
 ) -> Iterator[Finding]:
     stored_beside = settings.url_parameters == "store"
     parsed = json_body.parse(request.body) if stored_beside else data
-    for key in json_body.duplicate_keys(request.body, parsed):
-        message = f"key '{shown(key)}' stands more than once; the last value counts"
-        yield Finding("B5", message, key)
+    yield from _repeated_names("B5", request.body, parsed)
     if not stored_beside:
         for name in url_columns(request):
             message = f"URL parameter '{shown(name)}' beside a JSON body is not stored"

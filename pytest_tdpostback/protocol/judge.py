@@ -36,10 +36,11 @@ CONSUMED = frozenset({"td_format", "td_write_key", "td_record_time", "td_redirec
 PLATFORM_NAME = re.compile(r"[a-z0-9_]{3,128}\Z")
 """I2, R8: a database or table name as the platform wants it."""
 _TYPE = "application/vnd.treasuredata.v1{}+json"
-_SINGLE = _TYPE.format(".single")
+SINGLE = _TYPE.format(".single")
+"""I5: the media type of one record."""
 FROM_BROWSER, FROM_PHONE = _TYPE.format(".js"), _TYPE.format(".mobile")
 """I19: the types of batches whose records get columns of the sender."""
-INGESTION_TYPES = (_TYPE.format(""), FROM_BROWSER, FROM_PHONE, _SINGLE)
+INGESTION_TYPES = frozenset({_TYPE.format(""), FROM_BROWSER, FROM_PHONE, SINGLE})
 """I5: the media types of the Data Ingestion API."""
 _LEGACY_SDKS: dict[tuple[str, ...], str] = {
     ("js", "v3", "event"): "td-js-sdk before 4.0",
@@ -178,13 +179,15 @@ def judge_batch(
     The arguments are those of `judge_body`.
     """
     size = len(body) if size is None else size
-    if verdict.global_id_request or verdict.body_refusal is not None:
-        return verdict.body_refusal, None
+    if verdict.global_id_request:
+        return None, None
+    if verdict.body_refusal is not None:
+        return with_number_of_records(verdict.body_refusal, verdict, head, body), None
     if size > verdict.size_limit:
         return _too_large(size, verdict.size_limit, "I9"), None
     single = verdict.source is RecordSource.SINGLE
     try:
-        return None, batch.read(body, _codings(head), single=single, limit=verdict.size_limit)
+        return None, batch.read(body, codings(head), single=single, limit=verdict.size_limit)
     except batch.InvalidBatch as error:
         return Refusal(error.status, error.rule, str(error)), None
 
@@ -193,10 +196,10 @@ def with_number_of_records(
     refusal: Refusal, verdict: Verdict, head: RequestHead, body: bytes
 ) -> Refusal:
     """Return the refusal of a whole batch with the number of its records, if it can be read."""
-    codings = _codings(head)
-    if not body or not all(each in batch.CODINGS for each in codings):
+    sent = codings(head)
+    if not body or not all(each in batch.CODINGS for each in sent):
         return refusal
-    records = batch.count(body, codings, verdict.size_limit)
+    records = batch.count(body, sent, verdict.size_limit)
     if records is None:
         return refusal
     counted = "1 record" if records == 1 else f"{records} records"
@@ -224,8 +227,8 @@ def media_type(head: RequestHead) -> str:
     return head.field("content-type").partition(";")[0].strip().lower()
 
 
-def _codings(head: RequestHead) -> list[str]:
-    """I10: the content codings of the body, in the order in which they were applied."""
+def codings(head: RequestHead) -> list[str]:
+    """I10: return the content codings of the body, in the order in which they were applied."""
     values = ",".join(head.fields.get("content-encoding", ())).lower().split(",")
     return [coding for coding in map(str.strip, values) if coding not in ("", "identity")]
 
@@ -257,7 +260,7 @@ def _judge_ingestion_head(verdict: Verdict, head: RequestHead) -> Verdict:
     verdict = verdict._replace(key=WriteKey(key.strip()), key_rule="I14")
     if wants_global_id:
         return verdict._replace(global_id_request=True)
-    source = RecordSource.SINGLE if media_type(head) == _SINGLE else RecordSource.BATCH
+    source = RecordSource.SINGLE if media_type(head) == SINGLE else RecordSource.BATCH
     body_refusal = _ingestion_body_refusal(head, verdict.size_limit)
     return verdict._replace(source=source, body_refusal=body_refusal)
 
@@ -266,8 +269,8 @@ def _ingestion_body_refusal(head: RequestHead, limit: int) -> Refusal | None:
     sent = media_type(head)
     if sent not in INGESTION_TYPES:
         found = f"Content-Type is '{shown(sent)}'" if sent else "Content-Type is missing"
-        return Refusal(400, "I5", f"{found}, not one of {', '.join(INGESTION_TYPES)}")
-    for coding in _codings(head):
+        return Refusal(400, "I5", f"{found}, not one of {', '.join(sorted(INGESTION_TYPES))}")
+    for coding in codings(head):
         if coding not in batch.CODINGS:
             reason = f"Content-Encoding '{shown(coding)}' is not gzip, deflate or identity"
             return Refusal(400, "I10", reason)

@@ -20,6 +20,7 @@ def exported(event: Event) -> dict[str, Any]:
     return {
         "seq": event.seq,
         "received_at": event.received_at,
+        "batch": None if event.batch is None else event.batch._asdict(),
         "database": event.database,
         "table": event.table,
         "key": None if event.key is None else _shown(event.key),

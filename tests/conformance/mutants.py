@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import re
 import sys
+import uuid
 from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from pytest_tdpostback.collector.collector import Collector
+from pytest_tdpostback.collector.deduplication import Deduplication
 from pytest_tdpostback.collector.event_log import EventState
 from pytest_tdpostback.collector.write_keys import KeyScope, WriteKeys
 from pytest_tdpostback.conformance.target import WRONG_KEY
-from pytest_tdpostback.protocol import body, findings, judge, record, response
+from pytest_tdpostback.protocol import batch, body, findings, judge, record, response
 from pytest_tdpostback.protocol.judge import RecordSource, Refusal
 from pytest_tdpostback.protocol.profiles import Profile
 from pytest_tdpostback.protocol.request import RequestHead
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     Break = Callable[[pytest.MonkeyPatch], None]
 
-ARTICLE, V2 = "article-2015", "v2-2.0.0"
+ARTICLE, V2, INGESTION = "article-2015", "v2-2.0.0", "ingestion-v1"
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,59 @@ def without(name: str) -> Callable[[Response], Response]:
     return lambda a: replace(a, headers=tuple(pair for pair in a.headers if pair[0] != name))
 
 
+def tells(of: Callable[..., Response], change: Callable[[dict[str, Any]], Any]) -> Break:
+    """The JSON body of a response of one kind is `change(body)`."""
+
+    def told(response):
+        text = json.dumps(change(json.loads(response.body))).encode()
+        rest = without("Content-Length")(response).headers
+        return replace(response, headers=(*rest, ("Content-Length", str(len(text)))), body=text)
+
+    return answers(of, told)
+
+
+def as_json(response):
+    """A response whose type is JSON (I6)."""
+    rest = without("Content-Type")(response).headers
+    return replace(response, headers=(("Content-Type", "application/json"), *rest))
+
+
+def batches(change: Callable[[bytes], bytes]) -> Break:
+    """A batch is read as if its body were `change(body)`."""
+    return function(batch.read, lambda old, data, *a, **k: old(change(data), *a, **k))
+
+
 # what single mutants do
+
+
+def in_another_table(_, verdict):
+    """Records are stored in another table (I1)."""
+    return verdict._replace(table="another") if verdict.ingestion and verdict.key else verdict
+
+
+def known_codings(old, head):
+    """A content coding that is not known is no coding (I10)."""
+    return [coding for coding in old(head) if coding in batch.CODINGS]
+
+
+def any_batch(old, data, *a, **k):
+    """A batch that is not JSON has one record (I11)."""
+    try:
+        return old(data, *a, **k)
+    except batch.InvalidBatch as error:
+        if error.rule == "I11":
+            return old(b'{"events":[{}]}', [], **k)
+        raise
+
+
+def with_new_uuids(told):
+    """Receipts whose uuid is not that of the record (I16)."""
+    return {"receipts": [{**each, "uuid": str(uuid.uuid4())} for each in told["receipts"]]}
+
+
+def with_uuid(row, request, verdict):
+    """The uuid is a column too (I16)."""
+    return {**row, "uuid": json.loads(request.body).get("uuid")} if verdict.ingestion else row
 
 
 def key_of_parameter(head, verdict):
@@ -239,7 +293,7 @@ def decided_at_once(old, collector, *a, **k):
     """The outcome is there with the answer (Y1)."""
     exchange = old(collector, *a, **k)
     if exchange.response.status == 200:
-        place = exchange.index
+        (place,) = exchange.indexes
         collector.log.decide(place, EventState.REJECTED, "A5", "at once")
     return exchange
 
@@ -484,5 +538,84 @@ MUTANTS = [
         "invalid bytes get lost",
         member(RequestHead, "parameters", property(valid_parameters)),
         outside=False,
+    ),
+    # Data Ingestion API
+    *(
+        replace(mutant, profile=INGESTION)
+        for mutant in (
+            Mutant("I1", "not served", refuses(404, lambda _, v: v.ingestion and v.table)),
+            Mutant("I1", "another table", judged(in_another_table), outside=False),
+            Mutant(
+                "I2", "any name", constant("PLATFORM_NAME", judge.PLATFORM_NAME, re.compile(""))
+            ),
+            Mutant("I3", "refused", refuses(400, lambda head, v: v.ingestion and head.parameters)),
+            Mutant("I3", "not noticed", unnoticed("I3"), outside=False),
+            Mutant("I4", "every key is known", every_key_is_known),
+            Mutant("I4", "no limits", member(KeyScope, "rejection", lambda *_: ""), outside=False),
+            Mutant("I5", "any type", fits("I5")),
+            Mutant("I6", "another type", answers(response.receipts, as_json)),
+            Mutant("I7", "other lists", batches(lambda b: b.replace(b'"records"', b'"events"'))),
+            Mutant("I8", "more", constant("MOST_RECORDS", batch.MOST_RECORDS, 501)),
+            Mutant("I8", "less", constant("MOST_RECORDS", batch.MOST_RECORDS, 499)),
+            Mutant("I9", "no limit", function(judge.size_limit, lambda *_: 1 << 40)),
+            Mutant("I9", "any record", constant("RECORD_LIMIT", batch.RECORD_LIMIT, 1 << 40)),
+            Mutant("I10", "plain only", constant("CODINGS", batch.CODINGS, {"deflate": 15})),
+            Mutant("I10", "any coding", function(judge.codings, known_codings)),
+            Mutant("I10", "not noticed", unnoticed("I10"), outside=False),
+            Mutant("I11", "anything is JSON", function(batch.read, any_batch)),
+            Mutant("I11", "not noticed", unnoticed("I11"), outside=False),
+            Mutant("I12", "no receipts", tells(response.receipts, lambda _: {"receipts": []})),
+            Mutant(
+                "I12",
+                "in another order",
+                tells(response.receipts, lambda told: {"receipts": told["receipts"][::-1]}),
+            ),
+            Mutant("I13", "success", answers(response.receipts, lambda a: replace(a, status=200))),
+            Mutant("I14", "every key is known", every_key_is_known, outside=False),
+            Mutant("I15", "not noticed", unnoticed("I15"), outside=False),
+            Mutant(
+                "I15",
+                "milliseconds count",
+                constant("MILLISECONDS", record.MILLISECONDS, range(0)),
+                outside=False,
+            ),
+            Mutant("I16", "another one", tells(response.receipts, with_new_uuids)),
+            Mutant("I16", "stored", rows(with_uuid), outside=False),
+            Mutant(
+                "I17",
+                "stored again",
+                member(Deduplication, "is_repeated", lambda *_: False),
+                outside=False,
+            ),
+            Mutant("I18", "numbers become strings", rows(changed(number="1.5")), outside=False),
+            Mutant(
+                "I19",
+                "no address",
+                rows(lambda row, *_: {name: row[name] for name in row if name != "td_ip"}),
+                outside=False,
+            ),
+            Mutant("I20", "no cookie", answers(response.global_id, without("Set-Cookie"))),
+            Mutant(
+                "I21",
+                "a page may not send the key",
+                answers(response.preflight, without("Access-Control-Allow-Headers")),
+            ),
+            Mutant(
+                "I21",
+                "a page may not read receipts",
+                answers(response.receipts, without("Access-Control-Allow-Origin")),
+            ),
+            Mutant(
+                "I21",
+                "a page may not read refusals",
+                answers(response.refused, without("Access-Control-Allow-Credentials")),
+            ),
+            Mutant("I22", "no words", tells(response.refused, lambda _: {})),
+            Mutant(
+                "I23",
+                "a preflight is no event",
+                judged(lambda h, v: v._replace(preflight=True) if h.method == "OPTIONS" else v),
+            ),
+        )
     ),
 ]

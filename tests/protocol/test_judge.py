@@ -24,7 +24,13 @@ _NAMES = st.sampled_from(
     ]
 )
 _VALUES = _TEXT | st.sampled_from(
-    [KEY, f"TD1 {KEY}", "TD1", "application/json", "text/plain;", "9" * 30, "in.treasuredata.com"]
+    [
+        *(KEY, f"TD1 {KEY}", "TD1", "application/json", "text/plain;", "9" * 30),
+        *("in.treasuredata.com", "application/vnd.treasuredata.v1+json", "gzip"),
+    ]
+)
+_TARGETS = _TEXT | st.builds(
+    "{}{}".format, st.sampled_from([PATH, "http://h", "//", "/web_db/pages", "/"]), _TEXT
 )
 _TARGETS = (
     _TEXT
@@ -52,7 +58,7 @@ def test_any_head(head, settings, body):
     verdict = judge_head(head, settings)
     assert judge_head(RequestHead(head.raw), settings) == verdict
     refusal = verdict.refusal
-    if refusal is None and not verdict.preflight:
+    if refusal is None and not (verdict.preflight or verdict.global_id_request):
         assert verdict.key
         assert verdict.database
         assert verdict.table
@@ -73,7 +79,8 @@ def test_head_keeps_what_was_sent(target, fields):
 def test_profile_is_data(profile):
     """[R4] the methods that a profile serves."""
     assert ("GET" in profile.methods) == profile.url_interface
-    assert all(for_host(host) is profile for host in profile.hosts)
+    spoken = [for_host(host) for host in profile.hosts]
+    assert all(profile in (each, each.postback) for each in spoken)
 
 
 _REQUESTS = st.fixed_dictionaries(

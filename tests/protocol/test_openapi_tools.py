@@ -41,7 +41,10 @@ def test_schemathesis_finds_nothing(profile, tmp_path):
         command.append("--exclude-checks=ignored_auth")
     # It makes up keys too, whose rejection is as it should be.
     with PostbackServer(profile=profile, on_auth_failure="ignore") as server:
-        command += [f"--url={server.url}", f"--header=X-TD-Write-Key: {server.write_key!s}"]
+        key = f"X-TD-Write-Key: {server.write_key!s}"
+        if profiles[profile].postback is not None:
+            key = f"Authorization: TD1 {server.write_key!s}"
+        command += [f"--url={server.url}", f"--header={key}"]
         output = run(*command, cwd=tmp_path, timeout=1800)
         assert "No issues found" in output
         # It did send, and what it sent was served without an error of our own.

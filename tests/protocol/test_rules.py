@@ -19,9 +19,10 @@ IDS = """
     W1 W2 W3 W4
     Y1 Y2 Y3 Y4 Y5
     P1 P2 P3 P4 P5 P6 P7 P8 P9 P10
+    I1 I2 I3 I4 I5 I6 I7 I8 I9 I10 I11 I12 I13 I14 I15 I16 I17 I18 I19 I20 I21 I22 I23
 """.split()  # noqa: SIM905 - one group of the page on each line
 PROFILES = ["openapi-1.0.0", "article-2015", "v2-2.0.0"]
-SOURCES = ["S0", "S1", "QS", "V2", "PX", "NM", "LM", "A21", "REPORT"]
+SOURCES = ["S0", "S1", "QS", "V2", "DI", "JS", "AND", "IOS", "PX", "NM", "LM", "A21", "REPORT"]
 
 # The rules that do not hold in every profile, and where they do.
 LIMITED = {
@@ -33,6 +34,7 @@ LIMITED = {
     "A6": ("article-2015",),
     "A9": ("v2-2.0.0",),
     "A10": ("v2-2.0.0",),
+    **{f"I{number}": ("ingestion-v1",) for number in range(1, 24)},
 }
 
 STATUSES = {
@@ -44,6 +46,13 @@ STATUSES = {
     "R6": 404,
     "B6": 413,
     "P5": 302,
+    **dict.fromkeys(["I5", "I11"], 400),
+    **dict.fromkeys(["I7", "I8"], 422),
+    **dict.fromkeys(["I12", "I20"], 200),
+    "I9": 413,
+    "I13": 206,
+    "I21": 204,
+    "I23": 404,
 }
 
 each_rule = pytest.mark.parametrize("rule", rules, ids=lambda rule: rule.id)
@@ -79,6 +88,8 @@ def test_rules_in_conflict_are_those_with_two_selectable_readings() -> None:
         ("Y5", "validation_delay", []),
         ("B6", "max_body", []),
         ("W4", "explain", []),
+        ("I17", "deduplicate", []),
+        ("I18", "value_types", []),
     ],
 )
 def test_setting_is_named_by_its_rule(rule_id: str, setting: str, values: list[str]) -> None:
@@ -142,6 +153,7 @@ def test_sections_in_page_order() -> None:
         "Response",
         "After the response",
         "Tracking pixel",
+        "Data Ingestion API",
     ]
     assert {rules[name].section for name in ("V1", "T1", "C1")} == {"Record"}
 
@@ -162,7 +174,7 @@ def test_every_rule_says_what_to_do() -> None:
 
 def test_catalogue_gives_rows_in_order_and_by_key() -> None:
     assert [rule.id for rule in rules] == IDS
-    assert len(rules) == len(IDS) == 61
+    assert len(rules) == len(IDS) == 84
     assert [rules[name] for name in IDS] == list(rules)
 
 
