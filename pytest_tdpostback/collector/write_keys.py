@@ -120,7 +120,7 @@ class WriteKeys:
         """Why an event with `key` fails its validation; empty if it does not."""
         scope = self._scopes.get(key)
         if scope is not None:
-            return scope.rejection(database, table)
+            return "" if scope is _EVERYTHING else scope.rejection(database, table)
         if key in self._scopes:
             return "was revoked"
         if self._accepts_any:
