@@ -61,9 +61,7 @@ def find(
     `data` is its `sent_data`. They come section by section: route, authentication, body or URL,
     time, columns. C2 depends on the events before and isn't among them.
     """
-    yield from _route(request, verdict)
-    yield from _authentication(request, verdict)
-    yield from _source(request, verdict)
+    yield from _head(request, verdict)
     if not verdict.from_url:
         yield from _body(request, data, settings)
     if request.head.parameters:
@@ -91,7 +89,7 @@ def too_many_columns(database: str | None, table: str | None, count: int) -> Fin
     return Finding("C2", message)
 
 
-def _route(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
+def _head(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
     if len(request.head.segments) > 6:
         yield Finding("R3", "the slash after the table name is not documented")
     for role, name in (("database", verdict.database), ("table", verdict.table)):
@@ -101,22 +99,12 @@ def _route(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
                 "digits and _"
             )
             yield Finding("R8", message)
-
-
-def _authentication(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
-    names = ["X-TD-Write-Key"]
-    if verdict.profile.td1_authorization:
-        names.append("Authorization")
-    for name in names:
+    for name in ("X-TD-Write-Key", "Authorization")[: 1 + verdict.profile.td1_authorization]:
         times = len(request.head.fields.get(name.lower(), ()))
         if times > 1:
             yield Finding("A4", f"{name} was sent {times} times; the first one counts")
-
-
-def _source(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
-    if verdict.source in (RecordSource.JSON, RecordSource.URL_PARAMETERS) and content_encodings(
-        request.head
-    ):
+    reads_body = verdict.source in (RecordSource.JSON, RecordSource.URL_PARAMETERS)
+    if reads_body and content_encodings(request.head):
         yield Finding("B8", "Content-Encoding: identity is not documented")
     if verdict.source is RecordSource.URL_PARAMETERS:
         yield Finding("B9", "an empty POST whose data are URL parameters is not documented")
