@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from ..errors import ConfigurationError
-from ..protocol import record as protocol_record
 from ..protocol import response as responses
 from ..protocol.judge import Refusal, judge_body
+from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
 from ..protocol.secrets import shortened
 from .clock import Clock
 from .event_log import NO_STATUS, Account, EventLog, EventState, JudgedHeads
-from .events import global_id, sent_data
+from .events import columns_of, global_id, sent_data
 from .waiting import Timer, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
@@ -67,14 +67,15 @@ class Arrival(Mapping[str, Any]):
         self,
         request: PostbackRequest,
         judged: JudgedHead,
-        refusal: Refusal | None,
         received_at: float,
         log: EventLog,
+        *,
+        refused: bool,
     ) -> None:
         self.request = request
         self.database = judged.verdict.database
         self.table = judged.verdict.table
-        self.refused = refusal is not None
+        self.refused = refused
         self.received_at = received_at
         """When the request was received, in UNIX seconds by the clock of the fake server."""
         self._judged = judged
@@ -83,21 +84,14 @@ class Arrival(Mapping[str, Any]):
     @cached_property
     def payload(self) -> Any:
         """What was sent, parsed; `None` if the request is refused."""
-        if self.refused:
-            return None
-        return protocol_record.payload(self.request, self._judged.verdict)
+        return None if self.refused else payload(self.request, self._judged.verdict)
 
     @cached_property
     def _columns(self) -> dict[str, Any]:
         if self.refused:
             return {}
-        return protocol_record.record_columns(
-            self.request,
-            self._judged.verdict,
-            self._judged.settings,
-            received_at=self.received_at,
-            global_id=global_id(self._log, self.request.head, len(self._log)),
-        )
+        log = self._log
+        return columns_of(log, len(log), self._judged, self.request, self.received_at)
 
     def __getitem__(self, column: str) -> Any:
         return self._columns[column]
@@ -207,7 +201,8 @@ class Collector:
         effect = None
         if self.fault_hook is not None:
             request = PostbackRequest(head, body, peer)
-            effect = self.fault_hook(Arrival(request, judged, refusal, now, self.log))
+            arrival = Arrival(request, judged, now, self.log, refused=refusal is not None)
+            effect = self.fault_hook(arrival)
         with self.lock:
             log = self.log
             status = 200 if refusal is None else refusal.status
@@ -475,11 +470,13 @@ class Collector:
         verdict = judged.verdict
         assert verdict.key is not None
         rule, reason = verdict.key_rule, self.keys.rejection(verdict.key, *judged.table)
+        if rule == "A10":  # also if the field is a valid key
+            reason = "is an Authorization without the scheme TD1"
         if reason:
             reason = f"write key {shortened(verdict.key)} {reason}"
         elif judged.settings.stale_time == "drop":
             request, data = sent_data(log, index)
-            when = protocol_record.time_of(request, verdict, data, log.received[index])
+            when = time_of(request, verdict, data, log.received[index])
             rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
         if reason:
             log.decide(index, EventState.REJECTED, rule, reason)

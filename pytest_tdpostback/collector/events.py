@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..protocol.findings import Finding
     from ..protocol.judge import Verdict
     from ..protocol.request import RequestHead
-    from .event_log import EventLog
+    from .event_log import EventLog, JudgedHead
 
 
 class Event:
@@ -305,13 +305,17 @@ def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any
 
 def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
-    judged = log.judged(index)
+    return columns_of(log, index, log.judged(index), _request(log, index), log.received[index])
+
+
+def columns_of(
+    log: EventLog, index: int, judged: JudgedHead, request: PostbackRequest, received_at: float
+) -> dict[str, Any]:
+    """The record that `request` becomes as the event at `index` of `log`, if it is accepted."""
+    verdict, settings = judged.verdict, judged.settings
+    sender = global_id(log, judged.head, index) if verdict.from_url else ""
     return protocol_record.record_columns(
-        _request(log, index),
-        judged.verdict,
-        judged.settings,
-        received_at=log.received[index],
-        global_id=global_id(log, judged.head, index) if judged.verdict.from_url else "",
+        request, verdict, settings, received_at=received_at, global_id=sender
     )
 
 

@@ -47,9 +47,7 @@ class WriteKeys:
         self._accepts_any = False
 
     def add(self, key: str | None = None, *, databases: Names = None, tables: Names = None) -> str:
-        """Make a key valid.
-
-        Adding a key again replaces its limits and ends a revocation.
+        """Make a key valid. Adding it again replaces its limits and ends a revocation.
 
         Args:
             key: `account/secret`; without it a new key is made.
@@ -64,8 +62,7 @@ class WriteKeys:
         """
         __tracebackhide__ = True
         if key is None:
-            noise = secrets.token_bytes(22)
-            key = f"{10_000 + int.from_bytes(noise[:2], 'big')}/{noise[2:].hex()}"
+            key = f"{10_000 + secrets.randbelow(65_536)}/{secrets.token_hex(20)}"
         elif not _is_well_formed(key):
             raise ConfigurationError(
                 f"write key {_described(key)} is not valid; give account/secret, like 12345/abcdef"
@@ -145,9 +142,8 @@ def _names(argument: str, names: Names) -> frozenset[str] | None:
     several: frozenset[object] = frozenset([names] if isinstance(names, str) else names)
     for name in several:
         if not isinstance(name, str) or not name:
-            raise ConfigurationError(
-                f"{argument}: {name!r} is not a name; give a string, or several strings"
-            )
+            message = f"{argument}: {name!r} is not a name; give a string, or several strings"
+            raise ConfigurationError(message)
     return frozenset(map(str, several))
 
 
