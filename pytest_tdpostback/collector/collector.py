@@ -58,7 +58,7 @@ class Effect:
 
 
 class Arrival(Mapping[str, Any]):
-    """An event at the moment a fault may hit it: the record it will be, column to value.
+    """An event when a fault may hit it: the record it will be, column to value.
 
     A request that is refused has no columns.
     """
@@ -174,16 +174,10 @@ class Collector:
     def receive(
         self, head: RequestHead, body: bytes, peer: str, *, size: int | None = None
     ) -> Exchange:
-        """Judge a request, keep it as an event, and give the response to it.
+        """Judge a request, keep it as an event, and return the exchange, whose response is to send.
 
-        Args:
-            head: Its method, target and header fields.
-            body: Its body without transfer coding; empty if it was too large to be kept.
-            peer: The address of the sender, `host:port`.
-            size: The length of the body in bytes, if `body` is not all of it.
-
-        Returns:
-            The exchange, whose `response` the caller sends.
+        `body` is without transfer coding, and empty if it was too large to be kept; `size` is its
+        length in bytes then. `peer` is the address of the sender, `host:port`.
         """
         judge = self._judge
         judged = judge[head.raw]
@@ -267,10 +261,8 @@ class Collector:
     ) -> None:
         """A fault kept the response back.
 
-        Args:
-            exchange: Whose response it is.
-            status: The status that reached the sender, `None` if not even that did.
-            complete: Whether the whole response reached the sender.
+        `status` is what reached the sender, `None` if not even that did; `complete` tells whether
+        the whole response did.
         """
         log, index = exchange.log, exchange.index
         if index is None:
@@ -335,11 +327,7 @@ class Collector:
             self._holds += 1
 
     def release(self) -> None:
-        """End one `hold`. The last one validates what is due.
-
-        Raises:
-            ConfigurationError: Nothing is held.
-        """
+        """End one `hold`; the last one validates what is due. Raises if nothing is held."""
         with self.lock:
             if not self._holds:
                 raise ConfigurationError("validation is not held, so there is nothing to release")
@@ -388,25 +376,22 @@ class Collector:
         """Call `callback` after each change, in the thread that made it and without the lock.
 
         A change is an event that arrives or gets its outcome, and whatever else a message may be
-        about. `callback` must return at once and not raise.
-
-        Returns:
-            A function that ends the subscription.
+        about. `callback` must return at once and not raise. The function returned ends the calls.
         """
         with self.lock:
             self._subscribers = (*self._subscribers, callback)
-        return partial(self._unsubscribe, callback)
+
+        def unsubscribe() -> None:
+            with self.lock:
+                self._subscribers = tuple(it for it in self._subscribers if it is not callback)
+
+        return unsubscribe
 
     def wait_until(self, condition: Callable[[], T], timeout: float) -> T:
-        """Wait until `condition()` is true, for at most `timeout` seconds of real time.
+        """Wait until `condition()` is true, for at most `timeout` seconds of real time; its value.
 
         It is asked at once and after each change, in the thread that waits and without the lock.
-
-        Returns:
-            Its last value.
-
-        Raises:
-            WaitCancelled: The wait was cancelled by the `Cancellation` of its context.
+        Raises `WaitCancelled` if the `Cancellation` of this context is cancelled.
         """
         __tracebackhide__ = True
         deadline = real_time() + timeout
@@ -470,7 +455,7 @@ class Collector:
         verdict = judged.verdict
         assert verdict.key is not None
         rule, reason = verdict.key_rule, self.keys.rejection(verdict.key, *judged.table)
-        if rule == "A10":  # also if the field is a valid key
+        if rule == "A10" and verdict.key in self.keys:
             reason = "is an Authorization without the scheme TD1"
         if reason:
             reason = f"write key {shortened(verdict.key)} {reason}"
@@ -498,13 +483,6 @@ class Collector:
         with self.lock:
             self._timer = None
         self.validate()
-
-    def _unsubscribe(self, callback: Callable[[], object]) -> None:
-        with self.lock:
-            left = list(self._subscribers)
-            if callback in left:
-                left.remove(callback)
-            self._subscribers = tuple(left)
 
     def _notify(self) -> None:
         """Call the subscribers; never within the lock."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Event:
     """One request that reached the fake server, and what became of it.
 
-    An event shows the present state. A pickle or a deep copy of it keeps the state of that moment.
+    An event shows the present state; a pickle or a deep copy keeps the state of that moment.
     """
 
     def __init__(self, log: EventLog, index: int) -> None:
@@ -118,9 +118,8 @@ class Event:
     @property
     def record(self) -> Record | None:
         """The record that the event became, `None` unless it was ingested."""
-        if self.state is not EventState.INGESTED:
-            return None
-        return Record(self._log, self._index)
+        ingested = self.state is EventState.INGESTED
+        return Record(self._log, self._index) if ingested else None
 
     @property
     def findings(self) -> list[Finding]:
@@ -194,11 +193,9 @@ class Record(Mapping[str, Any]):
         return self._log.judged(self._index).table[1]
 
     def _columns(self) -> dict[str, Any]:
-        try:
-            return self._loaded
-        except AttributeError:
+        if not hasattr(self, "_loaded"):
             self._loaded = stored_columns(self._log, self._index)
-            return self._loaded
+        return self._loaded
 
     def __getitem__(self, column: str) -> Any:
         __tracebackhide__ = True
@@ -269,8 +266,6 @@ class Events(Sequence[Event]):
 
 
 class _WithEvents(PostbackError):
-    """An error that is about events."""
-
     def __init__(self, message: str, events: Iterable[Event] = ()) -> None:
         super().__init__(message)
         self.events = tuple(events)

@@ -54,11 +54,8 @@ class WriteKeys:
             databases: Names of the databases it may write to; `None` is all.
             tables: Names of the tables, as `table` or `database.table`; `None` is all.
 
-        Returns:
-            The key. Its `repr` is shortened.
-
-        Raises:
-            ConfigurationError: `key` is not `account/secret` (A7), or a name is not a string.
+        Returns the key, whose `repr` is shortened. Raises `ConfigurationError` if `key` is not
+        `account/secret` (A7), or a name is not a string.
         """
         __tracebackhide__ = True
         if key is None:
@@ -87,8 +84,7 @@ class WriteKeys:
     def revoke(self, key: str) -> None:
         """Make a key invalid from now on. Pending events that were sent with it fail too (Y4).
 
-        Raises:
-            ConfigurationError: The key was never added, and not every key is accepted.
+        Raises `ConfigurationError` if the key was never added, and not every key is accepted.
         """
         __tracebackhide__ = True
         if self._scopes.get(key) is None and not (self._accepts_any and _is_well_formed(key)):
