@@ -202,7 +202,8 @@ class Collector:
             status = 200 if refusal is None else refusal.status
             index = log.append(judge, head.raw, body, peer, now, status)
             if refusal is not None:
-                response = judged.refused(refusal, int(now))
+                date, explain = responses.http_date(int(now)), judge.settings.explain
+                response = responses.refused(refusal, verdict.profile, head, date, explain=explain)
             elif verdict.from_url:
                 date, sender = responses.http_date(int(now)), global_id(log, head, index)
                 response = responses.from_url(verdict, head, date, sender)

@@ -21,7 +21,6 @@ from ..protocol.request import RequestHead
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..protocol.judge import Refusal
     from ..protocol.response import Response
     from ..protocol.settings import Settings
     from .table_columns import TableColumns
@@ -77,8 +76,9 @@ class Account:
     @property
     def balanced(self) -> bool:
         """Whether every event that was sent is in exactly one state."""
-        states = (self.refused, self.pending, self.ingested, self.rejected, self.lost)
-        return self.sent == sum(states)
+        return self.sent == (
+            self.refused + self.pending + self.ingested + self.rejected + self.lost
+        )
 
     def __str__(self) -> str:
         return f"{self.sent} sent = " + " + ".join(f"{getattr(self, s)} {s}" for s in STATES)
@@ -107,11 +107,6 @@ class JudgedHead:
             self._accepted = responses.accepted(self.verdict.profile, self.head, date)
             self._accepted_second = second
         return self._accepted
-
-    def refused(self, refusal: Refusal, second: int) -> Response:
-        """W2: the response to a request that is refused at `second` (UNIX time)."""
-        date, explain = responses.http_date(second), self.settings.explain
-        return responses.refused(refusal, self.verdict.profile, self.head, date, explain=explain)
 
 
 class JudgedHeads(dict[bytes, JudgedHead]):

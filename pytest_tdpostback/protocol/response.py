@@ -163,7 +163,4 @@ def _response(  # noqa: PLR0917 - the parts of a response in their order
 
 
 def _cross_origin(origin: str) -> Headers:
-    return (
-        ("Access-Control-Allow-Origin", origin),
-        ("Access-Control-Allow-Credentials", "true"),
-    )
+    return (("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true"))

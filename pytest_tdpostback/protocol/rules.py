@@ -288,8 +288,7 @@ _rules = [
         "403 at once, because one test suite written against the service expects an error.",
     ),
     _inferred("A8", profiles=_NOT_V2)(
-        "An `Authorization` header is ignored.",
-        "Send the key in `X-TD-Write-Key`.",
+        "An `Authorization` header is ignored.", "Send the key in `X-TD-Write-Key`."
     ),
     _documented("A9", "V2", profiles=(_V2,))(
         "`Authorization: TD1 <key>` or `X-TD-Write-Key` carries the write key, and "
