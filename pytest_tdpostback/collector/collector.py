@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..protocol.settings import Settings
     from .event_log import JudgedHead
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 NOTED = 1_000
 """How many refused connections and blocked hosts are kept for messages."""
@@ -388,7 +388,7 @@ class Collector:
 
         return unsubscribe
 
-    def wait_until(self, condition: Callable[[], T], timeout: float) -> T:
+    def wait_until(self, condition: Callable[[], _T], timeout: float) -> _T:
         """Wait until `condition()` is true, for at most `timeout` seconds of real time; its value.
 
         It is asked at once and after each change, in the thread that waits and without the lock.

@@ -19,6 +19,7 @@ from .table_columns import TableColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
     from ..protocol.findings import Finding
     from ..protocol.judge import Verdict
@@ -26,16 +27,27 @@ if TYPE_CHECKING:
     from .event_log import EventLog, JudgedHead
 
 
-class Event:
+class _Entry:
+    """A view of the entry at `index` of `log`."""
+
+    __slots__ = ("_index", "_log")
+
+    def __init__(self, log: EventLog, index: int) -> None:
+        self._log = log
+        self._index = index
+
+    def __copy__(self) -> Self:
+        return type(self)(self._log, self._index)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[EventLog, int]]:
+        return type(self), (self._log.extract(self._index), 0)
+
+
+class Event(_Entry):
     """One request that reached the fake server, and what became of it.
 
     An event shows the present state; a pickle or a deep copy keeps the state of that moment.
     """
-
-    def __init__(self, log: EventLog, index: int) -> None:
-        """Made by `Postback.events`: a view of the entry at `index` of `log`."""
-        self._log = log
-        self._index = index
 
     @property
     def seq(self) -> int:
@@ -81,7 +93,7 @@ class Event:
     @cached_property
     def request(self) -> PostbackRequest:
         """The request: `method`, `target`, `headers`, `body`, `peer`."""
-        return _request(self._log, self._index)
+        return _request(self._log, self._index, self._log.judged(self._index))
 
     @cached_property
     def _verdict(self) -> Verdict:
@@ -149,12 +161,9 @@ class Event:
     def __hash__(self) -> int:
         return hash((self._log.id, self.seq))
 
-    def __copy__(self) -> Event:
-        return Event(self._log, self._index)
-
-    def __reduce__(self) -> tuple[type[Event], tuple[EventLog, int]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[EventLog, int]]:
         _ = self.findings  # counts the columns of the table, which a log of one event cannot
-        return Event, (self._log.extract(self._index), 0)
+        return super().__reduce__()
 
     def __repr__(self) -> str:
         rule = f" {self.rule}" if self.rule else ""
@@ -163,19 +172,14 @@ class Event:
         return f"<Event {self.seq} {head.method} {head.shown_target} {status} {self.state}{rule}>"
 
 
-class Record(Mapping[str, Any]):
+class Record(_Entry, Mapping[str, Any]):
     """A record that was ingested: a read-only mapping, column to value.
 
     `dict(record)` is a plain dictionary, for example for `json.dumps`.
     """
 
-    __slots__ = ("__weakref__", "_index", "_loaded", "_log")
+    __slots__ = ("__weakref__", "_loaded")
     _loaded: dict[str, Any]
-
-    def __init__(self, log: EventLog, index: int) -> None:
-        """Made by `Postback.records` and `Event.record`: the record of one entry of `log`."""
-        self._log = log
-        self._index = index
 
     @property
     def event(self) -> Event:
@@ -209,12 +213,6 @@ class Record(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._columns())
-
-    def __copy__(self) -> Record:
-        return Record(self._log, self._index)
-
-    def __reduce__(self) -> tuple[type[Record], tuple[EventLog, int]]:
-        return Record, (self._log.extract(self._index), 0)
 
     def __repr__(self) -> str:
         return without_keys(f"Record({self.database}.{self.table}, {self._columns()!r})")
@@ -294,13 +292,15 @@ def global_id(log: EventLog, head: RequestHead, index: int) -> str:
 
 def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any]]:
     """The request of the accepted event at `index` of `log`, and the data in it."""
-    judged, request = log.judged(index), _request(log, index)
+    judged = log.judged(index)
+    request = _request(log, index, judged)
     return request, protocol_record.sent_data(request, judged.verdict, judged.settings)
 
 
 def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
-    return columns_of(log, index, log.judged(index), _request(log, index), log.received[index])
+    judged = log.judged(index)
+    return columns_of(log, index, judged, _request(log, index, judged), log.received[index])
 
 
 def columns_of(
@@ -314,8 +314,8 @@ def columns_of(
     )
 
 
-def _request(log: EventLog, index: int) -> PostbackRequest:
-    return PostbackRequest(log.judged(index).head, log.bodies[index], log.peers[index].decode())
+def _request(log: EventLog, index: int, judged: JudgedHead) -> PostbackRequest:
+    return PostbackRequest(judged.head, log.bodies[index], log.peers[index].decode())
 
 
 def _column_findings(
@@ -333,4 +333,6 @@ def _column_findings(
     columns.count_until(index, rows, names_of)
     if columns.crossed_at != index:
         return []
-    return [protocol_findings.too_many_columns(*table, columns.count)]
+    name, limit = ".".join(table), protocol_findings.MAX_COLUMNS
+    message = f"{name} has {columns.count} columns; the limit of a table is {limit}"
+    return [protocol_findings.Finding("C2", message)]

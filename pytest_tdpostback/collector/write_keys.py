@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Names = str | Iterable[str] | None
+"""One name or several; `None` is all."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class WriteKeys:
 
         Args:
             key: `account/secret`; without it a new key is made.
-            databases: Names of the databases it may write to; `None` is all.
-            tables: Names of the tables, as `table` or `database.table`; `None` is all.
+            databases: Names of the databases it may write to.
+            tables: Names of the tables, as `table` or `database.table`.
 
         Returns the key, whose `repr` is shortened. Raises `ConfigurationError` if `key` is not
         `account/secret` (A7), or a name is not a string.

@@ -83,12 +83,6 @@ def find(
             yield Finding("C1", message, name)
 
 
-def too_many_columns(database: str | None, table: str | None, count: int) -> Finding:
-    """C2: return the finding of the event that brings a table above its limit of columns."""
-    message = f"{database}.{table} has {count} columns; the limit of a table is {MAX_COLUMNS}"
-    return Finding("C2", message)
-
-
 def _head(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
     if len(request.head.segments) > 6:
         yield Finding("R3", "the slash after the table name is not documented")

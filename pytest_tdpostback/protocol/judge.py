@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 ROUTE = ("", "postback", "v3", "event")
+"""R1: the first segments of the path of an event."""
 NAME = re.compile(r"[A-Za-z0-9_]+\Z")
 """R2: a database or table name."""
 KEY_SHAPE = re.compile(r"[^/\s]+/[^/\s]+\Z")

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from .request import PostbackRequest
     from .settings import Settings
 
-DAY = 86_400
-OLDEST = 7 * DAY
+_DAY = 86_400
+OLDEST = 7 * _DAY
 """T3: the most seconds that a `td_record_time` may be before the receipt; inclusive (T4)."""
-NEWEST = 3 * DAY
+NEWEST = 3 * _DAY
 """T3: the most seconds that a `td_record_time` may be after the receipt; inclusive (T4)."""
 MILLISECONDS = range(10**11, 10**14)
 """T5: times of the years 1973 to 5138 in milliseconds; none is a plausible time in seconds."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COOKIE = "_td_global"
 """P7: the cookie that carries the global id; its name is inferred."""
-COOKIE_SECONDS = 2 * 365 * 86_400
+_COOKIE_SECONDS = 2 * 365 * 86_400
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """P4: a transparent image of one pixel."""
 
@@ -36,7 +36,7 @@ _PHRASES = {
 _GLOBAL_ID_VALUE = re.compile(r"(?<=[?&])(td_global_id=[^&#]*|[^&#=]*=td_global_id(?=[&#]|\Z))")
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{1,200}\Z")
 
-Headers = tuple[tuple[str, str], ...]
+_Fields = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Response:
     """Status, header fields in their order (without `Connection`), and body."""
 
     status: int
-    headers: Headers
+    headers: _Fields
     body: bytes = b"{}"
 
     @cached_property
@@ -85,9 +85,9 @@ def refused(
 def from_url(verdict: Verdict, head: RequestHead, date: str, global_id: str) -> Response:
     """P4 to P7: return the response to an event made from the URL of `head`."""
     profile = verdict.profile
-    extra: Headers = ()
+    extra: _Fields = ()
     if sent_global_id(head) is None:
-        extra = (("Set-Cookie", f"{COOKIE}={global_id}; Max-Age={COOKIE_SECONDS}; Path=/"),)
+        extra = (("Set-Cookie", f"{COOKIE}={global_id}; Max-Age={_COOKIE_SECONDS}; Path=/"),)
     if verdict.source is not RecordSource.PIXEL:
         return _response(200, profile, head, date, extra=extra)
     target = head.last_parameters.get("td_redirect")
@@ -104,7 +104,7 @@ def preflight(head: RequestHead, profile: Profile, date: str) -> Response:
         ("Date", date),
         *_cross_origin(head.field("origin") or "*"),
         ("Access-Control-Allow-Methods", ", ".join(profile.methods)),
-        ("Access-Control-Allow-Headers", asked or "Content-Type, X-TD-Write-Key"),
+        ("Access-Control-Allow-_Fields", asked or "Content-Type, X-TD-Write-Key"),
         ("Access-Control-Max-Age", "600"),
         ("Vary", "Origin"),
     ]
@@ -150,7 +150,7 @@ def _response(  # noqa: PLR0917 - the parts of a response in their order
     head: RequestHead,
     date: str,
     body: bytes = b"{}",
-    extra: Headers = (),
+    extra: _Fields = (),
     content_type: str = "application/json",
 ) -> Response:
     headers = [("Content-Type", content_type), ("Date", date)]
@@ -162,5 +162,5 @@ def _response(  # noqa: PLR0917 - the parts of a response in their order
     return Response(status, tuple(headers), body)
 
 
-def _cross_origin(origin: str) -> Headers:
+def _cross_origin(origin: str) -> _Fields:
     return (("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true"))
