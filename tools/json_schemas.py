@@ -226,7 +226,8 @@ def _key(profile: Profile) -> Schema:
 
 def _record_source(profile: Profile) -> Schema:
     """The forms of an event; they differ in where the record comes from."""
-    unencoded = {"content-encoding": {"pattern": f"^({_letters('identity')})?$"}}
+    identity = f"^[ \\t,]*({_letters('identity')}[ \\t]*(,[ \\t,]*|$))*$"
+    unencoded = {"content-encoding": {"pattern": identity}}
     json = _headers({"content-type": {"pattern": _media_type("application/json")}}, unencoded)
     json["description"] = cited("B1", "B3", "B8")
     json["required"] = ["body"]

@@ -26,10 +26,7 @@ class Clock:
         return time.time() + self._offset if self._frozen is None else self._frozen
 
     def freeze(self, at: float | None = None) -> None:
-        """Stop the clock.
-
-        Args:
-            at: Where to stop it, in UNIX seconds; `None` (the default) is the present moment.
+        """Stop the clock `at` a moment in UNIX seconds; `None` (the default) is the present one.
 
         Raises:
             ConfigurationError: `at` is not a moment of the years 1970 to 9999.
@@ -38,10 +35,7 @@ class Clock:
         self._frozen = self.now() if at is None else _moment("freeze", at)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock, whether it is frozen or running.
-
-        Args:
-            seconds: How far; a negative number moves it back.
+        """Move the clock by `seconds`, whether it is frozen or running; a negative number: back.
 
         Raises:
             ConfigurationError: `seconds` is not a number, or leads out of the years 1970 to 9999.
@@ -60,7 +54,6 @@ class Clock:
 
 
 def _moment(method: str, value: float, start: float = 0.0) -> float:
-    """The moment `value` seconds after `start`."""
     __tracebackhide__ = True
     try:
         moment = start + float(value)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from ..errors import ConfigurationError
-from ..protocol import record as protocol_record
 from ..protocol import response as responses
 from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
+from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
 from ..protocol.secrets import shortened
 from .clock import Clock
 from .deduplication import Deduplication
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
-from .events import global_id, made_up_uuid, sent_data
+from .events import columns_of, global_id, made_up_uuid, sent_data
 from .waiting import Timer, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..protocol.settings import Settings
     from .event_log import JudgedHead
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 NOTED = 1_000
 """How many refused connections and blocked hosts are kept for messages."""
@@ -61,23 +61,24 @@ class Effect:
 
 
 class Arrival(Mapping[str, Any]):
-    """An event at the moment a fault may hit it: the record it will be, column to value.
+    """An event when a fault may hit it: the record it will be, column to value.
 
     A request that is refused has no columns. A batch has those of its first record, none if that
     record fails.
     """
 
-    def __init__(  # noqa: PLR0917 - made in one place
+    def __init__(
         self,
         request: PostbackRequest,
         judged: JudgedHead,
-        refusal: Refusal | None,
         received_at: float,
         log: EventLog,
+        *,
+        refused: bool,
         batch: Batch | None,
     ) -> None:
         self.request = self._record_request = request
-        self._readable = refusal is None
+        self._readable = not refused
         if batch is not None:
             first = batch.records[0]
             text = batch.body[first.start : first.end]
@@ -85,7 +86,7 @@ class Arrival(Mapping[str, Any]):
             self._readable = first.failure is None
         self.database = judged.verdict.database
         self.table = judged.verdict.table
-        self.refused = refusal is not None
+        self.refused = refused
         self.received_at = received_at
         """When the request was received, in UNIX seconds by the clock of the fake server."""
         self._judged = judged
@@ -94,21 +95,14 @@ class Arrival(Mapping[str, Any]):
     @cached_property
     def payload(self) -> Any:
         """What was sent, parsed; `None` if the request is refused or the first record fails."""
-        if not self._readable:
-            return None
-        return protocol_record.payload(self._record_request, self._judged.verdict)
+        return payload(self._record_request, self._judged.verdict) if self._readable else None
 
     @cached_property
     def _columns(self) -> dict[str, Any]:
         if not self._readable:
             return {}
-        return protocol_record.record_columns(
-            self._record_request,
-            self._judged.verdict,
-            self._judged.settings,
-            received_at=self.received_at,
-            global_id=global_id(self._log, self.request.head, len(self._log)),
-        )
+        log, request = self._log, self._record_request
+        return columns_of(log, len(log), self._judged, request, self.received_at)
 
     def __getitem__(self, column: str) -> Any:
         return self._columns[column]
@@ -192,16 +186,10 @@ class Collector:
     def receive(  # noqa: C901, PLR0912 - one request, top to bottom
         self, head: RequestHead, body: bytes, peer: str, *, size: int | None = None
     ) -> Exchange:
-        """Judge a request, keep it as an event, and give the response to it.
+        """Judge a request, keep it as an event, and return the exchange, whose response is to send.
 
-        Args:
-            head: Its method, target and header fields.
-            body: Its body without transfer coding; empty if it was too large to be kept.
-            peer: The address of the sender, `host:port`.
-            size: The length of the body in bytes, if `body` is not all of it.
-
-        Returns:
-            The exchange, whose `response` the caller sends.
+        `body` is without transfer coding, and empty if it was too large to be kept; `size` is its
+        length in bytes then. `peer` is the address of the sender, `host:port`.
         """
         judge = self._judge
         judged = judge[head.raw]
@@ -219,7 +207,10 @@ class Collector:
         effect = None
         if self.fault_hook is not None:
             request = PostbackRequest(head, body, peer)
-            effect = self.fault_hook(Arrival(request, judged, refusal, now, self.log, batch))
+            arrival = Arrival(
+                request, judged, now, self.log, refused=refusal is not None, batch=batch
+            )
+            effect = self.fault_hook(arrival)
         with self.lock:
             log = self.log
             if batch is not None:
@@ -230,7 +221,10 @@ class Collector:
                 index = log.append(judge, head.raw, body, peer, now, status)
                 indexes = range(index, index + 1)
                 if refusal is not None:
-                    response = judged.refused(refusal, int(now))
+                    date, explain = responses.http_date(int(now)), judge.settings.explain
+                    response = responses.refused(
+                        refusal, verdict.profile, head, date, explain=explain
+                    )
                     log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
                 elif verdict.from_url:
                     date, sender = responses.http_date(int(now)), global_id(log, head, index)
@@ -289,10 +283,8 @@ class Collector:
     ) -> None:
         """A fault kept the response back.
 
-        Args:
-            exchange: Whose response it is.
-            status: The status that reached the sender, `None` if not even that did.
-            complete: Whether the whole response reached the sender.
+        `status` is what reached the sender, `None` if not even that did; `complete` tells whether
+        the whole response did.
         """
         log = exchange.log
         with self.lock:
@@ -353,11 +345,7 @@ class Collector:
             self._holds += 1
 
     def release(self) -> None:
-        """End one `hold`. The last one validates what is due.
-
-        Raises:
-            ConfigurationError: Nothing is held.
-        """
+        """End one `hold`; the last one validates what is due. Raises if nothing is held."""
         with self.lock:
             if not self._holds:
                 raise ConfigurationError("validation is not held, so there is nothing to release")
@@ -406,25 +394,22 @@ class Collector:
         """Call `callback` after each change, in the thread that made it and without the lock.
 
         A change is an event that arrives or gets its outcome, and whatever else a message may be
-        about. `callback` must return at once and not raise.
-
-        Returns:
-            A function that ends the subscription.
+        about. `callback` must return at once and not raise. The function returned ends the calls.
         """
         with self.lock:
             self._subscribers = (*self._subscribers, callback)
-        return partial(self._unsubscribe, callback)
 
-    def wait_until(self, condition: Callable[[], T], timeout: float) -> T:
-        """Wait until `condition()` is true, for at most `timeout` seconds of real time.
+        def unsubscribe() -> None:
+            with self.lock:
+                self._subscribers = tuple(it for it in self._subscribers if it is not callback)
+
+        return unsubscribe
+
+    def wait_until(self, condition: Callable[[], _T], timeout: float) -> _T:
+        """Wait until `condition()` is true, for at most `timeout` seconds of real time; its value.
 
         It is asked at once and after each change, in the thread that waits and without the lock.
-
-        Returns:
-            Its last value.
-
-        Raises:
-            WaitCancelled: The wait was cancelled by the `Cancellation` of its context.
+        Raises `WaitCancelled` if the `Cancellation` of this context is cancelled.
         """
         __tracebackhide__ = True
         deadline = real_time() + timeout
@@ -534,11 +519,13 @@ class Collector:
         verdict, settings = judged.verdict, judged.settings
         assert verdict.key is not None
         unstored: list[int] = []
-        key_reason = self.keys.rejection(verdict.key, *judged.table)
+        key_rule, key_reason = verdict.key_rule, self.keys.rejection(verdict.key, *judged.table)
+        if key_rule == "A10" and verdict.key in self.keys:
+            key_reason = "is an Authorization without the scheme TD1"
         for index in exchange.indexes:
             if log.states[index] != PENDING:
                 continue
-            state, rule, reason = EventState.REJECTED, verdict.key_rule, ""
+            state, rule, reason = EventState.REJECTED, key_rule, ""
             if key_reason:
                 reason = f"write key {shortened(verdict.key)} {key_reason}"
             elif verdict.ingestion:
@@ -549,7 +536,7 @@ class Collector:
                     reason = f"a record with the uuid {sent} was stored in the last hour"
             elif settings.stale_time == "drop":
                 request, data = sent_data(log, index)
-                when = protocol_record.time_of(request, verdict, data, log.received[index])
+                when = time_of(request, verdict, data, log.received[index])
                 rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
             if reason:
                 log.decide(index, state, rule, reason)
@@ -572,13 +559,6 @@ class Collector:
         with self.lock:
             self._timer = None
         self.validate()
-
-    def _unsubscribe(self, callback: Callable[[], object]) -> None:
-        with self.lock:
-            left = list(self._subscribers)
-            if callback in left:
-                left.remove(callback)
-            self._subscribers = tuple(left)
 
     def _notify(self) -> None:
         """Call the subscribers; never within the lock."""

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..protocol.batch import Batch
-    from ..protocol.judge import Refusal
     from ..protocol.response import Response
     from ..protocol.settings import Settings
     from .table_columns import TableColumns
@@ -113,11 +112,6 @@ class JudgedHead:
             self._accepted_second = second
         return self._accepted
 
-    def refused(self, refusal: Refusal, second: int) -> Response:
-        """W2: the response to a request that is refused at `second` (UNIX time)."""
-        date, explain = responses.http_date(second), self.settings.explain
-        return responses.refused(refusal, self.verdict.profile, self.head, date, explain=explain)
-
 
 class JudgedHeads(dict[bytes, JudgedHead]):
     """What each head, as bytes, decides by `settings`.
@@ -141,7 +135,7 @@ class JudgedHeads(dict[bytes, JudgedHead]):
         return JudgedHeads, (self.settings,)
 
 
-class BytesColumn:
+class _BytesColumn:
     """Byte strings in order, in one piece of memory."""
 
     def __init__(self) -> None:
@@ -152,29 +146,25 @@ class BytesColumn:
         return len(self._ends) - 1
 
     def __getitem__(self, index: int) -> bytes:
-        """The byte string at `index`, which must not be negative."""
         return bytes(self._bytes[self._ends[index] : self._ends[index + 1]])
 
     def append(self, value: bytes) -> None:
-        """Add `value` at the end."""
         self._bytes += value
         self._ends.append(len(self._bytes))
 
 
-class RepeatedBytesColumn:
+class _RepeatedColumn:
     """Byte strings in order, of which many are equal. Equal ones are kept once."""
 
     def __init__(self) -> None:
-        self._distinct = BytesColumn()
+        self._distinct = _BytesColumn()
         self._places = array("I")
         self._recent: dict[bytes | str, int] = {}
 
     def __getitem__(self, index: int) -> bytes:
-        """The byte string at `index`."""
         return self._distinct[self._places[index]]
 
     def append(self, value: bytes | str) -> None:
-        """Add `value` at the end; text as UTF-8."""
         place = self._recent.get(value)
         if place is None:
             if len(self._recent) >= REMEMBERED:
@@ -196,8 +186,8 @@ class _Batches:
         """The index of the first record of each batch."""
         self.sizes = array("H")
         self.prefixes = array("I")
-        self.suffixes = RepeatedBytesColumn()
-        self.encoded = BytesColumn()
+        self.suffixes = _RepeatedColumn()
+        self.encoded = _BytesColumn()
         """The body as it was sent, if it had a content coding; else empty."""
 
     def append(self, start: int, size: int, prefix: int, suffix: bytes, encoded: bytes) -> None:
@@ -225,9 +215,9 @@ class EventLog:
         self.first = first
         self.id = f"{_PROCESS}-{next(_numbers)}"
         """Differs from that of any other log; a copy of an event keeps it."""
-        self.heads = RepeatedBytesColumn()
-        self.bodies = BytesColumn()
-        self.peers = RepeatedBytesColumn()
+        self.heads = _RepeatedColumn()
+        self.bodies = _BytesColumn()
+        self.peers = _RepeatedColumn()
         self.received = array("d")
         """UNIX seconds, by the clock of the collector."""
         self.statuses = array("H")
@@ -364,7 +354,7 @@ class EventLog:
         rows = self.ingested.get(table)
         if rows is None:
             rows = self.ingested[table] = array("I")
-        for _ in range(self.copies.get(index, 1) if self.copies else 1):
+        for _ in range(self.copies.get(index, 1)):
             if rows and rows[-1] > index:
                 insort(rows, index)
             else:
@@ -401,8 +391,6 @@ class EventLog:
 
         `None` means any database, any table.
         """
-        if database is not None and table is not None:
-            return self.ingested.get((database, table), array("I"))[:]
         chosen = [
             rows[:]
             for route, rows in self.ingested.copy().items()

@@ -20,11 +20,12 @@ from .table_columns import TableColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
     from ..protocol.findings import Finding
     from ..protocol.judge import Verdict
     from ..protocol.request import RequestHead
-    from .event_log import EventLog
+    from .event_log import EventLog, JudgedHead
 
 
 class Batch(NamedTuple):
@@ -36,16 +37,27 @@ class Batch(NamedTuple):
     """How many records the batch has."""
 
 
-class Event:
-    """One request that reached the fake server, and what became of it.
+class _Entry:
+    """A view of the entry at `index` of `log`."""
 
-    An event shows the present state. A pickle or a deep copy of it keeps the state of that moment.
-    """
+    __slots__ = ("_index", "_log")
 
     def __init__(self, log: EventLog, index: int) -> None:
-        """Made by `Postback.events`: a view of the entry at `index` of `log`."""
         self._log = log
         self._index = index
+
+    def __copy__(self) -> Self:
+        return type(self)(self._log, self._index)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[EventLog, int]]:
+        return type(self), self._log.extract(self._index)
+
+
+class Event(_Entry):
+    """One request that reached the fake server, and what became of it.
+
+    An event shows the present state; a pickle or a deep copy keeps the state of that moment.
+    """
 
     @property
     def seq(self) -> int:
@@ -138,9 +150,8 @@ class Event:
     @property
     def record(self) -> Record | None:
         """The record that the event became, `None` unless it was ingested."""
-        if self.state is not EventState.INGESTED:
-            return None
-        return Record(self._log, self._index)
+        ingested = self.state is EventState.INGESTED
+        return Record(self._log, self._index) if ingested else None
 
     @property
     def findings(self) -> list[Finding]:
@@ -175,12 +186,9 @@ class Event:
     def __hash__(self) -> int:
         return hash((self._log.id, self.seq))
 
-    def __copy__(self) -> Event:
-        return Event(self._log, self._index)
-
-    def __reduce__(self) -> tuple[type[Event], tuple[EventLog, int]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[EventLog, int]]:
         _ = self.findings  # counts the columns of the table, which a log of one event cannot
-        return Event, self._log.extract(self._index)
+        return super().__reduce__()
 
     def __repr__(self) -> str:
         rule = f" {self.rule}" if self.rule else ""
@@ -189,19 +197,14 @@ class Event:
         return f"<Event {self.seq} {head.method} {head.shown_target} {status} {self.state}{rule}>"
 
 
-class Record(Mapping[str, Any]):
+class Record(_Entry, Mapping[str, Any]):
     """A record that was ingested: a read-only mapping, column to value.
 
     `dict(record)` is a plain dictionary, for example for `json.dumps`.
     """
 
-    __slots__ = ("__weakref__", "_index", "_loaded", "_log")
+    __slots__ = ("__weakref__", "_loaded")
     _loaded: dict[str, Any]
-
-    def __init__(self, log: EventLog, index: int) -> None:
-        """Made by `Postback.records` and `Event.record`: the record of one entry of `log`."""
-        self._log = log
-        self._index = index
 
     @property
     def event(self) -> Event:
@@ -219,11 +222,9 @@ class Record(Mapping[str, Any]):
         return self._log.judged(self._index).table[1]
 
     def _columns(self) -> dict[str, Any]:
-        try:
-            return self._loaded
-        except AttributeError:
+        if not hasattr(self, "_loaded"):
             self._loaded = stored_columns(self._log, self._index)
-            return self._loaded
+        return self._loaded
 
     def __getitem__(self, column: str) -> Any:
         __tracebackhide__ = True
@@ -237,12 +238,6 @@ class Record(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._columns())
-
-    def __copy__(self) -> Record:
-        return Record(self._log, self._index)
-
-    def __reduce__(self) -> tuple[type[Record], tuple[EventLog, int]]:
-        return Record, self._log.extract(self._index)
 
     def __repr__(self) -> str:
         return without_keys(f"Record({self.database}.{self.table}, {self._columns()!r})")
@@ -294,8 +289,6 @@ class Events(Sequence[Event]):
 
 
 class _WithEvents(PostbackError):
-    """An error that is about events."""
-
     def __init__(self, message: str, events: Iterable[Event] = ()) -> None:
         super().__init__(message)
         self.events = tuple(events)
@@ -328,26 +321,32 @@ def made_up_uuid(log: EventLog, index: int) -> str:
 
 def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any]]:
     """The request of the accepted event at `index` of `log`, and the data in it."""
-    judged, request = log.judged(index), _request(log, index)
+    judged = log.judged(index)
+    request = _request(log, index, judged)
     return request, protocol_record.sent_data(request, judged.verdict, judged.settings)
 
 
 def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
     judged = log.judged(index)
-    has_global_id = judged.verdict.from_url or judged.verdict.ingestion
+    return columns_of(log, index, judged, _request(log, index, judged), log.received[index])
+
+
+def columns_of(
+    log: EventLog, index: int, judged: JudgedHead, request: PostbackRequest, received_at: float
+) -> dict[str, Any]:
+    """The record that `request` becomes as the event at `index` of `log`, if it is accepted."""
+    verdict, settings = judged.verdict, judged.settings
+    has_global_id = verdict.from_url or verdict.ingestion
+    sender = global_id(log, judged.head, index) if has_global_id else ""
     return protocol_record.record_columns(
-        _request(log, index),
-        judged.verdict,
-        judged.settings,
-        received_at=log.received[index],
-        global_id=global_id(log, judged.head, index) if has_global_id else "",
+        request, verdict, settings, received_at=received_at, global_id=sender
     )
 
 
-def _request(log: EventLog, index: int) -> PostbackRequest:
+def _request(log: EventLog, index: int, judged: JudgedHead) -> PostbackRequest:
     """The request of an event; of a batch, as if its record had come alone."""
-    return PostbackRequest(log.judged(index).head, log.body(index), log.peers[index].decode())
+    return PostbackRequest(judged.head, log.body(index), log.peers[index].decode())
 
 
 def _column_findings(
@@ -365,4 +364,6 @@ def _column_findings(
     columns.count_until(index, rows, names_of)
     if columns.crossed_at != index:
         return []
-    return [protocol_findings.too_many_columns(*table, columns.count)]
+    name, limit = ".".join(table), protocol_findings.MAX_COLUMNS
+    message = f"{name} has {columns.count} columns; the limit of a table is {limit}"
+    return [protocol_findings.Finding("C2", message)]

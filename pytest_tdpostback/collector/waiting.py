@@ -44,8 +44,8 @@ class WaitCancelled(BaseException):
 class Cancellation:
     """Lets one thread end a wait that runs in another.
 
-    The thread that waits makes it `current`; every wait of that context then ends with
-    `WaitCancelled` soon after `cancel` is called.
+    The thread that waits makes it `current_cancellation`; every wait of that context then ends
+    with `WaitCancelled` soon after `cancel` is called.
     """
 
     def __init__(self) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Names = str | Iterable[str] | None
+"""One name or several; `None` is all."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +48,19 @@ class WriteKeys:
         self._accepts_any = False
 
     def add(self, key: str | None = None, *, databases: Names = None, tables: Names = None) -> str:
-        """Make a key valid.
-
-        Adding a key again replaces its limits and ends a revocation.
+        """Make a key valid. Adding it again replaces its limits and ends a revocation.
 
         Args:
             key: `account/secret`; without it a new key is made.
-            databases: Names of the databases it may write to; `None` is all.
-            tables: Names of the tables, as `table` or `database.table`; `None` is all.
+            databases: Names of the databases it may write to.
+            tables: Names of the tables, as `table` or `database.table`.
 
-        Returns:
-            The key. Its `repr` is shortened.
-
-        Raises:
-            ConfigurationError: `key` is not `account/secret` (A7), or a name is not a string.
+        Returns the key, whose `repr` is shortened. Raises `ConfigurationError` if `key` is not
+        `account/secret` (A7), or a name is not a string.
         """
         __tracebackhide__ = True
         if key is None:
-            noise = secrets.token_bytes(22)
-            key = f"{10_000 + int.from_bytes(noise[:2], 'big')}/{noise[2:].hex()}"
+            key = f"{10_000 + secrets.randbelow(65_536)}/{secrets.token_hex(20)}"
         elif not _is_well_formed(key):
             raise ConfigurationError(
                 f"write key {_described(key)} is not valid; give account/secret, like 12345/abcdef"
@@ -90,8 +85,7 @@ class WriteKeys:
     def revoke(self, key: str) -> None:
         """Make a key invalid from now on. Pending events that were sent with it fail too (Y4).
 
-        Raises:
-            ConfigurationError: The key was never added, and not every key is accepted.
+        Raises `ConfigurationError` if the key was never added, and not every key is accepted.
         """
         __tracebackhide__ = True
         if self._scopes.get(key) is None and not (self._accepts_any and _is_well_formed(key)):
@@ -120,7 +114,7 @@ class WriteKeys:
         """Why an event with `key` fails its validation; empty if it does not."""
         scope = self._scopes.get(key)
         if scope is not None:
-            return scope.rejection(database, table)
+            return "" if scope is _EVERYTHING else scope.rejection(database, table)
         if key in self._scopes:
             return "was revoked"
         if self._accepts_any:
@@ -145,9 +139,8 @@ def _names(argument: str, names: Names) -> frozenset[str] | None:
     several: frozenset[object] = frozenset([names] if isinstance(names, str) else names)
     for name in several:
         if not isinstance(name, str) or not name:
-            raise ConfigurationError(
-                f"{argument}: {name!r} is not a name; give a string, or several strings"
-            )
+            message = f"{argument}: {name!r} is not a name; give a string, or several strings"
+            raise ConfigurationError(message)
     return frozenset(map(str, several))
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import sys
+from collections import Counter
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -125,11 +126,8 @@ def duplicate_keys(body: bytes, parsed: Mapping[str, Any]) -> list[str]:
     found: dict[str, None] = {}
 
     def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                found[key] = None
-            seen.add(key)
+        times = Counter(key for key, _ in pairs)
+        found.update(dict.fromkeys(key for key in times if times[key] > 1))
         return dict(pairs)
 
     json.JSONDecoder(object_pairs_hook=note, parse_int=str, parse_float=str).decode(body.decode())

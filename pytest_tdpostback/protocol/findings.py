@@ -64,9 +64,7 @@ def find(
     if verdict.ingestion:
         yield from _ingestion(request)
     else:
-        yield from _route(request, verdict)
-        yield from _authentication(request, verdict)
-        yield from _source(request, verdict)
+        yield from _head(request, verdict)
         if not verdict.from_url:
             yield from _body(request, data, settings)
         if request.head.parameters:
@@ -87,12 +85,6 @@ def find(
                 "digits and _, and don't start with a digit"
             )
             yield Finding("C1", message, name)
-
-
-def too_many_columns(database: str | None, table: str | None, count: int) -> Finding:
-    """C2: return the finding of the event that brings a table above its limit of columns."""
-    message = f"{database}.{table} has {count} columns; the limit of a table is {MAX_COLUMNS}"
-    return Finding("C2", message)
 
 
 def of_response(head: RequestHead, state: str) -> Iterator[Finding]:
@@ -131,7 +123,7 @@ def _repeated_names(rule: str, body: bytes, parsed: Mapping[str, Any]) -> Iterat
         yield Finding(rule, message, key)
 
 
-def _route(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
+def _head(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
     if len(request.head.segments) > 6:
         yield Finding("R3", "the slash after the table name is not documented")
     for role, name in (("database", verdict.database), ("table", verdict.table)):
@@ -141,22 +133,12 @@ def _route(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
                 "digits and _"
             )
             yield Finding("R8", message)
-
-
-def _authentication(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
-    names = ["X-TD-Write-Key"]
-    if verdict.profile.td1_authorization:
-        names.append("Authorization")
-    for name in names:
+    for name in ("X-TD-Write-Key", "Authorization")[: 1 + verdict.profile.td1_authorization]:
         times = len(request.head.fields.get(name.lower(), ()))
         if times > 1:
             yield Finding("A4", f"{name} was sent {times} times; the first one counts")
-
-
-def _source(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
-    if verdict.source in (RecordSource.JSON, RecordSource.URL_PARAMETERS) and content_encodings(
-        request.head
-    ):
+    reads_body = verdict.source in (RecordSource.JSON, RecordSource.URL_PARAMETERS)
+    if reads_body and content_encodings(request.head):
         yield Finding("B8", "Content-Encoding: identity is not documented")
     if verdict.source is RecordSource.URL_PARAMETERS:
         yield Finding("B9", "an empty POST whose data are URL parameters is not documented")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 ROUTE = ("", "postback", "v3", "event")
+"""R1: the first segments of the path of an event."""
 NAME = re.compile(r"[A-Za-z0-9_]+\Z")
 """R2: a database or table name."""
 KEY_SHAPE = re.compile(r"[^/\s]+/[^/\s]+\Z")
@@ -62,7 +63,8 @@ class RecordSource(Enum):
 
 
 _FROM_URL = (RecordSource.PIXEL, RecordSource.DEPRECATED_GET, RecordSource.URL_PARAMETERS)
-_JSON = RecordSource.JSON  # Python 3.11 takes long to find a member
+# Python 3.11 takes long to find a member.
+_JSON, _URL_PARAMETERS = RecordSource.JSON, RecordSource.URL_PARAMETERS
 
 
 @dataclass(frozen=True)
@@ -156,11 +158,11 @@ def judge_body(
     size = len(body) if size is None else size
     if size > verdict.size_limit:
         return _too_large(size, verdict.size_limit)
-    if verdict.source is RecordSource.URL_PARAMETERS and body:
+    if verdict.source is _URL_PARAMETERS and body:
         return _not_json(head)
     if verdict.body_refusal is not None:
         return verdict.body_refusal
-    if verdict.source is RecordSource.URL_PARAMETERS and not data_parameters(head):
+    if verdict.source is _URL_PARAMETERS and not data_parameters(head):
         return Refusal(400, "B4", "the body is empty and the URL has no data parameter")
     if verdict.source is not _JSON:
         return None
@@ -339,7 +341,7 @@ def _body_refusal(head: RequestHead, source: RecordSource, limit: int) -> Refusa
         return refusal
     if source in (RecordSource.PIXEL, RecordSource.DEPRECATED_GET):
         return None
-    if source is RecordSource.JSON and media_type(head) != "application/json":
+    if source is _JSON and media_type(head) != "application/json":
         return _not_json(head)
     for encoding in sorted(content_encodings(head) - {"identity"}):
         return Refusal(400, "B8", f"Content-Encoding '{shown(encoding)}' is not documented")

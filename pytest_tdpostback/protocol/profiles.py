@@ -57,10 +57,7 @@ DEFAULT = Profile(
     hosts=(_IN, *(f"{region}.{_IN}" for region in ("tokyo", "eu01", "ap02", "ap03"))),
 )
 ARTICLE = Profile(
-    name="article-2015",
-    imitates="S0",
-    refuses_unknown_keys=True,
-    strict_transport_security=False,
+    name="article-2015", imitates="S0", refuses_unknown_keys=True, strict_transport_security=False
 )
 V2 = Profile(
     name="v2-2.0.0",

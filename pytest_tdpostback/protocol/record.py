@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import body as json_body
 from .escaping import shown
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
     from .request import PostbackRequest
     from .settings import Settings
 
-DAY = 86_400
-OLDEST = 7 * DAY
+_DAY = 86_400
+OLDEST = 7 * _DAY
 """T3: the most seconds that a `td_record_time` may be before the receipt; inclusive (T4)."""
-NEWEST = 3 * DAY
+NEWEST = 3 * _DAY
 """T3: the most seconds that a `td_record_time` may be after the receipt; inclusive (T4)."""
 MILLISECONDS = range(10**11, 10**14)
 """T5: times of the years 1973 to 5138 in milliseconds; none is a plausible time in seconds."""
@@ -29,11 +28,9 @@ RECORD_TIME = "td_record_time"
 _DIGITS = re.compile(r"[0-9]+\Z")
 _ENOUGH_DIGITS = 25
 """A number with so many digits is far outside the window; the rest need not be read."""
-_PLACEHOLDERS = ("td_global_id", "td_ip", "td_ua")
 
 
-@dataclass(frozen=True)
-class RecordTime:
+class RecordTime(NamedTuple):
     """What a `td_record_time` means for a record.
 
     `seconds` is the time if it counts. If it doesn't, `rule` and `why` say why not. `outside` is
@@ -77,7 +74,7 @@ def record_columns(
 def payload(request: PostbackRequest, verdict: Verdict) -> dict[str, Any]:
     """Return what was sent as the record: the JSON object, or the data parameters (P2)."""
     if verdict.from_url:
-        return dict(data_parameters(request.head))
+        return data_parameters(request.head)
     return json_body.parse(request.body)
 
 
@@ -113,29 +110,33 @@ def record_time(value: Any, received_at: float) -> RecordTime:
     Both arguments are UNIX seconds; `received_at` is the moment of receipt.
     """
     seconds = _whole_seconds(value)
-    if seconds is None:
-        return RecordTime(rule="T5", why=f"{_shown(value)} is not an integer of UNIX seconds")
-    now = int(received_at)
-    if -OLDEST <= seconds - now <= NEWEST:
+    age = 0 if seconds is None else int(received_at) - seconds
+    if seconds is not None and -NEWEST <= age <= OLDEST:
         return RecordTime(seconds)
+    sent = shown(_compact(value), 60)
+    if seconds is None:
+        return RecordTime(None, "T5", f"{sent} is not an integer of UNIX seconds")
     if seconds in MILLISECONDS:
-        why = f"{_shown(value)} looks like milliseconds; send UNIX seconds"
-        return RecordTime(rule="T5", why=why, outside=True)
-    if seconds < now:
-        return RecordTime(rule="T3", why=f"{_shown(value)} is older than 7 days", outside=True)
-    why = f"{_shown(value)} is more than 3 days ahead"
-    return RecordTime(rule="T3", why=why, outside=True)
+        return RecordTime(None, "T5", f"{sent} looks like milliseconds; send UNIX seconds", True)
+    why = "is older than 7 days" if age > 0 else "is more than 3 days ahead"
+    return RecordTime(None, "T3", f"{sent} {why}", True)
 
 
 def ingestion_time(value: Any) -> RecordTime:
     """I15: return whether the `time` of a record, of any JSON type, sets its time."""
     seconds = _whole_seconds(value)
-    if seconds is None:
-        return RecordTime(rule="I15", why=f"{_shown(value)} is not an integer of UNIX seconds")
-    if seconds in MILLISECONDS:
-        why = f"{_shown(value)} looks like milliseconds; send UNIX seconds"
-        return RecordTime(rule="I15", why=why)
-    return RecordTime(seconds)
+    if seconds is not None and seconds not in MILLISECONDS:
+        return RecordTime(seconds)
+    why = "is not an integer of UNIX seconds"
+    if seconds is not None:
+        why = "looks like milliseconds; send UNIX seconds"
+    return RecordTime(None, "I15", f"{shown(_compact(value), 60)} {why}")
+
+
+def _whole_seconds(value: Any) -> int | None:
+    if isinstance(value, str) and _DIGITS.match(value):
+        return int(value.lstrip("0")[:_ENOUGH_DIGITS] or "0")
+    return value if type(value) is int else None
 
 
 def _sender_columns(
@@ -145,7 +146,7 @@ def _sender_columns(
     sent = media_type(request.head)
     added: dict[str, Any] = {}
     if sent in (FROM_BROWSER, FROM_PHONE) and "td_ip" not in columns:
-        added["td_ip"] = address(request.peer)
+        added["td_ip"] = _address(request)
     if sent == FROM_BROWSER and columns.get("td_global_id") == "td_global_id":
         added["td_global_id"] = global_id
     return added
@@ -153,19 +154,14 @@ def _sender_columns(
 
 def substituted(name: str, value: str, request: PostbackRequest, global_id: str) -> str:
     """P3: return the real id, address or user agent if a parameter's value is its own name."""
-    if value != name or name not in _PLACEHOLDERS:
+    if value != name or name not in ("td_global_id", "td_ip", "td_ua"):
         return value
-    real = {
-        "td_global_id": global_id,
-        "td_ip": address(request.peer),
-        "td_ua": request.headers.get("user-agent", ""),
-    }
-    return real[name]
+    user_agent = request.headers.get("user-agent", "")
+    return {"td_global_id": global_id, "td_ip": _address(request), "td_ua": user_agent}[name]
 
 
-def address(peer: str) -> str:
-    """Return the address of `peer` without its port."""
-    return peer.rpartition(":")[0].strip("[]")
+def _address(request: PostbackRequest) -> str:
+    return request.peer.rpartition(":")[0].strip("[]")
 
 
 def as_string(value: Any) -> str | None:
@@ -173,17 +169,5 @@ def as_string(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else _compact(value)
 
 
-def _whole_seconds(value: Any) -> int | None:
-    if type(value) is int:
-        return value
-    if isinstance(value, str) and _DIGITS.match(value):
-        return int(value.lstrip("0")[:_ENOUGH_DIGITS] or "0")
-    return None
-
-
 def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _shown(value: Any) -> str:
-    return shown(_compact(value), 60)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
 from .escaping import escaped
 from .secrets import Redacted, WriteKey, shortened, without_keys
@@ -22,9 +23,8 @@ class Headers(Mapping[str, str]):
     """
 
     def __init__(self, head: RequestHead) -> None:
-        """`head` is the head whose fields these are."""
+        """Give the fields of `head`."""
         self._head = head
-        self._values = head.fields
 
     @cached_property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -33,17 +33,14 @@ class Headers(Mapping[str, str]):
         return tuple((name, _guarded(name.lower(), value)) for name, _, value in sent)
 
     def __getitem__(self, name: str) -> str:
-        lower = name.lower()
-        return _guarded(lower, self._values[lower][0])
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._values
+        lower = str(name).lower()
+        return _guarded(lower, self._head.fields[lower][0])
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name for name, _ in self.pairs))
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._head.fields)
 
     def __repr__(self) -> str:
         return f"Headers({list(self.pairs)!r})"
@@ -51,7 +48,7 @@ class Headers(Mapping[str, str]):
     def getlist(self, name: str) -> list[str]:
         """Return every value of the header `name`, in order; empty if it was not sent."""
         lower = name.lower()
-        return [_guarded(lower, value) for value in self._values.get(lower, ())]
+        return [_guarded(lower, value) for value in self._head.fields.get(lower, ())]
 
 
 def _guarded(lower_name: str, value: str) -> str:
@@ -95,8 +92,8 @@ class RequestHead:
     @property
     def shown_target(self) -> str:
         """The target for a message: escaped, write keys shortened, bytes above 0x7F as UTF-8."""
-        latin_1 = _without_keys(self._target).replace("…", "\xe2\x80\xa6")  # in UTF-8, as the rest
-        return escaped(latin_1.encode("latin-1").decode(errors="backslashreplace"))
+        text = self._target.encode("latin-1").decode(errors="backslashreplace")
+        return escaped(_without_keys(text))
 
     @cached_property
     def headers(self) -> Headers:
@@ -175,27 +172,24 @@ def _authority(target: str) -> str | None:
 
 def _without_keys(target: str) -> str:
     path, question, query = target.partition("?")
-    pieces = "&".join(_without_key(piece) for piece in query.split("&"))
-    return without_keys(path) + question + pieces
+    pieces = []
+    for piece in query.split("&"):
+        name, equals, value = piece.partition("=")
+        is_key = equals and unquote_plus(name).lower() == "td_write_key"
+        shown = f"{name}={shortened(unquote_plus(value))}" if is_key else without_keys(piece)
+        pieces.append(shown)
+    return without_keys(path) + question + "&".join(pieces)
 
 
-def _without_key(piece: str) -> str:
-    name, value = next(iter(decoded_parameters(piece)), ("", ""))
-    if "=" in piece and name.lower() == "td_write_key":
-        return f"{piece.partition('=')[0]}={shortened(value)}"
-    return without_keys(piece)
-
-
+@dataclass(slots=True, eq=False, repr=False)
 class PostbackRequest:
     """One request as it was received: `method`, `target`, `headers`, `body`, `peer`."""
 
-    __slots__ = ("body", "head", "peer")
-
-    def __init__(self, head: RequestHead, body: bytes, peer: str) -> None:
-        """`body` is without transfer coding; `peer` is the address of the sender."""
-        self.head = head
-        self.body = body
-        self.peer = peer
+    head: RequestHead
+    body: bytes
+    """Without transfer coding."""
+    peer: str
+    """The address of the sender."""
 
     @property
     def method(self) -> str:

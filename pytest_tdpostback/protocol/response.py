@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COOKIE = "_td_global"
 """P7: the cookie that carries the global id; its name is inferred."""
-COOKIE_SECONDS = 2 * 365 * 86_400
+_COOKIE_SECONDS = 2 * 365 * 86_400
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """P4: a transparent image of one pixel."""
 
@@ -38,7 +38,7 @@ _PHRASES = {
 _GLOBAL_ID_VALUE = re.compile(r"(?<=[?&])(td_global_id=[^&#]*|[^&#=]*=td_global_id(?=[&#]|\Z))")
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{1,200}\Z")
 
-Headers = tuple[tuple[str, str], ...]
+_Fields = tuple[tuple[str, str], ...]
 Outcomes = Sequence["str | Failure"]
 
 
@@ -47,7 +47,7 @@ class Response:
     """Status, header fields in their order (without `Connection`), and body."""
 
     status: int
-    headers: Headers
+    headers: _Fields
     body: bytes = b"{}"
 
     @cached_property
@@ -93,9 +93,9 @@ def refused(
 def from_url(verdict: Verdict, head: RequestHead, date: str, global_id: str) -> Response:
     """P4 to P7: return the response to an event made from the URL of `head`."""
     profile = verdict.profile
-    extra: Headers = ()
+    extra: _Fields = ()
     if sent_global_id(head) is None:
-        extra = (("Set-Cookie", f"{COOKIE}={global_id}; Max-Age={COOKIE_SECONDS}; Path=/"),)
+        extra = (("Set-Cookie", f"{COOKIE}={global_id}; Max-Age={_COOKIE_SECONDS}; Path=/"),)
     if verdict.source is not RecordSource.PIXEL:
         return _response(200, profile, head, date, extra=extra)
     target = head.last_parameters.get("td_redirect")
@@ -124,7 +124,7 @@ def receipts(verdict: Verdict, head: RequestHead, date: str, outcomes: Outcomes)
 
 def global_id(verdict: Verdict, head: RequestHead, date: str, value: str) -> Response:
     """I20: return the response to a request for the global id, which keeps it in a cookie."""
-    cookie = f"{COOKIE}={value}; Max-Age={COOKIE_SECONDS}; Path=/; SameSite=None; Secure; HttpOnly"
+    cookie = f"{COOKIE}={value}; Max-Age={_COOKIE_SECONDS}; Path=/; SameSite=None; Secure; HttpOnly"
     body = json.dumps({"global_id": value}).encode()
     return _response(200, verdict.profile, head, date, body, (("Set-Cookie", cookie),))
 
@@ -185,7 +185,7 @@ def _response(  # noqa: PLR0917 - the parts of a response in their order
     head: RequestHead,
     date: str,
     body: bytes = b"{}",
-    extra: Headers = (),
+    extra: _Fields = (),
     content_type: str = "application/json",
 ) -> Response:
     headers = [("Content-Type", content_type), ("Date", date)]
@@ -197,8 +197,5 @@ def _response(  # noqa: PLR0917 - the parts of a response in their order
     return Response(status, tuple(headers), body)
 
 
-def _cross_origin(origin: str) -> Headers:
-    return (
-        ("Access-Control-Allow-Origin", origin),
-        ("Access-Control-Allow-Credentials", "true"),
-    )
+def _cross_origin(origin: str) -> _Fields:
+    return (("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true"))

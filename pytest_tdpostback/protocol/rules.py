@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Row = TypeVar("Row")
+_Row = TypeVar("_Row")
 
 _OPENAPI, _ARTICLE, _V2 = "openapi-1.0.0", "article-2015", "v2-2.0.0"
 _INGESTION = ("ingestion-v1",)
@@ -95,20 +95,20 @@ class Rule:
         return _SECTIONS[self.id[0]]
 
 
-class Catalogue(Generic[Row]):
+class Catalogue(Generic[_Row]):
     """Rows in their order, which is that of iteration, and by their key: ``catalogue["A5"]``."""
 
     __slots__ = ("_rows",)
 
-    def __init__(self, rows: Iterable[Row], *, key: Callable[[Row], str]) -> None:
+    def __init__(self, rows: Iterable[_Row], *, key: Callable[[_Row], str]) -> None:
         """`key` gives the key of a row. Raises `ValueError` if two rows have the same."""
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, _Row] = {}
         for row in rows:
             if key(row) in self._rows:
                 raise ValueError(f"two rows have the key {key(row)!r}")
             self._rows[key(row)] = row
 
-    def __getitem__(self, key: str) -> Row:
+    def __getitem__(self, key: str) -> _Row:
         """Return the row with `key`, or raise a `KeyError` that names the nearest key."""
         try:
             return self._rows[key]
@@ -127,7 +127,7 @@ class Catalogue(Generic[Row]):
     def __contains__(self, key: object) -> bool:
         return key in self._rows
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[_Row]:
         return iter(self._rows.values())
 
     def __len__(self) -> int:
@@ -310,8 +310,7 @@ _rules = [
         "403 at once, because one test suite written against the service expects an error.",
     ),
     _inferred("A8", profiles=_NOT_V2)(
-        "An `Authorization` header is ignored.",
-        "Send the key in `X-TD-Write-Key`.",
+        "An `Authorization` header is ignored.", "Send the key in `X-TD-Write-Key`."
     ),
     _documented("A9", "V2", profiles=(_V2,))(
         "`Authorization: TD1 <key>` or `X-TD-Write-Key` carries the write key, and "

@@ -81,6 +81,17 @@ def test_a_pickled_event_keeps_the_finding_about_too_many_columns(collector, sto
     assert [finding.rule for finding in pickle.loads(pickle.dumps(event)).findings] == ["C2"]
 
 
+def test_a_target_with_raw_utf_8_is_shown_as_it_was_meant(collector, store):
+    """[P10] the target itself stays the bytes that were sent."""
+    query = "name=\u00c3\u00a9&odd=\u00ff&esc=\u001b&td_write_key=%E6%97%A5/abc"
+    target = f"/postback/v3/event/web/visits?{query}"
+    exchange = store(collector, path=target)
+    event = Event(exchange.log, exchange.indexes[0])
+    assert event.request.target == target
+    for shown in (repr(event), repr(event.request)):
+        assert "?name=é&odd=\\xff&esc=\\x1b&td_write_key=日/a… " in shown
+
+
 def test_events_of_different_logs_differ(make_collector, store):
     collectors = make_collector(), make_collector()
     for collector in collectors:

@@ -57,6 +57,11 @@ def found(postback, **request):
         pytest.param(
             {"headers": (*JSON, ("Content-Encoding", "identity"))}, [("B8", None)], id="B8"
         ),
+        pytest.param(
+            {"headers": (*JSON, ("Content-Encoding", "identity, , Identity"))},
+            [("B8", None)],
+            id="B8-twice",
+        ),
         pytest.param({"target": f"{PIXEL}&a=%FF", "method": "GET"}, [("P10", "a")], id="P10"),
         pytest.param({"target": f"{PATH}?a=%FF"}, [("B10", "a")], id="P10-not-stored"),
     ],

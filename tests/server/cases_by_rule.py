@@ -259,6 +259,7 @@ AUTHENTICATION = [
     case("A9-malformed", post(key="Authorization: TD1 abcdef"), _A4, v2=_A7),
     case("A9-parameter-does-not-count", post(b'{"a":1}', target=f"{PATH}?td_write_key=9/no"), ROW),
     case("A10-beside", post(b'{"a":1}', f"Authorization: Bearer {KEY}"), ROW, v2=_A10),
+    case("A10-no-scheme", post(b'{"a":1}', f"Authorization: {KEY}"), ROW, v2=_A10),
     case("A10-alone", post(key=f"Authorization: Basic {KEY}"), _A4),
 ]
 
