@@ -40,8 +40,10 @@ class Run:
     def started_server(self) -> RunServer:
         """The server, which starts when it is first needed."""
         if self.server is None:
+            from .inspector.rest import Inspection
             from .testing.session import RunServer
 
+            RunServer.inspection_class = Inspection
             server = RunServer(self.settings, self.started_summary())
             server.start()
             self.server = server

@@ -11,13 +11,13 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from .. import PostbackServer
 from ..collector.event_log import STATES, EventState
 from ..collector.events import Event
 from ..protocol.escaping import escaped
 from ..protocol.escaping import shown as shown_of_sender
 from ..protocol.secrets import KeyRedactor, shortened
 from ..server.server import CollectorServer
-from ..testing.server import PostbackServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ..errors import PostbackWarning
 from ..protocol.secrets import without_keys
@@ -12,12 +12,11 @@ from ..server.host_listeners import HostListeners
 from ..server.server import CollectorServer
 from ..server.tls import TrustFiles, own_names, server_context
 from .check import Check
-from .inspection import PREFIX, Inspection
 from .postback import Postback
 from .receiver import Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from ssl import SSLContext
     from types import TracebackType
     from typing import Unpack
@@ -31,11 +30,29 @@ if TYPE_CHECKING:
     from ..protocol.settings import ServerSettingValues
 
 
+INSPECTION_PREFIX = "/.tdpostback/"
+"""The REST interface responds to the requests whose path begins so."""
+
+
+class Inspection(Protocol):
+    """The REST interface, as far as the server needs it."""
+
+    def __init__(self, collector: Callable[[], Collector], bound_host: str) -> None: ...
+
+    def respond(self, request: Request) -> WerkzeugResponse:
+        """The response to a request below `INSPECTION_PREFIX`."""
+
+
 class PostbackServer(CollectorServer):
     """A fake server of the Postback API for programs and for other test runners than pytest.
 
     It is a `pytest_httpserver.HTTPServerBase`: start it, `check` it and stop it, or use it as a
     context manager. Stopping warns of what `check` would raise.
+    """
+
+    inspection_class: ClassVar[type[Inspection]]
+    """The REST interface. It is in a layer above this one, so this module cannot import it. The
+    package sets it when it loads this class for a program, and the plugin for a run of tests.
     """
 
     def __init__(
@@ -87,9 +104,9 @@ class PostbackServer(CollectorServer):
         """What `check` has to raise, though it was found earlier."""
         self._postback = Postback(self._receiver, self._check)
         self._postback.keys.add_all(write_keys)
-        self._inspection = None
+        self._inspection: Inspection | None = None
         if chosen.inspection:
-            self._inspection = Inspection(self.current_collector, host)
+            self._inspection = self.inspection_class(self.current_collector, host)
         if chosen.inspection and expose:
             warnings.warn(
                 "expose=True with inspection=True: every machine that can reach this server can "
@@ -119,11 +136,11 @@ class PostbackServer(CollectorServer):
 
     def is_inspection(self, head: RequestHead) -> bool:
         """Whether a request belongs to the REST interface."""
-        return self._inspection is not None and str(head.target).startswith(PREFIX)
+        return self._inspection is not None and str(head.target).startswith(INSPECTION_PREFIX)
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """Respond to what is no event: a preflight (R5), or a call of the REST interface."""
-        if self._inspection is not None and request.path.startswith(PREFIX):
+        if self._inspection is not None and request.path.startswith(INSPECTION_PREFIX):
             return self._inspection.respond(request)
         return super().dispatch(request)
 

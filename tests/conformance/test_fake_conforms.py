@@ -16,10 +16,10 @@ import werkzeug.serving
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.conformance.catalogue import INSPECTED, status_of
 from pytest_tdpostback.conformance.target import WRONG_KEY
+from pytest_tdpostback.inspector.rest import inspected
 from pytest_tdpostback.protocol import judge
 from pytest_tdpostback.protocol.profiles import profiles
 from pytest_tdpostback.protocol.rules import rules
-from pytest_tdpostback.testing.inspection import inspected
 from tests.checkout import INSIDE
 from tests.conformance.mutants import function
 from tests.conformance.running import KEY, run_checks

@@ -13,8 +13,8 @@ from werkzeug.test import Client
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.conformance.target import Endpoint
 from pytest_tdpostback.conformance.wire import RawConnection
+from pytest_tdpostback.inspector.rest import Inspection, inspected
 from pytest_tdpostback.protocol.profiles import DEFAULT
-from pytest_tdpostback.testing.inspection import Inspection, inspected
 
 KEY = "1/secret-of-the-test"
 

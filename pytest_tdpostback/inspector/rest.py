@@ -21,7 +21,8 @@ from ..collector.events import Events, Record
 from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
 from ..protocol.settings import valid_seconds
-from .export import exported
+from ..recording.export import exported
+from ..testing.server import INSPECTION_PREFIX as PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
 
-PREFIX = "/.tdpostback/"
 SETTLE_SECONDS = 5.0
 """How long `settle` waits if the request does not say."""
 
