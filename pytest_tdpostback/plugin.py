@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from .errors import ConfigurationError, PostbackError, PostbackWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from typing import Unpack
+    from typing import Self, Unpack
 
     from .protocol.settings import Settings, SettingValues
     from .testing.postback import Postback, PostbackFactory
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
     from .testing.session import RunServer, TestContext
 
 MARKER = "tdpostback"
+_CONTROLS = re.compile(
+    r"\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+"""Control characters, but no line breaks, and no colours, which pytest and its plugins print."""
+_WRONG_SCOPE = re.compile(r"ScopeMismatch: .*? fixture (tdpostback|make_tdpostback) with ")
+_HINT_OF_SCOPE = (
+    "{fixture} belongs to one test. In a fixture of a wider scope, use tdpostback_server, or make "
+    "a PostbackServer there."
+)
 
 
 class Run:
@@ -216,12 +227,16 @@ def pytest_runtest_makereport(
     if call.excinfo.value is item.stash.get(_failure, None):
         report.longrepr = _text_only(item, call.excinfo)
     redact = _redactor(item)
-    shown: Any = _without_keys(report.longrepr, redact)
+    safe = (lambda text: _escaped(redact(text))) if _uses_server(item) else redact
+    shown: Any = _shown_by(safe, report.longrepr)
     report.longrepr = shown
-    if failed:
+    if failed and hasattr(shown, "addsection"):
         text = _section_of(item)
-        if text and hasattr(shown, "addsection"):
+        if text:
             shown.addsection("tdpostback", redact(text))
+        wrong_scope = _WRONG_SCOPE.match(str(call.excinfo.value))
+        if wrong_scope:
+            shown.addsection("tdpostback", _HINT_OF_SCOPE.format(fixture=wrong_scope[1]))
     return report
 
 
@@ -302,34 +317,67 @@ def _redactor(item: pytest.Item) -> Callable[[str], str]:
     """Shortens write keys in the report of a test."""
     from .protocol.secrets import KeyRedactor
 
-    keys = list(item.stash.get(_known_keys, ()))
-    if _context in item.stash:
-        keys += item.stash[_context].known_keys
-    server = item.config.stash[_run].server
-    if server is not None:
-        keys += server.postback.keys.known()
+    keys = [*item.stash.get(_known_keys, ()), item.config.getoption("--tdpostback-key") or ""]
+    servers = sys.modules.get("pytest_tdpostback.testing.server")
+    if servers is not None:  # else there is no server, and a failing test does not pay for it
+        keys += servers.known_keys()
     return KeyRedactor(keys)
 
 
-def _without_keys(shown: Any, redact: Callable[[str], str]) -> Any:
-    """A piece of a report without the write keys that pytest printed."""
+def _escaped(text: str) -> str:
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _uses_server(item: pytest.Item) -> bool:
+    return _known_keys in item.stash or (
+        _context in item.stash and item.stash[_context].members != []
+    )
+
+
+def _shown_by(safe: Callable[[str], str], shown: Any) -> Any:
+    """A piece of a report with each of its texts as `safe` returns it."""
     if isinstance(shown, str):
-        return redact(shown)
+        return safe(shown)
     if type(shown) in (list, tuple):
-        return type(shown)(_without_keys(piece, redact) for piece in shown)
+        return type(shown)(_shown_by(safe, piece) for piece in shown)
     if type(shown).__module__ == "_pytest._code.code":  # objects of others may be frozen
         for name, piece in vars(shown).items():
-            setattr(shown, name, _without_keys(piece, redact))
+            setattr(shown, name, _shown_by(safe, piece))
     return shown
 
 
-def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """A comparison of write keys shows them shortened."""
+def pytest_assertrepr_compare(
+    config: pytest.Config, op: str, left: object, right: object
+) -> list[str] | None:
+    """A comparison shows write keys shortened, and text of senders without control characters."""
     from .protocol.secrets import Redacted
 
     if isinstance(left, Redacted) or isinstance(right, Redacted):
         return [f"{left!r} {op} {right!r}"]
+    item = config.stash[_run].item
+    if isinstance(left, str) and isinstance(right, str) and item and _uses_server(item):
+        safe = {"left": _SafeText(left), "right": _SafeText(right)}
+        if safe != {"left": left, "right": right}:
+            shown = config.hook.pytest_assertrepr_compare(config=config, op=op, **safe)
+            return next(iter(shown), None)
     return None
+
+
+class _SafeText(str):
+    """A text, line by line, without control characters; its `repr` is that of the whole text."""
+
+    __slots__ = ("original",)
+    original: str
+
+    def __new__(cls, text: str) -> Self:
+        from .protocol.escaping import escaped
+
+        self = super().__new__(cls, "\n".join(map(escaped, text.split("\n"))))
+        self.original = text
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self.original)
 
 
 # the summary of the run

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from ..recording.export import exported
 from ..testing.server import INSPECTION_PREFIX as PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -47,36 +48,24 @@ class Inspection:
         """
         self._collector = collector
         self._bound_host = bound_host.lower()
-        self._routes: dict[tuple[str, str], Callable[[Request, Collector], Any]] = {
-            ("GET", ""): about,
-            ("GET", "events"): _events,
-            ("DELETE", "events"): _clear,
-            ("GET", "records"): _records,
-            ("POST", "settle"): _settle,
-            ("POST", "hold"): _hold,
-            ("POST", "release"): _release,
-            ("POST", "keys"): _add_key,
-            ("DELETE", "keys"): _revoke_key,
-            ("PUT", "clock"): _freeze,
-            ("DELETE", "clock"): _unfreeze,
-            ("PATCH", "settings"): _configure,
-        }
 
     def respond(self, request: Request) -> WerkzeugResponse:
         """The response to a request below `PREFIX`: JSON; a 4xx has an `error` that says why."""
         forbidden = self._why_forbidden(request)
         if forbidden:
             return _json({"error": forbidden}, HTTPStatus.FORBIDDEN)
-        handler = self._routes.get((request.method, request.path[len(PREFIX) :]))
-        if handler is None:
-            known = [f"{method} {PREFIX}{name}" for method, name in self._routes]
+        call = (request.method, request.path[len(PREFIX) :])
+        if call not in _ROUTES:
+            known = [f"{method} {PREFIX}{name}" for method, name in _ROUTES]
             return _json({"error": "no such call", "known": known}, HTTPStatus.NOT_FOUND)
+        handler, *parameters = _ROUTES[call]
         if request.method != "GET" and request.mimetype != "application/json":
             error = "a call that changes something needs Content-Type: application/json"
             return _json({"error": error}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         collector = self._collector()
         redact = KeyRedactor(collector.keys.known())
         try:
+            _refuse_unknown(request.args, parameters)
             return _json(handler(request, collector), redact=redact)
         except (ConfigurationError, TypeError, ValueError) as error:
             return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST, redact)
@@ -126,8 +115,10 @@ def about(_: Request, collector: Collector) -> dict[str, Any]:
 
 
 def _events(request: Request, collector: Collector) -> list[Any]:
-    since = _number(request, "since", 0)
-    return [exported(event) for event in Events(collector.log) if event.seq > since]
+    since = request.args.get("since", "0")
+    if not (since.isdecimal() and len(since) < 20):
+        raise ValueError(f"since={since[:40]!r} is not a sequence number; give 0 or more")
+    return [exported(event) for event in Events(collector.log) if event.seq > int(since)]
 
 
 def _clear(_: Request, collector: Collector) -> None:
@@ -178,12 +169,27 @@ def _configure(request: Request, collector: Collector) -> None:
     collector.configure(collector.settings.changed(_members(request), "settings"))
 
 
-def _number(request: Request, name: str, default: float) -> float:
-    text = request.args.get(name, default)
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{name}={text!r} is not a number") from None
+_ROUTES: dict[tuple[str, str], tuple[Any, *tuple[str, ...]]] = {
+    ("GET", ""): (about,),
+    ("GET", "events"): (_events, "since"),
+    ("DELETE", "events"): (_clear,),
+    ("GET", "records"): (_records, "database", "table"),
+    ("POST", "settle"): (_settle, "timeout"),
+    ("POST", "hold"): (_hold,),
+    ("POST", "release"): (_release,),
+    ("POST", "keys"): (_add_key,),
+    ("DELETE", "keys"): (_revoke_key,),
+    ("PUT", "clock"): (_freeze,),
+    ("DELETE", "clock"): (_unfreeze,),
+    ("PATCH", "settings"): (_configure,),
+}
+"""For each call its function, and the names of its URL parameters."""
+
+
+def _refuse_unknown(given: Iterable[str], known: Sequence[str]) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is unknown; known: {', '.join(known) or 'none'}")
 
 
 def _members(request: Request, *known: str) -> dict[str, Any]:
@@ -193,11 +199,10 @@ def _members(request: Request, *known: str) -> dict[str, Any]:
         raise ValueError("the body has too many levels of nesting") from None
     if not isinstance(members, dict):
         raise TypeError("the body is not a JSON object")
-    unknown = sorted(set(members) - set(known)) if known else []
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is unknown; known: {', '.join(known)}")
-    if known and known[0] not in members:
-        raise ValueError(f"{known[0]!r} is missing")
+    if known:
+        _refuse_unknown(members, known)
+        if known[0] not in members:
+            raise ValueError(f"{known[0]!r} is missing")
     return members
 
 
@@ -211,5 +216,7 @@ def _is_loopback(name: str) -> bool:
 def _json(
     value: Any, status: HTTPStatus = HTTPStatus.OK, redact: Callable[[str], str] = str
 ) -> WerkzeugResponse:
+    # Keys are found in the text as it is; then no character is left that a terminal acts on.
     text = redact(json.dumps(value, ensure_ascii=False))
+    text = re.sub(r"[^ -~]", lambda found: json.dumps(found[0])[1:-1], text)
     return WerkzeugResponse(text, status, mimetype="application/json")

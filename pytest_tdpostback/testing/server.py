@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, Protocol
+from weakref import WeakSet
 
 from ..errors import PostbackWarning
 from ..protocol.secrets import without_keys
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 INSPECTION_PREFIX = "/.tdpostback/"
 """The REST interface responds to the requests whose path begins so."""
+
+
+_servers: WeakSet[PostbackServer] = WeakSet()
 
 
 class Inspection(Protocol):
@@ -104,6 +109,7 @@ class PostbackServer(CollectorServer):
         """What `check` has to raise, though it was found earlier."""
         self._postback = Postback(self._receiver, self._check)
         self._postback.keys.add_all(write_keys)
+        _servers.add(self)
         self._inspection: Inspection | None = None
         if chosen.inspection:
             self._inspection = self.inspection_class(self.current_collector, host)
@@ -133,6 +139,10 @@ class PostbackServer(CollectorServer):
     def current_collector(self) -> Collector:
         """The collector of a request that arrives now."""
         return self.collector
+
+    def known_keys(self) -> list[str]:
+        """Every write key that was ever valid here: none may be shown whole."""
+        return self.collector.keys.known()
 
     def is_inspection(self, head: RequestHead) -> bool:
         """Whether a request belongs to the REST interface."""
@@ -194,3 +204,8 @@ class PostbackServer(CollectorServer):
             text = f"{type(failure).__name__}: {failure}"
             message = f"nobody called server.check(), which raises this:\n{without_keys(text)}"
             warnings.warn(message, PostbackWarning, stacklevel=3)
+
+
+def known_keys() -> list[str]:
+    """Every write key that was ever valid at a server of this process."""
+    return list(chain.from_iterable(server.known_keys() for server in list(_servers)))

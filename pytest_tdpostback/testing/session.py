@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..collector.events import Event, Events
+from ..errors import ConfigurationError
 from ..server.server import CollectorServer
 from .check import Check
 from .postback import Postback
@@ -204,6 +205,8 @@ class RunServer(PostbackServer):
         self.context: TestContext | None = None
         """The test that runs now."""
         self.summary = summary
+        self._stopped_by = ""
+        """The id of the test that stopped the server last."""
         self._receiver.name = "tdpostback_server.postback"
         self._receiver.ignore_losses = "--tdpostback-on-auth-failure=ignore"
         self._reached_late: dict[Collector, FinishedTest] = {}
@@ -248,8 +251,24 @@ class RunServer(PostbackServer):
         check = Check(receiver)
         return Member(receiver, check, Postback(receiver, check))
 
+    def known_keys(self) -> list[str]:
+        """The write keys of the run, and those of the test that runs now."""
+        return super().known_keys() + (self.context.known_keys if self.context else [])
+
     def begin(self, node_id: str, settings: Settings) -> TestContext:
-        """From now on, what arrives at this server's URL belongs to a test."""
+        """From now on, what arrives at this server's URL belongs to a test.
+
+        The server starts again if the test before stopped it.
+        """
+        __tracebackhide__ = True
+        if not self.is_running():
+            try:
+                self.start()
+            except ConfigurationError as error:
+                raise ConfigurationError(
+                    f"{self._stopped_by} stopped tdpostback_server, so it has to start again: "
+                    f"{str(error).partition(';')[0]}; free that port, or do not stop the server"
+                ) from None
         self.context = TestContext(self, node_id, settings)
         return self.context
 
@@ -281,6 +300,7 @@ class RunServer(PostbackServer):
 
     def stop(self) -> None:
         """Stop serving; note what reached finished tests."""
+        self._stopped_by = self.context.node_id if self.context else "something between two tests"
         CollectorServer.stop(self)
         self._open.clear()
         self.note_late_events()
