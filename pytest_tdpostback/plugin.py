@@ -39,7 +39,6 @@ class Run:
     """What the hooks and fixtures of one process share. At rest there is no server."""
 
     def __init__(self, settings: Settings) -> None:
-        """`settings` are those of options and ini."""
         self.settings = settings
         self.server: RunServer | None = None
         self.summary: Summary | None = None
@@ -55,12 +54,12 @@ class Run:
             from .testing.session import RunServer
 
             RunServer.inspection_class = Inspection
-            server = RunServer(self.settings, self.started_summary())
+            server = RunServer(self.settings, self.made_summary())
             server.start()
             self.server = server
         return self.server
 
-    def started_summary(self) -> Summary:
+    def made_summary(self) -> Summary:
         """What the summary of the run is made of."""
         if self.summary is None:
             from .testing.report import Summary
@@ -71,9 +70,10 @@ class Run:
 
 _run = pytest.StashKey[Run]()
 _context = pytest.StashKey["TestContext"]()
-_section = pytest.StashKey[str]()
-_known_keys = pytest.StashKey[list[str]]()
+_ended = pytest.StashKey[tuple[str, list[str]]]()
+"""Of a test that failed at its end: the section of its report, and its write keys."""
 _failure = pytest.StashKey[BaseException]()
+"""What the plugin raised, and no line of the test."""
 
 
 # settings
@@ -99,18 +99,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; a wrong option or ini value is a usage error."""
-    from dataclasses import fields
-
     from .conformance.options import refuse_workers
     from .protocol.settings import Settings
 
-    names = ", ".join(f"{row.name}=..." for row in fields(Settings))
+    settings = Settings()
+    names = ", ".join(f"{name}=..." for name in vars(settings))
     config.addinivalue_line("markers", f"{MARKER}({names}): settings of this test's fake server")
     try:
         refuse_workers(config)
-        config.stash[_run] = Run(_configured(config))
+        for name in vars(settings):
+            ini, option = f"tdpostback_{name}", _option(name)
+            for where, value in (
+                (f"ini {ini}", config.getini(ini)),
+                (option, config.getoption(option)),
+            ):
+                if value is not None and value != "":
+                    settings = settings.changed({name: value}, where)
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
+    config.stash[_run] = Run(settings)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -124,24 +131,6 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def _option(name: str) -> str:
     return f"--tdpostback-{name.replace('_', '-')}"
-
-
-def _configured(config: pytest.Config) -> Settings:
-    from dataclasses import fields
-
-    from .protocol.settings import Settings
-
-    settings = Settings()
-    for row in fields(Settings):
-        ini = f"tdpostback_{row.name}"
-        option = _option(row.name)
-        for where, value in (
-            (f"ini {ini}", config.getini(ini)),
-            (option, config.getoption(option)),
-        ):
-            if value is not None and value != "":
-                settings = settings.changed({row.name: value}, where)
-    return settings
 
 
 def _settings_of(item: pytest.Item) -> Settings:
@@ -165,6 +154,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """From its setup on, a test owns what arrives at the URL of the server."""
     run = item.config.stash[_run]
     run.item = item
+    if _ended in item.stash:  # another plugin runs the test again
+        del item.stash[_ended]
     try:
         settings = _settings_of(item)
         if run.server is not None:
@@ -185,19 +176,16 @@ def pytest_fixture_setup(request: pytest.FixtureRequest) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """An unexpected loss fails the test, as a failure of the test itself."""
     _begin_redirect(item.config.stash[_run])
-    context = item.stash.get(_context, None)
-    if context is not None:
-        context.begin_call()
+    if _context in item.stash:
+        item.stash[_context].begin_call()
     try:
         result = yield
     except BaseException:
-        context = item.stash.get(_context, None)
-        if context is not None:
-            context.failed = True
+        if _context in item.stash:
+            item.stash[_context].failed = True
         raise
-    context = item.stash.get(_context, None)
-    if context is not None:
-        _conclude(item, context)
+    if _context in item.stash:
+        _conclude(item, item.stash[_context])
     return result
 
 
@@ -213,33 +201,6 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     return result
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """The report of a failed test shows what arrived, and no whole write key."""
-    report = yield
-    failed, expected_failure = report.failed, hasattr(report, "wasxfail")
-    if failed and _context in item.stash:
-        item.stash[_context].failed = True
-    if call.excinfo is None or not (failed or expected_failure):
-        return report
-    if call.excinfo.value is item.stash.get(_failure, None):
-        report.longrepr = _text_only(item, call.excinfo)
-    redact = _redactor(item)
-    safe = (lambda text: _escaped(redact(text))) if _uses_server(item) else redact
-    shown: Any = _shown_by(safe, report.longrepr)
-    report.longrepr = shown
-    if failed and hasattr(shown, "addsection"):
-        text = _section_of(item)
-        if text:
-            shown.addsection("tdpostback", redact(text))
-        wrong_scope = _WRONG_SCOPE.match(str(call.excinfo.value))
-        if wrong_scope:
-            shown.addsection("tdpostback", _HINT_OF_SCOPE.format(fixture=wrong_scope[1]))
-    return report
-
-
 def _begin_redirect(run: Run) -> None:
     item, run.to_redirect = run.to_redirect, None
     if item is not None:
@@ -247,7 +208,7 @@ def _begin_redirect(run: Run) -> None:
 
 
 def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) -> None:
-    """Raise what the test fails with, and warn of its findings."""
+    """Raise what the test fails with, and warn of its findings at the line where it begins."""
     if context.nothing_new:
         return
     from .testing.check import StrictnessFailure
@@ -255,21 +216,16 @@ def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) ->
     try:
         context.check(last=last)
         if not context.failed:
-            _warn_of_findings(item, context)
+            found = context.findings_to_warn_of()
+            summary = item.config.stash[_run].made_summary()
+            summary.findings.update(rule for rule, _ in found)
+            for _, text in found:
+                line = (item.location[1] or 0) + 1
+                warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
     except (PostbackError, StrictnessFailure, Warning) as error:
         context.failed = True
         item.stash[_failure] = error
         raise
-
-
-def _warn_of_findings(item: pytest.Item, context: TestContext) -> None:
-    """Warn of each finding at the line where the test begins."""
-    found = context.findings_to_warn_of()
-    summary = item.config.stash[_run].started_summary()
-    summary.findings.update(rule for rule, _ in found)
-    for _, text in found:
-        line = (item.location[1] or 0) + 1
-        warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
 
 
 def _end(item: pytest.Item, *, failed: bool = False) -> None:
@@ -286,21 +242,57 @@ def _end(item: pytest.Item, *, failed: bool = False) -> None:
         raise
     finally:
         if failed:
-            item.stash[_section] = _section_of(item)
-            item.stash[_known_keys] = context.known_keys
+            item.stash[_ended] = _section_of(item), context.known_keys
         del item.stash[_context]
         server.end(context)
 
 
+# reports
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The report of a failed test shows what arrived, and no whole write key."""
+    report = yield
+    failed, expected_failure = report.failed, hasattr(report, "wasxfail")
+    if failed and _context in item.stash:
+        item.stash[_context].failed = True
+    if call.excinfo is None or not (failed or expected_failure):
+        return report
+    if call.excinfo.value is item.stash.get(_failure, None):
+        report.longrepr = _text_only(item, call.excinfo)
+    section, keys = item.stash.get(_ended, ("", []))
+    uses_server = _uses_server(item)
+    redact = _redactor(item.config, keys)
+
+    def safe(text: str) -> str:
+        text = redact(text)
+        return _CONTROLS.sub(lambda it: ascii(it[0])[1:-1], text) if uses_server else text
+
+    shown: Any = _shown_by(safe, report.longrepr)
+    report.longrepr = shown
+    if failed and hasattr(shown, "addsection"):
+        section = section or _section_of(item)
+        if section:
+            shown.addsection("tdpostback", redact(section))
+        wrong_scope = _WRONG_SCOPE.match(str(call.excinfo.value))
+        if wrong_scope:
+            shown.addsection("tdpostback", _HINT_OF_SCOPE.format(fixture=wrong_scope[1]))
+    return report
+
+
+def _uses_server(item: pytest.Item) -> bool:
+    return _ended in item.stash or (_context in item.stash and bool(item.stash[_context].members))
+
+
 def _section_of(item: pytest.Item) -> str:
-    context = item.stash.get(_context, None)
-    if context is None:
-        text = item.stash.get(_section, "")
-        item.stash[_section] = ""
-        return text
+    if not _uses_server(item):
+        return ""
     from .testing.report import section
 
-    return section(member.receiver for member in context.members)
+    return section(member.receiver for member in item.stash[_context].members)
 
 
 def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) -> Any:
@@ -313,25 +305,15 @@ def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) 
     return shown
 
 
-def _redactor(item: pytest.Item) -> Callable[[str], str]:
-    """Shortens write keys in the report of a test."""
+def _redactor(config: pytest.Config, keys: Iterable[str]) -> Callable[[str], str]:
+    """Shortens `keys` and every other known write key."""
     from .protocol.secrets import KeyRedactor
 
-    keys = [*item.stash.get(_known_keys, ()), item.config.getoption("--tdpostback-key") or ""]
+    known = [*keys, config.getoption("--tdpostback-key") or ""]
     servers = sys.modules.get("pytest_tdpostback.testing.server")
     if servers is not None:  # else there is no server, and a failing test does not pay for it
-        keys += servers.known_keys()
-    return KeyRedactor(keys)
-
-
-def _escaped(text: str) -> str:
-    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
-def _uses_server(item: pytest.Item) -> bool:
-    return _known_keys in item.stash or (
-        _context in item.stash and item.stash[_context].members != []
-    )
+        known += servers.known_keys()
+    return KeyRedactor(known)
 
 
 def _shown_by(safe: Callable[[str], str], shown: Any) -> Any:
@@ -388,16 +370,15 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     """The server stops when nobody can send any more; then late events are counted."""
     result = yield
     run = session.config.stash[_run]
-    if run.server is not None:
-        if run.server.is_running():
-            run.server.stop()
-        else:
-            run.server.note_late_events()
-        run.server = None
+    server, run.server = run.server, None
+    if server is not None and server.is_running():
+        server.stop()
+    elif server is not None:
+        server.note_late_events()
     if run.summary is None:
         return result
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["tdpostback"] = run.summary.values()
+        session.config.workeroutput["tdpostback"] = run.summary.to_json()
     elif run.summary.late_failures and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return result
@@ -408,17 +389,17 @@ def pytest_testnodedown(node: Any) -> None:
     """The controller of xdist adds what a worker counted."""
     counted = getattr(node, "workeroutput", {}).get("tdpostback")
     if counted:
-        node.config.stash[_run].started_summary().add(counted)
+        node.config.stash[_run].made_summary().add(counted)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Unexpected losses, findings and late events."""
     summary = config.stash[_run].summary
-    lines = summary.lines() if summary is not None else []
+    lines = list(summary.lines()) if summary is not None else []
     if lines:
         terminalreporter.section("tdpostback")
-        for line in lines:
-            terminalreporter.line(line)
+    for line in lines:
+        terminalreporter.line(line)
 
 
 # fixtures

@@ -12,7 +12,7 @@ from . import formatting, messages
 from .assertions import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from ..collector.collector import Collector
     from ..protocol.findings import Finding
@@ -47,7 +47,7 @@ class Check:
     """Finds what one `Postback` fails with. Each failure is raised once."""
 
     def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
+        self.receiver = receiver
         self._checked = 1
         """The first event that a later check has to look at."""
         self._raised: set[int] = set()
@@ -62,7 +62,7 @@ class Check:
 
     @property
     def _collector(self) -> Collector:
-        return self._receiver.collector
+        return self.receiver.collector
 
     def expect_entering(self, name: str, manager: Manager) -> Manager:
         """Fail if `manager`, the result of the method `name`, is never entered."""
@@ -73,7 +73,7 @@ class Check:
     @property
     def nothing_new(self) -> bool:
         """Whether a check would raise nothing that the one before did not."""
-        return not self._receiver.used or (
+        return not self.receiver.used or (
             self._checked == self._collector.next_seq
             and not self._collector.errors
             and not self._context_managers
@@ -107,18 +107,11 @@ class Check:
         """Raise errors of the server and unexpected rejections."""
         __tracebackhide__ = True
         self._raise_errors()
-        if self._collector.settings.on_auth_failure == "ignore":
-            return
-        log, raised = self._collector.log, self._raised
-        events = [
-            Event(log, index)
-            for index in log.indexes(EventState.REJECTED)
-            if index not in log.expected and log.first + index not in raised
-        ]
-        if events:
-            raised.update(event.seq for event in events)
-            text = self._redacted(messages.unexpected_losses(self._receiver, events))
-            raise UnexpectedAuthFailure(text, events)
+        if self._collector.settings.on_auth_failure != "ignore":
+            events = self._new_events(EventState.REJECTED, self._collector.log.expected)
+            if events:
+                text = self._redacted(messages.unexpected_losses(self.receiver, events))
+                raise UnexpectedAuthFailure(text, events)
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last check, or had no outcome by then."""
@@ -170,18 +163,18 @@ class Check:
 
     def _raise_unclaimed(self, setting: str, state: EventState) -> None:
         __tracebackhide__ = True
-        if getattr(self._collector.settings, setting) != "fail":
-            return
+        if getattr(self._collector.settings, setting) == "fail":
+            events = self._new_events(state, self._collector.log.claimed)
+            if events:
+                text = messages.unclaimed(self.receiver, events, setting)
+                raise StrictnessFailure(self._redacted(text))
+
+    def _new_events(self, state: EventState, excused: Container[int]) -> list[Event]:
+        """The events in `state` that are not excused, each of them once."""
         log, raised = self._collector.log, self._raised
-        events = [
-            Event(log, index)
-            for index in log.indexes(state)
-            if index not in log.claimed and log.first + index not in raised
-        ]
-        if events:
-            raised.update(event.seq for event in events)
-            text = messages.unclaimed(self._receiver, events, setting)
-            raise StrictnessFailure(self._redacted(text))
+        found = [i for i in log.indexes(state) if i not in excused and log.first + i not in raised]
+        raised.update(log.first + index for index in found)
+        return [Event(log, index) for index in found]
 
     def _raise_errors(self) -> None:
         __tracebackhide__ = True
@@ -203,7 +196,7 @@ class Check:
         ]
         self._context_managers = []
         if calls:
-            raise ConfigurationError(messages.never_entered(self._receiver, calls))
+            raise ConfigurationError(messages.never_entered(self.receiver, calls))
 
     def _settle(self) -> None:
         __tracebackhide__ = True

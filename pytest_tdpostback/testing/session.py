@@ -48,7 +48,6 @@ class TestContext(Neighbours):
     __test__ = False  # its name looks like that of a class of tests
 
     def __init__(self, server: RunServer, node_id: str, settings: Settings) -> None:
-        """Made by `RunServer.begin`."""
         self.node_id = node_id
         self.settings = settings
         self.members: list[Member] = []
@@ -59,7 +58,7 @@ class TestContext(Neighbours):
         self._server = server
         self._own: Member | None = None
         self._making = threading.Lock()
-        self._held: set[int] = set()
+        self._held_by_fixture: list[Member] = []
         self._redirects: ExitStack | None = None
 
     @property
@@ -107,37 +106,30 @@ class TestContext(Neighbours):
 
     def begin_call(self) -> None:
         """The code of the test begins. What a fixture holds now, that fixture will release."""
-        self._held = {
-            place
-            for place, (receiver, _, _) in enumerate(self.members)
-            if receiver.used and receiver.collector.held
-        }
+        self._held_by_fixture = [
+            each for each in self.members if each.receiver.used and each.receiver.collector.held
+        ]
 
     def check(self, *, last: bool = False) -> None:
         """Raise what the test fails with: of the first of its `Postback` objects that fails.
 
-        Args:
-            last: Whether this is the last check. Before it, what a fixture holds may stay pending.
+        Before the last check, what a fixture holds may stay pending.
         """
         __tracebackhide__ = True
         if self.failed:
             return
         try:
-            for place, member in enumerate(self.members):
-                held_by_fixture = place in self._held and member.receiver.collector.held
-                member.check.check(wait=last or not held_by_fixture)
+            for member in self.members:
+                held = member in self._held_by_fixture and member.receiver.collector.held
+                member.check.check(wait=last or not held)
         except BaseException:
             self.failed = True
             raise
 
     def findings_to_warn_of(self) -> list[tuple[str, str]]:
         """The rules and texts of the findings that were not reported yet."""
-        return [
-            found
-            for receiver, check, _ in self.members
-            if receiver.used and not receiver.collector.empty
-            for found in check.findings_to_warn_of()
-        ]
+        used = [member.check for member in self.members if member.receiver.used]
+        return [found for check in used for found in check.findings_to_warn_of()]
 
     @property
     def known_keys(self) -> list[str]:
@@ -176,9 +168,7 @@ class TestContext(Neighbours):
                     yield f"{scheme}://{event.request.head.host}", event
         for reached, (where, first) in list(self.late.items()):
             reached.wait_for_responses()
-            for event in Events(reached.log):
-                if event.seq >= first:
-                    yield where, event
+            yield from ((where, event) for event in Events(reached.log) if event.seq >= first)
 
     def _redirect(self, receiver: Receiver) -> None:
         self._redirects = self._redirects or ExitStack()
@@ -205,10 +195,10 @@ class RunServer(PostbackServer):
         self.context: TestContext | None = None
         """The test that runs now."""
         self.summary = summary
-        self._stopped_by = ""
-        """The id of the test that stopped the server last."""
         self._receiver.name = "tdpostback_server.postback"
         self._receiver.ignore_losses = "--tdpostback-on-auth-failure=ignore"
+        self._stopped_by = ""
+        """The id of the test that stopped the server last."""
         self._reached_late: dict[Collector, FinishedTest] = {}
         """Collectors of finished tests with events that are not in the summary yet."""
         self._open: deque[Listener] = deque()
@@ -227,6 +217,10 @@ class RunServer(PostbackServer):
         """The collector of the test that runs now; between tests, that of the run."""
         return self.context.own.receiver.collector if self.context else self.collector
 
+    def known_keys(self) -> list[str]:
+        """The write keys of the run, and those of the test that runs now."""
+        return super().known_keys() + (self.context.known_keys if self.context else [])
+
     def new_member(
         self,
         context: TestContext,
@@ -239,9 +233,17 @@ class RunServer(PostbackServer):
 
         `key` is a write key that is valid there.
         """
+        chosen = settings or context.settings
+
+        def make_collector() -> Collector:
+            collector = self.make_collector(chosen)
+            if key is not None:
+                collector.keys.add_before_events(key)
+            return collector
+
         receiver = Receiver(
             self,
-            partial(self._make_collector, settings or context.settings, key),
+            make_collector,
             self.trust,
             name=name,
             ignore_losses='@pytest.mark.tdpostback(on_auth_failure="ignore")',
@@ -250,10 +252,6 @@ class RunServer(PostbackServer):
         )
         check = Check(receiver)
         return Member(receiver, check, Postback(receiver, check))
-
-    def known_keys(self) -> list[str]:
-        """The write keys of the run, and those of the test that runs now."""
-        return super().known_keys() + (self.context.known_keys if self.context else [])
 
     def begin(self, node_id: str, settings: Settings) -> TestContext:
         """From now on, what arrives at this server's URL belongs to a test.
@@ -282,15 +280,15 @@ class RunServer(PostbackServer):
             self._finish(receiver, check, context)
             self._open += receiver.listeners
         if len(self._open) > self._most_open:
-            self._close_oldest(len(self._open) - self._most_open)
+            oldest = [self._open.popleft() for _ in range(len(self._open) - self._most_open)]
+            self.close_listeners(oldest)
+            for listener in oldest:
+                self._note_late(listener.current_collector())
 
     def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
         """Open a port that this run has not used yet."""
         rejected = []
-        while True:
-            listener = super().open_listener(collector, **options)
-            if listener.port not in self._used_ports:
-                break
+        while (listener := super().open_listener(collector, **options)).port in self._used_ports:
             rejected.append(listener)
             if len(self._used_ports) >= PORTS_NOT_REUSED:
                 self._used_ports.clear()
@@ -316,14 +314,7 @@ class RunServer(PostbackServer):
         for collector in list(self._reached_late):
             self._note_late(collector)
         if not self.collector.empty:
-            self.summary.count_losses(self.collector.log)
-            self.summary.add_late(
-                "between tests",
-                Events(self.collector.log),
-                self.settings.on_late,
-                self.collector.keys.known(),
-            )
-            self.collector.clear()
+            self.summary.take(self.collector, "between tests", Events(self.collector.log))
 
     def owner_of(self, key: str) -> str | None:
         """Whose write key `key` is, of this server and of the finished tests."""
@@ -343,22 +334,9 @@ class RunServer(PostbackServer):
         collector = receiver.collector
         with collector.lock:
             if not collector.empty:
-                self.summary.count_losses(collector.log)
-                if not context.failed and not check.nothing_new:
-                    self.summary.add_late(
-                        context.node_id,
-                        check.unchecked(),
-                        context.settings.on_late,
-                        collector.keys.known(),
-                    )
-                collector.clear()
+                late = [] if context.failed or check.nothing_new else check.unchecked()
+                self.summary.take(collector, context.node_id, late)
             self._listen_for_late_events(finished, collector)
-
-    def _make_collector(self, settings: Settings, key: str | None) -> Collector:
-        collector = self.make_collector(settings)
-        if key is not None:
-            collector.keys.add_before_events(key)
-        return collector
 
     def _listen_for_late_events(self, finished: FinishedTest, collector: Collector) -> None:
         finished.next_seq = collector.next_seq
@@ -380,27 +358,13 @@ class RunServer(PostbackServer):
         finished.url = receiver.url_if_open
         self._open += receiver.listeners
 
-    def _close_oldest(self, count: int) -> None:
-        oldest = [self._open.popleft() for _ in range(count)]
-        self.close_listeners(oldest)
-        for listener in oldest:
-            self._note_late(listener.current_collector())
-
     def _note_late(self, collector: Collector) -> None:
         finished = self._reached_late.pop(collector, None)
-        if finished is None:
-            return
-        collector.wait_for_responses(0)
-        with collector.lock:
-            self.summary.count_losses(collector.log)
-            self.summary.add_late(
-                finished.node_id,
-                Events(collector.log),
-                collector.settings.on_late,
-                collector.keys.known(),
-            )
-            finished.next_seq = collector.next_seq
-            collector.clear()
+        if finished is not None:
+            collector.wait_for_responses(0)
+            with collector.lock:
+                self.summary.take(collector, finished.node_id, Events(collector.log))
+                finished.next_seq = collector.next_seq
 
 
 def _redirects(settings: Settings) -> bool:
