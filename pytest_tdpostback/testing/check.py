@@ -54,9 +54,9 @@ class Check:
         """The events that a failure was raised for."""
         self._inspected = 1
         """The first event whose findings were not looked for."""
-        self._to_warn_of: list[tuple[Event, Finding]] = []
-        self._to_fail_for: list[tuple[Event, Finding]] = []
-        self._known_findings: set[tuple[str, str | None, str]] = set()
+        self._findings: dict[str, list[tuple[Event, Finding]]] = {"warn": [], "fail": []}
+        """Findings that nobody was told of yet, by the action of `on_finding`."""
+        self._known_findings: dict[str, set[object]] = {"warn": set(), "fail": set()}
         self._context_managers: list[tuple[str, MustBeEntered]] = []
         """Context managers that were not entered when somebody last looked."""
 
@@ -82,10 +82,8 @@ class Check:
     def check(self, *, wait: bool = True) -> None:
         """Raise errors of the server, what is pending, and what the settings make a failure.
 
-        It waits for outcomes as long as they can come, for five seconds at most.
-
-        Args:
-            wait: Whether it waits; else it ignores what is pending.
+        With `wait`, it waits for outcomes as long as they can come, for five seconds at most;
+        else it ignores what is pending.
         """
         __tracebackhide__ = True
         self._raise_errors()
@@ -98,7 +96,9 @@ class Check:
         self.raise_unexpected_losses()
         self._raise_unclaimed("on_refusal", EventState.REFUSED)
         self._raise_unclaimed("on_unasserted", EventState.INGESTED)
-        self._raise_findings()
+        found = self._new_findings("fail")
+        if found:
+            raise StrictnessFailure(self._redacted(messages.findings(found)))
         with collector.lock:
             log = collector.log
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
@@ -119,47 +119,32 @@ class Check:
         return Events(log)[max(0, self._checked - log.first) :]
 
     def findings_to_warn_of(self) -> list[tuple[str, str]]:
-        """The findings since the last time that the setting `on_finding` makes warnings.
-
-        Returns:
-            The id of the rule and the text of the warning for each of them.
-        """
-        self._look_for_findings()
-        found, self._to_warn_of = self._to_warn_of, []
+        """The rule and the warning of each new finding that `on_finding` makes a warning."""
         return [
             (finding.rule, self._redacted(formatting.finding_warning(event, finding)))
-            for event, finding in found
+            for event, finding in self._new_findings("warn")
         ]
 
     def _redacted(self, text: str) -> str:
         return KeyRedactor(self._collector.keys.known())(text)
 
-    def _look_for_findings(self) -> None:
-        """Look for the findings of new events, each kind once."""
+    def _new_findings(self, wanted: str) -> list[tuple[Event, Finding]]:
+        """The findings, each kind once, for which `on_finding` has the action `wanted`."""
         log, settings = self._collector.log, self._collector.settings
         arrived = len(log)
         start, self._inspected = max(0, self._inspected - log.first), log.first + arrived
         end = arrived if "fail" in settings.on_finding else min(arrived, EVENTS_INSPECTED)
         for event in Events(log)[start:end]:
             for finding in event.findings:
-                kind = (finding.rule, finding.column, formatting.place(event))
-                if kind in self._known_findings:
-                    continue
-                if len(self._known_findings) == FINDINGS_REPORTED:
-                    return
-                self._known_findings.add(kind)
                 action = settings.finding_action(finding.rule)
-                if action == "fail":
-                    self._to_fail_for.append((event, finding))
-                elif action == "warn":
-                    self._to_warn_of.append((event, finding))
-
-    def _raise_findings(self) -> None:
-        __tracebackhide__ = True
-        self._look_for_findings()
-        found, self._to_fail_for = self._to_fail_for, []
-        if found:
-            raise StrictnessFailure(self._redacted(messages.findings(found)))
+                known = self._known_findings.get(action)
+                if known is not None and len(known) < FINDINGS_REPORTED:
+                    kind = (finding.rule, finding.column, formatting.place(event))
+                    if kind not in known:
+                        known.add(kind)
+                        self._findings[action].append((event, finding))
+        found, self._findings[wanted] = self._findings[wanted], []
+        return found
 
     def _raise_unclaimed(self, setting: str, state: EventState) -> None:
         __tracebackhide__ = True
