@@ -15,7 +15,7 @@ from .errors import ConfigurationError, PostbackError, PostbackWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from typing import Self, Unpack
+    from typing import Unpack
 
     from .protocol.settings import Settings, SettingValues
     from .testing.postback import Postback, PostbackFactory
@@ -178,12 +178,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     _begin_redirect(item.config.stash[_run])
     if _context in item.stash:
         item.stash[_context].begin_call()
-    try:
-        result = yield
-    except BaseException:
-        if _context in item.stash:
-            item.stash[_context].failed = True
-        raise
+    result = yield
     if _context in item.stash:
         _conclude(item, item.stash[_context])
     return result
@@ -256,10 +251,11 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """The report of a failed test shows what arrived, and no whole write key."""
     report = yield
-    failed, expected_failure = report.failed, hasattr(report, "wasxfail")
-    if failed and _context in item.stash:
-        item.stash[_context].failed = True
-    if call.excinfo is None or not (failed or expected_failure):
+    if call.excinfo is None:
+        return report
+    if _context in item.stash and (report.failed or call.when == "call"):
+        item.stash[_context].failed = True  # a skip in the test itself counts, too
+    if not (report.failed or hasattr(report, "wasxfail")):
         return report
     if call.excinfo.value is item.stash.get(_failure, None):
         report.longrepr = _text_only(item, call.excinfo)
@@ -273,7 +269,7 @@ def pytest_runtest_makereport(
 
     shown: Any = _shown_by(safe, report.longrepr)
     report.longrepr = shown
-    if failed and hasattr(shown, "addsection"):
+    if report.failed and hasattr(shown, "addsection"):
         section = section or _section_of(item)
         if section:
             shown.addsection("tdpostback", redact(section))
@@ -332,34 +328,23 @@ def pytest_assertrepr_compare(
     config: pytest.Config, op: str, left: object, right: object
 ) -> list[str] | None:
     """A comparison shows write keys shortened, and text of senders without control characters."""
-    from .protocol.secrets import Redacted
+    from .protocol.escaping import escaped
+    from .protocol.secrets import Redacted, RedactedText
 
     if isinstance(left, Redacted) or isinstance(right, Redacted):
         return [f"{left!r} {op} {right!r}"]
     item = config.stash[_run].item
-    if isinstance(left, str) and isinstance(right, str) and item and _uses_server(item):
-        safe = {"left": _SafeText(left), "right": _SafeText(right)}
-        if safe != {"left": left, "right": right}:
-            shown = config.hook.pytest_assertrepr_compare(config=config, op=op, **safe)
-            return next(iter(shown), None)
-    return None
-
-
-class _SafeText(str):
-    """A text, line by line, without control characters; its `repr` is that of the whole text."""
-
-    __slots__ = ("original",)
-    original: str
-
-    def __new__(cls, text: str) -> Self:
-        from .protocol.escaping import escaped
-
-        self = super().__new__(cls, "\n".join(map(escaped, text.split("\n"))))
-        self.original = text
-        return self
-
-    def __repr__(self) -> str:
-        return repr(self.original)
+    if not (isinstance(left, str) and isinstance(right, str) and item and _uses_server(item)):
+        return None
+    safe_left, safe_right = (
+        RedactedText("\n".join(map(escaped, text.split("\n"))), text) for text in (left, right)
+    )
+    if (safe_left, safe_right) == (left, right):
+        return None
+    this_module = [sys.modules[__name__]]
+    compare = config.pluginmanager.subset_hook_caller("pytest_assertrepr_compare", this_module)
+    shown: list[list[str]] = compare(config=config, op=op, left=safe_left, right=safe_right)
+    return next(iter(shown), None)
 
 
 # the summary of the run
