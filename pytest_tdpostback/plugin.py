@@ -204,8 +204,6 @@ def _begin_redirect(run: Run) -> None:
 
 def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) -> None:
     """Raise what the test fails with, and warn of its findings at the line where it begins."""
-    if context.nothing_new:
-        return
     from .testing.check import StrictnessFailure
 
     try:

@@ -20,7 +20,6 @@ from .receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from ssl import SSLContext
-    from types import TracebackType
     from typing import Unpack
 
     from werkzeug.wrappers import Request
@@ -31,11 +30,8 @@ if TYPE_CHECKING:
     from ..protocol.request import RequestHead
     from ..protocol.settings import ServerSettingValues
 
-
 INSPECTION_PREFIX = "/.tdpostback/"
 """The REST interface responds to the requests whose path begins so."""
-
-
 _servers: WeakSet[PostbackServer] = WeakSet()
 
 
@@ -56,8 +52,8 @@ class PostbackServer(CollectorServer):
     """
 
     inspection_class: ClassVar[type[Inspection]]
-    """The REST interface. It is in a layer above this one, so this module cannot import it. The
-    package sets it when it loads this class for a program, and the plugin for a run of tests.
+    """The REST interface, which is in a layer above. The package sets it when it loads this class
+    for a program, and the plugin for a run of tests.
     """
 
     def __init__(
@@ -163,12 +159,7 @@ class PostbackServer(CollectorServer):
         super().stop()
         self._warn_of_failure()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Stop; if an exception ends the block, there is no warning."""
         if self.is_running():
             super().stop()
