@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from weakref import WeakSet
 
 from ..errors import PostbackWarning
@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 INSPECTION_PREFIX = "/.tdpostback/"
 """The REST interface responds to the requests whose path begins so."""
 _servers: WeakSet[PostbackServer] = WeakSet()
+
+
+class Member(NamedTuple):
+    """A `Postback`, and what it is made of."""
+
+    receiver: Receiver
+    check: Check
+    postback: Postback
 
 
 class Inspection(Protocol):
@@ -92,19 +100,14 @@ class PostbackServer(CollectorServer):
         self.trust = TrustFiles()
         self.hosts = HostListeners(self, self.current_collector)
         """The listeners in place of the service's hosts, for the collector that is current."""
-        self._receiver = Receiver(
-            self,
+        self._own = self.new_member(
             lambda: self.collector,
-            self.trust,
             name="server.postback",
             ignore_losses='PostbackServer(on_auth_failure="ignore")',
-            shared_hosts=self.hosts,
         )
-        self._check = Check(self._receiver)
+        self._own.postback.keys.add_all(write_keys)
         self._unraised: Exception | None = None
         """What `check` has to raise, though it was found earlier."""
-        self._postback = Postback(self._receiver, self._check)
-        self._postback.keys.add_all(write_keys)
         _servers.add(self)
         self._inspection: Inspection | None = None
         if chosen.inspection:
@@ -125,12 +128,18 @@ class PostbackServer(CollectorServer):
     @property
     def write_key(self) -> str:
         """A write key that is valid here, `account/secret`. Its `repr` is shortened."""
-        return self._receiver.write_key
+        return self._own.receiver.write_key
 
     @property
     def postback(self) -> Postback:
         """A `Postback` of everything that arrives; in pytest, that of the test that runs now."""
-        return self._postback
+        return self._own.postback
+
+    def new_member(self, make_collector: Callable[[], Collector], **how: Any) -> Member:
+        """A `Postback` at this server; `how` are arguments of `Receiver`."""
+        receiver = Receiver(self, make_collector, self.trust, shared_hosts=self.hosts, **how)
+        check = Check(receiver)
+        return Member(receiver, check, Postback(receiver, check))
 
     def current_collector(self) -> Collector:
         """The collector of a request that arrives now."""
@@ -175,7 +184,7 @@ class PostbackServer(CollectorServer):
         """
         __tracebackhide__ = True
         self._check_outcomes()
-        for _, text in self._check.findings_to_warn_of():
+        for _, text in self._own.check.findings_to_warn_of():
             warnings.warn(text, PostbackWarning, stacklevel=2)
 
     def _check_outcomes(self) -> None:
@@ -184,7 +193,7 @@ class PostbackServer(CollectorServer):
             failure, self._unraised = self._unraised, None
             raise failure
         super().check()
-        self._check.check()
+        self._own.check.check()
 
     def _warn_of_failure(self) -> None:
         """Warn of what `check` would raise, and leave it for `check`."""

@@ -8,14 +8,12 @@ from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..collector.events import Event, Events
 from ..errors import ConfigurationError
 from ..server.server import CollectorServer
-from .check import Check
-from .postback import Postback
-from .receiver import Neighbours, Receiver
+from .receiver import Neighbours
 from .server import PostbackServer
 
 if TYPE_CHECKING:
@@ -24,7 +22,11 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.settings import Settings
     from ..server.listener import Listener
+    from .check import Check
+    from .postback import Postback
+    from .receiver import Receiver
     from .report import Summary
+    from .server import Member
 
 PORTS_KEPT_OPEN = 256
 """How many ports of finished tests stay open, so that late events are noticed."""
@@ -32,14 +34,6 @@ PORTS_NOT_REUSED = 10_000
 """A port that the run used is not taken again while fewer ports were used."""
 KEYS_REMEMBERED = 4_096
 """How many write keys of finished tests are remembered for messages."""
-
-
-class Member(NamedTuple):
-    """One `Postback` of a test, and what it is made of."""
-
-    receiver: Receiver
-    check: Check
-    postback: Postback
 
 
 class TestContext(Neighbours):
@@ -68,7 +62,7 @@ class TestContext(Neighbours):
             if self._own is None:
                 key = self._server.write_key
                 name = "tdpostback_server.postback"
-                self._own = self._server.new_member(self, name, self.settings, key)
+                self._own = self._server.member_of(self, name, self.settings, key)
                 self._own.receiver.generated_key = key
                 self.members.append(self._own)
             return self._own
@@ -87,7 +81,7 @@ class TestContext(Neighbours):
         """Another `Postback` of this test."""
         __tracebackhide__ = True
         _check_tls(settings)
-        member = self._server.new_member(self, "other", settings)
+        member = self._server.member_of(self, "other", settings)
         member.receiver.own_port = True
         member.receiver.collector.keys.add_all(write_keys)
         if _redirects(settings):
@@ -191,8 +185,8 @@ class RunServer(PostbackServer):
         self.context: TestContext | None = None
         """The test that runs now."""
         self.summary = summary
-        self._receiver.name = "tdpostback_server.postback"
-        self._receiver.ignore_losses = "--tdpostback-on-auth-failure=ignore"
+        self._own.receiver.name = "tdpostback_server.postback"
+        self._own.receiver.ignore_losses = "--tdpostback-on-auth-failure=ignore"
         self._stopped_by = ""
         """The id of the test that stopped the server last."""
         self._reached_late: dict[Collector, FinishedTest] = {}
@@ -207,7 +201,7 @@ class RunServer(PostbackServer):
     @property
     def postback(self) -> Postback:
         """The `Postback` of the test that runs now; between tests, that of the run."""
-        return self.context.own.postback if self.context else self._postback
+        return (self.context.own if self.context else self._own).postback
 
     def current_collector(self) -> Collector:
         """The collector of the test that runs now; between tests, that of the run."""
@@ -217,7 +211,7 @@ class RunServer(PostbackServer):
         """The write keys of the run, and those of the test that runs now."""
         return super().known_keys() + (self.context.known_keys if self.context else [])
 
-    def new_member(
+    def member_of(
         self, context: TestContext, name: str, settings: Settings, key: str | None = None
     ) -> Member:
         """A `Postback` of a test, which a test reaches by the expression `name`.
@@ -231,17 +225,10 @@ class RunServer(PostbackServer):
                 collector.keys.add_before_events(key)
             return collector
 
-        receiver = Receiver(
-            self,
-            make_collector,
-            self.trust,
-            name=name,
-            ignore_losses='@pytest.mark.tdpostback(on_auth_failure="ignore")',
-            shared_hosts=self.hosts,
-            neighbours=context,
+        ignore_losses = '@pytest.mark.tdpostback(on_auth_failure="ignore")'
+        return self.new_member(
+            make_collector, name=name, ignore_losses=ignore_losses, neighbours=context
         )
-        check = Check(receiver)
-        return Member(receiver, check, Postback(receiver, check))
 
     def begin(self, node_id: str, settings: Settings) -> TestContext:
         """From now on, what arrives at this server's URL belongs to a test.
@@ -297,7 +284,7 @@ class RunServer(PostbackServer):
         """Raise what went wrong between tests. What went wrong within one failed that one."""
         __tracebackhide__ = True
         self.handler_errors.clear()
-        self._check.check()
+        self._own.check.check()
 
     def note_late_events(self) -> None:
         """Put what reached finished tests, and what came after the last test, in the summary."""
