@@ -77,7 +77,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{home}"), name)
     if name == "PostbackServer":
-        value.inspection_class = import_module(f"{__name__}.inspector.rest").Inspection
+        value.inspection = import_module(f"{__name__}.inspector.rest").respond
     globals()[name] = value
     return value
 

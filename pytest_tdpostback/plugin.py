@@ -50,10 +50,10 @@ class Run:
     def started_server(self) -> RunServer:
         """The server, which starts when it is first needed."""
         if self.server is None:
-            from .inspector.rest import Inspection
+            from .inspector.rest import respond
             from .testing.session import RunServer
 
-            RunServer.inspection_class = Inspection
+            RunServer.inspection = respond
             server = RunServer(self.settings, self.made_summary())
             server.start()
             self.server = server

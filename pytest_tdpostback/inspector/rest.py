@@ -36,69 +36,61 @@ SETTLE_SECONDS = 5.0
 """How long `settle` waits if the request does not say."""
 
 
-class Inspection:
-    """Responds to the requests below `PREFIX` about one collector."""
+def respond(request: Request, collector: Collector, bound_host: str) -> WerkzeugResponse:
+    """The response to a request below `PREFIX`: JSON; a 4xx has an `error` that says why.
 
-    def __init__(self, collector: Callable[[], Collector], bound_host: str = "") -> None:
-        """Serve what `collector()` returns for each request.
-
-        Args:
-            collector: Gives the collector that a request is about.
-            bound_host: The address at which the server listens, which a `Host` may name too.
-        """
-        self._collector = collector
-        self._bound_host = bound_host.lower()
-
-    def respond(self, request: Request) -> WerkzeugResponse:
-        """The response to a request below `PREFIX`: JSON; a 4xx has an `error` that says why."""
-        forbidden = self._why_forbidden(request)
-        if forbidden:
-            return _json({"error": forbidden}, HTTPStatus.FORBIDDEN)
-        call = (request.method, request.path[len(PREFIX) :])
-        if call not in _ROUTES:
-            known = [f"{method} {PREFIX}{name}" for method, name in _ROUTES]
-            return _json({"error": "no such call", "known": known}, HTTPStatus.NOT_FOUND)
-        handler, *parameters = _ROUTES[call]
-        if request.method != "GET" and request.mimetype != "application/json":
-            error = "a call that changes something needs Content-Type: application/json"
-            return _json({"error": error}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-        collector = self._collector()
-        redact = KeyRedactor(collector.keys.known())
-        try:
-            _refuse_unknown(request.args, parameters)
-            return _json(handler(request, collector), redact=redact)
-        except (ConfigurationError, TypeError, ValueError) as error:
-            return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST, redact)
-
-    def _why_forbidden(self, request: Request) -> str:
-        """Why a request may come from a page of another site; empty if it does not.
-
-        A page can reach this machine by a host name of its own (DNS rebinding), and it can send
-        simple requests to any site.
-        """
-        host = request.headers.get("Host", "")
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        except ValueError:
-            name = ""
-        if not _is_loopback(name) and name != self._bound_host:
-            return "the Host must be a loopback address, localhost, or the address of the server"
-        origin = request.headers.get("Origin")
-        if origin is not None and origin != f"{request.scheme}://{host}":
-            return "a page of another origin may not call this interface"
-        return ""
+    Args:
+        request: The request.
+        collector: What the request is about.
+        bound_host: The address at which the server listens, which a `Host` may name too.
+    """
+    forbidden = _why_forbidden(request, bound_host)
+    if forbidden:
+        return _json({"error": forbidden}, HTTPStatus.FORBIDDEN)
+    call = (request.method, request.path[len(PREFIX) :])
+    if call not in _ROUTES:
+        known = [f"{method} {PREFIX}{name}" for method, name in _ROUTES]
+        return _json({"error": "no such call", "known": known}, HTTPStatus.NOT_FOUND)
+    handler, *parameters = _ROUTES[call]
+    if request.method != "GET" and request.mimetype != "application/json":
+        error = "a call that changes something needs Content-Type: application/json"
+        return _json({"error": error}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    redact = KeyRedactor(collector.keys.known())
+    try:
+        _refuse_unknown(request.args, parameters)
+        return _json(handler(request, collector), redact=redact)
+    except (ConfigurationError, TypeError, ValueError) as error:
+        return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST, redact)
 
 
 def inspected(collector: Collector, events: WSGIApplication) -> WSGIApplication:
     """The WSGI application `events` of a collector, with the REST interface beside it."""
-    inspection = Inspection(lambda: collector)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "").startswith(PREFIX):
-            return inspection.respond(Request(environ))(environ, start_response)
+            return respond(Request(environ), collector, "")(environ, start_response)
         return events(environ, start_response)
 
     return app
+
+
+def _why_forbidden(request: Request, bound_host: str) -> str:
+    """Why a request may come from a page of another site; empty if it does not.
+
+    A page can reach this machine by a host name of its own (DNS rebinding), and it can send simple
+    requests to any site.
+    """
+    host = request.headers.get("Host", "")
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        name = ""
+    if not _is_loopback(name) and name != bound_host.lower():
+        return "the Host must be a loopback address, localhost, or the address of the server"
+    origin = request.headers.get("Origin")
+    if origin is not None and origin != f"{request.scheme}://{host}":
+        return "a page of another origin may not call this interface"
+    return ""
 
 
 def about(_: Request, collector: Collector) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import WeakSet
 
 from ..errors import PostbackWarning
@@ -43,15 +43,6 @@ class Member(NamedTuple):
     postback: Postback
 
 
-class Inspection(Protocol):
-    """The REST interface, as far as the server needs it."""
-
-    def __init__(self, collector: Callable[[], Collector], bound_host: str) -> None: ...
-
-    def respond(self, request: Request) -> WerkzeugResponse:
-        """The response to a request below `INSPECTION_PREFIX`."""
-
-
 class PostbackServer(CollectorServer):
     """A fake server of the Postback API for programs and for other test runners than pytest.
 
@@ -59,9 +50,9 @@ class PostbackServer(CollectorServer):
     context manager. Stopping warns of what `check` would raise.
     """
 
-    inspection_class: ClassVar[type[Inspection]]
-    """The REST interface, which is in a layer above. The package sets it when it loads this class
-    for a program, and the plugin for a run of tests.
+    inspection: ClassVar[Callable[[Request, Collector, str], WerkzeugResponse]]
+    """Responds to a call of the REST interface. It is in a layer above: the package sets it when it
+    loads this class for a program, and the plugin for a run of tests.
     """
 
     def __init__(
@@ -109,9 +100,6 @@ class PostbackServer(CollectorServer):
         self._unraised: Exception | None = None
         """What `check` has to raise, though it was found earlier."""
         _servers.add(self)
-        self._inspection: Inspection | None = None
-        if chosen.inspection:
-            self._inspection = self.inspection_class(self.current_collector, host)
         if chosen.inspection and expose:
             warnings.warn(
                 "expose=True with inspection=True: every machine that can reach this server can "
@@ -150,13 +138,14 @@ class PostbackServer(CollectorServer):
         return self.collector.keys.known()
 
     def is_inspection(self, head: RequestHead) -> bool:
-        """Whether a request belongs to the REST interface."""
-        return self._inspection is not None and str(head.target).startswith(INSPECTION_PREFIX)
+        """Whether a request may be a call of the REST interface, if its collector offers that."""
+        return head.target.startswith(INSPECTION_PREFIX)
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """Respond to what is no event: a preflight (R5), or a call of the REST interface."""
-        if self._inspection is not None and request.path.startswith(INSPECTION_PREFIX):
-            return self._inspection.respond(request)
+        collector = request.environ.get("tdpostback.collector") or self.current_collector()
+        if collector.settings.inspection and request.path.startswith(INSPECTION_PREFIX):
+            return type(self).inspection(request, collector, self.host)
         return super().dispatch(request)
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from werkzeug.test import Client
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.conformance.target import Endpoint
 from pytest_tdpostback.conformance.wire import RawConnection
-from pytest_tdpostback.inspector.rest import Inspection, inspected
+from pytest_tdpostback.inspector.rest import inspected
 from pytest_tdpostback.protocol.profiles import DEFAULT
 
 KEY = "1/secret-of-the-test"
@@ -153,7 +153,7 @@ def test_error_while_asked_reaches_the_check(server, monkeypatch) -> None:
     def breaks(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Inspection, "respond", breaks)
+    monkeypatch.setattr(PostbackServer, "inspection", breaks)
     assert ask(server.url, "GET", "")[0] == 500
     with pytest.raises(RuntimeError, match="broken"):
         server.check()

@@ -582,3 +582,32 @@ def test_the_rest_interface_shows_the_test_that_runs(downstream):
         """,
         "--tdpostback-inspection",
     ).assert_outcomes(passed=1)
+
+
+def test_the_rest_interface_belongs_to_the_url_that_is_asked(downstream):
+    downstream(
+        """
+        import json
+        from urllib.error import HTTPError
+        from urllib.request import urlopen
+        import pytest
+        from sender import post
+
+        def events(postback):
+            with urlopen(postback.url + "/.tdpostback/events") as response:
+                return [event["seq"] for event in json.load(response)]
+
+        @pytest.mark.tdpostback(inspection=True)
+        def test_marked(tdpostback, make_tdpostback, send):
+            send()
+            assert events(tdpostback) == [1]
+            assert events(make_tdpostback()) == []
+
+        def test_made(make_tdpostback, tdpostback):
+            made = make_tdpostback(inspection=True)
+            post(made.url, made.write_key)
+            assert events(made) == [1]
+            with pytest.raises(HTTPError, match="404"):
+                events(tdpostback)
+        """
+    ).assert_outcomes(passed=2)
