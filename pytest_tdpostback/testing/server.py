@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import WeakSet
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..protocol.profiles import Profile
     from ..protocol.request import RequestHead
     from ..protocol.settings import ServerSettingValues
+    from ..server.listener import Listener
 
 INSPECTION_PREFIX = "/.tdpostback/"
 """The REST interface responds to the requests whose path begins so."""
@@ -138,13 +140,19 @@ class PostbackServer(CollectorServer):
         return self.collector.keys.known()
 
     def is_inspection(self, head: RequestHead) -> bool:
-        """Whether a request may be a call of the REST interface, if its collector offers that."""
-        return head.target.startswith(INSPECTION_PREFIX)
+        """Whether a request at the URL of the server is a call of the REST interface."""
+        return _is_inspection(head, self.current_collector)
+
+    def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
+        """Listen on a further free port; the settings there decide about the REST interface."""
+        listener = super().open_listener(collector, **options)
+        listener.is_inspection = partial(_is_inspection, collector=collector)
+        return listener
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """Respond to what is no event: a preflight (R5), or a call of the REST interface."""
         collector = request.environ.get("tdpostback.collector") or self.current_collector()
-        if collector.settings.inspection and request.path.startswith(INSPECTION_PREFIX):
+        if request.path.startswith(INSPECTION_PREFIX) and collector.settings.inspection:
             return type(self).inspection(request, collector, self.host)
         return super().dispatch(request)
 
@@ -193,6 +201,10 @@ class PostbackServer(CollectorServer):
             text = f"{type(failure).__name__}: {failure}"
             message = f"nobody called server.check(), which raises this:\n{without_keys(text)}"
             warnings.warn(message, PostbackWarning, stacklevel=3)
+
+
+def _is_inspection(head: RequestHead, collector: Callable[[], Collector]) -> bool:
+    return head.target.startswith(INSPECTION_PREFIX) and collector().settings.inspection
 
 
 def known_keys() -> list[str]:
