@@ -85,8 +85,9 @@ def serve(
         with suppress(_Ended):
             lines.write_changes()
             lines.write(_account(collector))
+    redact = KeyRedactor(collector.keys.known())
     for error in errors:
-        print(f"tdpostback serve: error while serving: {error!r}", file=sys.stderr)
+        print(redact(f"tdpostback serve: error while serving: {error!r}"), file=sys.stderr)
     return 1 if errors else 0
 
 
