@@ -54,38 +54,29 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Account": "collector.event_log",
-    "Batch": "collector.events",
-    "BlockedConnection": "errors",
-    "Clock": "collector.clock",
-    "ConfigurationError": "errors",
-    "Event": "collector.events",
-    "EventState": "collector.event_log",
-    "FaultCase": "testing.fault_matrix",
-    "FaultHandle": "server.faults.handle",
-    "Finding": "protocol.findings",
-    "Postback": "testing.postback",
-    "PostbackError": "errors",
-    "PostbackFactory": "testing.postback",
-    "PostbackServer": "testing.server",
-    "PostbackWarning": "errors",
-    "Profile": "protocol.profiles",
-    "Record": "collector.events",
-    "Rule": "protocol.rules",
-    "SettleTimeout": "collector.events",
-    "UnexpectedAuthFailure": "collector.events",
-    "WriteKeys": "collector.write_keys",
-    "fault_matrix": "testing.fault_matrix",
-    "load_schema": "protocol.schemas",
-    "profiles": "protocol.profiles",
-    "rules": "protocol.rules",
+    "collector.clock": "Clock",
+    "collector.event_log": "Account EventState",
+    "collector.events": "Batch Event Record SettleTimeout UnexpectedAuthFailure",
+    "collector.write_keys": "WriteKeys",
+    "errors": "BlockedConnection ConfigurationError PostbackError PostbackWarning",
+    "protocol.findings": "Finding",
+    "protocol.profiles": "Profile profiles",
+    "protocol.rules": "Rule rules",
+    "protocol.schemas": "load_schema",
+    "server.faults.handle": "FaultHandle",
+    "testing.fault_matrix": "FaultCase fault_matrix",
+    "testing.postback": "Postback PostbackFactory",
+    "testing.server": "PostbackServer",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    home = next((home for home, names in _HOMES.items() if name in names.split()), None)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    if name == "PostbackServer":
+        value.inspection = import_module(f"{__name__}.inspector.rest").respond
     globals()[name] = value
     return value
 

@@ -22,19 +22,15 @@ from .protocol.schemas import NAMES, load_openapi, load_schema
 from .protocol.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from .collector.events import Event
     from .protocol.rules import Rule
 
 ONLY_IN_TESTS = frozenset({"on_auth_failure"})
 """Settings that have a rule but say what a test does; they have no effect on a command."""
 JUDGING = ("profile", "value_types", "stale_time")
 """Settings that change the judgement of a body in a file."""
-WITHOUT_HOST = (
-    f"documents to imitate: {', '.join(row.name for row in profiles)} (default: {DEFAULT.name})"
-)
-"""The help for `profile` if there is no request whose host could decide."""
+PROFILES = [profile.name for profile in profiles]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,51 +74,33 @@ def _parser() -> argparse.ArgumentParser:
     listing = command("rules", _rules, "print the rules, or one rule and what to do about it")
     listing.add_argument("rule", metavar="ID", nargs="?", help="one rule, such as A5")
     listing.add_argument("--json", action="store_true", dest="as_json", help="print them as JSON")
-    schema = command("schema", _schema, "print a JSON Schema (draft 2020-12)")
+    schema = command("schema", _print_schema, "print a JSON Schema (draft 2020-12)")
     schema.add_argument("name", metavar="NAME", choices=NAMES, help=f"one of {', '.join(NAMES)}")
-    names = [profile.name for profile in profiles]
-    document = command("openapi", _openapi, "print the OpenAPI 3.1 document of a profile")
+    document = command("openapi", _print_openapi, "print the OpenAPI 3.1 document of a profile")
+    text = f"one of {', '.join(PROFILES)} (default: %(default)s)"
     document.add_argument(
-        "--profile",
-        metavar="NAME",
-        choices=names,
-        default=DEFAULT.name,
-        help=f"one of {', '.join(names)} (default: %(default)s)",
+        "--profile", metavar="NAME", choices=PROFILES, default=DEFAULT.name, help=text
     )
-    validate = command(
-        "validate",
-        _validate,
-        "judge the events in a file, one JSON body in each line, by the rules",
-    )
+    text = "judge the events in a file, one JSON body in each line, by the rules"
+    validate = command("validate", _validate, text)
     validate.add_argument("file", metavar="FILE.jsonl", help="the file, - for standard input")
-    _add_settings(validate, JUDGING, help_texts={"profile": WITHOUT_HOST})
-    _add_serve(command("serve", _serve, "run the fake server until Ctrl-C, and print what happens"))
-    return parser
-
-
-def _add_serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=0, help="port (default: a free one)")
-    parser.add_argument(
-        "--expose",
-        action="store_true",
-        help="allow a host that can be reached from outside this machine",
-    )
-    parser.add_argument(
-        "--write-key",
-        action="append",
-        default=[],
-        dest="write_keys",
-        metavar="ACCOUNT/SECRET",
-        help="a valid write key; may be repeated (default: a new one, which is printed)",
-    )
-    parser.add_argument(
-        "--inspection",
-        action="store_true",
-        help="offer the inspection interface below /.tdpostback/",
-    )
+    # There is no request whose host could decide.
+    text = f"documents to imitate: {', '.join(PROFILES)} (default: {DEFAULT.name})"
+    _add_settings(validate, JUDGING, profile=text)
+    serve = command("serve", _serve, "run the fake server until Ctrl-C, and print what happens")
+    flag: dict[str, Any] = {"action": "store_true"}
+    keys = {"action": "append", "default": [], "dest": "write_keys", "metavar": "ACCOUNT/SECRET"}
+    for option, how, text in (
+        ("--host", {"default": "127.0.0.1"}, "address (default: %(default)s)"),
+        ("--port", {"type": _port, "default": 0}, "port (default: a free one)"),
+        ("--expose", flag, "allow a host that can be reached from outside this machine"),
+        ("--write-key", keys, "a valid write key; may be repeated (default: a new one is printed)"),
+        ("--inspection", flag, "offer the inspection interface below /.tdpostback/"),
+    ):
+        serve.add_argument(option, help=text, **how)
     served = [row.name for row in fields(Settings) if row.metadata["rule"]]
-    _add_settings(parser, [name for name in served if name not in ONLY_IN_TESTS])
+    _add_settings(serve, [name for name in served if name not in ONLY_IN_TESTS])
+    return parser
 
 
 def _port(text: str) -> int:
@@ -131,36 +109,30 @@ def _port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a port; give 0 (a free one) to 65535")
 
 
-def _add_settings(
-    parser: argparse.ArgumentParser,
-    names: Sequence[str],
-    *,
-    help_texts: Mapping[str, str] | None = None,
-) -> None:
+def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str], **help_texts: str) -> None:
     """Add an option for each of the settings; one that is not given is not in the arguments."""
-    for row in fields(Settings):
-        if row.name not in names:
-            continue
+    for row in (row for row in fields(Settings) if row.name in names):
         default = f" (default: {row.default})" if row.default else ""
-        text = (help_texts or {}).get(row.name, row.metadata["help"])
-        option: dict[str, Any] = {"help": text + default}
-        option["default"] = argparse.SUPPRESS
+        how: dict[str, Any] = {"metavar": row.name.rpartition("_")[2].upper()}
         if row.default is False:
-            option["action"] = "store_true"
+            how = {"action": "store_true"}
         elif "choices" in row.metadata:
-            option["choices"] = row.metadata["choices"]
-        else:
-            option["metavar"] = row.name.rpartition("_")[2].upper()
-        parser.add_argument(f"--{row.name.replace('_', '-')}", **option)
+            how = {"choices": row.metadata["choices"]}
+        parser.add_argument(
+            f"--{row.name.replace('_', '-')}",
+            default=argparse.SUPPRESS,
+            help=help_texts.get(row.name, row.metadata["help"]) + default,
+            **how,
+        )
 
 
 def _rules(*, rule: str | None, as_json: bool) -> int:
-    if rule is None:
-        print(_json([_row(each) for each in rules]) if as_json else "\n".join(_table()))
-        return 0
-    if rule not in rules:
+    if rule is not None and rule not in rules:
         raise ConfigurationError(f"{rule!r} is unknown; did you mean {rules.nearest(rule)}?")
-    print(_json(_row(rules[rule])) if as_json else "\n".join(_one_rule(rules[rule])))
+    if as_json:
+        return _print_json(_row(rules[rule]) if rule else [_row(each) for each in rules])
+    for line in _one_rule(rules[rule]) if rule else _table():
+        print(line)
     return 0
 
 
@@ -212,18 +184,17 @@ def _table() -> Iterator[str]:
     yield from (f"{source.id}  {source.title}\n    {source.url}" for source in sources)
 
 
-def _schema(*, name: str) -> int:
-    print(_json(load_schema(name)))
+def _print_schema(*, name: str) -> int:
+    return _print_json(load_schema(name))
+
+
+def _print_openapi(*, profile: str) -> int:
+    return _print_json(load_openapi(profile))
+
+
+def _print_json(value: Any) -> int:
+    print(json.dumps(value, indent=2))
     return 0
-
-
-def _openapi(*, profile: str) -> int:
-    print(_json(load_openapi(profile)))
-    return 0
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2)
 
 
 def _validate(*, file: str, **settings: Any) -> int:
@@ -233,24 +204,23 @@ def _validate(*, file: str, **settings: Any) -> int:
     for events in events_of(_lines(file), Settings().changed(settings)):
         lines += 1
         for event in events:
+            problems = [f"finding, {found}" for found in event.findings]
             records += 1
-            refused += event.record is None
-            noted += event.record is not None and bool(event.findings)
+            if event.record is None:
+                refused += 1
+                problems.insert(0, f"{event.state}, {event.rule}: {event.reason}")
+            elif problems:
+                noted += 1
             place = f" record {event.batch.index + 1} of {event.batch.size}:" if event.batch else ""
-            for text in _problems(event):
+            for text in problems:
                 print(f"{file}:{lines}:{place} {text}")
-    accepted = records - refused
     counted = f"{lines} line{'' if lines == 1 else 's'}"
     if records != lines:
         counted += f" with {records} records"
-    print(f"{counted}: {accepted} accepted ({noted} with findings), {refused} not accepted")
+    print(
+        f"{counted}: {records - refused} accepted ({noted} with findings), {refused} not accepted"
+    )
     return 1 if refused else 0
-
-
-def _problems(event: Event) -> Iterator[str]:
-    if event.record is None:
-        yield f"{event.state}, {event.rule}: {event.reason}"
-    yield from (f"finding, {found}" for found in event.findings)
 
 
 def _lines(file: str) -> Iterator[bytes]:
@@ -266,21 +236,10 @@ def _lines(file: str) -> Iterator[bytes]:
         ) from error
 
 
-def _serve(
-    *,
-    host: str,
-    port: int,
-    write_keys: Sequence[str],
-    expose: bool,
-    inspection: bool,
-    **settings: Any,
-) -> int:
+def _serve(**arguments: Any) -> int:
     from .inspector.serve import serve
 
-    Settings().changed(settings)
-    return serve(
-        host, port, write_keys=write_keys, expose=expose, inspection=inspection, settings=settings
-    )
+    return serve(**arguments)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What the double raises and warns with; the lowest floor, importable from anywhere."""
+"""The exceptions and warnings of the package that carry text alone."""
 
 from __future__ import annotations
 
 
 class PostbackError(Exception):
-    """Base of every error of this package; never raised itself."""
+    """The base of every exception of this package. Nothing raises it itself."""
 
 
 class ConfigurationError(PostbackError):
@@ -12,11 +12,11 @@ class ConfigurationError(PostbackError):
 
 
 class BlockedConnection(PostbackError):
-    """Code tried to connect to where a redirect does not let it; the message names the host.
+    """Code tried to connect to a host that a redirect does not let through. The message names it.
 
-    It is no `OSError`, so that no sender takes it for a failure of the network and tries again.
+    It is not an `OSError`, because a sender takes that for a network failure and tries again.
     """
 
 
 class PostbackWarning(UserWarning):
-    """A finding: something the service would silently change, ignore or lose."""
+    """A finding: something that the service would silently change, ignore or lose."""

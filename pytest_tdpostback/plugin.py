@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +24,21 @@ if TYPE_CHECKING:
     from .testing.session import RunServer, TestContext
 
 MARKER = "tdpostback"
+_CONTROLS = re.compile(
+    r"\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+"""Control characters, but no line breaks, and no colours, which pytest and its plugins print."""
+_WRONG_SCOPE = re.compile(r"ScopeMismatch: .*? fixture (tdpostback|make_tdpostback) with ")
+_HINT_OF_SCOPE = (
+    "{fixture} belongs to one test. In a fixture of a wider scope, use tdpostback_server, or make "
+    "a PostbackServer there."
+)
 
 
 class Run:
     """What the hooks and fixtures of one process share. At rest there is no server."""
 
     def __init__(self, settings: Settings) -> None:
-        """`settings` are those of options and ini."""
         self.settings = settings
         self.server: RunServer | None = None
         self.summary: Summary | None = None
@@ -40,14 +50,16 @@ class Run:
     def started_server(self) -> RunServer:
         """The server, which starts when it is first needed."""
         if self.server is None:
+            from .inspector.rest import respond
             from .testing.session import RunServer
 
-            server = RunServer(self.settings, self.started_summary())
+            RunServer.inspection = respond
+            server = RunServer(self.settings, self.made_summary())
             server.start()
             self.server = server
         return self.server
 
-    def started_summary(self) -> Summary:
+    def made_summary(self) -> Summary:
         """What the summary of the run is made of."""
         if self.summary is None:
             from .testing.report import Summary
@@ -58,9 +70,10 @@ class Run:
 
 _run = pytest.StashKey[Run]()
 _context = pytest.StashKey["TestContext"]()
-_section = pytest.StashKey[str]()
-_known_keys = pytest.StashKey[list[str]]()
+_ended = pytest.StashKey[tuple[str, list[str]]]()
+"""Of a test that failed at its end: the section of its report, and its write keys."""
 _failure = pytest.StashKey[BaseException]()
+"""What the plugin raised, and no line of the test."""
 
 
 # settings
@@ -86,18 +99,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; a wrong option or ini value is a usage error."""
-    from dataclasses import fields
-
     from .conformance.options import refuse_workers
     from .protocol.settings import Settings
 
-    names = ", ".join(f"{row.name}=..." for row in fields(Settings))
+    settings = Settings()
+    names = ", ".join(f"{name}=..." for name in vars(settings))
     config.addinivalue_line("markers", f"{MARKER}({names}): settings of this test's fake server")
     try:
         refuse_workers(config)
-        config.stash[_run] = Run(_configured(config))
+        for name in vars(settings):
+            ini, option = f"tdpostback_{name}", _option(name)
+            for where, value in (
+                (f"ini {ini}", config.getini(ini)),
+                (option, config.getoption(option)),
+            ):
+                if value is not None and value != "":
+                    settings = settings.changed({name: value}, where)
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
+    config.stash[_run] = Run(settings)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -111,24 +131,6 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def _option(name: str) -> str:
     return f"--tdpostback-{name.replace('_', '-')}"
-
-
-def _configured(config: pytest.Config) -> Settings:
-    from dataclasses import fields
-
-    from .protocol.settings import Settings
-
-    settings = Settings()
-    for row in fields(Settings):
-        ini = f"tdpostback_{row.name}"
-        option = _option(row.name)
-        for where, value in (
-            (f"ini {ini}", config.getini(ini)),
-            (option, config.getoption(option)),
-        ):
-            if value is not None and value != "":
-                settings = settings.changed({row.name: value}, where)
-    return settings
 
 
 def _settings_of(item: pytest.Item) -> Settings:
@@ -152,6 +154,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """From its setup on, a test owns what arrives at the URL of the server."""
     run = item.config.stash[_run]
     run.item = item
+    if _ended in item.stash:  # another plugin runs the test again
+        del item.stash[_ended]
     try:
         settings = _settings_of(item)
         if run.server is not None:
@@ -172,19 +176,11 @@ def pytest_fixture_setup(request: pytest.FixtureRequest) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """An unexpected loss fails the test, as a failure of the test itself."""
     _begin_redirect(item.config.stash[_run])
-    context = item.stash.get(_context, None)
-    if context is not None:
-        context.begin_call()
-    try:
-        result = yield
-    except BaseException:
-        context = item.stash.get(_context, None)
-        if context is not None:
-            context.failed = True
-        raise
-    context = item.stash.get(_context, None)
-    if context is not None:
-        _conclude(item, context)
+    if _context in item.stash:
+        item.stash[_context].begin_call()
+    result = yield
+    if _context in item.stash:
+        _conclude(item, item.stash[_context])
     return result
 
 
@@ -200,29 +196,6 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     return result
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """The report of a failed test shows what arrived, and no whole write key."""
-    report = yield
-    failed, expected_failure = report.failed, hasattr(report, "wasxfail")
-    if failed and _context in item.stash:
-        item.stash[_context].failed = True
-    if call.excinfo is None or not (failed or expected_failure):
-        return report
-    if call.excinfo.value is item.stash.get(_failure, None):
-        report.longrepr = _text_only(item, call.excinfo)
-    redact = _redactor(item)
-    shown: Any = _without_keys(report.longrepr, redact)
-    report.longrepr = shown
-    if failed:
-        text = _section_of(item)
-        if text and hasattr(shown, "addsection"):
-            shown.addsection("tdpostback", redact(text))
-    return report
-
-
 def _begin_redirect(run: Run) -> None:
     item, run.to_redirect = run.to_redirect, None
     if item is not None:
@@ -230,29 +203,22 @@ def _begin_redirect(run: Run) -> None:
 
 
 def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) -> None:
-    """Raise what the test fails with, and warn of its findings."""
-    if context.nothing_new:
-        return
+    """Raise what the test fails with, and warn of its findings at the line where it begins."""
     from .testing.check import StrictnessFailure
 
     try:
         context.check(last=last)
         if not context.failed:
-            _warn_of_findings(item, context)
+            found = context.findings_to_warn_of()
+            summary = item.config.stash[_run].made_summary()
+            summary.findings.update(rule for rule, _ in found)
+            for _, text in found:
+                line = (item.location[1] or 0) + 1
+                warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
     except (PostbackError, StrictnessFailure, Warning) as error:
         context.failed = True
         item.stash[_failure] = error
         raise
-
-
-def _warn_of_findings(item: pytest.Item, context: TestContext) -> None:
-    """Warn of each finding at the line where the test begins."""
-    found = context.findings_to_warn_of()
-    summary = item.config.stash[_run].started_summary()
-    summary.findings.update(rule for rule, _ in found)
-    for _, text in found:
-        line = (item.location[1] or 0) + 1
-        warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
 
 
 def _end(item: pytest.Item, *, failed: bool = False) -> None:
@@ -269,21 +235,58 @@ def _end(item: pytest.Item, *, failed: bool = False) -> None:
         raise
     finally:
         if failed:
-            item.stash[_section] = _section_of(item)
-            item.stash[_known_keys] = context.known_keys
+            item.stash[_ended] = _section_of(item), context.known_keys
         del item.stash[_context]
         server.end(context)
 
 
+# reports
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The report of a failed test shows what arrived, and no whole write key."""
+    report = yield
+    if call.excinfo is None:
+        return report
+    if _context in item.stash and (report.failed or call.when == "call"):
+        item.stash[_context].failed = True  # a skip in the test itself counts, too
+    if not (report.failed or hasattr(report, "wasxfail")):
+        return report
+    if call.excinfo.value is item.stash.get(_failure, None):
+        report.longrepr = _text_only(item, call.excinfo)
+    section, keys = item.stash.get(_ended, ("", []))
+    uses_server = _uses_server(item)
+    redact = _redactor(item.config, keys)
+
+    def safe(text: str) -> str:
+        text = redact(text)
+        return _CONTROLS.sub(lambda it: ascii(it[0])[1:-1], text) if uses_server else text
+
+    shown: Any = _shown_by(safe, report.longrepr)
+    report.longrepr = shown
+    if report.failed and hasattr(shown, "addsection"):
+        section = section or _section_of(item)
+        if section:
+            shown.addsection("tdpostback", redact(section))
+        wrong_scope = _WRONG_SCOPE.match(str(call.excinfo.value))
+        if wrong_scope:
+            shown.addsection("tdpostback", _HINT_OF_SCOPE.format(fixture=wrong_scope[1]))
+    return report
+
+
+def _uses_server(item: pytest.Item) -> bool:
+    return _ended in item.stash or (_context in item.stash and bool(item.stash[_context].members))
+
+
 def _section_of(item: pytest.Item) -> str:
-    context = item.stash.get(_context, None)
-    if context is None:
-        text = item.stash.get(_section, "")
-        item.stash[_section] = ""
-        return text
+    if not _uses_server(item):
+        return ""
     from .testing.report import section
 
-    return section(member.receiver for member in context.members)
+    return section(member.receiver for member in item.stash[_context].members)
 
 
 def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) -> Any:
@@ -296,38 +299,50 @@ def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) 
     return shown
 
 
-def _redactor(item: pytest.Item) -> Callable[[str], str]:
-    """Shortens write keys in the report of a test."""
+def _redactor(config: pytest.Config, keys: Iterable[str]) -> Callable[[str], str]:
+    """Shortens `keys` and every other known write key."""
     from .protocol.secrets import KeyRedactor
 
-    keys = list(item.stash.get(_known_keys, ()))
-    if _context in item.stash:
-        keys += item.stash[_context].known_keys
-    server = item.config.stash[_run].server
-    if server is not None:
-        keys += server.postback.keys.known()
-    return KeyRedactor(keys)
+    known = [*keys, config.getoption("--tdpostback-key") or ""]
+    servers = sys.modules.get("pytest_tdpostback.testing.server")
+    if servers is not None:  # else there is no server, and a failing test does not pay for it
+        known += servers.known_keys()
+    return KeyRedactor(known)
 
 
-def _without_keys(shown: Any, redact: Callable[[str], str]) -> Any:
-    """A piece of a report without the write keys that pytest printed."""
+def _shown_by(safe: Callable[[str], str], shown: Any) -> Any:
+    """A piece of a report with each of its texts as `safe` returns it."""
     if isinstance(shown, str):
-        return redact(shown)
+        return safe(shown)
     if type(shown) in (list, tuple):
-        return type(shown)(_without_keys(piece, redact) for piece in shown)
+        return type(shown)(_shown_by(safe, piece) for piece in shown)
     if type(shown).__module__ == "_pytest._code.code":  # objects of others may be frozen
         for name, piece in vars(shown).items():
-            setattr(shown, name, _without_keys(piece, redact))
+            setattr(shown, name, _shown_by(safe, piece))
     return shown
 
 
-def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """A comparison of write keys shows them shortened."""
-    from .protocol.secrets import Redacted
+def pytest_assertrepr_compare(
+    config: pytest.Config, op: str, left: object, right: object
+) -> list[str] | None:
+    """A comparison shows write keys shortened, and text of senders without control characters."""
+    from .protocol.escaping import escaped
+    from .protocol.secrets import Redacted, Redacted
 
     if isinstance(left, Redacted) or isinstance(right, Redacted):
         return [f"{left!r} {op} {right!r}"]
-    return None
+    item = config.stash[_run].item
+    if not (isinstance(left, str) and isinstance(right, str) and item and _uses_server(item)):
+        return None
+    safe_left, safe_right = (
+        Redacted("\n".join(map(escaped, text.split("\n"))), text) for text in (left, right)
+    )
+    if (safe_left, safe_right) == (left, right):
+        return None
+    this_module = [sys.modules[__name__]]
+    compare = config.pluginmanager.subset_hook_caller("pytest_assertrepr_compare", this_module)
+    shown: list[list[str]] = compare(config=config, op=op, left=safe_left, right=safe_right)
+    return next(iter(shown), None)
 
 
 # the summary of the run
@@ -338,16 +353,15 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     """The server stops when nobody can send any more; then late events are counted."""
     result = yield
     run = session.config.stash[_run]
-    if run.server is not None:
-        if run.server.is_running():
-            run.server.stop()
-        else:
-            run.server.note_late_events()
-        run.server = None
+    server, run.server = run.server, None
+    if server is not None and server.is_running():
+        server.stop()
+    elif server is not None:
+        server.note_late_events()
     if run.summary is None:
         return result
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["tdpostback"] = run.summary.values()
+        session.config.workeroutput["tdpostback"] = run.summary.to_json()
     elif run.summary.late_failures and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return result
@@ -358,17 +372,17 @@ def pytest_testnodedown(node: Any) -> None:
     """The controller of xdist adds what a worker counted."""
     counted = getattr(node, "workeroutput", {}).get("tdpostback")
     if counted:
-        node.config.stash[_run].started_summary().add(counted)
+        node.config.stash[_run].made_summary().add(counted)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Unexpected losses, findings and late events."""
     summary = config.stash[_run].summary
-    lines = summary.lines() if summary is not None else []
+    lines = list(summary.lines()) if summary is not None else []
     if lines:
         terminalreporter.section("tdpostback")
-        for line in lines:
-            terminalreporter.line(line)
+    for line in lines:
+        terminalreporter.line(line)
 
 
 # fixtures

@@ -11,16 +11,17 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from .. import PostbackServer
 from ..collector.event_log import STATES, EventState
 from ..collector.events import Event
 from ..protocol.escaping import escaped
 from ..protocol.escaping import shown as shown_of_sender
 from ..protocol.secrets import KeyRedactor, shortened
+from ..protocol.settings import Settings
 from ..server.server import CollectorServer
-from ..testing.server import PostbackServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..collector.collector import Collector
 
@@ -42,7 +43,7 @@ def serve(
     write_keys: Sequence[str] = (),
     expose: bool = False,
     inspection: bool = False,
-    settings: Mapping[str, Any],
+    **settings: Any,
 ) -> int:
     """Serve until SIGINT or SIGTERM, and print a line for each arrival and each outcome.
 
@@ -55,7 +56,7 @@ def serve(
             nobody could send anything otherwise.
         expose: Allows an address that other machines can reach.
         inspection: Serves the REST interface below `/.tdpostback/`.
-        settings: The settings of the fake server.
+        **settings: The settings of the fake server.
 
     Returns:
         The exit status: 1 if the server itself had an error, else 0.
@@ -63,8 +64,9 @@ def serve(
     Raises:
         ConfigurationError: The address cannot be used, or a key or a setting is not valid.
     """
+    Settings().changed(settings)  # an error must name the value alone, not `PostbackServer`
     # Each rejection has its line, so nothing has to warn of it at the end.
-    chosen = {"profile": None, "on_auth_failure": "ignore", **settings}
+    chosen: dict[str, Any] = {"profile": None, "on_auth_failure": "ignore", **settings}
     server = PostbackServer(
         host, port, write_keys=write_keys, expose=expose, inspection=inspection, **chosen
     )
@@ -83,8 +85,9 @@ def serve(
         with suppress(_Ended):
             lines.write_changes()
             lines.write(_account(collector))
+    redact = KeyRedactor(collector.keys.known())
     for error in errors:
-        print(f"tdpostback serve: error while serving: {error!r}", file=sys.stderr)
+        print(redact(f"tdpostback serve: error while serving: {error!r}"), file=sys.stderr)
     return 1 if errors else 0
 
 

@@ -12,7 +12,7 @@ from . import formatting, messages
 from .assertions import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from ..collector.collector import Collector
     from ..protocol.findings import Finding
@@ -47,22 +47,22 @@ class Check:
     """Finds what one `Postback` fails with. Each failure is raised once."""
 
     def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
+        self.receiver = receiver
         self._checked = 1
         """The first event that a later check has to look at."""
         self._raised: set[int] = set()
         """The events that a failure was raised for."""
         self._inspected = 1
         """The first event whose findings were not looked for."""
-        self._to_warn_of: list[tuple[Event, Finding]] = []
-        self._to_fail_for: list[tuple[Event, Finding]] = []
-        self._known_findings: set[tuple[str, str | None, str]] = set()
+        self._findings: dict[str, list[tuple[Event, Finding]]] = {"warn": [], "fail": []}
+        """Findings that nobody was told of yet, by the action of `on_finding`."""
+        self._known_findings: dict[str, set[object]] = {"warn": set(), "fail": set()}
         self._context_managers: list[tuple[str, MustBeEntered]] = []
         """Context managers that were not entered when somebody last looked."""
 
     @property
     def _collector(self) -> Collector:
-        return self._receiver.collector
+        return self.receiver.collector
 
     def expect_entering(self, name: str, manager: Manager) -> Manager:
         """Fail if `manager`, the result of the method `name`, is never entered."""
@@ -73,7 +73,7 @@ class Check:
     @property
     def nothing_new(self) -> bool:
         """Whether a check would raise nothing that the one before did not."""
-        return not self._receiver.used or (
+        return not self.receiver.used or (
             self._checked == self._collector.next_seq
             and not self._collector.errors
             and not self._context_managers
@@ -82,10 +82,8 @@ class Check:
     def check(self, *, wait: bool = True) -> None:
         """Raise errors of the server, what is pending, and what the settings make a failure.
 
-        It waits for outcomes as long as they can come, for five seconds at most.
-
-        Args:
-            wait: Whether it waits; else it ignores what is pending.
+        With `wait`, it waits for outcomes as long as they can come, for five seconds at most;
+        else it ignores what is pending.
         """
         __tracebackhide__ = True
         self._raise_errors()
@@ -98,7 +96,9 @@ class Check:
         self.raise_unexpected_losses()
         self._raise_unclaimed("on_refusal", EventState.REFUSED)
         self._raise_unclaimed("on_unasserted", EventState.INGESTED)
-        self._raise_findings()
+        found = self._new_findings("fail")
+        if found:
+            raise StrictnessFailure(self._redacted(messages.findings(found)))
         with collector.lock:
             log = collector.log
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
@@ -107,18 +107,11 @@ class Check:
         """Raise errors of the server and unexpected rejections."""
         __tracebackhide__ = True
         self._raise_errors()
-        if self._collector.settings.on_auth_failure == "ignore":
-            return
-        log, raised = self._collector.log, self._raised
-        events = [
-            Event(log, index)
-            for index in log.indexes(EventState.REJECTED)
-            if index not in log.expected and log.first + index not in raised
-        ]
-        if events:
-            raised.update(event.seq for event in events)
-            text = self._redacted(messages.unexpected_losses(self._receiver, events))
-            raise UnexpectedAuthFailure(text, events)
+        if self._collector.settings.on_auth_failure != "ignore":
+            events = self._new_events(EventState.REJECTED, self._collector.log.expected)
+            if events:
+                text = self._redacted(messages.unexpected_losses(self.receiver, events))
+                raise UnexpectedAuthFailure(text, events)
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last check, or had no outcome by then."""
@@ -126,62 +119,47 @@ class Check:
         return Events(log)[max(0, self._checked - log.first) :]
 
     def findings_to_warn_of(self) -> list[tuple[str, str]]:
-        """The findings since the last time that the setting `on_finding` makes warnings.
-
-        Returns:
-            The id of the rule and the text of the warning for each of them.
-        """
-        self._look_for_findings()
-        found, self._to_warn_of = self._to_warn_of, []
+        """The rule and the warning of each new finding that `on_finding` makes a warning."""
         return [
             (finding.rule, self._redacted(formatting.finding_warning(event, finding)))
-            for event, finding in found
+            for event, finding in self._new_findings("warn")
         ]
 
     def _redacted(self, text: str) -> str:
         return KeyRedactor(self._collector.keys.known())(text)
 
-    def _look_for_findings(self) -> None:
-        """Look for the findings of new events, each kind once."""
+    def _new_findings(self, wanted: str) -> list[tuple[Event, Finding]]:
+        """The findings, each kind once, for which `on_finding` has the action `wanted`."""
         log, settings = self._collector.log, self._collector.settings
         arrived = len(log)
         start, self._inspected = max(0, self._inspected - log.first), log.first + arrived
         end = arrived if "fail" in settings.on_finding else min(arrived, EVENTS_INSPECTED)
         for event in Events(log)[start:end]:
             for finding in event.findings:
-                kind = (finding.rule, finding.column, formatting.place(event))
-                if kind in self._known_findings:
-                    continue
-                if len(self._known_findings) == FINDINGS_REPORTED:
-                    return
-                self._known_findings.add(kind)
                 action = settings.finding_action(finding.rule)
-                if action == "fail":
-                    self._to_fail_for.append((event, finding))
-                elif action == "warn":
-                    self._to_warn_of.append((event, finding))
-
-    def _raise_findings(self) -> None:
-        __tracebackhide__ = True
-        self._look_for_findings()
-        found, self._to_fail_for = self._to_fail_for, []
-        if found:
-            raise StrictnessFailure(self._redacted(messages.findings(found)))
+                known = self._known_findings.get(action)
+                if known is not None and len(known) < FINDINGS_REPORTED:
+                    kind = (finding.rule, finding.column, formatting.place(event))
+                    if kind not in known:
+                        known.add(kind)
+                        self._findings[action].append((event, finding))
+        found, self._findings[wanted] = self._findings[wanted], []
+        return found
 
     def _raise_unclaimed(self, setting: str, state: EventState) -> None:
         __tracebackhide__ = True
-        if getattr(self._collector.settings, setting) != "fail":
-            return
+        if getattr(self._collector.settings, setting) == "fail":
+            events = self._new_events(state, self._collector.log.claimed)
+            if events:
+                text = messages.unclaimed(self.receiver, events, setting)
+                raise StrictnessFailure(self._redacted(text))
+
+    def _new_events(self, state: EventState, excused: Container[int]) -> list[Event]:
+        """The events in `state` that are not excused, each of them once."""
         log, raised = self._collector.log, self._raised
-        events = [
-            Event(log, index)
-            for index in log.indexes(state)
-            if index not in log.claimed and log.first + index not in raised
-        ]
-        if events:
-            raised.update(event.seq for event in events)
-            text = messages.unclaimed(self._receiver, events, setting)
-            raise StrictnessFailure(self._redacted(text))
+        found = [i for i in log.indexes(state) if i not in excused and log.first + i not in raised]
+        raised.update(log.first + index for index in found)
+        return [Event(log, index) for index in found]
 
     def _raise_errors(self) -> None:
         __tracebackhide__ = True
@@ -203,7 +181,7 @@ class Check:
         ]
         self._context_managers = []
         if calls:
-            raise ConfigurationError(messages.never_entered(self._receiver, calls))
+            raise ConfigurationError(messages.never_entered(self.receiver, calls))
 
     def _settle(self) -> None:
         __tracebackhide__ = True

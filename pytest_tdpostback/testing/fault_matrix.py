@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -80,16 +79,10 @@ class FaultCase:
             AssertionError: Values are missing; the message shows the responses to their events.
         """
         __tracebackhide__ = True
-        postback.settle()
-        sent = {_key(event, column): event for event in _sent(postback, database, table)}
-        stored = Counter(_stored(postback, database, table, column))
-        missing = [
-            value
-            for value in values
-            if not stored[_hashable(value)] and not _excused(sent.get(_hashable(value)))
-        ]
+        sent = _sent(postback, database, table, column)
+        missing = [value for value in values if not _is_safe(sent.get(_hashable(value), []))]
         if missing:
-            events = [sent[key] for key in map(_hashable, missing) if key in sent]
+            events = [event for value in missing for event in sent.get(_hashable(value), [])[-1:]]
             lines = formatting.lines(events) or ["none of them was sent"]
             raise AssertionError(
                 f"not stored at least once under {self.name}: "
@@ -108,13 +101,16 @@ class FaultCase:
             AssertionError: Values are stored more than once.
         """
         __tracebackhide__ = True
-        postback.settle()
-        stored = Counter(_stored(postback, database, table, column))
-        events = [e for e in _sent(postback, database, table) if stored[_key(e, column)] > 1]
-        if events:
-            twice = list({_key(event, column): _value(event, column) for event in events}.values())
+        twice = [
+            events
+            for events in _sent(postback, database, table, column).values()
+            if sum(event.state is EventState.INGESTED for event in events) > 1
+        ]
+        if twice:
+            values = [_value(events[-1], column) for events in twice]
+            events = sorted((event for each in twice for event in each), key=lambda e: e.seq)
             raise AssertionError(
-                f"stored more than once under {self.name}: {column} in {formatting.value(twice)}\n"
+                f"stored more than once under {self.name}: {column} in {formatting.value(values)}\n"
                 + "\n".join(formatting.indented(formatting.lines(events)))
             )
 
@@ -165,17 +161,19 @@ def _cases(generator: random.Random, patience: float) -> Iterator[FaultCase]:
     yield case("duplicate", lambda f, n: f.duplicate(times=n), stored_at_most_once=False)
 
 
-def _sent(postback: Postback, database: str, table: str) -> Iterator[Event]:
-    return (e for e in postback.events if (e.database, e.table) == (database, table))
+def _sent(postback: Postback, database: str, table: str, column: str) -> dict[Any, list[Event]]:
+    """The events of a table by the value of `column`, once they have an outcome."""
+    postback.settle()
+    found: dict[Any, list[Event]] = {}
+    for event in postback.events:
+        if (event.database, event.table) == (database, table):
+            found.setdefault(_hashable(_value(event, column)), []).append(event)
+    return found
 
 
 def _value(event: Event, column: str) -> Any:
     """The value of `column` in the record that the event is or would be stored as."""
     return event.columns().get(column) if isinstance(event.payload, dict) else None
-
-
-def _key(event: Event, column: str) -> Any:
-    return _hashable(_value(event, column))
 
 
 def _hashable(value: Any) -> Any:
@@ -185,14 +183,8 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _stored(postback: Postback, database: str, table: str, column: str) -> Iterator[Any]:
-    """A value for each event that was stored; its copies do not count."""
-    return (
-        _key(event, column)
-        for event in _sent(postback, database, table)
-        if event.state is EventState.INGESTED
+def _is_safe(events: list[Event]) -> bool:
+    """Whether one of these events of one value is stored, or its sender cannot know of the loss."""
+    return any(event.state is EventState.INGESTED for event in events) or any(
+        event.status == 200 and event.state is EventState.LOST for event in events[-1:]
     )
-
-
-def _excused(event: Event | None) -> bool:
-    return event is not None and event.status == 200 and event.state is EventState.LOST

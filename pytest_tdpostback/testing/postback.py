@@ -611,15 +611,27 @@ class Postback:
 
     def mount(self, httpserver: HTTPServer) -> None:
         """Serve every request to a `httpserver` of pytest-httpserver from here."""
+        import logging
         import re
+        import weakref
 
+        from ..protocol.secrets import KeyRedactor
         from ..server.wsgi import respond
 
+        collector, access_log = self._collector, logging.getLogger("werkzeug")
+
         def handle(request: Request) -> WerkzeugResponse:
-            response = respond(self._collector, request)
+            response = respond(collector, request)
             del response.headers["Date"]  # the server that sends it writes its own
             return response
 
+        def shorten_keys(record: logging.LogRecord) -> bool:
+            redact = KeyRedactor(collector.keys.known())
+            record.msg, record.args = redact(record.getMessage()), ()
+            return True
+
+        access_log.addFilter(shorten_keys)
+        weakref.finalize(self, access_log.removeFilter, shorten_keys)
         httpserver.expect_request(re.compile("")).respond_with_handler(handle)
 
     def __repr__(self) -> str:

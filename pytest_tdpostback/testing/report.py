@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..collector.event_log import STATES, EventState
 from ..collector.events import Events
@@ -11,9 +12,9 @@ from ..protocol.secrets import KeyRedactor
 from . import formatting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from ..collector.event_log import EventLog
+    from ..collector.collector import Collector
     from ..collector.events import Event
     from .receiver import Receiver
 
@@ -25,42 +26,38 @@ ENDS_SHOWN = 10
 
 def section(receivers: Iterable[Receiver]) -> str:
     """What the report of a failed test shows of what arrived; empty if nothing did."""
-    return "\n".join(_section(each) for each in receivers if each.used and not each.collector.empty)
+    used = [each for each in receivers if each.used and not each.collector.empty]
+    return "\n".join(line for receiver in used for line in _section(receiver))
 
 
-def counts(log: EventLog) -> str:
-    """How many events there are, and how many in each state."""
-    parts = ", ".join(f"{log.count(state)} {state}" for state in STATES if log.count(state))
-    return f"{formatting.counted(len(log), 'event')}: {parts}"
-
-
-def _section(receiver: Receiver) -> str:
+def _section(receiver: Receiver) -> Iterator[str]:
     collector = receiver.collector
     collector.wait_for_responses()
     log, account = collector.log, collector.account()
-    notes = {
-        "stored although no whole response reached its sender": account.stored_unconfirmed,
-        "stored more than once": account.duplicated,
-        "lost after a response of 200": account.lost_after_200,
-    }
-    lines = [f"{counts(log)}, at {receiver.url}"]
-    lines += [f"{number} {what}" for what, number in notes.items() if number]
+    states = ", ".join(f"{log.count(state)} {state}" for state in STATES if log.count(state))
+    yield f"{formatting.counted(len(log), 'event')}: {states}, at {receiver.url}"
+    for number, what in (
+        (account.stored_unconfirmed, "stored although no whole response reached its sender"),
+        (account.duplicated, "stored more than once"),
+        (account.lost_after_200, "lost after a response of 200"),
+    ):
+        if number:
+            yield f"{number} {what}"
     events = Events(log)
-    first, last = events[:ENDS_SHOWN], events[max(ENDS_SHOWN, len(log) - ENDS_SHOWN) :]
-    lines += [line for event in first for line in _event(event, receiver.url)]
+    for event in events[:ENDS_SHOWN]:
+        yield from _event(event, receiver.url)
     if len(log) > 2 * ENDS_SHOWN:
-        lines.append(f"… {len(log) - 2 * ENDS_SHOWN} more …")
-    lines += [line for event in last for line in _event(event, receiver.url)]
-    return "\n".join(lines)
+        yield f"… {len(log) - 2 * ENDS_SHOWN} more …"
+    for event in events[max(ENDS_SHOWN, len(log) - ENDS_SHOWN) :]:
+        yield from _event(event, receiver.url)
 
 
 def _event(event: Event, url: str) -> Iterator[str]:
     host = event.request.head.host
-    elsewhere = f", sent to {formatting.escaped(host)}" if host not in url else ""
-    yield f"{formatting.line(event)}{elsewhere}"
-    record = event.record
-    if record is not None:
-        yield f"    record {formatting.value(dict(record))}"
+    sent_to = f", sent to {formatting.escaped(host)}" if host not in url else ""
+    yield f"{formatting.line(event)}{sent_to}"
+    if event.record is not None:
+        yield f"    record {formatting.value(dict(event.record))}"
     else:
         yield f"    sent {formatting.sent(event)}"
     for line in formatting.findings(event):
@@ -75,71 +72,50 @@ class Summary:
         """Unexpected rejections after 200, by rule."""
         self.findings: Counter[str] = Counter()
         self.late: list[str] = []
-        self.late_not_listed = 0
+        """The lines of the first late events."""
+        self.late_count = 0
         self.late_failures = 0
         """Late events that make the run fail."""
 
-    def count_losses(self, log: EventLog) -> None:
-        """Count the events of `log` that were rejected after their 200 and not expected."""
+    def take(self, collector: Collector, test: str, late: Sequence[Event]) -> None:
+        """Count the losses in `collector`, list its `late` events of `test`, and clear it."""
+        log = collector.log
         for index in log.indexes(EventState.REJECTED):
             if index not in log.expected:
                 self.lost[log.rules[index]] += 1
+        self.late_count += len(late)
+        if collector.settings.on_late == "fail":
+            self.late_failures += len(late)
+        redact = KeyRedactor(collector.keys.known())
+        for event in late[: LATE_SHOWN - len(self.late)]:
+            self.late.append(redact(f"{test}: {formatting.line(event)}"))
+        collector.clear()
 
-    def add_late(
-        self, test: str, events: Sequence[Event], on_late: str, keys: Iterable[str]
-    ) -> None:
-        """Note events that reached a test after its end.
+    def to_json(self) -> str:
+        """All of it for another process."""
+        return json.dumps(vars(self))
 
-        Args:
-            test: The id of the test.
-            events: The late events.
-            on_late: Its setting.
-            keys: The write keys that were valid there.
-        """
-        redact = KeyRedactor(keys)
-        if on_late == "fail":
-            self.late_failures += len(events)
-        for event in events:
-            if len(self.late) == LATE_SHOWN:
-                self.late_not_listed += 1
-            else:
-                self.late.append(redact(f"{test}: {formatting.line(event)}"))
+    def add(self, text: str) -> None:
+        """Add what another process gave as `to_json`."""
+        counted = json.loads(text)
+        self.lost.update(counted["lost"])
+        self.findings.update(counted["findings"])
+        self.late = [*self.late, *counted["late"]][:LATE_SHOWN]
+        self.late_count += counted["late_count"]
+        self.late_failures += counted["late_failures"]
 
-    def values(self) -> dict[str, Any]:
-        """All of it in plain values, for another process."""
-        return {
-            "lost": dict(self.lost),
-            "findings": dict(self.findings),
-            "late": self.late,
-            "late_not_listed": self.late_not_listed,
-            "late_failures": self.late_failures,
-        }
-
-    def add(self, values: Mapping[str, Any]) -> None:
-        """Add what another process gave as `values`."""
-        self.lost.update(values["lost"])
-        self.findings.update(values["findings"])
-        self.late_failures += values["late_failures"]
-        room = LATE_SHOWN - len(self.late)
-        self.late_not_listed += values["late_not_listed"] + len(values["late"][room:])
-        self.late += values["late"][:room]
-
-    def lines(self) -> list[str]:
-        """The summary; empty if there is nothing to report."""
-        lines = []
-        if self.lost:
-            lines.append(f"rejected after 200, not expected: {_with_counts(self.lost)}")
-        if self.findings:
-            lines.append(f"findings: {_with_counts(self.findings)}")
+    def lines(self) -> Iterator[str]:
+        """The summary; nothing if there is nothing to report."""
+        for title, counts in (
+            ("rejected after 200, not expected", self.lost),
+            ("findings", self.findings),
+        ):
+            if counts:
+                yield f"{title}: {', '.join(f'{name} ({n})' for name, n in sorted(counts.items()))}"
         if self.late:
-            lines.append("arrived after the end of their test:")
-            lines += [f"  {line}" for line in self.late]
-        if self.late_not_listed:
-            lines.append(f"  … and {self.late_not_listed} more")
+            yield "arrived after the end of their test:"
+            yield from (f"  {line}" for line in self.late)
+        if self.late_count > len(self.late):
+            yield f"  … and {self.late_count - len(self.late)} more"
         if self.late_failures:
-            lines.append('The run fails because of them: on_late="fail"')
-        return lines
-
-
-def _with_counts(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} ({times})" for name, times in sorted(counts.items()))
+            yield 'The run fails because of them: on_late="fail"'

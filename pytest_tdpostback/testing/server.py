@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from weakref import WeakSet
 
 from ..errors import PostbackWarning
 from ..protocol.secrets import without_keys
@@ -12,14 +15,12 @@ from ..server.host_listeners import HostListeners
 from ..server.server import CollectorServer
 from ..server.tls import TrustFiles, own_names, server_context
 from .check import Check
-from .inspection import PREFIX, Inspection
 from .postback import Postback
 from .receiver import Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from ssl import SSLContext
-    from types import TracebackType
     from typing import Unpack
 
     from werkzeug.wrappers import Request
@@ -29,6 +30,19 @@ if TYPE_CHECKING:
     from ..protocol.profiles import Profile
     from ..protocol.request import RequestHead
     from ..protocol.settings import ServerSettingValues
+    from ..server.listener import Listener
+
+INSPECTION_PREFIX = "/.tdpostback/"
+"""The REST interface responds to the requests whose path begins so."""
+_servers: WeakSet[PostbackServer] = WeakSet()
+
+
+class Member(NamedTuple):
+    """A `Postback`, and what it is made of."""
+
+    receiver: Receiver
+    check: Check
+    postback: Postback
 
 
 class PostbackServer(CollectorServer):
@@ -36,6 +50,11 @@ class PostbackServer(CollectorServer):
 
     It is a `pytest_httpserver.HTTPServerBase`: start it, `check` it and stop it, or use it as a
     context manager. Stopping warns of what `check` would raise.
+    """
+
+    inspection: ClassVar[Callable[[Request, Collector, str], WerkzeugResponse]]
+    """Responds to a call of the REST interface. It is in a layer above: the package sets it when it
+    loads this class for a program, and the plugin for a run of tests.
     """
 
     def __init__(
@@ -74,22 +93,15 @@ class PostbackServer(CollectorServer):
         self.trust = TrustFiles()
         self.hosts = HostListeners(self, self.current_collector)
         """The listeners in place of the service's hosts, for the collector that is current."""
-        self._receiver = Receiver(
-            self,
+        self._own = self.new_member(
             lambda: self.collector,
-            self.trust,
             name="server.postback",
             ignore_losses='PostbackServer(on_auth_failure="ignore")',
-            shared_hosts=self.hosts,
         )
-        self._check = Check(self._receiver)
+        self._own.postback.keys.add_all(write_keys)
         self._unraised: Exception | None = None
         """What `check` has to raise, though it was found earlier."""
-        self._postback = Postback(self._receiver, self._check)
-        self._postback.keys.add_all(write_keys)
-        self._inspection = None
-        if chosen.inspection:
-            self._inspection = Inspection(self.current_collector, host)
+        _servers.add(self)
         if chosen.inspection and expose:
             warnings.warn(
                 "expose=True with inspection=True: every machine that can reach this server can "
@@ -106,25 +118,42 @@ class PostbackServer(CollectorServer):
     @property
     def write_key(self) -> str:
         """A write key that is valid here, `account/secret`. Its `repr` is shortened."""
-        return self._receiver.write_key
+        return self._own.receiver.write_key
 
     @property
     def postback(self) -> Postback:
         """A `Postback` of everything that arrives; in pytest, that of the test that runs now."""
-        return self._postback
+        return self._own.postback
+
+    def new_member(self, make_collector: Callable[[], Collector], **how: Any) -> Member:
+        """A `Postback` at this server; `how` are arguments of `Receiver`."""
+        receiver = Receiver(self, make_collector, self.trust, shared_hosts=self.hosts, **how)
+        check = Check(receiver)
+        return Member(receiver, check, Postback(receiver, check))
 
     def current_collector(self) -> Collector:
         """The collector of a request that arrives now."""
         return self.collector
 
+    def known_keys(self) -> list[str]:
+        """Every write key that was ever valid here: none may be shown whole."""
+        return self.collector.keys.known()
+
     def is_inspection(self, head: RequestHead) -> bool:
-        """Whether a request belongs to the REST interface."""
-        return self._inspection is not None and str(head.target).startswith(PREFIX)
+        """Whether a request at the URL of the server is a call of the REST interface."""
+        return _is_inspection(head, self.current_collector)
+
+    def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
+        """Listen on a further free port; the settings there decide about the REST interface."""
+        listener = super().open_listener(collector, **options)
+        listener.is_inspection = partial(_is_inspection, collector=collector)
+        return listener
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """Respond to what is no event: a preflight (R5), or a call of the REST interface."""
-        if self._inspection is not None and request.path.startswith(PREFIX):
-            return self._inspection.respond(request)
+        collector = request.environ.get("tdpostback.collector") or self.current_collector()
+        if request.path.startswith(INSPECTION_PREFIX) and collector.settings.inspection:
+            return type(self).inspection(request, collector, self.host)
         return super().dispatch(request)
 
     def stop(self) -> None:
@@ -136,12 +165,7 @@ class PostbackServer(CollectorServer):
         super().stop()
         self._warn_of_failure()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Stop; if an exception ends the block, there is no warning."""
         if self.is_running():
             super().stop()
@@ -157,7 +181,7 @@ class PostbackServer(CollectorServer):
         """
         __tracebackhide__ = True
         self._check_outcomes()
-        for _, text in self._check.findings_to_warn_of():
+        for _, text in self._own.check.findings_to_warn_of():
             warnings.warn(text, PostbackWarning, stacklevel=2)
 
     def _check_outcomes(self) -> None:
@@ -166,7 +190,7 @@ class PostbackServer(CollectorServer):
             failure, self._unraised = self._unraised, None
             raise failure
         super().check()
-        self._check.check()
+        self._own.check.check()
 
     def _warn_of_failure(self) -> None:
         """Warn of what `check` would raise, and leave it for `check`."""
@@ -177,3 +201,12 @@ class PostbackServer(CollectorServer):
             text = f"{type(failure).__name__}: {failure}"
             message = f"nobody called server.check(), which raises this:\n{without_keys(text)}"
             warnings.warn(message, PostbackWarning, stacklevel=3)
+
+
+def _is_inspection(head: RequestHead, collector: Callable[[], Collector]) -> bool:
+    return head.target.startswith(INSPECTION_PREFIX) and collector().settings.inspection
+
+
+def known_keys() -> list[str]:
+    """Every write key that was ever valid at a server of this process."""
+    return list(chain.from_iterable(server.known_keys() for server in list(_servers)))

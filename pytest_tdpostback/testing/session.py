@@ -8,13 +8,12 @@ from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..collector.events import Event, Events
+from ..errors import ConfigurationError
 from ..server.server import CollectorServer
-from .check import Check
-from .postback import Postback
-from .receiver import Neighbours, Receiver
+from .receiver import Neighbours
 from .server import PostbackServer
 
 if TYPE_CHECKING:
@@ -23,7 +22,11 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.settings import Settings
     from ..server.listener import Listener
+    from .check import Check
+    from .postback import Postback
+    from .receiver import Receiver
     from .report import Summary
+    from .server import Member
 
 PORTS_KEPT_OPEN = 256
 """How many ports of finished tests stay open, so that late events are noticed."""
@@ -33,21 +36,12 @@ KEYS_REMEMBERED = 4_096
 """How many write keys of finished tests are remembered for messages."""
 
 
-class Member(NamedTuple):
-    """One `Postback` of a test, and what it is made of."""
-
-    receiver: Receiver
-    check: Check
-    postback: Postback
-
-
 class TestContext(Neighbours):
     """One test: its settings, its `Postback` objects, and whether it failed."""
 
     __test__ = False  # its name looks like that of a class of tests
 
     def __init__(self, server: RunServer, node_id: str, settings: Settings) -> None:
-        """Made by `RunServer.begin`."""
         self.node_id = node_id
         self.settings = settings
         self.members: list[Member] = []
@@ -58,7 +52,7 @@ class TestContext(Neighbours):
         self._server = server
         self._own: Member | None = None
         self._making = threading.Lock()
-        self._held: set[int] = set()
+        self._held_by_fixture: list[Member] = []
         self._redirects: ExitStack | None = None
 
     @property
@@ -67,7 +61,8 @@ class TestContext(Neighbours):
         with self._making:
             if self._own is None:
                 key = self._server.write_key
-                self._own = self._server.new_member(self, "tdpostback_server.postback", key=key)
+                name = "tdpostback_server.postback"
+                self._own = self._server.member_of(self, name, self.settings, key)
                 self._own.receiver.generated_key = key
                 self.members.append(self._own)
             return self._own
@@ -86,7 +81,7 @@ class TestContext(Neighbours):
         """Another `Postback` of this test."""
         __tracebackhide__ = True
         _check_tls(settings)
-        member = self._server.new_member(self, "other", settings)
+        member = self._server.member_of(self, "other", settings)
         member.receiver.own_port = True
         member.receiver.collector.keys.add_all(write_keys)
         if _redirects(settings):
@@ -99,44 +94,32 @@ class TestContext(Neighbours):
         if self._redirects is None and _redirects(self.settings):
             self._redirect(self.own.receiver)
 
-    @property
-    def nothing_new(self) -> bool:
-        """Whether a check would raise nothing that the one before did not."""
-        return all(member.check.nothing_new for member in self.members)
-
     def begin_call(self) -> None:
         """The code of the test begins. What a fixture holds now, that fixture will release."""
-        self._held = {
-            place
-            for place, (receiver, _, _) in enumerate(self.members)
-            if receiver.used and receiver.collector.held
-        }
+        self._held_by_fixture = [
+            each for each in self.members if each.receiver.used and each.receiver.collector.held
+        ]
 
     def check(self, *, last: bool = False) -> None:
         """Raise what the test fails with: of the first of its `Postback` objects that fails.
 
-        Args:
-            last: Whether this is the last check. Before it, what a fixture holds may stay pending.
+        Before the last check, what a fixture holds may stay pending.
         """
         __tracebackhide__ = True
         if self.failed:
             return
         try:
-            for place, member in enumerate(self.members):
-                held_by_fixture = place in self._held and member.receiver.collector.held
-                member.check.check(wait=last or not held_by_fixture)
+            for member in [each for each in self.members if not each.check.nothing_new]:
+                held = member in self._held_by_fixture and member.receiver.collector.held
+                member.check.check(wait=last or not held)
         except BaseException:
             self.failed = True
             raise
 
     def findings_to_warn_of(self) -> list[tuple[str, str]]:
         """The rules and texts of the findings that were not reported yet."""
-        return [
-            found
-            for receiver, check, _ in self.members
-            if receiver.used and not receiver.collector.empty
-            for found in check.findings_to_warn_of()
-        ]
+        used = [member.check for member in self.members if member.receiver.used]
+        return [found for check in used for found in check.findings_to_warn_of()]
 
     @property
     def known_keys(self) -> list[str]:
@@ -175,9 +158,7 @@ class TestContext(Neighbours):
                     yield f"{scheme}://{event.request.head.host}", event
         for reached, (where, first) in list(self.late.items()):
             reached.wait_for_responses()
-            for event in Events(reached.log):
-                if event.seq >= first:
-                    yield where, event
+            yield from ((where, event) for event in Events(reached.log) if event.seq >= first)
 
     def _redirect(self, receiver: Receiver) -> None:
         self._redirects = self._redirects or ExitStack()
@@ -204,8 +185,10 @@ class RunServer(PostbackServer):
         self.context: TestContext | None = None
         """The test that runs now."""
         self.summary = summary
-        self._receiver.name = "tdpostback_server.postback"
-        self._receiver.ignore_losses = "--tdpostback-on-auth-failure=ignore"
+        self._own.receiver.name = "tdpostback_server.postback"
+        self._own.receiver.ignore_losses = "--tdpostback-on-auth-failure=ignore"
+        self._stopped_by = ""
+        """The id of the test that stopped the server last."""
         self._reached_late: dict[Collector, FinishedTest] = {}
         """Collectors of finished tests with events that are not in the summary yet."""
         self._open: deque[Listener] = deque()
@@ -218,38 +201,49 @@ class RunServer(PostbackServer):
     @property
     def postback(self) -> Postback:
         """The `Postback` of the test that runs now; between tests, that of the run."""
-        return self.context.own.postback if self.context else self._postback
+        return (self.context.own if self.context else self._own).postback
 
     def current_collector(self) -> Collector:
         """The collector of the test that runs now; between tests, that of the run."""
         return self.context.own.receiver.collector if self.context else self.collector
 
-    def new_member(
-        self,
-        context: TestContext,
-        name: str,
-        settings: Settings | None = None,
-        *,
-        key: str | None = None,
+    def known_keys(self) -> list[str]:
+        """The write keys of the run, and those of the test that runs now."""
+        return super().known_keys() + (self.context.known_keys if self.context else [])
+
+    def member_of(
+        self, context: TestContext, name: str, settings: Settings, key: str | None = None
     ) -> Member:
         """A `Postback` of a test, which a test reaches by the expression `name`.
 
         `key` is a write key that is valid there.
         """
-        receiver = Receiver(
-            self,
-            partial(self._make_collector, settings or context.settings, key),
-            self.trust,
-            name=name,
-            ignore_losses='@pytest.mark.tdpostback(on_auth_failure="ignore")',
-            shared_hosts=self.hosts,
-            neighbours=context,
+
+        def make_collector() -> Collector:
+            collector = self.make_collector(settings)
+            if key is not None:
+                collector.keys.add_before_events(key)
+            return collector
+
+        ignore_losses = '@pytest.mark.tdpostback(on_auth_failure="ignore")'
+        return self.new_member(
+            make_collector, name=name, ignore_losses=ignore_losses, neighbours=context
         )
-        check = Check(receiver)
-        return Member(receiver, check, Postback(receiver, check))
 
     def begin(self, node_id: str, settings: Settings) -> TestContext:
-        """From now on, what arrives at this server's URL belongs to a test."""
+        """From now on, what arrives at this server's URL belongs to a test.
+
+        The server starts again if the test before stopped it.
+        """
+        __tracebackhide__ = True
+        if not self.is_running():
+            try:
+                self.start()
+            except ConfigurationError as error:
+                raise ConfigurationError(
+                    f"{self._stopped_by} stopped tdpostback_server, so it has to start again: "
+                    f"{str(error).partition(';')[0]}; free that port, or do not stop the server"
+                ) from None
         self.context = TestContext(self, node_id, settings)
         return self.context
 
@@ -263,15 +257,15 @@ class RunServer(PostbackServer):
             self._finish(receiver, check, context)
             self._open += receiver.listeners
         if len(self._open) > self._most_open:
-            self._close_oldest(len(self._open) - self._most_open)
+            oldest = [self._open.popleft() for _ in range(len(self._open) - self._most_open)]
+            self.close_listeners(oldest)
+            for listener in oldest:
+                self._note_late(listener.current_collector())
 
     def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
         """Open a port that this run has not used yet."""
         rejected = []
-        while True:
-            listener = super().open_listener(collector, **options)
-            if listener.port not in self._used_ports:
-                break
+        while (listener := super().open_listener(collector, **options)).port in self._used_ports:
             rejected.append(listener)
             if len(self._used_ports) >= PORTS_NOT_REUSED:
                 self._used_ports.clear()
@@ -281,6 +275,7 @@ class RunServer(PostbackServer):
 
     def stop(self) -> None:
         """Stop serving; note what reached finished tests."""
+        self._stopped_by = self.context.node_id if self.context else "something between two tests"
         CollectorServer.stop(self)
         self._open.clear()
         self.note_late_events()
@@ -289,21 +284,14 @@ class RunServer(PostbackServer):
         """Raise what went wrong between tests. What went wrong within one failed that one."""
         __tracebackhide__ = True
         self.handler_errors.clear()
-        self._check.check()
+        self._own.check.check()
 
     def note_late_events(self) -> None:
         """Put what reached finished tests, and what came after the last test, in the summary."""
         for collector in list(self._reached_late):
             self._note_late(collector)
         if not self.collector.empty:
-            self.summary.count_losses(self.collector.log)
-            self.summary.add_late(
-                "between tests",
-                Events(self.collector.log),
-                self.settings.on_late,
-                self.collector.keys.known(),
-            )
-            self.collector.clear()
+            self.summary.take(self.collector, "between tests", Events(self.collector.log))
 
     def owner_of(self, key: str) -> str | None:
         """Whose write key `key` is, of this server and of the finished tests."""
@@ -323,22 +311,9 @@ class RunServer(PostbackServer):
         collector = receiver.collector
         with collector.lock:
             if not collector.empty:
-                self.summary.count_losses(collector.log)
-                if not context.failed and not check.nothing_new:
-                    self.summary.add_late(
-                        context.node_id,
-                        check.unchecked(),
-                        context.settings.on_late,
-                        collector.keys.known(),
-                    )
-                collector.clear()
+                late = [] if context.failed else check.unchecked()
+                self.summary.take(collector, context.node_id, late)
             self._listen_for_late_events(finished, collector)
-
-    def _make_collector(self, settings: Settings, key: str | None) -> Collector:
-        collector = self.make_collector(settings)
-        if key is not None:
-            collector.keys.add_before_events(key)
-        return collector
 
     def _listen_for_late_events(self, finished: FinishedTest, collector: Collector) -> None:
         finished.next_seq = collector.next_seq
@@ -360,27 +335,13 @@ class RunServer(PostbackServer):
         finished.url = receiver.url_if_open
         self._open += receiver.listeners
 
-    def _close_oldest(self, count: int) -> None:
-        oldest = [self._open.popleft() for _ in range(count)]
-        self.close_listeners(oldest)
-        for listener in oldest:
-            self._note_late(listener.current_collector())
-
     def _note_late(self, collector: Collector) -> None:
         finished = self._reached_late.pop(collector, None)
-        if finished is None:
-            return
-        collector.wait_for_responses(0)
-        with collector.lock:
-            self.summary.count_losses(collector.log)
-            self.summary.add_late(
-                finished.node_id,
-                Events(collector.log),
-                collector.settings.on_late,
-                collector.keys.known(),
-            )
-            finished.next_seq = collector.next_seq
-            collector.clear()
+        if finished is not None:
+            collector.wait_for_responses(0)
+            with collector.lock:
+                self.summary.take(collector, finished.node_id, Events(collector.log))
+                finished.next_seq = collector.next_seq
 
 
 def _redirects(settings: Settings) -> bool:

@@ -16,10 +16,10 @@ import werkzeug.serving
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.conformance.catalogue import INSPECTED, status_of
 from pytest_tdpostback.conformance.target import WRONG_KEY
+from pytest_tdpostback.inspector.rest import inspected
 from pytest_tdpostback.protocol import judge
 from pytest_tdpostback.protocol.profiles import profiles
 from pytest_tdpostback.protocol.rules import rules
-from pytest_tdpostback.testing.inspection import inspected
 from tests.checkout import INSIDE
 from tests.conformance.mutants import function
 from tests.conformance.running import KEY, run_checks
@@ -193,6 +193,23 @@ def test_junit_report_names_the_rules(pytester) -> None:
         message = "" if skipped is None else skipped.get("message", "")
         seen[rule.get("value"), message.partition(":")[0]] = case.get("name")
     assert seen.keys() == {("A6", ""), ("A6", "not observable"), ("T1", "not observable")}
+
+
+@pytest.mark.parametrize("fault", ["garbage", "reset", "status"])
+def test_no_output_holds_the_key_or_a_control_character_of_the_target(pytester, fault) -> None:
+    secret = "my-own-words-that-nobody-should-see"
+    with serving("openapi-1.0.0", inspection=False) as server:
+        getattr(server.postback.faults, fault)(*[503] * (fault == "status"))
+        result = run_package(
+            pytester,
+            *("-vv", "--showlocals", "--full-trace", "-kR1 or A5", "--junit-xml=report.xml"),
+            *(f"--tdpostback-target={server.url}", f"--tdpostback-key=77/{secret}"),
+        )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    output = result.stdout.str() + (pytester.path / "report.xml").read_text("utf-8")
+    shown = {secret[start : start + 12] for start in range(len(secret) - 11)}
+    assert [line for line in output.splitlines() if any(piece in line for piece in shown)] == []
+    assert "".join(output.split("\n")).isprintable()
 
 
 NAMED = ["--tdpostback-target=http://localhost", "--tdpostback-key=1/a"]

@@ -465,3 +465,59 @@ def test_no_port_of_the_run_is_taken_again(downstream):
         """,
         apart=True,
     ).assert_outcomes(passed=1_000)
+
+
+def test_a_server_that_a_test_stopped_starts_again(downstream):
+    result = downstream(
+        """
+        import pytest
+        from sender import post
+
+        urls = set()
+
+        def test_stops(tdpostback_server):
+            urls.add(tdpostback_server.url)
+            tdpostback_server.stop()
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_after(tdpostback, tdpostback_server, send, number):
+            send()
+            tdpostback.assert_ingested("shop", "orders")
+            urls.add(tdpostback_server.url)
+            assert len(urls) == 1
+        """
+    )
+    result.assert_outcomes(passed=4)
+
+
+def test_a_server_that_cannot_start_again_names_the_test_that_stopped_it(downstream):
+    result = downstream(
+        """
+        import socket
+        from contextlib import ExitStack
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def sockets():
+            with ExitStack() as stack:
+                yield stack
+
+        def test_stops(tdpostback_server, sockets):
+            tdpostback_server.stop()
+            address = ("127.0.0.1", tdpostback_server.port)
+            sockets.enter_context(socket.create_server(address))
+
+        def test_after(tdpostback):
+            pass
+
+        def test_after_that(tdpostback_server):
+            pass
+        """
+    )
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "test_it.py::test_stops stopped tdpostback_server, *: cannot listen *; free that *",
+            "ERROR *test_after - ConfigurationError: test_it.py::test_stops stopped *",
+        ]
+    )

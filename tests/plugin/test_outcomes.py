@@ -549,3 +549,65 @@ def test_an_expected_failure_shows_the_text_alone(downstream):
     if XFAIL_TB:
         result.stdout.fnmatch_lines(["Silent loss: 1 event got 200 but was never stored."])
     result.stdout.no_fnmatch_line("*pytest_tdpostback/*.py*")
+
+
+@pytest.mark.parametrize("fixture", ["tdpostback", "make_tdpostback"])
+def test_a_fixture_in_a_wider_scope_gets_a_hint(downstream, fixture):
+    result = downstream(
+        f"""
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def wide({fixture}): ...
+
+        def test_it(wide): ...
+        """
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["ScopeMismatch: *", f"{fixture} belongs to one test. * use tdpostback_server, *"]
+    )
+
+
+def test_the_rest_interface_shows_the_test_that_runs(downstream):
+    downstream(
+        """
+        import json
+        from urllib.request import urlopen
+
+        def test_it(tdpostback, tdpostback_server, send):
+            send()
+            with urlopen(tdpostback_server.url + "/.tdpostback/events") as response:
+                assert [event["seq"] for event in json.load(response)] == [1]
+        """,
+        "--tdpostback-inspection",
+    ).assert_outcomes(passed=1)
+
+
+def test_the_rest_interface_belongs_to_the_url_that_is_asked(downstream):
+    downstream(
+        """
+        import json
+        from urllib.error import HTTPError
+        from urllib.request import urlopen
+        import pytest
+        from sender import post
+
+        def events(postback):
+            with urlopen(postback.url + "/.tdpostback/events") as response:
+                return [event["seq"] for event in json.load(response)]
+
+        @pytest.mark.tdpostback(inspection=True)
+        def test_marked(tdpostback, make_tdpostback, send):
+            send()
+            assert events(tdpostback) == [1]
+            assert events(make_tdpostback()) == []
+
+        def test_made(make_tdpostback, tdpostback):
+            made = make_tdpostback(inspection=True)
+            post(made.url, made.write_key)
+            assert events(made) == [1]
+            with pytest.raises(HTTPError, match="404"):
+                events(tdpostback)
+        """
+    ).assert_outcomes(passed=2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 SOURCE = """
@@ -138,25 +140,104 @@ def test_no_output_holds_a_whole_key(downstream, pytester, options):
     assert "known" * 5 not in output
 
 
-def test_a_key_of_any_shape_is_not_shown(downstream, pytester):
-    result = downstream(
-        """
-        from sender import post
+ANY_SHAPE = """
+    import pytest
+    from pytest_tdpostback import PostbackServer
+    from sender import post
 
-        def test_it(tdpostback):
-            key = tdpostback.keys.add("own/words-of-mine-that-nobody-knows")
-            plain, cut = str(key + ""), str(key)[:26]
-            names = {key: 1, f"x{key}x": [key]}
-            post(tdpostback.url, None, {key: f"<{key}>"}, path=f"/postback/v3/event/a/b?{key}=1")
-            tdpostback.assert_ingested("a", "b", x=1, timeout=0, where={key: 1})
-        """,
-        *("-vv", "--showlocals", "-rA", "--junit-xml=out.xml"),
-        apart=True,
-    )
-    result.assert_outcomes(failed=1)
+    KEY = "/".join(["own", "-".join(["words", "of-mine-that", "nobody-knows"])])
+    PATH = "/postback/v3/event/a/b"
+
+    def test_of_the_test(tdpostback):
+        key = tdpostback.keys.add(KEY)
+        plain, cut = str(key + ""), str(key)[:26]
+        names = {key: 1, f"x{key}x": [key]}
+        post(tdpostback.url, None, {key: f"<{key}>"}, path=f"{PATH}?{key}=1")
+        tdpostback.assert_ingested("a", "b", x=1, timeout=0, where={key: 1})
+
+    @pytest.fixture(scope="module")
+    def other():
+        with PostbackServer(write_keys=[KEY]) as server:
+            yield server.postback
+
+    def test_of_another_server(other):
+        plain = {"key": KEY}
+        assert plain == {}
+
+    @pytest.mark.parametrize("query", ["td_write_key", "other"])
+    def test_in_the_access_log(tdpostback, httpserver, query):
+        tdpostback.keys.add(KEY)
+        tdpostback.mount(httpserver)
+        post(httpserver.url_for("/")[:-1], None, path=f"{PATH}?{query}={KEY}")
+        assert tdpostback.empty
+"""
+
+
+def test_a_key_of_any_shape_is_not_shown(downstream, pytester):
+    options = ("-vv", "--showlocals", "-rA", "--junit-xml=out.xml")
+    plugins = ["pytest_httpserver.pytest_plugin"]
+    result = downstream(ANY_SHAPE, *options, plugins=plugins, apart=True)
+    result.assert_outcomes(failed=4)
     output = result.stdout.str() + (pytester.path / "out.xml").read_text("utf-8")
-    source = "own/words-of-mine-that-nobody-knows"  # pytest shows the source of the test, too
-    secret = source.partition("/")[2]
+    assert "POST /postback/v3/event/a/b?other=own/wor… HTTP/1.1" in output
+    secret = "words-of-mine-that-nobody-knows"
     pieces = {secret[start : start + 12] for start in range(len(secret) - 11)}
-    shown = [line for line in output.splitlines() if "keys.add(" not in line]
-    assert [line for line in shown if any(piece in line for piece in pieces)] == []
+    assert [line for line in output.splitlines() if any(piece in line for piece in pieces)] == []
+
+
+CONTROLS = r"""
+    import pytest
+
+    TEXT = "a\x1b[31mred\x1b]0;title\a\x7f\x9b\u202e\rz"
+
+    @pytest.fixture
+    def record(tdpostback, send):
+        send({"text": TEXT, TEXT: 1, "more": [TEXT]})
+        return tdpostback.assert_ingested("shop", "orders")
+
+    def test_text(record):
+        assert record["text"] == "a"
+
+    def test_record(record):
+        assert record == {"text": "b"}
+
+    def test_list(record):
+        assert record["more"] == ["a"]
+
+    def test_error(record):
+        raise ValueError(record["text"].replace("\x1b[31m", ""))
+
+    def test_absent(record):
+        assert "red" not in record["text"]
+
+    def test_not_ingested(record, tdpostback):
+        tdpostback.assert_ingested("shop", "orders", text="a", timeout=0)
+"""
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["-vv", "--showlocals", "-rA", "--junit-xml=out.xml"], ["-vv", "--color=yes"]]
+)
+def test_no_output_holds_a_control_character_of_a_sender(downstream, pytester, options):
+    result = downstream(CONTROLS, *options, apart=True)
+    result.assert_outcomes(failed=6)
+    output = result.stdout.str()
+    if "-rA" in options:
+        output += (pytester.path / "out.xml").read_text("utf-8")
+    assert r"a\x1b[31mred\x1b]0;title\x07\x7f\x9b\u202e\rz" in output
+    control = r"\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202e]|\x1b\[31mred"
+    assert re.findall(control, output) == []
+
+
+def test_text_of_a_test_without_a_fake_server_is_shown_as_it_is(downstream):
+    result = downstream(
+        r"""
+        def test_before(send):
+            send()
+
+        def test_it():
+            assert "a\x9bc" == "a"
+        """
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["E*+ a\x9bc"])

@@ -94,6 +94,19 @@ def test_a_finding_can_be_ignored(downstream):
     result.stdout.no_fnmatch_line("findings: *")
 
 
+def test_a_finding_that_fails_is_found_behind_many_that_warn(downstream):
+    result = downstream(
+        """
+        def test_it(tdpostback, send):
+            send({f"Column{number}": number for number in range(25)})
+            send({"time": 1})
+        """,
+        *("--tdpostback-on-finding=fail:T6", "-W", "ignore"),
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*T6: the column time is replaced *"])
+
+
 def test_the_marker_and_the_factory_are_strict_too(downstream):
     downstream(
         """

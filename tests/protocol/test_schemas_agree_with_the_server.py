@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from pytest_tdpostback import PostbackServer, load_schema, profiles, rules
 from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT
 from pytest_tdpostback.protocol.schemas import load_openapi
-from pytest_tdpostback.testing.export import exported
+from pytest_tdpostback.recording.export import exported
 
 over_a_server = settings(
     deadline=None,

@@ -13,8 +13,8 @@ from werkzeug.test import Client
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.conformance.target import Endpoint
 from pytest_tdpostback.conformance.wire import RawConnection
+from pytest_tdpostback.inspector.rest import inspected
 from pytest_tdpostback.protocol.profiles import DEFAULT
-from pytest_tdpostback.testing.inspection import Inspection, inspected
 
 KEY = "1/secret-of-the-test"
 
@@ -136,6 +136,12 @@ def test_settings_count_for_heads_seen_before(server) -> None:
         (("POST", "keys", b'{"key": "no-slash"}'), 400, "account/secret"),
         (("DELETE", "keys", b'{"key": "1/never"}'), 400, "is not valid here"),
         (("PATCH", "settings", b'{"value_type": "json"}'), 400, "did you mean value_types"),
+        *(
+            (("GET", f"events?since={since}", b""), 400, "is not a sequence number")
+            for since in ("nan", "inf", "-1", "x", "1.5", "", "9" * 5_000)
+        ),
+        (("GET", "events?sinse=1", b""), 400, "'sinse' is unknown; known: since"),
+        (("POST", "hold?table=a", b""), 400, "'table' is unknown; known: none"),
     ],
 )
 def test_wrong_question_is_told(server, question, status, text) -> None:
@@ -147,7 +153,7 @@ def test_error_while_asked_reaches_the_check(server, monkeypatch) -> None:
     def breaks(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Inspection, "respond", breaks)
+    monkeypatch.setattr(PostbackServer, "inspection", breaks)
     assert ask(server.url, "GET", "")[0] == 500
     with pytest.raises(RuntimeError, match="broken"):
         server.check()
@@ -234,3 +240,12 @@ def test_a_host_that_is_no_address_is_forbidden(server):
         f"{server.url}/.tdpostback/events", headers={"Host": "[::1"}, timeout=20
     )
     assert response.status_code == 403
+
+
+def test_no_response_holds_a_character_that_a_terminal_acts_on(server):
+    send(server, **{"\x7f\x9b\u202e": "\x1b\u2028"})
+    told(server, "POST", "settle")
+    _, body = ask(server.url, "GET", "records")
+    assert body.isascii()
+    assert body.decode().isprintable()
+    assert json.loads(body)[0]["columns"]["\x7f\x9b\u202e"] == "\x1b\u2028"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -21,95 +22,75 @@ from ..collector.events import Events, Record
 from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
 from ..protocol.settings import valid_seconds
-from .export import exported
+from ..recording.export import exported
+from ..testing.server import INSPECTION_PREFIX as PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from ..collector.collector import Collector
 
-PREFIX = "/.tdpostback/"
 SETTLE_SECONDS = 5.0
 """How long `settle` waits if the request does not say."""
 
 
-class Inspection:
-    """Responds to the requests below `PREFIX` about one collector."""
+def respond(request: Request, collector: Collector, bound_host: str) -> WerkzeugResponse:
+    """The response to a request below `PREFIX`: JSON; a 4xx has an `error` that says why.
 
-    def __init__(self, collector: Callable[[], Collector], bound_host: str = "") -> None:
-        """Serve what `collector()` returns for each request.
-
-        Args:
-            collector: Gives the collector that a request is about.
-            bound_host: The address at which the server listens, which a `Host` may name too.
-        """
-        self._collector = collector
-        self._bound_host = bound_host.lower()
-        self._routes: dict[tuple[str, str], Callable[[Request, Collector], Any]] = {
-            ("GET", ""): about,
-            ("GET", "events"): _events,
-            ("DELETE", "events"): _clear,
-            ("GET", "records"): _records,
-            ("POST", "settle"): _settle,
-            ("POST", "hold"): _hold,
-            ("POST", "release"): _release,
-            ("POST", "keys"): _add_key,
-            ("DELETE", "keys"): _revoke_key,
-            ("PUT", "clock"): _freeze,
-            ("DELETE", "clock"): _unfreeze,
-            ("PATCH", "settings"): _configure,
-        }
-
-    def respond(self, request: Request) -> WerkzeugResponse:
-        """The response to a request below `PREFIX`: JSON; a 4xx has an `error` that says why."""
-        forbidden = self._why_forbidden(request)
-        if forbidden:
-            return _json({"error": forbidden}, HTTPStatus.FORBIDDEN)
-        handler = self._routes.get((request.method, request.path[len(PREFIX) :]))
-        if handler is None:
-            known = [f"{method} {PREFIX}{name}" for method, name in self._routes]
-            return _json({"error": "no such call", "known": known}, HTTPStatus.NOT_FOUND)
-        if request.method != "GET" and request.mimetype != "application/json":
-            error = "a call that changes something needs Content-Type: application/json"
-            return _json({"error": error}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-        collector = self._collector()
-        redact = KeyRedactor(collector.keys.known())
-        try:
-            return _json(handler(request, collector), redact=redact)
-        except (ConfigurationError, TypeError, ValueError) as error:
-            return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST, redact)
-
-    def _why_forbidden(self, request: Request) -> str:
-        """Why a request may come from a page of another site; empty if it does not.
-
-        A page can reach this machine by a host name of its own (DNS rebinding), and it can send
-        simple requests to any site.
-        """
-        host = request.headers.get("Host", "")
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        except ValueError:
-            name = ""
-        if not _is_loopback(name) and name != self._bound_host:
-            return "the Host must be a loopback address, localhost, or the address of the server"
-        origin = request.headers.get("Origin")
-        if origin is not None and origin != f"{request.scheme}://{host}":
-            return "a page of another origin may not call this interface"
-        return ""
+    Args:
+        request: The request.
+        collector: What the request is about.
+        bound_host: The address at which the server listens, which a `Host` may name too.
+    """
+    forbidden = _why_forbidden(request, bound_host)
+    if forbidden:
+        return _json({"error": forbidden}, HTTPStatus.FORBIDDEN)
+    call = (request.method, request.path[len(PREFIX) :])
+    if call not in _ROUTES:
+        known = [f"{method} {PREFIX}{name}" for method, name in _ROUTES]
+        return _json({"error": "no such call", "known": known}, HTTPStatus.NOT_FOUND)
+    handler, *parameters = _ROUTES[call]
+    if request.method != "GET" and request.mimetype != "application/json":
+        error = "a call that changes something needs Content-Type: application/json"
+        return _json({"error": error}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    redact = KeyRedactor(collector.keys.known())
+    try:
+        _refuse_unknown(request.args, parameters)
+        return _json(handler(request, collector), redact=redact)
+    except (ConfigurationError, TypeError, ValueError) as error:
+        return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST, redact)
 
 
 def inspected(collector: Collector, events: WSGIApplication) -> WSGIApplication:
     """The WSGI application `events` of a collector, with the REST interface beside it."""
-    inspection = Inspection(lambda: collector)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "").startswith(PREFIX):
-            return inspection.respond(Request(environ))(environ, start_response)
+            return respond(Request(environ), collector, "")(environ, start_response)
         return events(environ, start_response)
 
     return app
+
+
+def _why_forbidden(request: Request, bound_host: str) -> str:
+    """Why a request may come from a page of another site; empty if it does not.
+
+    A page can reach this machine by a host name of its own (DNS rebinding), and it can send simple
+    requests to any site.
+    """
+    host = request.headers.get("Host", "")
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        name = ""
+    if not _is_loopback(name) and name != bound_host.lower():
+        return "the Host must be a loopback address, localhost, or the address of the server"
+    origin = request.headers.get("Origin")
+    if origin is not None and origin != f"{request.scheme}://{host}":
+        return "a page of another origin may not call this interface"
+    return ""
 
 
 def about(_: Request, collector: Collector) -> dict[str, Any]:
@@ -126,8 +107,10 @@ def about(_: Request, collector: Collector) -> dict[str, Any]:
 
 
 def _events(request: Request, collector: Collector) -> list[Any]:
-    since = _number(request, "since", 0)
-    return [exported(event) for event in Events(collector.log) if event.seq > since]
+    since = request.args.get("since", "0")
+    if not (since.isdecimal() and len(since) < 20):
+        raise ValueError(f"since={since[:40]!r} is not a sequence number; give 0 or more")
+    return [exported(event) for event in Events(collector.log) if event.seq > int(since)]
 
 
 def _clear(_: Request, collector: Collector) -> None:
@@ -178,12 +161,27 @@ def _configure(request: Request, collector: Collector) -> None:
     collector.configure(collector.settings.changed(_members(request), "settings"))
 
 
-def _number(request: Request, name: str, default: float) -> float:
-    text = request.args.get(name, default)
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{name}={text!r} is not a number") from None
+_ROUTES: dict[tuple[str, str], tuple[Any, *tuple[str, ...]]] = {
+    ("GET", ""): (about,),
+    ("GET", "events"): (_events, "since"),
+    ("DELETE", "events"): (_clear,),
+    ("GET", "records"): (_records, "database", "table"),
+    ("POST", "settle"): (_settle, "timeout"),
+    ("POST", "hold"): (_hold,),
+    ("POST", "release"): (_release,),
+    ("POST", "keys"): (_add_key,),
+    ("DELETE", "keys"): (_revoke_key,),
+    ("PUT", "clock"): (_freeze,),
+    ("DELETE", "clock"): (_unfreeze,),
+    ("PATCH", "settings"): (_configure,),
+}
+"""For each call its function, and the names of its URL parameters."""
+
+
+def _refuse_unknown(given: Iterable[str], known: Sequence[str]) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is unknown; known: {', '.join(known) or 'none'}")
 
 
 def _members(request: Request, *known: str) -> dict[str, Any]:
@@ -193,11 +191,10 @@ def _members(request: Request, *known: str) -> dict[str, Any]:
         raise ValueError("the body has too many levels of nesting") from None
     if not isinstance(members, dict):
         raise TypeError("the body is not a JSON object")
-    unknown = sorted(set(members) - set(known)) if known else []
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is unknown; known: {', '.join(known)}")
-    if known and known[0] not in members:
-        raise ValueError(f"{known[0]!r} is missing")
+    if known:
+        _refuse_unknown(members, known)
+        if known[0] not in members:
+            raise ValueError(f"{known[0]!r} is missing")
     return members
 
 
@@ -211,5 +208,7 @@ def _is_loopback(name: str) -> bool:
 def _json(
     value: Any, status: HTTPStatus = HTTPStatus.OK, redact: Callable[[str], str] = str
 ) -> WerkzeugResponse:
+    # Keys are found in the text as it is; then no character is left that a terminal acts on.
     text = redact(json.dumps(value, ensure_ascii=False))
+    text = re.sub(r"[^ -~]", lambda found: json.dumps(found[0])[1:-1], text)
     return WerkzeugResponse(text, status, mimetype="application/json")

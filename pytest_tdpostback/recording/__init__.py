@@ -1,0 +1,1 @@
+"""Layer 6: what leaves the process, as values of JSON."""
