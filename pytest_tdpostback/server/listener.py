@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..protocol.request import RequestHead
-    from .http_parser import HeadCache
     from .loop import LoopThread
 
 BACKLOG = 2048
@@ -41,7 +40,6 @@ class ListeningServer(Protocol):
     """What a listener needs of the server that opened it."""
 
     loop_thread: LoopThread
-    heads: HeadCache
     host: str
 
     def is_inspection(self, head: RequestHead) -> bool:
@@ -69,7 +67,6 @@ class Listener:
         self.url = f"{scheme}://{HTTPServerBase.format_host(server.host)}:{self.port}"
         """Base URL, no trailing slash."""
         self.loop: asyncio.AbstractEventLoop = server.loop_thread.loop
-        self.heads = server.heads
         self.is_inspection = server.is_inspection
         self.connections: set[Connection] = set()
         self._application = server.application

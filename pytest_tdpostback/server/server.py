@@ -16,7 +16,6 @@ from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
 from ..collector.collector import Collector
 from ..collector.waiting import call_later
 from ..errors import ConfigurationError
-from .http_parser import HeadCache
 from .listener import BACKLOG, EXHAUSTED, TOO_FEW_DESCRIPTORS, Listener
 from .loop import LoopThread
 from .wsgi import respond
@@ -61,7 +60,6 @@ class CollectorServer(HTTPServerBase):
                 "pass expose=True, or --expose on the command line"
             )
         self.settings = settings
-        self.heads = HeadCache()
         self.collector = self.make_collector(settings)
         self.loop_thread: LoopThread
         self._listeners: list[Listener] = []
