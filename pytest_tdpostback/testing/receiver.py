@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..collector.events import Event
     from ..server.faults import Faults
-    from ..server.listener import Listener
     from ..server.redirect import Redirect, Redirection
-    from ..server.server import CollectorServer
+    from ..server.server import CollectorServer, Listener
     from ..server.tls import TrustFiles
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..protocol.settings import Settings
-    from ..server.listener import Listener
+    from ..server.server import Listener
     from .report import Summary
 
 PORTS_KEPT_OPEN = 256

@@ -21,7 +21,6 @@ from pytest_tdpostback import ConfigurationError
 from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.collector.event_log import EventState
 from pytest_tdpostback.protocol.settings import Settings
-from pytest_tdpostback.server import listener as listeners
 from pytest_tdpostback.server import server as server_module
 from pytest_tdpostback.server.tls import client_context, server_context
 from tests.http_client import HttpClient, talk
@@ -265,7 +264,7 @@ def test_servers_leave_no_descriptor():
 
 @linux
 def test_without_descriptors_the_server_recovers(server, monkeypatch):
-    monkeypatch.setattr(listeners, "EXHAUSTED_SECONDS", 0.01)
+    monkeypatch.setattr(server_module, "EXHAUSTED_SECONDS", 0.01)
     sender = HttpClient("127.0.0.1", server.port)
     sender.send(request())
     sender.read_responses(1)
