@@ -233,6 +233,12 @@ def test_a_handle_in_a_sequence_acts_there_alone(tdpostback):
     assert send(tdpostback, 3) == [200, 502, 200]
 
 
+def test_a_limit_of_a_throttle_may_be_of_any_size(tdpostback):
+    tdpostback.faults.throttle(10**30, 1)
+
+    assert send(tdpostback, 2) == [200, 200]
+
+
 def test_without_a_fault_left_the_collector_asks_nobody(tdpostback):
     collector = tdpostback._collector
     tdpostback.faults.status(503, times=1)
@@ -313,7 +319,21 @@ def test_faults_without_pytest():
         ),
         (lambda f: f.delay(float("nan")), "faults.delay(seconds=nan)"),
         (lambda f: f.delay(None), "faults.delay(seconds=None)"),
+        (lambda f: f.delay(3601), "faults.delay(seconds=3601)"),
+        (lambda f: f.delay(10**400), "faults.delay(seconds=1000"),
+        (
+            lambda f: f.outage(1e10),
+            "faults.outage(seconds=10000000000.0): give a number of seconds from 0 to 3,600",
+        ),
         (lambda f: f.outage(float("inf")), "faults.outage(seconds=inf)"),
+        (lambda f: f.outage(float("nan")), "faults.outage(seconds=nan)"),
+        (lambda f: f.outage("60"), "faults.outage(seconds='60')"),
+        (lambda f: f.throttle(1, 3601), "faults.throttle(per=3601): give a number above 0, up to"),
+        (lambda f: f.throttle(1, float("nan")), "faults.throttle(per=nan)"),
+        (lambda f: f.drip(float("inf")), "faults.drip(bytes_per_second=inf)"),
+        (lambda f: f.drip(10**400), "faults.drip(bytes_per_second=1000"),
+        (lambda f: f.drop(probability=float("nan")), "faults.drop(probability=nan)"),
+        (lambda f: f.drop(times=1.0), "faults.drop(times=1.0): give a whole number, 1 or more"),
         (lambda f: f.drip(0), "faults.drip(bytes_per_second=0): give a number above 0"),
         (
             lambda f: f.truncate(after=-1),
