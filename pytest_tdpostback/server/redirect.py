@@ -27,17 +27,15 @@ import threading
 from contextlib import ContextDecorator, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from ..errors import BlockedConnection
+from ..errors import BlockedConnection, call_site
 from ..protocol.settings import host_name, is_network
 from .tls import authority_pem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from types import TracebackType
 
     Original = Callable[..., Any]
 
@@ -50,7 +48,6 @@ _BYPASS_VARIABLES = ("no_proxy", "NO_PROXY")
 _DEFAULT_PROXY_PORTS = {"http": 80, "https": 443}
 _SOCKS_PORT = 1080
 _MISSING = object()
-_PACKAGE = str(Path(__file__).parents[1])
 
 _TLS_VERSIONS = ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
 
@@ -63,9 +60,9 @@ class Redirect:
 
     hosts: frozenset[str]
     ports: Mapping[int, int]
-    """For each redirected port of `hosts`, the port of the host listener on 127.0.0.1."""
+    """For each redirected port of `hosts`, that of the host listener."""
     proxies: Mapping[tuple[str, int], int]
-    """For host and port of each proxy of the environment, its replacement's port on 127.0.0.1."""
+    """For host and port of each proxy of the environment, the port of its replacement."""
     close_connections: Callable[[], None]
     """Ends the connections to these ports. A client that keeps one would otherwise send its next
     request to a fake server that is no longer meant."""
@@ -100,7 +97,7 @@ class Redirection(ContextDecorator):
     def __init__(self, make_redirect: Callable[[], Redirect]) -> None:
         """`make_redirect()` opens the listeners; it is called on entering."""
         self.entered = False
-        self.call_site = _call_site()
+        self.call_site = call_site()
         self._make_redirect = make_redirect
         self._begun: list[Redirect] = []
 
@@ -115,21 +112,8 @@ class Redirection(ContextDecorator):
             end(redirect)
             raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         end(self._begun.pop())
-
-
-def _call_site() -> str:
-    """File and line of the innermost caller outside this package."""
-    frame = inspect.currentframe()
-    while frame and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"
 
 
 _lock = threading.RLock()
@@ -185,38 +169,36 @@ def end(redirect: Redirect) -> None:
 
 
 def _install() -> None:
-    _replace(socket, "getaddrinfo", _getaddrinfo)
-    _replace(socket, "gethostbyname", _gethostbyname)
-    _replace(socket, "gethostbyname_ex", _gethostbyname_ex)
-    _replace(socket.socket, "connect", _connect)
-    _replace(socket.socket, "connect_ex", _connect)
-    _replace(socket.socket, "sendto", _sendto)
+    _replace(socket, getaddrinfo=_getaddrinfo, gethostbyname=_gethostbyname)
+    _replace(socket, gethostbyname_ex=_gethostbyname_ex)
+    _replace(socket.socket, connect=_connect, connect_ex=_connect, sendto=_send_datagram)
     if hasattr(socket.socket, "sendmsg"):  # Windows has none
-        _replace(socket.socket, "sendmsg", _sendmsg)
-    _replace(ssl.SSLContext, "wrap_socket", _wrap)
-    _replace(ssl.SSLContext, "wrap_bio", _wrap)
+        _replace(socket.socket, sendmsg=_send_datagram)
+    _replace(ssl.SSLContext, wrap_socket=_wrap, wrap_bio=_wrap)
     with suppress(ImportError):  # not installed, or too broken for a client to use it
         from uvloop import Loop
 
-        _replace(Loop, "getaddrinfo", _uvloop_getaddrinfo)
-        _replace(Loop, "create_connection", _uvloop_create_connection)
-        _replace(Loop, "create_datagram_endpoint", _uvloop_create_datagram_endpoint)
+        _replace(Loop, getaddrinfo=_uvloop_getaddrinfo)
+        _replace(Loop, create_connection=_uvloop_create_connection)
+        _replace(Loop, create_datagram_endpoint=_uvloop_create_datagram_endpoint)
     with suppress(ImportError):
         if find_spec("aiodns"):
             from aiohttp.resolver import AsyncResolver
 
-            _replace(AsyncResolver, "resolve", _aiohttp_resolve)
+            _replace(AsyncResolver, resolve=_aiohttp_resolve)
 
 
-def _replace(owner: Any, name: str, function: Callable[..., Any]) -> None:
-    """Have `owner.name` call `function` with its value before as the first argument."""
-    original = getattr(owner, name)
+def _replace(owner: Any, **functions: Original) -> None:
+    """Have attributes of `owner` call `functions` with their value before as first argument."""
+    for name, function in functions.items():
+        original = getattr(owner, name)
+        _replaced.append((owner, name, vars(owner).get(name, _MISSING)))
+        setattr(owner, name, _bound_to(original, function))
 
-    def replacement(*arguments: Any, **options: Any) -> Any:
-        return function(original, *arguments, **options)
 
-    _replaced.append((owner, name, vars(owner).get(name, _MISSING)))
-    setattr(owner, name, replacement)
+def _bound_to(original: Original, function: Original) -> Original:
+    """`partial`, but a function, which binds `self` as a method."""
+    return lambda *arguments, **options: function(original, *arguments, **options)
 
 
 def _restore() -> None:
@@ -441,21 +423,21 @@ def _getaddrinfo(  # noqa: PLR0917 - the parameters of the standard library
 
 def _gethostbyname(original: Original, hostname: Any) -> Any:
     name = _name(hostname)
-    address = _placeholder_of(name) or original(hostname)
+    address = original(_placeholder_of(name) or hostname)
     _note_addresses(name, [address])
     return address
 
 
 def _gethostbyname_ex(original: Original, hostname: Any) -> Any:
     name = _name(hostname)
-    address = _placeholder_of(name)
-    found = original(hostname) if address is None else (hostname, [], [address])
-    _note_addresses(name, found[2])
-    return found
+    canonical, aliases, addresses = original(_placeholder_of(name) or hostname)
+    _note_addresses(name, addresses)
+    return (hostname if canonical in _hosts else canonical, aliases, addresses)
 
 
 def _is_internet(sock: socket.socket, address: Address) -> bool:
-    return sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple)
+    is_address = isinstance(address, tuple) and len(address) > 1
+    return is_address and sock.family in (socket.AF_INET, socket.AF_INET6)
 
 
 def _connect(original: Original, self: socket.socket, address: Address, /) -> Any:
@@ -471,17 +453,10 @@ def _connect(original: Original, self: socket.socket, address: Address, /) -> An
     return original(self, address)
 
 
-def _sendto(original: Original, self: socket.socket, /, *arguments: Any) -> Any:
-    address: Address = arguments[-1] if arguments else None
-    if _is_internet(self, address):
-        _check_datagram(address[0])
-    return original(self, *arguments)
-
-
-def _sendmsg(original: Original, self: socket.socket, /, *arguments: Any) -> Any:
-    address: Address = arguments[3] if len(arguments) > 3 else None
-    if _is_internet(self, address):
-        _check_datagram(address[0])
+def _send_datagram(original: Original, self: socket.socket, /, *arguments: Any) -> Any:
+    """`sendto`, and `sendmsg` with an address: it is the last of several arguments."""
+    if len(arguments) > 1 and _is_internet(self, arguments[-1]):
+        _check_datagram(arguments[-1][0])
     return original(self, *arguments)
 
 
