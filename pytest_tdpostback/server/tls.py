@@ -142,9 +142,9 @@ class TrustFiles:
         """The folder of the files."""
         if self._folder is not None:
             return self._folder()
-        own = tempfile.mkdtemp(prefix="tdpostback-")
-        weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)
-        return Path(own)
+        own = Path(tempfile.mkdtemp(prefix="tdpostback-"))
+        weakref.finalize(self, _remove, own, os.getpid())
+        return own
 
     @cached_property
     def ca(self) -> str:
@@ -175,6 +175,12 @@ class TrustFiles:
         path = self.folder / name
         path.write_bytes(content)
         return str(path)
+
+
+def _remove(folder: Path, process: int) -> None:
+    """Remove `folder` with its files, but not at the end of a fork of `process`."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:

@@ -122,6 +122,7 @@ class Receiver:
     def write_key(self) -> str:
         """A valid write key, which is generated when somebody first asks for it."""
         if self.generated_key is None:
+            self.server.check_not_copy()
             self.generated_key = self.collector.keys.add()
         return self.generated_key
 
