@@ -128,16 +128,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Serve every request that `data` completes."""
-        if self._unread:
+        known, at = len(self._unread), 0
+        if known:
             data, self._unread = self._unread + data, b""
-        at = 0
         try:
             while at < len(data):
                 state = self.state
                 if state is State.BODY or state is State.DRAINING:
                     at = self._read_body(data, at)
                 elif state is State.IDLE or state is State.NEW or state is State.HEAD:
-                    at = self._read_head(data, at)
+                    at = self._read_head(data, at, known)
                     if self.state is State.HEAD:
                         break
                 else:
@@ -176,15 +176,18 @@ class Connection(asyncio.Protocol):
 
     # from bytes to requests
 
-    def _read_head(self, data: bytes, at: int) -> int:
-        """Read a head from `data[at:]`, and serve the request if it is all there."""
+    def _read_head(self, data: bytes, at: int, known: int) -> int:
+        """Read a head from `data[at:]`, and serve the request if it is all there.
+
+        It was not all there in the first `known` bytes of `data`.
+        """
         if data[at] in b"\r\n":  # empty lines before a request count for nothing
             at = len(data) - len(data[at:].lstrip(b"\r\n"))
-        end = data.find(END_OF_HEAD, at) + len(END_OF_HEAD)
+        end = data.find(END_OF_HEAD, max(at, known - 3)) + len(END_OF_HEAD)
         if end >= len(END_OF_HEAD):
             return self._begin_request(parse_head(data[at:end]), data, end)
         if at < len(data):
-            check_start(data[at : at + MAX_HEAD])
+            check_start(data[at : at + MAX_HEAD], max(0, known - at))
             if self.state is not State.HEAD:
                 self._enter(State.HEAD)
         return at

@@ -60,11 +60,12 @@ class Head(NamedTuple):
     """Whether the sender waits for `100 Continue` before it sends the body."""
 
 
-def check_start(start: bytes) -> None:
-    """Raise `BadRequest` if no head begins with `start`, however it continues."""
+def check_start(start: bytes, checked: int = 0) -> None:
+    """Raise `BadRequest` if no head begins with `start`; its first bytes may be `checked`."""
     if not _METHOD.match(start):
         raise BadRequest("it does not begin with an HTTP method")
-    if start.count(b"\n") != start.count(b"\r\n"):
+    checked -= start[:checked].endswith(b"\r")  # the first half of a line break
+    if start.count(b"\n", checked) != start.count(b"\r\n", checked):
         raise BadRequest("it has a line break inside a field")
     if len(start) >= MAX_HEAD and not start.endswith(END_OF_HEAD):
         raise BadRequest(f"its head has more than {MAX_HEAD} bytes", 431)
