@@ -179,23 +179,20 @@ class Connection(asyncio.Protocol):
     def _read_head(self, data: bytes, at: int, known: int) -> int:
         """Read a head from `data[at:]`, and serve the request if it is all there.
 
-        It was not all there in the first `known` bytes of `data`.
+        The head was not complete in the first `known` bytes of `data`.
         """
         if data[at] in b"\r\n":  # empty lines before a request count for nothing
             at = len(data) - len(data[at:].lstrip(b"\r\n"))
         end = data.find(END_OF_HEAD, max(at, known - 3)) + len(END_OF_HEAD)
-        if end >= len(END_OF_HEAD):
-            return self._begin_request(parse_head(data[at:end]), data, end)
-        if at < len(data):
-            check_start(data[at : at + MAX_HEAD], max(0, known - at))
-            if self.state is not State.HEAD:
-                self._enter(State.HEAD)
-        return at
-
-    def _begin_request(self, head: Head, data: bytes, at: int) -> int:
-        """Serve a request whose body begins at `data[at:]`, or wait for the rest of its body."""
+        if end < len(END_OF_HEAD):
+            if at < len(data):
+                check_start(data[at : at + MAX_HEAD], max(0, known - at))
+                if self.state is not State.HEAD:
+                    self._enter(State.HEAD)
+            return at
+        head = parse_head(data[at:end])
+        at, end = end, end + head.length
         limit = self._service.current_collector().size_limit(head.request)
-        end = at + head.length
         read_apart = head.chunked or (head.expects_continue and head.length)
         if head.length <= limit and end <= len(data) and not read_apart:
             if self.state is not State.IDLE:
@@ -368,21 +365,6 @@ class Connection(asyncio.Protocol):
         self._unread = b""
         self.transport.resume_reading()  # to see that the sender closes
 
-    # for other kinds of connections
-
-    def send_and_close(self, data: bytes) -> None:
-        """Send `data` as the last response, and close."""
-        self.transport.write(data)
-        self._close()
-
-    def detach(self, data: bytes) -> socket.socket:
-        """Send `data`, serve the connection no more, and return a socket that keeps it open."""
-        sock: socket.socket = self.transport.get_extra_info("socket").dup()
-        self.transport.write(data)
-        self._enter(State.CLOSING)
-        self.transport.abort()
-        return sock
-
     # to the end
 
     @property
@@ -423,10 +405,8 @@ class Connection(asyncio.Protocol):
         """The rest of a request did not come in time, or the sender did not close."""
         self._timer = None
         if self.state is State.CLOSING:
-            if self.transport.can_write_eof():
-                self.transport.abort()
-            else:
-                self.transport.close()
+            end = self.transport.abort if self.transport.can_write_eof() else self.transport.close
+            end()
         elif self.transport.get_write_buffer_size():  # it is not read from at present
             self._start_timer(BODY_SECONDS)
         else:

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.settings import host_name
-from .connection import Connection
+from .connection import Connection, State
 from .http_parser import BadRequest
 from .server import Listener
 from .tls import STORE_PASSWORD, server_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..collector.collector import Collector
-    from ..protocol.request import RequestHead
     from .http_parser import Head
     from .redirect import Redirect
     from .server import CollectorServer
@@ -180,40 +179,32 @@ class ProxyConnection(Connection):
     def respond(self, head: Head, body: bytes, size: int | None = None) -> None:
         """Open a tunnel for `CONNECT`, respond to other requests, refuse those for other hosts."""
         request, hosts = head.request, self._proxy.hosts
-        port = destination_port(request, hosts)
-        listener = None if port is None else self._proxy.listeners.get(port)
-        if listener is None:
-            where = destination(request)
+        connect = request.method == "CONNECT"
+        where = str(request.target) if connect else request.host
+        host, colon, port = where.partition(":")
+        # Only CONNECT has to name a port. The listener of port 80 also takes `https` targets, which
+        # some clients send without CONNECT.
+        port = port if colon or connect else "80"
+        listener = self._proxy.listeners.get(int(port) if port.isdecimal() and len(port) < 6 else 0)
+        if listener is None or host_name(host) not in hosts:
             self._proxy.note_refused_connection(
                 self.peer, f"this proxy does not connect to {where}, only to hosts of the service"
             )
-            self.send_and_close(forbidden(where, hosts))
-        elif request.method != "CONNECT":
+            self.transport.write(_forbidden(where, hosts))
+            self._close()
+        elif not connect:
             super().respond(head, body, size)
         elif self._more_follows:  # bytes that `listener` should get were already read here
             raise BadRequest("data follows CONNECT before the response to it")
         else:
-            listener.serve(self.detach(ESTABLISHED), self.peer)
+            sock = self.transport.get_extra_info("socket").dup()  # keeps the connection open
+            self.transport.write(ESTABLISHED)
+            self._enter(State.CLOSING)
+            self.transport.abort()
+            listener.serve(sock, self.peer)
 
 
-def destination(head: RequestHead) -> str:
-    """The `host:port` that a proxy request asks for; the port may be missing."""
-    return str(head.target) if head.method == "CONNECT" else head.host
-
-
-def destination_port(head: RequestHead, hosts: Collection[str]) -> int | None:
-    """The port of one of `hosts` that a proxy request asks for, `None` for another host.
-
-    `CONNECT` has to name a port. Any other request without a port means port 80: the same listener
-    also takes `https` targets, which some clients send without `CONNECT`.
-    """
-    host, colon, port = destination(head).partition(":")
-    if not colon and head.method != "CONNECT":
-        port = "80"
-    return int(port) if port.isdecimal() and host_name(host) in hosts else None
-
-
-def forbidden(where: str, hosts: Iterable[str]) -> bytes:
+def _forbidden(where: str, hosts: Iterable[str]) -> bytes:
     """The 403 response to a request for another host.
 
     The reason phrase says why, because many clients show nothing else of a proxy's response.
