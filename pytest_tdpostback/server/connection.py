@@ -389,6 +389,8 @@ class Connection(asyncio.Protocol):
         `linger` reads on for a moment: to close while the sender still sends would take the
         response from it. A sender that asked for the end sends nothing more.
         """
+        if self.state is State.CLOSING:  # TLS came by `resume_writing` while it wrote
+            return
         self._enter(State.CLOSING)
         self._unread = b""
         if not linger:
@@ -405,8 +407,7 @@ class Connection(asyncio.Protocol):
         """The rest of a request did not come in time, or the sender did not close."""
         self._timer = None
         if self.state is State.CLOSING:
-            end = self.transport.abort if self.transport.can_write_eof() else self.transport.close
-            end()
+            self.transport.abort() if self.transport.can_write_eof() else self.transport.close()
         elif self.transport.get_write_buffer_size():  # it is not read from at present
             self._start_timer(BODY_SECONDS)
         else:

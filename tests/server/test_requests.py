@@ -412,3 +412,21 @@ def test_a_transport_that_asks_for_more_inside_a_write_gets_each_response_once()
     wire.write = write_and_resume  # type: ignore[method-assign]
     connection.data_received(request())
     assert statuses(bytes(wire.written)) == [200]
+
+
+def test_such_a_transport_ends_once_after_the_last_response():
+    desk = Desk()
+    connection, wire = desk.connect()
+    write = wire.write
+
+    def write_and_resume(data):
+        write(data)
+        connection.resume_writing()
+
+    wire.write = write_and_resume  # type: ignore[method-assign]
+    connection.data_received(request()[:-1])
+    connection.close_after_response()
+    connection.data_received(request()[-1:])
+    assert statuses(bytes(wire.written)) == [200]
+    assert wire.ended
+    assert not desk.errors
