@@ -192,12 +192,13 @@ class Connection(asyncio.Protocol):
             return at
         head = parse_head(data[at:end])
         at, end = end, end + head.length
-        limit = self._service.current_collector().size_limit(head.request)
+        collector = self._service.current_collector()
+        limit = collector.size_limit(head.request)
         read_apart = head.chunked or (head.expects_continue and head.length)
         if head.length <= limit and end <= len(data) and not read_apart:
             if self.state is not State.IDLE:
                 self._enter(State.IDLE)
-            self.respond(head, data[at:end])
+            self.respond(collector, head, data[at:end])
             return end
         self._body = BodyParser(head, limit)
         self._enter(State.BODY)
@@ -216,7 +217,7 @@ class Connection(asyncio.Protocol):
             responded = self.state is State.DRAINING
             self._enter(State.IDLE)
             if not responded:
-                self.respond(body.head, body.data, body.size)
+                self.respond(self._service.current_collector(), body.head, body.data, body.size)
         elif body.too_large and self.state is State.BODY:
             self._refuse_body(body)
         else:
@@ -229,7 +230,7 @@ class Connection(asyncio.Protocol):
         if size > body.limit + MAX_DRAIN or body.head.expects_continue:
             self._close_after_response = True
         self._enter(State.DRAINING)
-        self.respond(body.head, b"", size)
+        self.respond(self._service.current_collector(), body.head, b"", size)
 
     def _refuse(self, error: BadRequest) -> None:
         """Respond to what is not a request, and end."""
@@ -241,7 +242,9 @@ class Connection(asyncio.Protocol):
 
     # from requests to responses
 
-    def respond(self, head: Head, body: bytes, size: int | None = None) -> None:
+    def respond(
+        self, collector: Collector, head: Head, body: bytes, size: int | None = None
+    ) -> None:
         """Respond to a complete request, in a worker thread if that may take long.
 
         `size` is the length of the body in bytes, if `body` is not all of it.
@@ -249,9 +252,7 @@ class Connection(asyncio.Protocol):
         service, request = self._service, head.request
         if service.is_inspection(request):
             self._process(head, partial(service.inspect, request, body, self.peer))
-            return
-        collector = service.current_collector()
-        if collector.calls_user_code or len(body) > LARGE_BODY:
+        elif collector.calls_user_code or len(body) > LARGE_BODY:
             self._process(head, partial(collector.receive, request, body, self.peer, size=size))
         else:
             self._send(head, collector.receive(request, body, self.peer, size=size))

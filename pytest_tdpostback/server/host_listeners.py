@@ -176,7 +176,9 @@ class ProxyConnection(Connection):
         self._more_follows = not data.endswith(b"\r\n\r\n") or data.count(b"\r\n\r\n") > 1
         super().data_received(data)
 
-    def respond(self, head: Head, body: bytes, size: int | None = None) -> None:
+    def respond(
+        self, collector: Collector, head: Head, body: bytes, size: int | None = None
+    ) -> None:
         """Open a tunnel for `CONNECT`, respond to other requests, refuse those for other hosts."""
         request, hosts = head.request, self._proxy.hosts
         connect = request.method == "CONNECT"
@@ -193,7 +195,7 @@ class ProxyConnection(Connection):
             self.transport.write(_forbidden(where, hosts))
             self._close()
         elif not connect:
-            super().respond(head, body, size)
+            super().respond(collector, head, body, size)
         elif self._more_follows:  # bytes that `listener` should get were already read here
             raise BadRequest("data follows CONNECT before the response to it")
         else:
