@@ -75,17 +75,6 @@ class Redirect:
     allowed_addresses: set[str] = field(default_factory=set)
     """The addresses that names in `allow_hosts` have resolved to."""
 
-    def lets_through(self, name: str) -> bool:
-        """Return whether a connection to the host or address `name` is allowed."""
-        if not self.block_network or _is_local(name):
-            return True
-        if name in self.allow_hosts or name in self.allowed_addresses:
-            return True
-        address = _ip_address(name)
-        return address is not None and any(
-            address in ipaddress.ip_network(each) for each in self.allow_hosts if is_network(each)
-        )
-
 
 class Redirection(ContextDecorator):
     """The context manager that `Postback.redirect` returns.
@@ -216,7 +205,7 @@ def _restore() -> None:
 
 
 def proxies_of_environment() -> set[tuple[str, int]]:
-    """Return host and port of every proxy that the environment names.
+    """Host and port of every proxy that the environment names.
 
     A proxy on this machine is listed under each of its local names.
     """
@@ -307,7 +296,7 @@ def _assigned_address(host: str) -> str:
 
 
 def _host_of(address: object) -> str:
-    """Return the host that `address` stands for, or `address` as a name if it is none."""
+    """The host that `address` stands for, or `address` as a name if it is none."""
     name = _name(address)
     return _hosts.get(name.removeprefix(_IPV4_IN_IPV6), name)
 
@@ -317,13 +306,13 @@ def _redirect_of(host: str) -> Redirect | None:
 
 
 def _proxy_port(host: str, port: object) -> int | None:
-    """Return the local port that replaces the proxy at `host` and `port`."""
+    """The local port that replaces the proxy at `host` and `port`."""
     proxy = (host.removeprefix(_IPV4_IN_IPV6), _port_number(port))
     return next((each.proxies[proxy] for each in reversed(_active) if proxy in each.proxies), None)
 
 
 def _port_number(port: object) -> int:
-    """Return the number of `port`, which may be the name of a service; 0 if it is no port."""
+    """The number of `port`, which may be the name of a service; 0 if it is no port."""
     name = port.decode("latin-1") if isinstance(port, bytes) else str(port)
     with suppress(OSError):
         return int(name) if name.isdecimal() else socket.getservbyname(name, "tcp")
@@ -331,7 +320,7 @@ def _port_number(port: object) -> int:
 
 
 def _target(address: Address, family: int) -> Address:
-    """Return where a connection to `address` goes; raise `BlockedConnection` if it may not."""
+    """Where a connection to `address` goes; raise `BlockedConnection` if it may not."""
     host, port = address[0], address[1]
     name = _host_of(host)
     redirect = _redirect_of(name)
@@ -348,10 +337,19 @@ def _target(address: Address, family: int) -> Address:
 
 
 def _check_allowed(name: str) -> None:
+    """Raise `BlockedConnection` if `block_network` does not let a connection to `name` through."""
     blocking = next((each for each in reversed(_active) if each.block_network), None)
-    if blocking is not None and not blocking.lets_through(name):
-        reason = "no connections to other hosts while block_network is in force"
-        _block(blocking, name, f"{reason}; the setting allow_hosts lets hosts through")
+    if blocking is None or name.endswith(".localhost"):
+        return
+    if name in ("", "localhost", *blocking.allow_hosts, *blocking.allowed_addresses):
+        return
+    address = _ip_address(name)
+    if address is not None:
+        networks = map(ipaddress.ip_network, filter(is_network, blocking.allow_hosts))
+        if address.is_loopback or address.is_unspecified or any(address in n for n in networks):
+            return
+    reason = "no connections to other hosts while block_network is in force"
+    _block(blocking, name, f"{reason}; the setting allow_hosts lets hosts through")
 
 
 def _note_addresses(name: str, addresses: Iterable[str]) -> None:
@@ -374,13 +372,6 @@ def _block(redirect: Redirect, destination: str, reason: str) -> NoReturn:
     raise BlockedConnection(f"{destination}: {reason}")
 
 
-def _is_local(name: str) -> bool:
-    if name in ("", "localhost") or name.endswith(".localhost"):
-        return True
-    address = _ip_address(name)
-    return address is not None and (address.is_loopback or address.is_unspecified)
-
-
 def _ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(name.partition("%")[0])
@@ -390,7 +381,7 @@ def _ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
 
 
 def _placeholder_of(name: str, family: int = 0, port: object = None) -> str | None:
-    """Return the address that stands for `name`, `None` if it resolves as usual."""
+    """The address that stands for `name`, `None` if it resolves as usual."""
     if _redirect_of(name) is None:
         if _ip_address(name) is not None:
             return None
@@ -472,7 +463,7 @@ def _wrap(original: Original, *arguments: Any, **options: Any) -> Any:
 
 
 def _trusting_context(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Return a context that checks what `context` checks and trusts only this run's authority."""
+    """A context that checks what `context` checks and trusts only this run's authority."""
     copy = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     copy.check_hostname = False  # `verify_mode` cannot be CERT_NONE otherwise
     copy.verify_mode = context.verify_mode
