@@ -1,19 +1,6 @@
-"""What the fake server raises and warns with, and how a message names the line of a caller."""
+"""What the double raises and warns with; the lowest floor, importable from anywhere."""
 
 from __future__ import annotations
-
-import inspect
-from pathlib import Path
-
-_PACKAGE = str(Path(__file__).parent)
-
-
-def call_site() -> str:
-    """File and line of the innermost caller outside this package."""
-    frame = inspect.currentframe()
-    while frame and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"
 
 
 class PostbackError(Exception):

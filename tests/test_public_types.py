@@ -37,13 +37,3 @@ def test_every_public_name_can_be_imported_and_is_listed() -> None:
         assert getattr(pytest_tdpostback, name).__doc__
     assert sorted(dir(pytest_tdpostback)) == dir(pytest_tdpostback)
     assert set(pytest_tdpostback.__all__) <= set(dir(pytest_tdpostback))
-
-
-def test_the_named_arguments_of_faults_are_typed(tdpostback: Postback) -> None:
-    """An unknown name is an error for mypy: an ignored error that is not there is one, too."""
-    if TYPE_CHECKING:
-        tdpostback.faults.reset(before="answer")
-        tdpostback.faults.reset(before="response")  # type: ignore[arg-type]
-        tdpostback.faults.sequence([503, "drop", "ok", tdpostback.faults.delay(0.2)])
-        tdpostback.faults.sequence(["okay"])  # type: ignore[list-item]
-    assert tdpostback.empty

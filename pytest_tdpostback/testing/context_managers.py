@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ContextDecorator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import call_site
 from . import assertions
 from .aio import run_in_thread
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ..collector.events import Event
     from .matching import WantedEvents
     from .receiver import Receiver
+
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 class HeldValidation(ContextDecorator):
@@ -90,3 +93,11 @@ class ExpectedFailures:
     ) -> None:
         __tracebackhide__ = True
         await run_in_thread(self.__exit__, kind, error, traceback)
+
+
+def call_site() -> str:
+    """File and line of the innermost caller outside this package."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

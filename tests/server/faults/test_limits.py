@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from pytest_tdpostback import ConfigurationError, PostbackServer
+from pytest_tdpostback import ConfigurationError, Postback, PostbackServer
 from tests.server.faults.clients import ERROR, Sender
 
 
@@ -135,6 +136,16 @@ def test_a_handle_counts_what_it_was_asked_and_what_matched(tdpostback):
     Sender(tdpostback).by_socket({"id": 9})
 
     assert (handle.asked, handle.matched, len(handle.events)) == (4, 1, 0)
+
+
+def test_faults_that_never_matched_are_known(tdpostback):
+    tdpostback.faults.status(503, where={"id": 0}, after=1)
+    never = tdpostback.faults.status(503, table="visits")
+
+    assert tdpostback.faults.unmatched() == []
+    send(tdpostback, 1)
+
+    assert tdpostback.faults.unmatched() == [never]
 
 
 def test_a_condition_may_send_an_event_itself(tdpostback):
@@ -305,6 +316,16 @@ def test_faults_without_pytest():
         assert (sender.by_socket({"id": 1}), sender.by_socket({"id": 2})) == (ERROR, 200)
         assert len(handle.events) == 1
         server.check()
+
+
+def test_the_named_arguments_are_typed(tdpostback: Postback) -> None:
+    """An unknown name is an error for mypy: an ignored error that is not there is one, too."""
+    if TYPE_CHECKING:
+        tdpostback.faults.reset(before="answer")
+        tdpostback.faults.reset(before="response")  # type: ignore[arg-type]
+        tdpostback.faults.sequence([503, "drop", "ok", tdpostback.faults.delay(0.2)])
+        tdpostback.faults.sequence(["okay"])  # type: ignore[list-item]
+    assert tdpostback.empty
 
 
 @pytest.mark.parametrize(
