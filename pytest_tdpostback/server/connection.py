@@ -296,10 +296,11 @@ class Connection(asyncio.Protocol):
             self._enter(State.PROCESSING)
             effect.transmission.send(self, exchange, data, keep_alive=keep_alive)
             return
-        self._unsent.append(exchange)
         self.transport.write(data)  # TLS may call `resume_writing` in it
-        if not self.transport.get_write_buffer_size():
-            self._confirm_sent()
+        if self.transport.get_write_buffer_size():
+            self._unsent.append(exchange)
+        else:
+            exchange.collector.response_sent(exchange)
         if not keep_alive:
             self._close(linger=head.keep_alive or self._body is not None)
 
