@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_tdpostback import Event, Postback
     from pytest_tdpostback.server.faults import Faults
-    from pytest_tdpostback.server.faults.handle import LimitArguments
+    from pytest_tdpostback.server.faults.handle import LimitArgumentsWithoutAfter
 
 ROUND_SECONDS = 10.0
 ROUND_EVENTS = 400_000
@@ -150,7 +150,7 @@ def faults_of_a_round(faults: Faults, dice: random.Random) -> ExitStack:
     """All faults at once, each for a small share of the events."""
     stack = ExitStack()
 
-    def rare() -> LimitArguments:
+    def rare() -> LimitArgumentsWithoutAfter:
         return {"probability": 0.002, "seed": dice.randrange(1000)}
 
     handles = [

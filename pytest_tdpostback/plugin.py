@@ -327,7 +327,7 @@ def pytest_assertrepr_compare(
 ) -> list[str] | None:
     """A comparison shows write keys shortened, and text of senders without control characters."""
     from .protocol.escaping import escaped
-    from .protocol.secrets import Redacted, Redacted
+    from .protocol.secrets import Redacted
 
     if isinstance(left, Redacted) or isinstance(right, Redacted):
         return [f"{left!r} {op} {right!r}"]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from contextlib import suppress
 from enum import StrEnum
@@ -15,7 +14,15 @@ from socket import SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ..protocol.response import Response, empty
-from .http_parser import END_OF_HEAD, MAX_DRAIN, BadRequest, BodyParser, HeadParser
+from .http_parser import (
+    END_OF_HEAD,
+    MAX_DRAIN,
+    MAX_HEAD,
+    BadRequest,
+    BodyParser,
+    check_start,
+    parse_head,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector, Exchange
     from ..protocol.request import RequestHead
-    from .http_parser import Head, HeadCache
+    from .http_parser import Head
 
 HEAD_SECONDS = 10.0
 """Time from the first byte of a head to its last."""
@@ -38,7 +45,6 @@ The worst JSON of this size takes 3 to 5 ms. A thread takes 0.1 ms.
 """
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_NOT_EMPTY_LINE = re.compile(rb"[^\r\n]")
 
 
 class State(StrEnum):
@@ -72,7 +78,6 @@ class Service(Protocol):
     """What a connection needs of the listener that accepted it."""
 
     loop: asyncio.AbstractEventLoop
-    heads: HeadCache
     connections: set[Connection]
 
     def current_collector(self) -> Collector:
@@ -102,16 +107,12 @@ class Connection(asyncio.Protocol):
         """The socket of the connection, which the transport closes."""
         self.transport: asyncio.Transport
         self._service = service
-        self._head: HeadParser | None = None
-        """The head that is arriving, in `HEAD`."""
         self._body: BodyParser | None = None
         """The body that is arriving, in `BODY` and `DRAINING`."""
         self._unread = b""
-        """What arrived together with a request that is in `PROCESSING`."""
-        self._out: list[bytes] = []
-        """Responses that are not given to the transport yet."""
+        """The head so far in `HEAD`; in `PROCESSING`, what arrived behind the request."""
         self._unsent: list[Exchange] = []
-        """Exchanges whose response is in `_out` or in the buffer of the transport."""
+        """Exchanges whose response is in the buffer of the transport."""
         self._close_after_response = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -126,15 +127,19 @@ class Connection(asyncio.Protocol):
         self._service.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Serve every request that `data` completes, then send the responses in one piece."""
-        at, size = 0, len(data)
+        """Serve every request that `data` completes."""
+        known, at = len(self._unread), 0
+        if known:
+            data, self._unread = self._unread + data, b""
         try:
-            while at < size:
+            while at < len(data):
                 state = self.state
-                if state is State.IDLE or state is State.HEAD or state is State.NEW:
-                    at = self._read_head(data, at)
-                elif state is State.BODY or state is State.DRAINING:
+                if state is State.BODY or state is State.DRAINING:
                     at = self._read_body(data, at)
+                elif state is State.IDLE or state is State.NEW or state is State.HEAD:
+                    at = self._read_head(data, at, known)
+                    if self.state is State.HEAD:
+                        break
                 else:
                     break
         except BadRequest as error:
@@ -143,9 +148,8 @@ class Connection(asyncio.Protocol):
             self._service.report_error(error)
             if self.state not in (State.CLOSING, State.CLOSED):
                 self._send_response(empty(500), keep_alive=False)
-        if self.state is State.PROCESSING:
-            self._unread += data[at:]
-        self.flush()
+        if self.state is State.PROCESSING or self.state is State.HEAD:
+            self._unread = data[at:]
 
     def pause_writing(self) -> None:
         """Read nothing from a sender that does not read its responses."""
@@ -154,7 +158,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """All responses are sent."""
-        self.flush()
+        self._confirm_sent()
         self._continue()
 
     def eof_received(self) -> None:
@@ -166,52 +170,42 @@ class Connection(asyncio.Protocol):
             self._service.note_refused_connection(self.peer, "it ended in the middle of a request")
         self._enter(State.CLOSED)
         self._service.connections.discard(self)
-        self._head = self._body = None
+        self._body = None
         self._unread = b""
-        self._out.clear()
         self._confirm_sent()
 
     # from bytes to requests
 
-    def _read_head(self, data: bytes, at: int) -> int:
-        """Read a head from `data[at:]`, and serve the request if it is all there."""
-        parser = self._head
-        if parser is None:
-            end = data.find(END_OF_HEAD, at) + len(END_OF_HEAD)
-            known = self._service.heads.get(data[at:end])
-            if known is not None:
-                return self._begin_request(known, data, end)
-            begin = _NOT_EMPTY_LINE.search(data, at)
-            if begin is None:
-                return len(data)
-            at = begin.start()
-            parser = HeadParser()
-        head, at = parser.feed(data, at)
-        if head is None:
-            self._head = parser
-            if self.state is not State.HEAD:
-                self._enter(State.HEAD)
-            return at
-        self._head = None
-        self._service.heads.remember(bytes(parser.raw), head)
-        return self._begin_request(head, data, at)
+    def _read_head(self, data: bytes, at: int, known: int) -> int:
+        """Read a head from `data[at:]`, and serve the request if it is all there.
 
-    def _begin_request(self, head: Head, data: bytes, at: int) -> int:
-        """Serve a request whose body begins at `data[at:]`, or wait for the rest of its body."""
-        limit = self._service.current_collector().size_limit(head.request)
-        end = at + head.length
+        The head was not complete in the first `known` bytes of `data`.
+        """
+        if data[at] in b"\r\n":  # empty lines before a request count for nothing
+            at = len(data) - len(data[at:].lstrip(b"\r\n"))
+        end = data.find(END_OF_HEAD, max(at, known - 3)) + len(END_OF_HEAD)
+        if end < len(END_OF_HEAD):
+            if at < len(data):
+                check_start(data[at : at + MAX_HEAD], max(0, known - at))
+                if self.state is not State.HEAD:
+                    self._enter(State.HEAD)
+            return at
+        head = parse_head(data[at:end])
+        at, end = end, end + head.length
+        collector = self._service.current_collector()
+        limit = collector.size_limit(head.request)
         read_apart = head.chunked or (head.expects_continue and head.length)
         if head.length <= limit and end <= len(data) and not read_apart:
             if self.state is not State.IDLE:
                 self._enter(State.IDLE)
-            self.respond(head, data[at:end])
+            self.respond(collector, head, data[at:end])
             return end
         self._body = BodyParser(head, limit)
         self._enter(State.BODY)
         if self._body.too_large:
             self._refuse_body(self._body)
         elif head.expects_continue:
-            self._out.append(CONTINUE)
+            self.transport.write(CONTINUE)
         return at
 
     def _read_body(self, data: bytes, at: int) -> int:
@@ -223,7 +217,7 @@ class Connection(asyncio.Protocol):
             responded = self.state is State.DRAINING
             self._enter(State.IDLE)
             if not responded:
-                self.respond(body.head, body.data, body.size)
+                self.respond(self._service.current_collector(), body.head, body.data, body.size)
         elif body.too_large and self.state is State.BODY:
             self._refuse_body(body)
         else:
@@ -236,7 +230,7 @@ class Connection(asyncio.Protocol):
         if size > body.limit + MAX_DRAIN or body.head.expects_continue:
             self._close_after_response = True
         self._enter(State.DRAINING)
-        self.respond(body.head, b"", size)
+        self.respond(self._service.current_collector(), body.head, b"", size)
 
     def _refuse(self, error: BadRequest) -> None:
         """Respond to what is not a request, and end."""
@@ -248,7 +242,9 @@ class Connection(asyncio.Protocol):
 
     # from requests to responses
 
-    def respond(self, head: Head, body: bytes, size: int | None = None) -> None:
+    def respond(
+        self, collector: Collector, head: Head, body: bytes, size: int | None = None
+    ) -> None:
         """Respond to a complete request, in a worker thread if that may take long.
 
         `size` is the length of the body in bytes, if `body` is not all of it.
@@ -256,9 +252,7 @@ class Connection(asyncio.Protocol):
         service, request = self._service, head.request
         if service.is_inspection(request):
             self._process(head, partial(service.inspect, request, body, self.peer))
-            return
-        collector = service.current_collector()
-        if collector.calls_user_code or len(body) > LARGE_BODY:
+        elif collector.calls_user_code or len(body) > LARGE_BODY:
             self._process(head, partial(collector.receive, request, body, self.peer, size=size))
         else:
             self._send(head, collector.receive(request, body, self.peer, size=size))
@@ -293,38 +287,32 @@ class Connection(asyncio.Protocol):
     def _send(self, head: Head, exchange: Exchange) -> None:
         """Send the response of `exchange`, as usual or as a fault wants it."""
         keep_alive = head.keep_alive and not self._close_after_response
-        head_only = head.request.method == "HEAD"
         response, effect = exchange.response, exchange.effect
+        if head.request.method == "HEAD":
+            data = response.to_bytes(keep_alive=keep_alive, head_only=True)
+        else:
+            data = response.kept_alive if keep_alive else response.closing
         if effect is not None and effect.transmission is not None:
-            data = response.to_bytes(keep_alive=keep_alive, head_only=head_only)
             self._enter(State.PROCESSING)
-            self.flush()
             effect.transmission.send(self, exchange, data, keep_alive=keep_alive)
             return
-        self._unsent.append(exchange)
-        if head_only:
-            self._out.append(response.to_bytes(keep_alive=keep_alive, head_only=True))
+        self.transport.write(data)  # TLS may call `resume_writing` in it
+        if self.transport.get_write_buffer_size():
+            self._unsent.append(exchange)
         else:
-            self._out.append(response.kept_alive if keep_alive else response.closing)
+            exchange.collector.response_sent(exchange)
         if not keep_alive:
             self._close(linger=head.keep_alive or self._body is not None)
 
     def _send_response(self, response: Response, *, keep_alive: bool) -> None:
         """Send a response that belongs to no event."""
         keep_alive = keep_alive and not self._close_after_response
-        self._out.append(response.to_bytes(keep_alive=keep_alive))
+        self.transport.write(response.to_bytes(keep_alive=keep_alive))
         if not keep_alive:
             self._close()
 
-    def flush(self) -> None:
-        """Give the responses to the transport; tell the collectors when it has sent them (Y1)."""
-        if self._out:
-            data, self._out = b"".join(self._out), []
-            self.transport.write(data)  # TLS may call `resume_writing`, and so this method, in it
-        if self._unsent and not self.transport.get_write_buffer_size():
-            self._confirm_sent()
-
     def _confirm_sent(self) -> None:
+        """Tell the collectors that the responses are out (Y1)."""
         exchanges, self._unsent = self._unsent, []
         for exchange in exchanges:
             exchange.collector.response_sent(exchange)
@@ -338,8 +326,6 @@ class Connection(asyncio.Protocol):
             self._close()
         elif unread:
             self.data_received(unread)
-        else:
-            self.flush()
         if not self._reading_is_paused:
             self.transport.resume_reading()
 
@@ -381,22 +367,6 @@ class Connection(asyncio.Protocol):
         self._unread = b""
         self.transport.resume_reading()  # to see that the sender closes
 
-    # for other kinds of connections
-
-    def send_and_close(self, data: bytes) -> None:
-        """Send `data` as the last response, and close."""
-        self._out.append(data)
-        self._close()
-
-    def detach(self, data: bytes) -> socket.socket:
-        """Send `data`, serve the connection no more, and return a socket that keeps it open."""
-        sock: socket.socket = self.transport.get_extra_info("socket").dup()
-        self.flush()
-        self.transport.write(data)
-        self._enter(State.CLOSING)
-        self.transport.abort()
-        return sock
-
     # to the end
 
     @property
@@ -421,7 +391,8 @@ class Connection(asyncio.Protocol):
         `linger` reads on for a moment: to close while the sender still sends would take the
         response from it. A sender that asked for the end sends nothing more.
         """
-        self.flush()
+        if self.state is State.CLOSING:  # TLS came by `resume_writing` while it wrote
+            return
         self._enter(State.CLOSING)
         self._unread = b""
         if not linger:
@@ -438,15 +409,11 @@ class Connection(asyncio.Protocol):
         """The rest of a request did not come in time, or the sender did not close."""
         self._timer = None
         if self.state is State.CLOSING:
-            if self.transport.can_write_eof():
-                self.transport.abort()
-            else:
-                self.transport.close()
+            self.transport.abort() if self.transport.can_write_eof() else self.transport.close()
         elif self.transport.get_write_buffer_size():  # it is not read from at present
             self._start_timer(BODY_SECONDS)
         else:
             self._refuse(BadRequest("the rest of its request did not come in time", 408))
-            self.flush()
 
     # within
 

@@ -1,23 +1,35 @@
-"""Listeners in place of the service's hosts, and the proxies that lead to them."""
+"""Listeners in place of the service's hosts, and the proxy that connects to them and nowhere else.
+
+A redirect in this process and the environment of a subprocess both lead to these listeners.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .tls import server_context
+from ..protocol.settings import host_name
+from .connection import Connection, State
+from .http_parser import BadRequest
+from .server import Listener
+from .tls import STORE_PASSWORD, server_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..collector.collector import Collector
-    from .listener import Listener
+    from .http_parser import Head
     from .redirect import Redirect
     from .server import CollectorServer
     from .tls import TrustFiles
 
 LOOPBACK = "127.0.0.1"
+PRELOAD = Path(__file__).with_name("preload.cjs")
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class HostListeners:
@@ -32,24 +44,6 @@ class HostListeners:
         self._listeners: dict[tuple[str, ...], dict[int, Listener]] = {}
         self._proxies: dict[tuple[str, ...], Listener] = {}
 
-    def listeners(self, hosts: tuple[str, ...]) -> dict[int, Listener]:
-        """Return the listener for each port of `hosts`: 80 without TLS, 443 with it."""
-        __tracebackhide__ = True
-        if hosts not in self._listeners:
-            context = server_context(hosts)
-            self._listeners[hosts] = {80: self._open(), 443: self._open(ssl_context=context)}
-        return self._listeners[hosts]
-
-    def proxy(self, hosts: tuple[str, ...]) -> Listener:
-        """Return the proxy that connects to `hosts` and to no other host."""
-        __tracebackhide__ = True
-        from .proxy import ProxyListener
-
-        if hosts not in self._proxies:
-            proxy_class = partial(ProxyListener, self.listeners(hosts), frozenset(hosts))
-            self._proxies[hosts] = self._open(listener_class=proxy_class)
-        return self._proxies[hosts]
-
     def redirect(
         self,
         hosts: tuple[str, ...],
@@ -57,33 +51,86 @@ class HostListeners:
         block_network: bool = False,
         allow_hosts: tuple[str, ...] = (),
     ) -> Redirect:
-        """Return a redirect of `hosts` to these listeners; it is not active yet."""
+        """A redirect of `hosts` to these listeners; it is not active yet."""
         __tracebackhide__ = True
         from . import redirect
 
-        listeners = self.listeners(hosts)
-        proxies = redirect.proxies_of_environment()
-        proxy = self.proxy(hosts) if proxies else None
-        opened = [*listeners.values(), *([proxy] if proxy else [])]
+        opened = [*self._listeners_of(hosts).values()]
+        proxies = dict.fromkeys(redirect.proxies_of_environment(), 0)
+        if proxies:
+            proxy = self._proxy_of(hosts)
+            opened.append(proxy)
+            proxies = dict.fromkeys(proxies, proxy.port)
         return redirect.Redirect(
             hosts=frozenset(hosts),
-            ports=_ports(listeners),
-            proxies=dict.fromkeys(proxies, proxy.port) if proxy else {},
-            close_connections=partial(self.close_connections, opened),
+            ports=self._ports(hosts),
+            proxies=proxies,
+            close_connections=partial(self._close_connections, opened),
             note_blocked_host=lambda host: self.collector().note_blocked_host(host),
             block_network=block_network,
             allow_hosts=allow_hosts,
         )
 
     def proxy_environ(self, hosts: tuple[str, ...], files: TrustFiles) -> dict[str, str]:
-        """Return the environment of a subprocess whose connections to `hosts` end here."""
+        """The environment of a subprocess whose connections to `hosts` end here.
+
+        It is the environment of this process with other values for what programs read about proxies
+        and authorities. A Node that reads no proxy variables gets the local ports.
+        """
         __tracebackhide__ = True
-        from .proxy import environment
+        port = self._proxy_of(hosts).port
+        proxy = f"http://{LOOPBACK}:{port}"
+        changed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), proxy)
+        changed["no_proxy"] = ""
+        changed |= {name.upper(): value for name, value in changed.items()}
+        changed |= dict.fromkeys(
+            ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"), files.bundle
+        )
+        changed |= {"NODE_EXTRA_CA_CERTS": files.ca, "NODE_USE_ENV_PROXY": "1"}
+        changed["NODE_OPTIONS"] = _extended("NODE_OPTIONS", f'--require "{PRELOAD.as_posix()}"')
+        told = {"hosts": hosts, "ports": self._ports(hosts)}
+        changed["TDPOSTBACK_REDIRECT"] = json.dumps(told)
+        java = {
+            "http.proxyHost": LOOPBACK,
+            "http.proxyPort": port,
+            "https.proxyHost": LOOPBACK,
+            "https.proxyPort": port,
+            "http.nonProxyHosts": "",
+            "javax.net.ssl.trustStore": files.java,
+            "javax.net.ssl.trustStoreType": "JKS",
+            "javax.net.ssl.trustStorePassword": STORE_PASSWORD,
+        }
+        options = " ".join(f'"-D{name}={value}"' for name, value in java.items())
+        changed["JAVA_TOOL_OPTIONS"] = _extended("JAVA_TOOL_OPTIONS", options)
+        # An empty element means the folder that was compiled in; the last folder's values win.
+        scanned = os.environ.get("PHP_INI_SCAN_DIR", "")
+        changed["PHP_INI_SCAN_DIR"] = f"{scanned}{os.pathsep}{files.php}"
+        return {**os.environ, **changed}
 
-        url = f"http://{LOOPBACK}:{self.proxy(hosts).port}"
-        return environment(url, _ports(self.listeners(hosts)), hosts, files)
+    def _listeners_of(self, hosts: tuple[str, ...]) -> dict[int, Listener]:
+        """The listener for each port of `hosts`: 80 without TLS, 443 with it."""
+        __tracebackhide__ = True
+        if hosts not in self._listeners:
+            context = server_context(hosts)
+            self._listeners[hosts] = {80: self._open(), 443: self._open(ssl_context=context)}
+        return self._listeners[hosts]
 
-    def close_connections(self, listeners: Iterable[Listener]) -> None:
+    def _ports(self, hosts: tuple[str, ...]) -> dict[int, int]:
+        return {port: listener.port for port, listener in self._listeners_of(hosts).items()}
+
+    def _proxy_of(self, hosts: tuple[str, ...]) -> Listener:
+        __tracebackhide__ = True
+        if hosts not in self._proxies:
+            proxy_class = partial(ProxyListener, self._listeners_of(hosts), frozenset(hosts))
+            self._proxies[hosts] = self._open(listener_class=proxy_class)
+        return self._proxies[hosts]
+
+    def _open(self, **options: Any) -> Listener:
+        listener = self._server.open_listener(self.collector, host=LOOPBACK, **options)
+        self.opened.append(listener)
+        return listener
+
+    def _close_connections(self, listeners: Iterable[Listener]) -> None:
         """Close the connections to `listeners`; requests that have arrived get their response."""
         if not self._server.is_running():
             return
@@ -98,11 +145,80 @@ class HostListeners:
         loop.call(partial(loop.call_later, 0.0, close))
         done.wait(1.0)
 
-    def _open(self, **options: Any) -> Listener:
-        listener = self._server.open_listener(self.collector, host=LOOPBACK, **options)
-        self.opened.append(listener)
-        return listener
+
+class ProxyListener(Listener):
+    """A listening socket for proxy requests: `CONNECT` and absolute targets."""
+
+    def __init__(
+        self, listeners: Mapping[int, Listener], hosts: frozenset[str], *listening: Any
+    ) -> None:
+        """`listeners` gives the listener for each port of `hosts`."""
+        super().__init__(*listening)
+        self.listeners = listeners
+        self.hosts = hosts
+
+    def connection(self, peer: str) -> Connection:
+        """The protocol of a new connection from `peer`."""
+        return ProxyConnection(self, peer)
 
 
-def _ports(listeners: dict[int, Listener]) -> dict[int, int]:
-    return {port: listener.port for port, listener in listeners.items()}
+class ProxyConnection(Connection):
+    """Serves a client that uses the fake server as its proxy."""
+
+    def __init__(self, proxy: ProxyListener, peer: str) -> None:
+        """`proxy` has the hosts that are served."""
+        super().__init__(proxy, peer)
+        self._proxy = proxy
+        self._more_follows = False
+
+    def data_received(self, data: bytes) -> None:
+        """Serve every request that `data` completes."""
+        self._more_follows = not data.endswith(b"\r\n\r\n") or data.count(b"\r\n\r\n") > 1
+        super().data_received(data)
+
+    def respond(
+        self, collector: Collector, head: Head, body: bytes, size: int | None = None
+    ) -> None:
+        """Open a tunnel for `CONNECT`, respond to other requests, refuse those for other hosts."""
+        request, hosts = head.request, self._proxy.hosts
+        connect = request.method == "CONNECT"
+        where = str(request.target) if connect else request.host
+        host, colon, port = where.partition(":")
+        # Only CONNECT has to name a port. The listener of port 80 also takes `https` targets, which
+        # some clients send without CONNECT.
+        port = port if colon or connect else "80"
+        listener = self._proxy.listeners.get(int(port) if port.isdecimal() and len(port) < 6 else 0)
+        if listener is None or host_name(host) not in hosts:
+            self._proxy.note_refused_connection(
+                self.peer, f"this proxy does not connect to {where}, only to hosts of the service"
+            )
+            self.transport.write(_forbidden(where, hosts))
+            self._close()
+        elif not connect:
+            super().respond(collector, head, body, size)
+        elif self._more_follows:  # bytes that `listener` should get were already read here
+            raise BadRequest("data follows CONNECT before the response to it")
+        else:
+            sock = self.transport.get_extra_info("socket").dup()  # keeps the connection open
+            self.transport.write(ESTABLISHED)
+            self._enter(State.CLOSING)
+            self.transport.abort()
+            listener.serve(sock, self.peer)
+
+
+def _forbidden(where: str, hosts: Iterable[str]) -> bytes:
+    """The 403 response to a request for another host.
+
+    The reason phrase says why, because many clients show nothing else of a proxy's response.
+    """
+    names = ", ".join(sorted(hosts))
+    body = f"tdpostback: no way to {where}, only to ports 80 and 443 of {names}\n"
+    head = (
+        f"HTTP/1.1 403 tdpostback: no way to {where}\r\nContent-Type: text/plain\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return (head + body).encode("latin-1")
+
+
+def _extended(name: str, options: str) -> str:
+    return " ".join(filter(None, [os.environ.get(name), options]))

@@ -7,6 +7,7 @@ does: a method that it does not know, and bytes above ASCII in the request targe
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import httptools
@@ -24,7 +25,6 @@ The same limit holds for what stands between two pieces of a chunked body: exten
 MAX_DRAIN = 256 * 1024 * 1024
 """Bytes of a refused body that are read and thrown away, so that the sender reads the response."""
 END_OF_HEAD = b"\r\n\r\n"
-REMEMBERED_HEADS = 1024
 LONGEST_REMEMBERED_HEAD = 4096
 
 _METHOD = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]{1,64}(?: |\Z)")
@@ -35,7 +35,6 @@ _KNOWN_METHOD = b"PUT"
 """Stands in for every other method: httptools knows few, and takes some of them for RTSP."""
 _ONLY_ASCII = bytes(range(128)) + b"x" * 128
 _CHUNKED_HEAD = b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-_FRAMING = frozenset((b"host", b"content-length", b"expect", b"transfer-encoding"))
 _FORBIDDEN_IN_FIELDS = re.compile("[\r\n\0]")
 _FIELD_NAME = re.compile(r"[!#-'*+.^_`|~0-9A-Za-z-]+\Z")
 
@@ -61,100 +60,64 @@ class Head(NamedTuple):
     """Whether the sender waits for `100 Continue` before it sends the body."""
 
 
-class HeadCache(dict[bytes, Head]):
-    """Heads by their bytes. Senders repeat them, and parsing is much of the work on a request."""
+def check_start(start: bytes, checked: int = 0) -> None:
+    """Raise `BadRequest` if no head begins with `start`; its first bytes may be `checked`."""
+    if not _METHOD.match(start):
+        raise BadRequest("it does not begin with an HTTP method")
+    checked -= start[:checked].endswith(b"\r")  # the first half of a line break
+    if start.count(b"\n", checked) != start.count(b"\r\n", checked):
+        raise BadRequest("it has a line break inside a field")
+    if len(start) >= MAX_HEAD and not start.endswith(END_OF_HEAD):
+        raise BadRequest(f"its head has more than {MAX_HEAD} bytes", 431)
 
-    def remember(self, raw: bytes, head: Head) -> None:
-        """Keep `head`, unless it is long; forget all others when there are too many."""
-        if len(raw) <= LONGEST_REMEMBERED_HEAD:
-            if len(self) >= REMEMBERED_HEADS:
-                self.clear()
-            self[raw] = head
+
+def parse_head(raw: bytes) -> Head:
+    """The head that `raw` is, with the empty line at its end; raise `BadRequest` if it is none."""
+    return _remembered_head(raw) if len(raw) <= LONGEST_REMEMBERED_HEAD else _parse_head(raw)
 
 
-class HeadParser:
-    """Reads one head, in as many pieces as it comes."""
+def _parse_head(raw: bytes) -> Head:
+    check_start(raw[:MAX_HEAD])
+    line, *lines = raw[: -len(END_OF_HEAD)].split(b"\r\n")
+    method, target, *_ = [*(word for word in line.split(b" ") if word), b""]
+    known_method = method if method in _CHECKED_METHODS else _KNOWN_METHOD
+    ascii_line = line[len(method) :].translate(_ONLY_ASCII)
+    parser = httptools.HttpRequestParser(None)
+    try:
+        parser.feed_data(known_method + ascii_line + raw[len(line) :])
+    except httptools.HttpParserUpgrade:
+        pass  # no offer of another protocol is accepted
+    except httptools.HttpParserError as error:
+        raise BadRequest(str(error)) from None
+    version = parser.get_http_version()
+    if version not in ("1.0", "1.1"):
+        raise BadRequest(f"its version is HTTP/{version}; this server speaks HTTP/1.1")
+    if raw.count(b"\r") != raw.count(b"\r\n"):
+        raise BadRequest("it has a line break inside a field")
+    pairs = [(name, value.strip(b" \t")) for name, _, value in (x.partition(b":") for x in lines)]
+    fields: dict[bytes, list[bytes]] = {}
+    for name, value in pairs:
+        fields.setdefault(name.lower(), []).append(value)
+    hosts = len(fields.get(b"host", ()))
+    if hosts > 1 or (version == "1.1" and not hosts):
+        raise BadRequest(f"it has {hosts} Host fields (RFC 9112, 3.2: exactly one)")
+    # What follows the head of CONNECT is not a body.
+    length, chunked = (0, False) if method == b"CONNECT" else _body_framing(fields)
+    options = b",".join(fields.get(b"connection", ())).lower().split(b",")
+    expected = fields.get(b"expect", [b""])[0].lower()
+    return Head(
+        request=RequestHead(
+            b"\r\n".join([b"%b %b" % (method, target), *(b"%b:%b" % pair for pair in pairs)])
+        ),
+        length=length,
+        chunked=chunked,
+        keep_alive=version == "1.1" and b"close" not in [each.strip() for each in options],
+        expects_continue=version == "1.1" and expected == b"100-continue",
+    )
 
-    def __init__(self) -> None:
-        self.raw = bytearray()
-        """The head so far, as it was sent."""
-        self._checked = 0
-        self._complete = False
-        self._keep_alive = False
-        self._http = httptools.HttpRequestParser(self)
 
-    def feed(self, data: bytes, start: int) -> tuple[Head | None, int]:
-        """Read `data` from `start` on, up to the empty line that ends the head.
-
-        Return the head, `None` while it is not complete, and the position behind what was read.
-        """
-        raw, known = self.raw, len(self.raw)
-        raw += data[start : start + MAX_HEAD - known]
-        end = raw.find(END_OF_HEAD, max(0, known - len(END_OF_HEAD) + 1)) + len(END_OF_HEAD)
-        if end >= len(END_OF_HEAD):
-            del raw[end:]
-            self._check()
-            return self._parse(), start + end - known
-        self._check()
-        if len(raw) >= MAX_HEAD:
-            raise BadRequest(f"its head has more than {MAX_HEAD} bytes", 431)
-        return None, len(data)
-
-    def on_headers_complete(self) -> None:
-        """Called by httptools at the empty line."""
-        self._complete = True
-        self._keep_alive = self._http.should_keep_alive()  # forgotten when a body is complete
-
-    def _check(self) -> None:
-        """Have httptools check what it has not seen, as soon as the request line is complete."""
-        piece = bytes(self.raw[self._checked :])
-        if not self._checked:
-            found = _METHOD.match(piece)
-            if found is None:
-                raise BadRequest("it does not begin with an HTTP method")
-            line, newline, rest = piece.partition(b"\n")
-            if not newline:
-                return
-            method, _, target = line.partition(b" ")
-            if method not in _CHECKED_METHODS:
-                method = _KNOWN_METHOD
-            piece = b"%b %b\n%b" % (method, target.translate(_ONLY_ASCII), rest)
-        self._checked = len(self.raw)
-        try:
-            self._http.feed_data(piece)
-        except httptools.HttpParserUpgrade:
-            pass  # no offer of another protocol is accepted
-        except httptools.HttpParserError as error:
-            raise BadRequest(str(error)) from None
-
-    def _parse(self) -> Head:
-        line, *lines = bytes(self.raw[: -len(END_OF_HEAD)]).split(b"\r\n")
-        words = [word for word in line.split(b" ") if word]
-        pairs = (line.partition(b":") for line in lines)
-        fields = [(name, value.strip(b" \t")) for name, _, value in pairs]
-        raw = b"\r\n".join([b" ".join(words[:2]), *(b"%b:%b" % field for field in fields)])
-        version = self._http.get_http_version()
-        if not self._complete or raw.count(b"\r") + raw.count(b"\n") != 2 * len(fields):
-            raise BadRequest("it has a line break inside a field")
-        if version not in ("1.0", "1.1"):
-            raise BadRequest(f"its version is HTTP/{version}; this server speaks HTTP/1.1")
-        framing: dict[bytes, list[bytes]] = {}
-        for name, value in fields:
-            if name.lower() in _FRAMING:
-                framing.setdefault(name.lower(), []).append(value)
-        hosts = len(framing.get(b"host", ()))
-        if hosts > 1 or (version == "1.1" and not hosts):
-            raise BadRequest(f"it has {hosts} Host fields (RFC 9112, 3.2: exactly one)")
-        connect = words[0] == b"CONNECT"  # what follows it is not a body
-        length, chunked = _body_framing(framing)
-        return Head(
-            request=RequestHead(raw),
-            length=0 if connect else length,
-            chunked=chunked and not connect,
-            keep_alive=self._keep_alive and version == "1.1",
-            expects_continue=version == "1.1"
-            and framing.get(b"expect", [b""])[0].lower() == b"100-continue",
-        )
+_remembered_head = lru_cache(maxsize=1024)(_parse_head)
+"""Senders repeat their heads, and to parse one takes longer than all else about a request."""
 
 
 class BodyParser:
@@ -236,7 +199,7 @@ class BodyParser:
 
 
 def checked_head(method: str, target: str, fields: Sequence[tuple[str, str]]) -> RequestHead:
-    """A head that does not come over a socket, checked as `HeadParser` checks the others.
+    """A head that does not come over a socket, checked like the others.
 
     Raise `ValueError` if a name is not a token, or a part has a line break or NUL (RFC 9110, 5.5).
     """
@@ -248,12 +211,12 @@ def checked_head(method: str, target: str, fields: Sequence[tuple[str, str]]) ->
     return RequestHead.of(method, target, fields)
 
 
-def _body_framing(framing: dict[bytes, list[bytes]]) -> tuple[int, bool]:
+def _body_framing(fields: dict[bytes, list[bytes]]) -> tuple[int, bool]:
     """The length of the body, and whether it is chunked instead (RFC 9112, 6)."""
-    lengths = framing.get(b"content-length", [])
+    lengths = fields.get(b"content-length", [])
     if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
         raise BadRequest("its Content-Length is not one number")
-    codings = b",".join(framing.get(b"transfer-encoding", ())).lower()
+    codings = b",".join(fields.get(b"transfer-encoding", ())).lower()
     if not codings:
         return int(lengths[0].lstrip(b"0") or b"0") if lengths else 0, False
     *others, last = (coding.strip() for coding in codings.split(b","))

@@ -42,20 +42,15 @@ class Call:
         collector.response_sent(self._exchange)  # a fault delays the response, not validation
         self._timeout = timeout
         self._transmission: Any = self._exchange.effect and self._exchange.effect.transmission
-        self._in_time = True
 
     @property
     def is_delayed(self) -> bool:
-        """Whether `wait` takes time, because a fault keeps the response back."""
+        """Whether `response` takes time, because a fault keeps the response back."""
         return self._transmission is not None and self._transmission.seconds > 0
-
-    def wait(self) -> None:
-        """Wait for the response, until it is there or the sender gives up."""
-        self._in_time = self._transmission.wait(self._timeout)
 
     def response(self) -> Response:
         """The response; raise `TimeoutError` or a `ConnectionError` if a fault leaves none."""
-        if not self._in_time:
+        if self.is_delayed and not self._transmission.wait(self._timeout):
             raise TimeoutError("the response did not come in time")
         if self._transmission is not None:
             self._transmission.arrive(self._exchange)
@@ -67,10 +62,7 @@ def httpx_transport(collector: Collector) -> httpx.BaseTransport:
     library = _library("httpx", "httpx_transport()")
 
     def handle(request: httpx.Request) -> httpx.Response:
-        call = _httpx_call(library, collector, request)
-        if call.is_delayed:
-            call.wait()
-        return _httpx_response(library, request, call)
+        return _httpx_response(library, request, _httpx_call(library, collector, request))
 
     transport: httpx.BaseTransport = library.MockTransport(handle)
     return transport
@@ -86,10 +78,12 @@ def async_httpx_transport(collector: Collector) -> httpx.AsyncBaseTransport:
             call = await _library("anyio", "a fault with a condition").to_thread.run_sync(receive)
         else:
             call = receive()
-        if call.is_delayed:
-            threads = _library("anyio", "a fault that delays the response").to_thread
-            await threads.run_sync(call.wait, abandon_on_cancel=True)
-        return _httpx_response(library, request, call)
+        respond = partial(_httpx_response, library, request, call)
+        if not call.is_delayed:
+            return respond()
+        threads = _library("anyio", "a fault that delays the response").to_thread
+        delayed: httpx.Response = await threads.run_sync(respond, abandon_on_cancel=True)
+        return delayed
 
     transport: httpx.AsyncBaseTransport = library.MockTransport(handle)
     return transport
@@ -109,8 +103,6 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
             """The response of the collector."""
             head = _requests_head(library, request)
             call = Call(collector, head, _bytes(request.body), timeout=_read_timeout(timeout))
-            if call.is_delayed:
-                call.wait()
             try:
                 response = call.response()
             except TimeoutError as error:

@@ -6,6 +6,7 @@ import asyncio
 import selectors
 import socket
 import threading
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -51,18 +52,16 @@ class LoopThread:
         _check_descriptors()
         self.loop = _Loop()
         self.loop.set_exception_handler(self._handle_error)
-        self._started = threading.Event()
-        self._failure: BaseException | None = None
+        self._started: Future[None] = Future()
         self.thread = threading.Thread(target=self._run, name="tdpostback", daemon=True)
         try:
             self.thread.start()
         except RuntimeError:
             self.loop.close()
             raise
-        self._started.wait()
-        if self._failure is not None:
+        if self._started.exception() is not None:
             self.thread.join()
-            raise self._failure
+        self._started.result()
 
     def call(self, function: Callable[[], object]) -> None:
         """Run `function` in the loop soon; from any thread."""
@@ -84,16 +83,15 @@ class LoopThread:
 
     def _run(self) -> None:
         try:
-            self.loop.call_soon(self._started.set)
+            self.loop.call_soon(self._started.set_result, None)
             self.loop.run_forever()
             self.loop.run_until_complete(self._finish())
-        except BaseException as error:  # raised by the constructor, in the thread that starts
-            self._failure = error
-            if self._started.is_set():
+        except BaseException as error:
+            if self._started.done():
                 raise
+            self._started.set_exception(error)  # raised in the thread that starts
         finally:
             self.loop.close()
-            self._started.set()
 
     async def _finish(self) -> None:
         """Cancel what still runs; transports close their sockets in the same round."""

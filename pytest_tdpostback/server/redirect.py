@@ -37,7 +37,6 @@ from .tls import authority_pem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from types import TracebackType
 
     Original = Callable[..., Any]
 
@@ -63,9 +62,9 @@ class Redirect:
 
     hosts: frozenset[str]
     ports: Mapping[int, int]
-    """For each redirected port of `hosts`, the port of the host listener on 127.0.0.1."""
+    """For each redirected port of `hosts`, that of the host listener."""
     proxies: Mapping[tuple[str, int], int]
-    """For host and port of each proxy of the environment, its replacement's port on 127.0.0.1."""
+    """For host and port of each proxy of the environment, the port of its replacement."""
     close_connections: Callable[[], None]
     """Ends the connections to these ports. A client that keeps one would otherwise send its next
     request to a fake server that is no longer meant."""
@@ -77,17 +76,6 @@ class Redirect:
     """Names, IP addresses and networks that `block_network` lets through."""
     allowed_addresses: set[str] = field(default_factory=set)
     """The addresses that names in `allow_hosts` have resolved to."""
-
-    def lets_through(self, name: str) -> bool:
-        """Return whether a connection to the host or address `name` is allowed."""
-        if not self.block_network or _is_local(name):
-            return True
-        if name in self.allow_hosts or name in self.allowed_addresses:
-            return True
-        address = _ip_address(name)
-        return address is not None and any(
-            address in ipaddress.ip_network(each) for each in self.allow_hosts if is_network(each)
-        )
 
 
 class Redirection(ContextDecorator):
@@ -115,12 +103,7 @@ class Redirection(ContextDecorator):
             end(redirect)
             raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         end(self._begun.pop())
 
 
@@ -185,38 +168,36 @@ def end(redirect: Redirect) -> None:
 
 
 def _install() -> None:
-    _replace(socket, "getaddrinfo", _getaddrinfo)
-    _replace(socket, "gethostbyname", _gethostbyname)
-    _replace(socket, "gethostbyname_ex", _gethostbyname_ex)
-    _replace(socket.socket, "connect", _connect)
-    _replace(socket.socket, "connect_ex", _connect)
-    _replace(socket.socket, "sendto", _sendto)
+    _replace(socket, getaddrinfo=_getaddrinfo, gethostbyname=_gethostbyname)
+    _replace(socket, gethostbyname_ex=_gethostbyname_ex)
+    _replace(socket.socket, connect=_connect, connect_ex=_connect, sendto=_send_datagram)
     if hasattr(socket.socket, "sendmsg"):  # Windows has none
-        _replace(socket.socket, "sendmsg", _sendmsg)
-    _replace(ssl.SSLContext, "wrap_socket", _wrap)
-    _replace(ssl.SSLContext, "wrap_bio", _wrap)
+        _replace(socket.socket, sendmsg=_send_datagram)
+    _replace(ssl.SSLContext, wrap_socket=_wrap, wrap_bio=_wrap)
     with suppress(ImportError):  # not installed, or too broken for a client to use it
         from uvloop import Loop
 
-        _replace(Loop, "getaddrinfo", _uvloop_getaddrinfo)
-        _replace(Loop, "create_connection", _uvloop_create_connection)
-        _replace(Loop, "create_datagram_endpoint", _uvloop_create_datagram_endpoint)
+        _replace(Loop, getaddrinfo=_uvloop_getaddrinfo)
+        _replace(Loop, create_connection=_uvloop_create_connection)
+        _replace(Loop, create_datagram_endpoint=_uvloop_create_datagram_endpoint)
     with suppress(ImportError):
         if find_spec("aiodns"):
             from aiohttp.resolver import AsyncResolver
 
-            _replace(AsyncResolver, "resolve", _aiohttp_resolve)
+            _replace(AsyncResolver, resolve=_aiohttp_resolve)
 
 
-def _replace(owner: Any, name: str, function: Callable[..., Any]) -> None:
-    """Have `owner.name` call `function` with its value before as the first argument."""
-    original = getattr(owner, name)
+def _replace(owner: Any, **functions: Original) -> None:
+    """Have attributes of `owner` call `functions` with their value before as first argument."""
+    for name, function in functions.items():
+        original = getattr(owner, name)
+        _replaced.append((owner, name, vars(owner).get(name, _MISSING)))
+        setattr(owner, name, _bound_to(original, function))
 
-    def replacement(*arguments: Any, **options: Any) -> Any:
-        return function(original, *arguments, **options)
 
-    _replaced.append((owner, name, vars(owner).get(name, _MISSING)))
-    setattr(owner, name, replacement)
+def _bound_to(original: Original, function: Original) -> Original:
+    """`partial`, but a function, which binds `self` as a method."""
+    return lambda *arguments, **options: function(original, *arguments, **options)
 
 
 def _restore() -> None:
@@ -234,7 +215,7 @@ def _restore() -> None:
 
 
 def proxies_of_environment() -> set[tuple[str, int]]:
-    """Return host and port of every proxy that the environment names.
+    """Host and port of every proxy that the environment names.
 
     A proxy on this machine is listed under each of its local names.
     """
@@ -325,7 +306,7 @@ def _assigned_address(host: str) -> str:
 
 
 def _host_of(address: object) -> str:
-    """Return the host that `address` stands for, or `address` as a name if it is none."""
+    """The host that `address` stands for, or `address` as a name if it is none."""
     name = _name(address)
     return _hosts.get(name.removeprefix(_IPV4_IN_IPV6), name)
 
@@ -335,13 +316,13 @@ def _redirect_of(host: str) -> Redirect | None:
 
 
 def _proxy_port(host: str, port: object) -> int | None:
-    """Return the local port that replaces the proxy at `host` and `port`."""
+    """The local port that replaces the proxy at `host` and `port`."""
     proxy = (host.removeprefix(_IPV4_IN_IPV6), _port_number(port))
     return next((each.proxies[proxy] for each in reversed(_active) if proxy in each.proxies), None)
 
 
 def _port_number(port: object) -> int:
-    """Return the number of `port`, which may be the name of a service; 0 if it is no port."""
+    """The number of `port`, which may be the name of a service; 0 if it is no port."""
     name = port.decode("latin-1") if isinstance(port, bytes) else str(port)
     with suppress(OSError):
         return int(name) if name.isdecimal() else socket.getservbyname(name, "tcp")
@@ -349,7 +330,7 @@ def _port_number(port: object) -> int:
 
 
 def _target(address: Address, family: int) -> Address:
-    """Return where a connection to `address` goes; raise `BlockedConnection` if it may not."""
+    """Where a connection to `address` goes; raise `BlockedConnection` if it may not."""
     host, port = address[0], address[1]
     name = _host_of(host)
     redirect = _redirect_of(name)
@@ -366,10 +347,19 @@ def _target(address: Address, family: int) -> Address:
 
 
 def _check_allowed(name: str) -> None:
+    """Raise `BlockedConnection` if `block_network` does not let a connection to `name` through."""
     blocking = next((each for each in reversed(_active) if each.block_network), None)
-    if blocking is not None and not blocking.lets_through(name):
-        reason = "no connections to other hosts while block_network is in force"
-        _block(blocking, name, f"{reason}; the setting allow_hosts lets hosts through")
+    if blocking is None or name.endswith(".localhost"):
+        return
+    if name in ("", "localhost", *blocking.allow_hosts, *blocking.allowed_addresses):
+        return
+    address = _ip_address(name)
+    if address is not None:
+        networks = map(ipaddress.ip_network, filter(is_network, blocking.allow_hosts))
+        if address.is_loopback or address.is_unspecified or any(address in n for n in networks):
+            return
+    reason = "no connections to other hosts while block_network is in force"
+    _block(blocking, name, f"{reason}; the setting allow_hosts lets hosts through")
 
 
 def _note_addresses(name: str, addresses: Iterable[str]) -> None:
@@ -392,13 +382,6 @@ def _block(redirect: Redirect, destination: str, reason: str) -> NoReturn:
     raise BlockedConnection(f"{destination}: {reason}")
 
 
-def _is_local(name: str) -> bool:
-    if name in ("", "localhost") or name.endswith(".localhost"):
-        return True
-    address = _ip_address(name)
-    return address is not None and (address.is_loopback or address.is_unspecified)
-
-
 def _ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(name.partition("%")[0])
@@ -408,7 +391,7 @@ def _ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
 
 
 def _placeholder_of(name: str, family: int = 0, port: object = None) -> str | None:
-    """Return the address that stands for `name`, `None` if it resolves as usual."""
+    """The address that stands for `name`, `None` if it resolves as usual."""
     if _redirect_of(name) is None:
         if _ip_address(name) is not None:
             return None
@@ -441,21 +424,21 @@ def _getaddrinfo(  # noqa: PLR0917 - the parameters of the standard library
 
 def _gethostbyname(original: Original, hostname: Any) -> Any:
     name = _name(hostname)
-    address = _placeholder_of(name) or original(hostname)
+    address = original(_placeholder_of(name) or hostname)
     _note_addresses(name, [address])
     return address
 
 
 def _gethostbyname_ex(original: Original, hostname: Any) -> Any:
     name = _name(hostname)
-    address = _placeholder_of(name)
-    found = original(hostname) if address is None else (hostname, [], [address])
-    _note_addresses(name, found[2])
-    return found
+    canonical, aliases, addresses = original(_placeholder_of(name) or hostname)
+    _note_addresses(name, addresses)
+    return (hostname if canonical in _hosts else canonical, aliases, addresses)
 
 
 def _is_internet(sock: socket.socket, address: Address) -> bool:
-    return sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple)
+    is_address = isinstance(address, tuple) and len(address) > 1
+    return is_address and sock.family in (socket.AF_INET, socket.AF_INET6)
 
 
 def _connect(original: Original, self: socket.socket, address: Address, /) -> Any:
@@ -471,17 +454,10 @@ def _connect(original: Original, self: socket.socket, address: Address, /) -> An
     return original(self, address)
 
 
-def _sendto(original: Original, self: socket.socket, /, *arguments: Any) -> Any:
-    address: Address = arguments[-1] if arguments else None
-    if _is_internet(self, address):
-        _check_datagram(address[0])
-    return original(self, *arguments)
-
-
-def _sendmsg(original: Original, self: socket.socket, /, *arguments: Any) -> Any:
-    address: Address = arguments[3] if len(arguments) > 3 else None
-    if _is_internet(self, address):
-        _check_datagram(address[0])
+def _send_datagram(original: Original, self: socket.socket, /, *arguments: Any) -> Any:
+    """`sendto`, and `sendmsg` with an address: it is the last of several arguments."""
+    if len(arguments) > 1 and _is_internet(self, arguments[-1]):
+        _check_datagram(arguments[-1][0])
     return original(self, *arguments)
 
 
@@ -497,7 +473,7 @@ def _wrap(original: Original, *arguments: Any, **options: Any) -> Any:
 
 
 def _trusting_context(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Return a context that checks what `context` checks and trusts only this run's authority."""
+    """A context that checks what `context` checks and trusts only this run's authority."""
     copy = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     copy.check_hostname = False  # `verify_mode` cannot be CERT_NONE otherwise
     copy.verify_mode = context.verify_mode

@@ -12,30 +12,182 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
+from werkzeug.wrappers import Request
 
 from ..collector.collector import Collector
 from ..collector.waiting import call_later
 from ..errors import ConfigurationError
-from .http_parser import HeadCache
-from .listener import BACKLOG, EXHAUSTED, TOO_FEW_DESCRIPTORS, Listener
+from ..protocol.response import Response
+from .connection import LINGER_SECONDS, Connection
 from .loop import LoopThread
-from .wsgi import respond
+from .wsgi import environ_of, respond
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import asyncio
+    from collections.abc import Callable, Iterable, Sequence
     from ssl import SSLContext
 
-    from werkzeug.wrappers import Request
     from werkzeug.wrappers import Response as WerkzeugResponse
 
     from ..collector.waiting import Timer
     from ..protocol.request import RequestHead
     from ..protocol.settings import Settings
 
+BACKLOG = 2048
+HANDSHAKE_SECONDS = 10.0
 PORT_TRIES = 20
 """How often a free port is looked for that is free in every address family."""
+EXHAUSTED_SECONDS = 0.5
+"""Time without accepting connections after the process ran out of descriptors."""
+EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+TOO_FEW_DESCRIPTORS = (
+    "this process may not open more files or sockets; "
+    "raise the limit (`ulimit -n`), or close what the tests leave open"
+)
 
 _running: weakref.WeakSet[CollectorServer] = weakref.WeakSet()
+
+
+class Listener:
+    """Listens on one port. Methods run in the loop, unless they say otherwise."""
+
+    def __init__(
+        self,
+        server: CollectorServer,
+        sockets: Sequence[socket.socket],
+        collector: Callable[[], Collector],
+        ssl_context: SSLContext | None = None,
+    ) -> None:
+        """Made in any thread; `collector()` returns what receives the request that arrives now."""
+        self.current_collector = collector
+        self.port: int = sockets[0].getsockname()[1]
+        scheme = "https" if ssl_context else "http"
+        self.url = f"{scheme}://{server.format_host(server.host)}:{self.port}"
+        """Base URL, no trailing slash."""
+        self.loop: asyncio.AbstractEventLoop = server.loop_thread.loop
+        self.is_inspection = server.is_inspection
+        self.connections: set[Connection] = set()
+        self._application = server.application
+        self._ssl_context = ssl_context
+        self._sockets = sockets
+        self._accepting = False
+        self._exhausted = False
+        self._starting: dict[asyncio.Task[None], Connection] = {}
+        """Connections that were accepted and have no transport yet, and what starts them."""
+
+    def open(self) -> None:
+        """Accept connections from now on."""
+        if not self._accepting:
+            self._accepting = True
+            for sock in self._sockets:
+                if sock.fileno() >= 0:
+                    self.loop.add_reader(sock, self._accept, sock)
+
+    def close(self) -> None:
+        """Stop listening, and end every connection."""
+        self._stop_accepting()
+        for sock in self._sockets:
+            sock.close()
+        for task in self._starting:
+            task.cancel()
+        for connection in list(self.connections):
+            connection.abort()
+
+    def close_connections(self) -> None:
+        """End every connection, a busy one after its response. New ones are accepted."""
+        for connection in [*self.connections, *self._starting.values()]:
+            connection.close_after_response()
+
+    def close_copies(self) -> None:
+        """In a forked process, close its copies of all sockets; any thread."""
+        connections = (*self.connections, *self._starting.values())
+        for sock in (*self._sockets, *(each.socket for each in connections)):
+            if sock is not None:
+                sock.close()
+
+    # what a connection asks
+
+    def inspect(self, head: RequestHead, body: bytes, peer: str) -> Response:
+        """The response of the server to an inspection request; from any thread."""
+        environ = environ_of(head, body, peer, secure=self._ssl_context is not None)
+        environ["tdpostback.collector"] = self.current_collector()
+        response = self._application(Request(environ))
+        body = response.get_data()
+        response.close()
+        return Response(response.status_code, tuple(response.headers), body)
+
+    def report_error(self, error: BaseException) -> None:
+        """Keep an error of the server for the test; from any thread."""
+        self.current_collector().report_error(error)
+
+    def note_refused_connection(self, peer: str, reason: str) -> None:
+        """Keep that `peer` sent what is not an event; from any thread."""
+        self.current_collector().note_refused_connection(f"{peer} at {self.url}: {reason}")
+
+    # accepting
+
+    def connection(self, peer: str) -> Connection:
+        """What serves the sender `peer`; a subclass may return another kind."""
+        return Connection(self, peer)
+
+    def serve(self, sock: socket.socket, peer: str) -> None:
+        """Serve the sender `peer` at the other end of the non-blocking socket `sock`."""
+        try:
+            connection = self.connection(peer)
+            connection.socket = sock
+            task = self.loop.create_task(self._start(connection, sock))
+        except BaseException:
+            sock.close()  # or the sender waits for as long as the error is kept
+            raise
+        self._starting[task] = connection
+        task.add_done_callback(self._starting.pop)
+
+    async def _start(self, connection: Connection, sock: socket.socket) -> None:
+        seconds = {}
+        if self._ssl_context is not None:
+            seconds["ssl_handshake_timeout"] = HANDSHAKE_SECONDS
+            seconds["ssl_shutdown_timeout"] = LINGER_SECONDS
+        try:
+            await self.loop.connect_accepted_socket(
+                lambda: connection, sock, ssl=self._ssl_context, **seconds
+            )
+        except BaseException as error:
+            sock.close()
+            if not isinstance(error, OSError):
+                raise
+            if self._ssl_context is not None and not isinstance(error, ConnectionResetError):
+                self.note_refused_connection(connection.peer, _failed_handshake(error))
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(BACKLOG):
+            try:
+                sock, address = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                self._exhausted = False
+                return
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    self._pause()
+                    return
+                continue  # the sender was gone before it was accepted
+            sock.setblocking(False)
+            host, port = address[:2]
+            self.serve(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+    def _stop_accepting(self) -> None:
+        if self._accepting:
+            self._accepting = False
+            for sock in self._sockets:
+                self.loop.remove_reader(sock)
+
+    def _pause(self) -> None:
+        """Accept nothing for a moment; else the loop would do nothing but try to accept."""
+        if not self._exhausted:
+            self._exhausted = True
+            message = f"cannot accept a connection: {TOO_FEW_DESCRIPTORS}"
+            self.report_error(ConfigurationError(message))
+        self._stop_accepting()
+        self.loop.call_later(EXHAUSTED_SECONDS, self.open)
 
 
 class CollectorServer(HTTPServerBase):
@@ -61,10 +213,10 @@ class CollectorServer(HTTPServerBase):
                 "pass expose=True, or --expose on the command line"
             )
         self.settings = settings
-        self.heads = HeadCache()
         self.collector = self.make_collector(settings)
         self.loop_thread: LoopThread
         self._listeners: list[Listener] = []
+        self._is_copy = False
 
     def make_collector(self, settings: Settings) -> Collector:
         """A collector whose validation runs in the loop of this server."""
@@ -90,22 +242,19 @@ class CollectorServer(HTTPServerBase):
         except BaseException as error:
             _close(sockets)
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
-                raise ConfigurationError(
-                    f"cannot start the server: {TOO_FEW_DESCRIPTORS}"
-                ) from None
+                message = f"cannot start the server: {TOO_FEW_DESCRIPTORS}"
+                raise ConfigurationError(message) from None
             raise
+        self._is_copy = False
         self.server_thread = self.loop_thread.thread
         self.server = self.loop_thread  # type: ignore[assignment]  # true while it runs
-        listener = Listener(self, sockets, self.current_collector, self.ssl_context)
+        listener = self._add(Listener(self, sockets, self.current_collector, self.ssl_context))
         self.port = listener.port
-        self._listeners.append(listener)
-        self.loop_thread.call(listener.open)
         _running.add(self)
 
     def stop(self) -> None:
         """Close every socket and end the thread, without waiting for any sender."""
-        if not self.is_running():
-            raise HTTPServerError("Server is not running")
+        self._check_running()
         self.server = self.server_thread = None
         _running.discard(self)
         self.close_listeners(self._listeners)
@@ -120,12 +269,9 @@ class CollectorServer(HTTPServerBase):
         listener_class: Callable[..., Listener] = Listener,
     ) -> Listener:
         """Listen on a further free port, of `host` if it is given."""
-        if not self.is_running():
-            raise HTTPServerError("Server is not running")
-        listener = listener_class(self, self._listen(0, host or self.host), collector, ssl_context)
-        self._listeners.append(listener)
-        self.loop_thread.call(listener.open)
-        return listener
+        self._check_running()
+        sockets = self._listen(0, host or self.host)
+        return self._add(listener_class(self, sockets, collector, ssl_context))
 
     def close_listeners(self, listeners: Iterable[Listener]) -> None:
         """Close those of `listeners` that are open, with their connections; wakes the loop once."""
@@ -149,8 +295,9 @@ class CollectorServer(HTTPServerBase):
         """What werkzeug calls. An error of `dispatch` is kept by whoever called this."""
         return self.dispatch(request)
 
-    def close_copies(self) -> None:
+    def become_copy(self) -> None:
         """Be a stopped server in a forked process. That of the parent is not affected."""
+        self._is_copy = True
         self.server = self.server_thread = None
         for listener in self._listeners:
             listener.close_copies()
@@ -158,18 +305,38 @@ class CollectorServer(HTTPServerBase):
             listener.current_collector().lock = threading.RLock()
         self._listeners.clear()
 
+    def check_not_copy(self) -> None:
+        """Raise `ConfigurationError` in a process that was forked while the server ran."""
+        __tracebackhide__ = True
+        if self._is_copy:
+            raise ConfigurationError(
+                "the fake server runs in the parent of this forked process; "
+                "read `url` and `write_key` before the fork, and use the values here"
+            )
+
+    def _check_running(self) -> None:
+        __tracebackhide__ = True
+        self.check_not_copy()
+        if not self.is_running():
+            raise HTTPServerError("Server is not running")
+
+    def _add(self, listener: Listener) -> Listener:
+        self._listeners.append(listener)
+        self.loop_thread.call(listener.open)
+        return listener
+
     def _listen(self, port: int, host: str) -> list[socket.socket]:
         """Sockets that listen on one port of each address of `host`."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except OSError as error:
             raise ConfigurationError(f"cannot listen on {host!r}: {error}") from error
-        addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+        addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
         tries = 1 if port or len(addresses) == 1 else PORT_TRIES
         while True:
             tries -= 1
             try:
-                return _bound(list(addresses))
+                return _bound(addresses)
             except OSError as error:
                 if error.errno in EXHAUSTED:
                     raise ConfigurationError(f"cannot listen: {TOO_FEW_DESCRIPTORS}") from error
@@ -185,7 +352,9 @@ class CollectorServer(HTTPServerBase):
         return call_later(seconds, function)
 
 
-def _bound(addresses: list[tuple[socket.AddressFamily, tuple[Any, ...]]]) -> list[socket.socket]:
+def _bound(
+    addresses: Sequence[tuple[socket.AddressFamily, tuple[Any, ...]]],
+) -> list[socket.socket]:
     """Listening sockets for `addresses`, all on the port that the first one gets.
 
     An address of a family that this machine does not have is left out, unless it is the only one.
@@ -228,9 +397,22 @@ def _close(sockets: Iterable[socket.socket]) -> None:
         sock.close()
 
 
+def _failed_handshake(error: OSError) -> str:
+    """Why a TLS handshake failed, and what to do."""
+    reason = str(getattr(error, "reason", ""))
+    if reason in ("HTTP_REQUEST", "WRONG_VERSION_NUMBER"):
+        return "it does not speak TLS; send to a URL that begins with https://"
+    if "UNKNOWN_CA" in reason or "CERTIFICATE" in reason:
+        return (
+            "it does not trust the certificate; let it trust the authority in `ca_file`, "
+            "or use `ssl_context()`"
+        )
+    return f"the TLS handshake failed: {error}"
+
+
 def _after_fork_in_child() -> None:
     for server in list(_running):
-        server.close_copies()
+        server.become_copy()
     _running.clear()
 
 

@@ -79,12 +79,9 @@ def server_certificate(hosts: tuple[str, ...]) -> bytes:
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
     identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    extensions: list[x509.ExtensionType] = [
-        x509.SubjectAlternativeName([_general_name(host) for host in hosts]),
-        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
-        x509.BasicConstraints(ca=False, path_length=None),
-        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
-    ]
+    names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
+    parent = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
@@ -93,11 +90,11 @@ def server_certificate(hosts: tuple[str, ...]) -> bytes:
         .serial_number(x509.random_serial_number())
         .not_valid_before(VALID_FROM)
         .not_valid_after(VALID_UNTIL)
+        .add_extension(names, critical=True)  # RFC 5280: if the subject is empty
+        .add_extension(parent, critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
+        .add_extension(usage, critical=False)
     )
-    for extension in extensions:
-        # RFC 5280: the names are critical if the subject is empty.
-        critical = isinstance(extension, x509.SubjectAlternativeName)
-        builder = builder.add_extension(extension, critical=critical)
     private_key = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.TraditionalOpenSSL,
@@ -142,9 +139,9 @@ class TrustFiles:
         """The folder of the files."""
         if self._folder is not None:
             return self._folder()
-        own = tempfile.mkdtemp(prefix="tdpostback-")
-        weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)
-        return Path(own)
+        own = Path(tempfile.mkdtemp(prefix="tdpostback-"))
+        weakref.finalize(self, _remove, own, os.getpid())
+        return own
 
     @cached_property
     def ca(self) -> str:
@@ -154,9 +151,8 @@ class TrustFiles:
     @cached_property
     def bundle(self) -> str:
         """The path of a PEM bundle of the usual authorities and this one."""
-        return self.write(
-            "bundle.pem", "\n".join([*_usual_authorities(), authority_pem()]).encode()
-        )
+        pieces = [*_usual_authorities(), authority_pem()]
+        return self.write("bundle.pem", "\n".join(pieces).encode())
 
     @cached_property
     def java(self) -> str:
@@ -175,6 +171,12 @@ class TrustFiles:
         path = self.folder / name
         path.write_bytes(content)
         return str(path)
+
+
+def _remove(folder: Path, process: int) -> None:
+    """Remove `folder` with its files, but not at the end of a fork of `process`."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:

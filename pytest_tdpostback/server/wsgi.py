@@ -80,36 +80,19 @@ def head_of(environ: WSGIEnvironment) -> RequestHead:
 
 def environ_of(head: RequestHead, body: bytes, peer: str, *, secure: bool) -> WSGIEnvironment:
     """The WSGI environment of a request that this server has read itself."""
+    from werkzeug.test import EnvironBuilder  # only inspection requests need it
+
     address, _, port = peer.rpartition(":")
-    target = str(head.target)
-    host, _, server_port = head.host.partition(":")
-    environ: WSGIEnvironment = {
-        "REQUEST_METHOD": head.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": "/".join(head.segments).encode().decode("latin-1"),
-        "QUERY_STRING": target.partition("?")[2],
-        "REQUEST_URI": target,
-        "SERVER_NAME": host or "localhost",
-        "SERVER_PORT": server_port or ("443" if secure else "80"),
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": address.strip("[]"),
-        "REMOTE_PORT": port,
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "https" if secure else "http",
-        "wsgi.input": io.BytesIO(body),
-        "wsgi.input_terminated": True,
-        "wsgi.errors": io.StringIO(),
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-        "CONTENT_LENGTH": str(len(body)),
-    }
-    for name, value in head.headers.pairs:
-        key = name.upper().replace("-", "_")
-        environ.setdefault(
-            key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}", value
-        )
-    return environ
+    return EnvironBuilder(
+        method=head.method,
+        path=quote("/".join(head.segments)),
+        query_string=head.query,
+        base_url="https://localhost" if secure else "http://localhost",
+        headers=head.headers.pairs,
+        input_stream=io.BytesIO(body),
+        content_length=len(body),
+        environ_overrides={"REMOTE_ADDR": address.strip("[]"), "REMOTE_PORT": port},
+    ).get_environ()
 
 
 def response_of(response: Response) -> WerkzeugResponse:

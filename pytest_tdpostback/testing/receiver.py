@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..collector.events import Event
     from ..server.faults import Faults
-    from ..server.listener import Listener
     from ..server.redirect import Redirect, Redirection
-    from ..server.server import CollectorServer
+    from ..server.server import CollectorServer, Listener
     from ..server.tls import TrustFiles
 
 
@@ -123,6 +122,7 @@ class Receiver:
     def write_key(self) -> str:
         """A valid write key, which is generated when somebody first asks for it."""
         if self.generated_key is None:
+            self.server.check_not_copy()
             self.generated_key = self.collector.keys.add()
         return self.generated_key
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..protocol.profiles import Profile
     from ..protocol.request import RequestHead
     from ..protocol.settings import ServerSettingValues
-    from ..server.listener import Listener
+    from ..server.server import Listener
 
 INSPECTION_PREFIX = "/.tdpostback/"
 """The REST interface responds to the requests whose path begins so."""

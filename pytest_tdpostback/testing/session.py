@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..protocol.settings import Settings
-    from ..server.listener import Listener
+    from ..server.server import Listener
     from .check import Check
     from .postback import Postback
     from .receiver import Receiver

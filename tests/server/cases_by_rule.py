@@ -35,10 +35,7 @@ FOR_A_PAGE: dict[str, str | None] = {
     "Vary": "Origin",
 }
 
-NO_RAW_TARGET = {
-    **dict.fromkeys(("httpx", "async-httpx"), "httpx encodes a target itself"),
-    "mounted": "werkzeug's server encodes such bytes twice",
-}
+NO_RAW_TARGET = dict.fromkeys(("httpx", "async-httpx"), "httpx encodes a target itself")
 NO_LONG_LENGTH = {
     "mounted": "werkzeug's server reads no Content-Length of so many digits",
 }

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.protocol.settings import Settings
 from pytest_tdpostback.server.connection import Connection, State
-from pytest_tdpostback.server.http_parser import HeadCache
 from tests.http_client import DEADLINE
 
 if TYPE_CHECKING:
@@ -133,7 +132,6 @@ class Desk:
     """What connections without sockets need of a listener; its clock is frozen."""
 
     def __init__(self, **settings: object) -> None:
-        self.heads = HeadCache()
         self.loop: Any = FrozenLoop()
         self.connections: set[Connection] = set()
         self.errors: list[BaseException] = []

@@ -130,6 +130,11 @@ TRICKS = [
     Trick("early-close-chunk", chunked(BODY)[:-9], ()),
     Trick("nothing", b"", ()),
     Trick("blank-lines", b"\r\n" * 1000, ()),
+    Trick("lines-10000", request(BODY, *[b"a:1"] * 10_000), (200,), events=1),
+    Trick("close-in-a-list", request(BODY, b"Connection: TE, Close") + request(), (200,), 1),
+    Trick("get-with-a-body", request(BODY, method=b"GET") + request(), (200,), events=2),
+    Trick("trailer-length", chunk(b"0\r\nContent-Length: 9\r\n\r\n") + request()),
+    Trick("trailer-folded", chunk(b"0\r\nX-A: 1\r\n 2\r\n\r\n") + request()),
     Trick("smuggled-behind-length", length(b"0", b"") + b"(" + SMUGGLED, (400,), events=1),
     Trick("token-behind-length", length(b"0", b"") + b"X" + request(), (405,), events=2),
 ]

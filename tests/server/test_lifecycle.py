@@ -7,11 +7,15 @@ import concurrent.futures
 import contextlib
 import errno
 import gc
+import multiprocessing
 import os
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import tracemalloc
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -21,7 +25,6 @@ from pytest_tdpostback import ConfigurationError
 from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.collector.event_log import EventState
 from pytest_tdpostback.protocol.settings import Settings
-from pytest_tdpostback.server import listener as listeners
 from pytest_tdpostback.server import server as server_module
 from pytest_tdpostback.server.tls import client_context, server_context
 from tests.http_client import HttpClient, talk
@@ -265,7 +268,7 @@ def test_servers_leave_no_descriptor():
 
 @linux
 def test_without_descriptors_the_server_recovers(server, monkeypatch):
-    monkeypatch.setattr(listeners, "EXHAUSTED_SECONDS", 0.01)
+    monkeypatch.setattr(server_module, "EXHAUSTED_SECONDS", 0.01)
     sender = HttpClient("127.0.0.1", server.port)
     sender.send(request())
     sender.read_responses(1)
@@ -410,6 +413,74 @@ def test_a_forked_process_does_not_wait_for_a_thread_that_it_does_not_have(serve
     assert os.read(read, 4) == b"free"
     os.close(read)
     os.close(write)
+
+
+def in_fork(function):
+    """What `function()` returns or raises in a forked process, as text."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            text = str(function())
+        except BaseException as error:  # noqa: BLE001 - the parent looks at it
+            text = f"{type(error).__name__}: {error}"
+        os.write(write, text.encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read, "rb") as pipe:
+        return pipe.read().decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("name", ["url", "write_key"])
+def test_what_a_forked_process_reads_first_is_an_error_that_says_so(make_tdpostback, name):
+    postback = make_tdpostback()
+    text = in_fork(lambda: getattr(postback, name))
+    assert text.startswith("ConfigurationError: ")
+    assert "read `url` and `write_key` before the fork" in text
+    here = getattr(postback, name)
+    assert in_fork(lambda: getattr(postback, name)) == here
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_process_sends_to_the_server_of_its_parent(make_tdpostback):
+    postback = make_tdpostback()
+    url, key = postback.event_url("shop", "orders"), postback.write_key
+
+    def send():
+        sent = urllib.request.Request(url, BODY, {"Content-Type": "application/json"})
+        sent.add_header("X-TD-Write-Key", key)
+        with urllib.request.urlopen(sent, timeout=20) as response:
+            return response.status
+
+    process = multiprocessing.get_context("fork").Process(target=send)
+    process.start()
+    process.join(20)
+    assert process.exitcode == 0
+    assert in_fork(send) == "200"
+    postback.assert_ingested("shop", "orders", count=2, id=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_does_not_remove_the_certificate_at_its_end():
+    script = """if True:
+        import os, pathlib, sys
+        from pytest_tdpostback.server.tls import TrustFiles
+        files = TrustFiles()
+        path = pathlib.Path(files.ca)
+        if not os.fork():
+            sys.exit()
+        os.wait()
+        print(path, path.exists())
+    """
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    path, existed = done.stdout.split()
+    assert existed == "True"
+    assert not Path(path).exists()
 
 
 def test_a_server_on_ipv6():

@@ -6,9 +6,11 @@ import http.client
 import importlib
 import json
 import threading
+import tracemalloc
 
 import pytest
 
+from pytest_tdpostback.server.http_parser import parse_head
 from tests.http_client import HttpClient, statuses, talk
 from tests.server.raw_connections import BODY, KEY, Desk, chunked, outcome, request
 
@@ -80,16 +82,22 @@ def test_a_known_head_waits_for_its_body(desk):
 
 def test_a_head_is_recognised_when_it_comes_again(desk, monkeypatch):
     outcome(desk, [request()])
-    monkeypatch.setattr("pytest_tdpostback.server.connection.HeadParser", None)
+    monkeypatch.setattr("pytest_tdpostback.server.http_parser.httptools", None)
     assert statuses(outcome(desk, [request()]).answers) == OK
 
 
-def test_heads_that_never_repeat_do_not_fill_the_memory(desk):
-    for number in range(5000):
-        outcome(desk, [request(BODY, b"traceparent: %d" % number)])
-    outcome(desk, [request(BODY, b"traceparent: " + b"a" * 5000)])
-    assert len(desk.heads) <= 1024
-    assert max(map(len, desk.heads)) < 5000
+def test_heads_that_never_repeat_do_not_fill_the_memory():
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            parse_head(request(b"", b"traceparent: %d" % number))
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(500):
+            parse_head(request(b"", b"traceparent: %d" % number + b"a" * 50_000))
+        assert before < 8_000_000
+        assert tracemalloc.get_traced_memory()[0] < before + 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_body_in_chunks_with_trailers_is_read(desk):
@@ -211,7 +219,6 @@ def test_a_known_head_is_checked_against_the_limit_of_the_collector_that_it_reac
     desk, strict = Desk(max_body=5000), Desk(max_body=1000)
     for _ in range(3):
         assert statuses(outcome(desk, [data]).answers) == [400]
-    strict.heads = desk.heads
     for pieces in ([data], [data[:-2000]], [data[:-2000], data[-2000:]]):
         assert outcome(strict, pieces) == outcome(Desk(max_body=1000), pieces)
 
@@ -405,3 +412,21 @@ def test_a_transport_that_asks_for_more_inside_a_write_gets_each_response_once()
     wire.write = write_and_resume  # type: ignore[method-assign]
     connection.data_received(request())
     assert statuses(bytes(wire.written)) == [200]
+
+
+def test_such_a_transport_ends_once_after_the_last_response():
+    desk = Desk()
+    connection, wire = desk.connect()
+    write = wire.write
+
+    def write_and_resume(data):
+        write(data)
+        connection.resume_writing()
+
+    wire.write = write_and_resume  # type: ignore[method-assign]
+    connection.data_received(request()[:-1])
+    connection.close_after_response()
+    connection.data_received(request()[-1:])
+    assert statuses(bytes(wire.written)) == [200]
+    assert wire.ended
+    assert not desk.errors

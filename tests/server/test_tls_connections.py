@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from pytest_tdpostback.server import connection as connections
-from pytest_tdpostback.server import listener as listeners
+from pytest_tdpostback.server import server as server_module
 from pytest_tdpostback.server.tls import client_context, server_context
 from tests.http_client import DEADLINE, HttpClient
 from tests.server.conftest import Server
@@ -86,7 +86,7 @@ def test_plain_bytes_end_cleanly(server, size):
 
 
 def test_a_handshake_that_does_not_come_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(listeners, "HANDSHAKE_SECONDS", 0.05)
+    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 0.05)
     with HttpClient("127.0.0.1", server.port) as sender:
         sender.read_to_end()
         assert sender.ended

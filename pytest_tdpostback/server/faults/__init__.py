@@ -8,22 +8,28 @@ them, `transmissions` how their responses travel. A collector without an active 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
 
+from ...errors import ConfigurationError
 from ...protocol.settings import MAX_SECONDS
-from . import actions, checks, transmissions
-from .handle import FaultHandle, Limits
+from . import transmissions
+from .actions import Action, AfterResponse, InOrder, Outage, RespondStatus, Throttle
+from .handle import ABOVE_ZERO, FaultHandle, Limits, count, invalid, number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from typing_extensions import Unpack
 
     from ...collector.collector import Arrival, Collector, Effect
-    from .actions import Action
-    from .handle import LimitArguments, LimitArgumentsWithAfter
+    from .handle import LimitArguments, LimitArgumentsWithoutAfter
 
 __all__ = ["FaultHandle", "Faults", "Limits"]
+
+SequenceEntry = int | FaultHandle | Literal["ok", "drop", "duplicate", "garbage", "hang", "reset"]
+_STATUS = "HTTP status from 200 to 599"
+_SECONDS = f"a number of seconds from 0 to {MAX_SECONDS:,}"
 
 
 class Faults:
@@ -43,53 +49,54 @@ class Faults:
 
     # in front of the service: nothing is stored
 
-    def status(self, code: int, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+    def status(self, code: int, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond `code` (200 to 599) instead of the service: the event is lost."""
-        if not checks.is_status(code):
-            raise checks.invalid("status", "code", code, f"an {checks.STATUS}")
-        return self._add("status", actions.RespondStatus(code), limits)
+        if not _is_status(code):
+            raise invalid("status", "code", code, f"an {_STATUS}")
+        return self._add(RespondStatus(f"status({code})", code), limits)
 
-    def throttle(
-        self, limit: int, per: float, **limits: Unpack[LimitArgumentsWithAfter]
-    ) -> FaultHandle:
-        """Let `limit` requests pass in any `per` seconds of the server's clock.
+    def throttle(self, limit: int, per: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
+        """Let `limit` requests pass in any `per` seconds (up to 3,600) of the server's clock.
 
         The others are lost. Their response is 429, with the seconds to wait in `Retry-After`.
         """
-        checks.count("throttle", "limit", limit)
-        checks.positive("throttle", "per", per)
-        return self._add("throttle", actions.Throttle(limit, per), limits)
+        count("throttle", "limit", limit)
+        valid = f"a number above 0, up to {MAX_SECONDS:,} seconds"
+        number("throttle", "per", per, valid, least=ABOVE_ZERO, most=MAX_SECONDS)
+        return self._add(Throttle(limit, per), limits)
 
-    def outage(self, seconds: float, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+    def outage(self, seconds: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Reset each connection when a request is complete, for `seconds` of the server's clock.
 
-        The events are lost, without a response. `clock.advance(seconds)` ends it without waiting.
+        The events are lost, without a response. `seconds` is a number from 0 to 3,600.
+        `clock.advance(seconds)` ends it without waiting.
         """
-        checks.number("outage", "seconds", seconds, "a number of seconds, 0 or more")
-        return self._add("outage", actions.Outage(seconds, self._collector.clock.now()), limits)
+        seconds = number("outage", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
+        return self._add(Outage(seconds, self._collector.clock.now()), limits)
 
     # on the wire
 
-    def delay(self, seconds: float, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+    def delay(self, seconds: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and respond `seconds` of real time late (0 to 3,600).
 
         Later requests on the same connection wait, other connections do not. When the fault ends,
         the response is sent at once.
         """
-        valid = f"a number of seconds from 0 to {MAX_SECONDS:,}"
-        seconds = checks.number("delay", "seconds", seconds, valid, most=MAX_SECONDS)
-        action = actions.Transmit(f"delay({seconds:g})", transmissions.Delayed(seconds))
-        return self._add("delay", action, limits)
+        seconds = number("delay", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
+        action = Action(f"delay({seconds:g})", transmission=transmissions.delayed(seconds))
+        return self._add(action, limits)
 
-    def hang(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+    def hang(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Never respond, and store nothing: the event is lost.
 
         The connection stays open until its sender closes it or the fault ends.
         """
-        return self._add("hang", _BY_NAME["hang"](), limits)
+        return self._add(_BY_NAME["hang"](), limits)
 
     def reset(
-        self, before: str = "storing", **limits: Unpack[LimitArgumentsWithAfter]
+        self,
+        before: Literal["storing", "answer"] = "storing",
+        **limits: Unpack[LimitArguments],
     ) -> FaultHandle:
         """Reset the connection instead of responding.
 
@@ -99,45 +106,42 @@ class Faults:
             limits: See `Limits`.
         """
         if before not in ("storing", "answer"):
-            raise checks.invalid("reset", "before", before, "one of 'storing', 'answer'")
-        return self._add("reset", _reset(before), limits)
+            raise invalid("reset", "before", before, "one of 'storing', 'answer'")
+        return self._add(_reset(before), limits)
 
-    def truncate(self, after: int, **limits: Unpack[LimitArguments]) -> FaultHandle:
+    def truncate(self, after: int, **limits: Unpack[LimitArgumentsWithoutAfter]) -> FaultHandle:
         """Store the event, and close the connection after `after` bytes of the response.
 
         To spare the first events, use `sequence`.
         """
-        transmission = transmissions.CutShort(checks.count("truncate", "after", after))
-        return self._add("truncate", actions.Transmit(f"truncate({after})", transmission), limits)
+        cut = transmissions.cut_short(count("truncate", "after", after))
+        return self._add(Action(f"truncate({after})", transmission=cut), limits)
 
-    def drip(
-        self, bytes_per_second: float, **limits: Unpack[LimitArgumentsWithAfter]
-    ) -> FaultHandle:
+    def drip(self, bytes_per_second: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and respond slowly. When the fault ends, the rest is sent at once."""
-        rate = checks.positive("drip", "bytes_per_second", bytes_per_second)
-        action = actions.Transmit(f"drip({rate:g})", transmissions.Dripped(rate))
-        return self._add("drip", action, limits)
+        valid = "a number above 0"
+        rate = number("drip", "bytes_per_second", bytes_per_second, valid, least=ABOVE_ZERO)
+        action = Action(f"drip({rate:g})", transmission=transmissions.dripped(rate))
+        return self._add(action, limits)
 
-    def garbage(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+    def garbage(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and send bytes that are not HTTP instead of the response."""
-        return self._add("garbage", _BY_NAME["garbage"](), limits)
+        return self._add(_BY_NAME["garbage"](), limits)
 
     # after the response: only what the service accepts
 
-    def drop(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+    def drop(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store nothing: the event is lost, and its sender cannot know."""
-        return self._add("drop", _BY_NAME["drop"](), limits)
+        return self._add(_BY_NAME["drop"](), limits)
 
-    def duplicate(self, **limits: Unpack[LimitArgumentsWithAfter]) -> FaultHandle:
+    def duplicate(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store the event twice."""
-        return self._add("duplicate", _BY_NAME["duplicate"](), limits)
+        return self._add(_BY_NAME["duplicate"](), limits)
 
     # several
 
     def sequence(
-        self,
-        entries: Iterable[int | str | FaultHandle],
-        **limits: Unpack[LimitArgumentsWithAfter],
+        self, entries: Iterable[SequenceEntry], **limits: Unpack[LimitArguments]
     ) -> FaultHandle:
         """Hit one event after the other, an entry each. After the last one all is normal.
 
@@ -149,8 +153,16 @@ class Faults:
                 are in the handle of the sequence.
             limits: See `Limits`.
         """
-        found = [self._entry(entry) for entry in checks.entries(entries)]
-        return self._add("sequence", actions.InOrder(found), limits)
+        if isinstance(entries, (str, bytes)) or not isinstance(entries, Iterable):
+            raise invalid("sequence", "entries", entries, "a list of entries, like [503, 'ok']")
+        found = [_entry(entry) for entry in entries]
+        if not found:
+            raise ConfigurationError("faults.sequence([]): give at least one entry")
+        return self._add(InOrder(found), limits)
+
+    def unmatched(self) -> list[FaultHandle]:
+        """The faults that were asked about events, and whose limits matched none of them."""
+        return [handle for handle in self._made if handle.asked and not handle.matched]
 
     def clear(self) -> None:
         """Remove every fault, and free the senders that they keep waiting."""
@@ -160,7 +172,8 @@ class Faults:
 
     # within
 
-    def _add(self, method: str, action: Action, limits: LimitArguments) -> FaultHandle:
+    def _add(self, action: Action, limits: LimitArgumentsWithoutAfter) -> FaultHandle:
+        method = action.name.partition("(")[0]
         handle = FaultHandle(action, Limits.of(method, limits), self._collector, self._retire)
         with self._lock:
             self._made.append(handle)
@@ -190,38 +203,43 @@ class Faults:
                 return effect
         return None
 
-    def _entry(self, entry: Any) -> Action | None:
-        if isinstance(entry, FaultHandle):
-            entry.remove()
-            if entry.limits != Limits():
-                valid = "an entry without limits, and the sequence its own"
-                raise checks.invalid("sequence", "entry", entry, valid)
-            if isinstance(entry.action, actions.InOrder):
-                valid = "its entries; a sequence cannot be an entry"
-                raise checks.invalid("sequence", "entry", entry, valid)
-            entry.action.renew()
-            return entry.action
-        if checks.is_status(entry):
-            return actions.RespondStatus(entry)
-        if not isinstance(entry, str) or entry not in (*_BY_NAME, "ok"):
-            raise checks.invalid("sequence", "entry", entry, _VALID_ENTRY)
-        return _BY_NAME[entry]() if entry in _BY_NAME else None
+
+def _is_status(value: Any) -> bool:
+    """Whether `value` is the status of a final response."""
+    return type(value) is int and 200 <= value <= 599
+
+
+def _entry(entry: Any) -> Action | None:
+    """The action of an entry of a sequence, `None` for `"ok"`."""
+    if isinstance(entry, FaultHandle):
+        entry.remove()
+        if entry.limits != Limits():
+            valid = "an entry without limits, and the sequence its own"
+            raise invalid("sequence", "entry", entry, valid)
+        if isinstance(entry.action, InOrder):
+            valid = "its entries; a sequence cannot be an entry"
+            raise invalid("sequence", "entry", entry, valid)
+        entry.action.renew()
+        return entry.action
+    if _is_status(entry):
+        return RespondStatus(f"status({entry})", entry)
+    if not isinstance(entry, str) or entry not in (*_BY_NAME, "ok"):
+        names = ", ".join(map(repr, _BY_NAME))
+        valid = f"an {_STATUS}, one of {names}, 'ok', or a fault with its arguments"
+        raise invalid("sequence", "entry", entry, f"{valid}, like faults.delay(0.2)")
+    return _BY_NAME[entry]() if entry in _BY_NAME else None
 
 
 def _reset(before: str = "storing") -> Action:
-    name = f"reset(before={before!r})"
-    return actions.Transmit(name, transmissions.Reset(), stored=before == "answer")
+    name, stored = f"reset(before={before!r})", before == "answer"
+    return Action(name, stored=stored, transmission=transmissions.reset())
 
 
 _BY_NAME: dict[str, Callable[[], Action]] = {
-    "drop": lambda: actions.StoreCopies("drop", copies=0),
-    "duplicate": lambda: actions.StoreCopies("duplicate", copies=2),
-    "garbage": lambda: actions.Transmit("garbage", transmissions.Garbage()),
-    "hang": lambda: actions.Transmit("hang", transmissions.Hanging(), stored=False),
+    "drop": lambda: AfterResponse("drop", stored=False),
+    "duplicate": lambda: AfterResponse("duplicate", copies=2),
+    "garbage": lambda: Action("garbage", transmission=transmissions.garbage()),
+    "hang": lambda: Action("hang", stored=False, transmission=transmissions.hanging()),
     "reset": _reset,
 }
 """The faults that a sequence may call by name."""
-_VALID_ENTRY = (
-    f"an {checks.STATUS}, one of {', '.join(map(repr, _BY_NAME))}, 'ok', or a fault with its "
-    "arguments, like faults.delay(0.2)"
-)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import sys
 import threading
 from array import array
 from collections.abc import Callable, Mapping
@@ -11,17 +13,18 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ...collector.events import Events
 from ...errors import ConfigurationError
-from .checks import count, invalid, number, route_part
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from ...collector.collector import Arrival, Collector, Effect
     from .actions import Action
 
+ABOVE_ZERO = math.ulp(0)
+MOST = sys.float_info.max
 
-class LimitArguments(TypedDict, total=False):
+
+class LimitArgumentsWithoutAfter(TypedDict, total=False):
     """The keyword arguments of `truncate`: which events it may hit."""
 
     database: str | None
@@ -32,7 +35,7 @@ class LimitArguments(TypedDict, total=False):
     seed: int | None
 
 
-class LimitArgumentsWithAfter(LimitArguments, total=False):
+class LimitArguments(LimitArgumentsWithoutAfter, total=False):
     """The keyword arguments of every other fault. Of `truncate`, `after` counts bytes."""
 
     after: int
@@ -73,23 +76,23 @@ class Limits:
                 valid = ", ".join(names)
                 raise ConfigurationError(f"faults.{method}({name}=...): give one of {valid}")
         limits = cls(**arguments)
-        limits._check(method)
-        return limits
-
-    def _check(self, method: str) -> None:
-        route_part(method, "database", self.database)
-        route_part(method, "table", self.table)
-        if not (self.seed is None or type(self.seed) is int):
-            raise invalid(method, "seed", self.seed, "a whole number")
-        if self.times is not None:
-            count(method, "times", self.times, least=1)
-        count(method, "after", self.after)
-        if self.probability is not None:
-            number(method, "probability", self.probability, "a number from 0 to 1", most=1)
-        elif self.seed is not None:
+        for name in ("database", "table"):
+            value = getattr(limits, name)
+            if not (value is None or (isinstance(value, str) and value)):
+                raise invalid(method, name, value, "a name as in the URL, or None for any")
+        where = limits.where
+        if not (where is None or isinstance(where, Mapping) or callable(where)):
+            raise invalid(method, "where", where, "a mapping of columns or a predicate")
+        if not (limits.seed is None or type(limits.seed) is int):
+            raise invalid(method, "seed", limits.seed, "a whole number")
+        if limits.times is not None:
+            count(method, "times", limits.times, least=1)
+        count(method, "after", limits.after)
+        if limits.probability is not None:
+            number(method, "probability", limits.probability, "a number from 0 to 1", most=1)
+        elif limits.seed is not None:
             raise ConfigurationError(f"faults.{method}(seed=...): it needs a probability= as well")
-        if not (self.where is None or isinstance(self.where, Mapping) or callable(self.where)):
-            raise invalid(method, "where", self.where, "a mapping of columns or a predicate")
+        return limits
 
     def match(self, arrival: Arrival) -> bool:
         """Whether `arrival` matches; runs code of the user, so without any lock."""
@@ -177,13 +180,32 @@ class FaultHandle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.remove()
 
     def __repr__(self) -> str:
         return f"<fault {self.name}: {len(self._hits)} hit>"
+
+
+# checks of the arguments of faults
+
+
+def count(method: str, name: str, value: Any, *, least: int = 0) -> int:
+    """`value` as a whole number of at least `least`."""
+    if type(value) is not int or value < least:
+        raise invalid(method, name, value, f"a whole number, {least} or more")
+    return value
+
+
+def number(
+    method: str, name: str, value: Any, valid: str, *, least: float = 0, most: float = MOST
+) -> float:
+    """`value` as a number from `least` to `most`; `valid` says that in words."""
+    if type(value) not in (int, float) or not least <= value <= most:
+        raise invalid(method, name, value, valid)
+    return float(value)
+
+
+def invalid(method: str, name: str, value: Any, valid: str) -> ConfigurationError:
+    """The error for `value` as the argument `name` of `faults.<method>`."""
+    return ConfigurationError(f"faults.{method}({name}={value!r}): give {valid}")

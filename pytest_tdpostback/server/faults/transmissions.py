@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -91,11 +92,21 @@ class Transmission:
 
     seconds = 0.0
     """How long a client without a connection waits for the response."""
-    error: type[OSError] | None = None
-    """What such a client sees instead of a response: `TimeoutError` or a `ConnectionError`."""
-    message = ""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        start: Callable[[Transfer], object],
+        error: Callable[[], OSError] | None = None,
+        end: Callable[[Transfer], object] = Transfer.finish,
+    ) -> None:
+        """`start` begins to send; `end` ends what is kept back when the fault ends.
+
+        `error()` is what a client without a connection sees instead of a response: a `TimeoutError`
+        or a `ConnectionError`.
+        """
+        self._begin = start
+        self._error = error
+        self._end = end
         self._released = threading.Event()
         self._kept: dict[Transfer, asyncio.TimerHandle | None] = {}
         """Transfers that wait, and until when."""
@@ -106,10 +117,7 @@ class Transmission:
         """Send the response `data` of `exchange` on `connection`; runs in the loop."""
         exchange.collector.response_sent(exchange)
         transfer = Transfer(connection, exchange, data, keep_alive=keep_alive)
-        if self._released.is_set():
-            self._end(transfer)
-        else:
-            self._start(transfer)
+        (self._end if self._released.is_set() else self._begin)(transfer)
 
     def wait(self, timeout: float | None) -> bool:
         """Without a connection: wait at most `timeout` seconds (`None`: for ever).
@@ -122,9 +130,9 @@ class Transmission:
         return self._released.wait(timeout)
 
     def arrive(self, exchange: Exchange) -> None:
-        """Without a connection: the end of the wait; raise `error` if there is no response."""
-        if self.error is not None:
-            raise self.error(self.message)
+        """Without a connection: the end of the wait; raise an error if there is no response."""
+        if self._error is not None:
+            raise self._error()
         exchange.collector.response_interrupted(exchange, exchange.response.status, complete=True)
 
     def release(self) -> None:
@@ -138,25 +146,21 @@ class Transmission:
         """Work again after `release`, as an entry of a sequence."""
         self._released.clear()
 
-    def _start(self, transfer: Transfer) -> None:
-        """Begin to send; each kind does it in its own way."""
-        raise NotImplementedError
-
-    def _end(self, transfer: Transfer) -> None:
-        """End a transfer because the fault ended: the response is sent as usual."""
-        transfer.finish()
-
-    def _keep(self, transfer: Transfer, seconds: float, step: Callable[[Transfer], object]) -> None:
-        """Call `step(transfer)` after `seconds`, unless the fault is released before."""
+    def keep(
+        self, transfer: Transfer, seconds: float | None, step: Callable[[Transfer], object]
+    ) -> None:
+        """Call `step(transfer)` after `seconds` (`None`: never), unless the fault ends before."""
 
         def resume() -> None:
             del self._kept[transfer]
             step(transfer)
 
-        self._keep_until(transfer, transfer.loop.call_later(seconds, resume))
-
-    def _keep_until(self, transfer: Transfer, timer: asyncio.TimerHandle | None) -> None:
-        self._kept[transfer] = timer
+        if seconds is None:  # no timer removes it
+            for ended in [each for each in self._kept if each.connection.closed]:
+                del self._kept[ended]
+        self._kept[transfer] = (
+            None if seconds is None else transfer.loop.call_later(seconds, resume)
+        )
         if self._released.is_set():  # another thread has released what it found
             self._end_kept(transfer)
 
@@ -168,79 +172,60 @@ class Transmission:
             self._end(transfer)
 
 
-class Delayed(Transmission):
+def delayed(seconds: float) -> Transmission:
     """The response comes `seconds` late."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.seconds = seconds
-
-    def _start(self, transfer: Transfer) -> None:
-        self._keep(transfer, self.seconds, Transfer.finish)
+    transmission = Transmission(
+        lambda transfer: transmission.keep(transfer, seconds, Transfer.finish)
+    )
+    transmission.seconds = seconds
+    return transmission
 
 
-class Dripped(Transmission):
+def dripped(bytes_per_second: float) -> Transmission:
     """The response comes at `bytes_per_second`."""
+    size = max(1, int(bytes_per_second / DRIPS_PER_SECOND))
 
-    def __init__(self, bytes_per_second: float) -> None:
-        super().__init__()
-        self._size = max(1, int(bytes_per_second / DRIPS_PER_SECOND))
-        self._pause = self._size / bytes_per_second
-
-    def _start(self, transfer: Transfer) -> None:
-        end = transfer.sent + self._size
+    def start(transfer: Transfer) -> None:
+        end = transfer.sent + size
         if end >= len(transfer.data):
             transfer.finish()
         elif transfer.send(end):
-            self._keep(transfer, self._pause, self._start)
+            transmission.keep(transfer, size / bytes_per_second, start)
+
+    transmission = Transmission(start)
+    return transmission
 
 
-class CutShort(Transmission):
+def cut_short(size: int) -> Transmission:
     """The response ends after `size` bytes, and the connection with it."""
 
-    error = ConnectionError
-    message = "the response was cut short"
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self._size = size
-
-    def _start(self, transfer: Transfer) -> None:
-        if transfer.send(self._size):
+    def start(transfer: Transfer) -> None:
+        if transfer.send(size):
             transfer.close()
 
+    return Transmission(start, partial(ConnectionError, "the response was cut short"))
 
-class Garbage(Transmission):
+
+def garbage() -> Transmission:
     """Bytes that are not HTTP come instead of the response."""
-
-    error = ConnectionError
-    message = "the response is not HTTP"
-
-    def _start(self, transfer: Transfer) -> None:
-        transfer.close(NOT_HTTP)
+    error = partial(ConnectionError, "the response is not HTTP")
+    return Transmission(lambda transfer: transfer.close(NOT_HTTP), error)
 
 
-class Reset(Transmission):
+def reset() -> Transmission:
     """The connection is reset."""
-
-    error = ConnectionResetError
-    message = "connection reset by peer"
-
-    def _start(self, transfer: Transfer) -> None:
-        transfer.reset()
+    return Transmission(Transfer.reset, partial(ConnectionResetError, "connection reset by peer"))
 
 
-class Hanging(Transmission):
+def hanging() -> Transmission:
     """No response comes. The connection stays open until its sender or the fault ends."""
 
-    error = TimeoutError
-    message = "no response"
-
-    def _start(self, transfer: Transfer) -> None:
+    def start(transfer: Transfer) -> None:
         transfer.connection.hang()
-        for kept in [each for each in self._kept if each.connection.closed]:
-            del self._kept[kept]
-        self._keep_until(transfer, None)
+        transmission.keep(transfer, None, start)
 
-    def _end(self, transfer: Transfer) -> None:
+    def end(transfer: Transfer) -> None:
         transfer.connection.abort()
+
+    transmission = Transmission(start, partial(TimeoutError, "no response"), end)
+    return transmission

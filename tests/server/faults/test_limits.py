@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from pytest_tdpostback import ConfigurationError, PostbackServer
+from pytest_tdpostback import ConfigurationError, Postback, PostbackServer
 from tests.server.faults.clients import ERROR, Sender
 
 
@@ -137,6 +138,16 @@ def test_a_handle_counts_what_it_was_asked_and_what_matched(tdpostback):
     assert (handle.asked, handle.matched, len(handle.events)) == (4, 1, 0)
 
 
+def test_faults_that_never_matched_are_known(tdpostback):
+    tdpostback.faults.status(503, where={"id": 0}, after=1)
+    never = tdpostback.faults.status(503, table="visits")
+
+    assert tdpostback.faults.unmatched() == []
+    send(tdpostback, 1)
+
+    assert tdpostback.faults.unmatched() == [never]
+
+
 def test_a_condition_may_send_an_event_itself(tdpostback):
     """It runs without the lock and off the loop, so that the event in between is served."""
     sender, seen = Sender(tdpostback), []
@@ -233,6 +244,12 @@ def test_a_handle_in_a_sequence_acts_there_alone(tdpostback):
     assert send(tdpostback, 3) == [200, 502, 200]
 
 
+def test_a_limit_of_a_throttle_may_be_of_any_size(tdpostback):
+    tdpostback.faults.throttle(10**30, 1)
+
+    assert send(tdpostback, 2) == [200, 200]
+
+
 def test_without_a_fault_left_the_collector_asks_nobody(tdpostback):
     collector = tdpostback._collector
     tdpostback.faults.status(503, times=1)
@@ -301,6 +318,16 @@ def test_faults_without_pytest():
         server.check()
 
 
+def test_the_named_arguments_are_typed(tdpostback: Postback) -> None:
+    """An unknown name is an error for mypy: an ignored error that is not there is one, too."""
+    if TYPE_CHECKING:
+        tdpostback.faults.reset(before="answer")
+        tdpostback.faults.reset(before="response")  # type: ignore[arg-type]
+        tdpostback.faults.sequence([503, "drop", "ok", tdpostback.faults.delay(0.2)])
+        tdpostback.faults.sequence(["okay"])  # type: ignore[list-item]
+    assert tdpostback.empty
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -313,7 +340,21 @@ def test_faults_without_pytest():
         ),
         (lambda f: f.delay(float("nan")), "faults.delay(seconds=nan)"),
         (lambda f: f.delay(None), "faults.delay(seconds=None)"),
+        (lambda f: f.delay(3601), "faults.delay(seconds=3601)"),
+        (lambda f: f.delay(10**400), "faults.delay(seconds=1000"),
+        (
+            lambda f: f.outage(1e10),
+            "faults.outage(seconds=10000000000.0): give a number of seconds from 0 to 3,600",
+        ),
         (lambda f: f.outage(float("inf")), "faults.outage(seconds=inf)"),
+        (lambda f: f.outage(float("nan")), "faults.outage(seconds=nan)"),
+        (lambda f: f.outage("60"), "faults.outage(seconds='60')"),
+        (lambda f: f.throttle(1, 3601), "faults.throttle(per=3601): give a number above 0, up to"),
+        (lambda f: f.throttle(1, float("nan")), "faults.throttle(per=nan)"),
+        (lambda f: f.drip(float("inf")), "faults.drip(bytes_per_second=inf)"),
+        (lambda f: f.drip(10**400), "faults.drip(bytes_per_second=1000"),
+        (lambda f: f.drop(probability=float("nan")), "faults.drop(probability=nan)"),
+        (lambda f: f.drop(times=1.0), "faults.drop(times=1.0): give a whole number, 1 or more"),
         (lambda f: f.drip(0), "faults.drip(bytes_per_second=0): give a number above 0"),
         (
             lambda f: f.truncate(after=-1),
