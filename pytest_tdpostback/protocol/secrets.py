@@ -98,7 +98,10 @@ class KeyRedactor:
     def _without_pieces(self, text: str) -> str:
         kept, done, at = [], 0, 0
         while self._places and at + self._STEP <= len(text):
-            places = self._places.get(text[at : at + self._STEP], ())
+            places = self._places.get(text[at : at + self._STEP])
+            if places is None:
+                at += self._STEP
+                continue
             found = [self._piece(text, at, done, *place) for place in places]
             first, last, is_start = max(
                 found, key=lambda piece: piece[1] - piece[0], default=(0,) * 3

@@ -33,6 +33,17 @@ from tests.server.client_libraries import CLIENT_LIBRARIES, HOST, PATH, URL
 RECORDS = "eu01.records.in.treasuredata.com"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_public_authority(tmp_path_factory):
+    """Clients trust one authority by default: reading the usual hundred takes each 30 ms."""
+    bundle = tmp_path_factory.mktemp("authorities") / "public.pem"
+    trustme.CA().cert_pem.write_to_path(str(bundle))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+            patch.setenv(name, str(bundle))
+        yield
+
+
 @pytest.fixture(params=CLIENT_LIBRARIES, ids=str)
 def send(request):
     if request.param.endswith("uvloop"):
@@ -675,6 +686,16 @@ def test_a_kept_connection_does_not_reach_the_fake_server_before(make_tdpostback
         double.assert_ingested("shop", "orders", count=3, n=n)
 
 
+@pytest.fixture
+def often_switching():
+    """Threads change a hundred times as often as usual: few rounds show what many would."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(usual / 100)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("often_switching")
 def test_may_begin_and_end_while_connections_do(tdpostback):
     over = threading.Event()
 
@@ -687,7 +708,7 @@ def test_may_begin_and_end_while_connections_do(tdpostback):
         threads = [threading.Thread(target=come_and_go) for _ in range(4)]
         for thread in threads:
             thread.start()
-        for _ in range(1000):
+        for _ in range(100):
             with tdpostback.redirect():
                 pass
         over.set()
@@ -743,7 +764,7 @@ def test_a_request_on_its_way_is_answered_while_redirects_change(
         sender = connect(HOST, timeout=20)
         stack.callback(sender.close)
         if busy == "with its answer":
-            tdpostback.faults.delay(0.3)
+            tdpostback.faults.delay(0.1)
         if busy == "with its head":
             sender.connect()
         else:
