@@ -37,7 +37,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(rounds=5, seconds=4, events=1_000_000, tests=10_000, suite_rounds=5, suite_tests=300)
-QUICK = Size(rounds=1, seconds=1, events=20_000, tests=600, suite_rounds=1, suite_tests=30)
+QUICK = Size(rounds=1, seconds=0.2, events=20_000, tests=600, suite_rounds=1, suite_tests=30)
 
 
 class Server:

@@ -159,9 +159,6 @@ MIXED = """
 @pytest.mark.parametrize(
     ("plugins", "options"),
     [
-        ([], []),
-        (["xdist"], ["-n4"]),
-        (["randomly"], ["-p", "randomly"]),
         (["randomly", "xdist"], ["-n2"]),
         (["timeout"], ["--timeout=60"]),
         (["timeout"], ["--timeout=60", "--timeout-method=thread"]),

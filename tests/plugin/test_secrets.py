@@ -118,11 +118,9 @@ SOURCE = """
     [
         ["-vv", "--showlocals", "-rA", "--junit-xml=out.xml"],
         ["-vv", "--color=yes"],
-        ["-v"],
         [],
         ["-vv", "--showlocals", "--full-trace"],
-        ["-vv", "--showlocals", "--tb=short"],
-        ["-n2", "-vv", "--showlocals", "--junit-xml=out.xml"],
+        ["-n2", "-vv", "--showlocals", "--tb=short", "--junit-xml=out.xml"],
     ],
 )
 def test_no_output_holds_a_whole_key(downstream, pytester, options):
