@@ -938,10 +938,7 @@ def test_the_marker_redirects_the_test(pytester):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize(
-    "setting", [["--tdpostback-redirect=true"], ["-o", "tdpostback_redirect=true"]]
-)
-def test_the_run_can_be_redirected(pytester, setting):
+def test_the_run_can_be_redirected(pytester):
     pytester.makepyfile(
         f"""
         import urllib.request
@@ -966,7 +963,7 @@ def test_the_run_can_be_redirected(pytester, setting):
             double.assert_ingested("shop", "orders")
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", *setting, timeout=60)
+    result = pytester.runpytest_subprocess("--tdpostback-redirect=true", timeout=60)
     result.assert_outcomes(passed=3)
 
 
