@@ -1,4 +1,4 @@
-"""The double itself passes the contract check: over its wire, and as WSGI behind other servers."""
+"""The fake server passes the contract check: over its wire, and as WSGI behind other servers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.conformance.running import KEY, run_checks
 
 PACKAGE = ("--pyargs", "pytest_tdpostback.conformance")
 OF_THE_CONNECTION = {"A4", "B6", "B11", "W3"}
-"""Rules with checks that another server in front of the double hides."""
+"""Rules with checks that another server in front of the fake server hides."""
 
 each_profile = pytest.mark.parametrize("profile", [profile.name for profile in profiles])
 DEFAULT = "openapi-1.0.0"
@@ -80,7 +80,7 @@ def rules_in(profile):
 @pytest.mark.parametrize(
     "profile", [DEFAULT, *(pytest.param(name, marks=pytest.mark.once) for name in OTHERS)]
 )
-def test_over_the_wire(profile: str) -> None:
+def test_the_fake_server_passes_every_check_of_its_profile(profile: str) -> None:
     with serving(profile, inspection=True) as server:
         outcome = run_checks(server.url, profile)
     assert outcome.code == pytest.ExitCode.OK, outcome.text()
@@ -110,7 +110,7 @@ def test_without_inspection_what_cannot_be_seen_is_not_passed(profile: str) -> N
     ("make", "profile"),
     [(by_werkzeug, DEFAULT), *((by_wsgiref, name) for name in OTHERS)],
 )
-def test_as_wsgi_behind_another_server(profile: str, make) -> None:
+def test_the_wsgi_application_passes_behind_another_server(profile: str, make) -> None:
     server = PostbackServer(profile=profile, write_keys=[KEY])
     with behind(make, inspected(server.collector, server.postback.wsgi_app)) as url:
         outcome = run_checks(url, profile)
@@ -120,7 +120,7 @@ def test_as_wsgi_behind_another_server(profile: str, make) -> None:
 
 
 @pytest.mark.once
-def test_service_that_takes_any_route_stores_in_one_table_alone(monkeypatch) -> None:
+def test_the_checks_write_to_one_table_even_if_the_service_takes_any_route(monkeypatch) -> None:
     def any_route(route, head):
         database, table, refusal = route(head)
         return ("any", "route", None) if refusal else (database, table, None)
@@ -143,7 +143,7 @@ def run_package(pytester, *options):
     )
 
 
-def test_without_a_target_a_double_is_checked(pytester) -> None:
+def test_without_a_target_a_fake_server_is_checked(pytester) -> None:
     result = run_package(pytester, "-v", "-kA5 or V2 or A6")
     result.assert_outcomes(passed=3, deselected=result.parseoutcomes()["deselected"])
     result.stdout.fnmatch_lines(

@@ -132,7 +132,7 @@ def test_the_tests_of_a_page_pass_or_fail_as_it_says(page, plugin, pytester):
 
 
 @pytest.mark.parametrize("block", OTHERS, ids=[f"{b.page}:{b.line}" for b in OTHERS])
-def test_block(block, pytester, monkeypatch):
+def test_a_code_block_does_what_its_page_says(block, pytester, monkeypatch):
     # Of the contract check, one rule shows that the command works; tests/conformance runs it all.
     monkeypatch.setenv("PYTEST_ADDOPTS", f"{os.environ['PYTEST_ADDOPTS']} -kA5")
     scripts = Path(sys.executable).parent

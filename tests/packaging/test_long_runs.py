@@ -31,12 +31,12 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-def test_late_senders():
+def test_late_events_of_many_rounds_are_counted_and_in_no_other_test():
     said = "10 rounds, 27 late events: each counted, none in another test\n"
     assert run("benchmarks.late", "--rounds", "10") == said
 
 
-def test_scale():
+def test_the_benchmark_of_memory_and_search_runs():
     told = run("benchmarks", "--quick", "scale")
     assert "| bytes an event |" in told
     assert "| matched by a column (s) |" in told

@@ -34,9 +34,9 @@ SOURCE = """
     def hidden(*each):
         return {"f": f"{each}", "l": list(each)}
 
-    def write(double):
+    def write(postback):
         with open("keys.txt", "a") as file:
-            file.write(str(double.write_key) + "\\n")
+            file.write(str(postback.write_key) + "\\n")
 
     def test_lost(tdpostback, make_tdpostback):
         key = tdpostback.keys.add("12345/" + "known" * 5)

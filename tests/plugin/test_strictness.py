@@ -61,7 +61,7 @@ def source(*tests):
         (FINDING, "on_finding", "1 finding that on_finding makes a failure"),
     ],
 )
-def test_a_setting_makes_it_a_failure_of_the_test(downstream, test, setting, line):
+def test_a_setting_makes_one_more_kind_of_event_a_failure(downstream, test, setting, line):
     option = f"--tdpostback-{setting.replace('_', '-')}=fail"
     result = downstream(source(test, CLAIMED), option)
     result.assert_outcomes(passed=1, failed=1)
@@ -80,7 +80,7 @@ def test_a_setting_makes_it_a_failure_of_the_test(downstream, test, setting, lin
         ("on_finding = fail:C2", 0),
     ],
 )
-def test_strict_is_all_of_them_but_those_that_are_set(downstream, pytester, given, failed):
+def test_strict_sets_all_of_them_except_those_set_by_name(downstream, pytester, given, failed):
     pytester.makeini(f"[pytest]\ntdpostback_{given}" if given else "[pytest]")
     # A finding that fails no test is a warning; the run around this one makes errors of those.
     result = downstream(source(REFUSED, UNASSERTED, FINDING, CLAIMED), "-Walways")

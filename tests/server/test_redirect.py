@@ -951,12 +951,12 @@ def test_the_run_can_be_redirected(pytester):
             send(tdpostback.write_key)
             tdpostback.assert_ingested("shop", "orders")
 
-        def test_another_double(make_tdpostback):
+        def test_another_fake_server(make_tdpostback):
             double = make_tdpostback()
             send(double.write_key)
             double.assert_ingested("shop", "orders")
 
-        def test_not_this_double(make_tdpostback):
+        def test_a_fake_server_that_is_not_redirected(make_tdpostback):
             double = make_tdpostback()
             make_tdpostback(redirect=False)
             send(double.write_key)
