@@ -182,7 +182,9 @@ def test_the_name_of_a_service_is_a_port_on_every_loop(tdpostback, run):
 def test_endpoints_of_datagrams_are_blocked_on_every_loop(tdpostback, run, host):
     async def send():
         loop = asyncio.get_running_loop()
-        await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=(host, 53))
+        kind, to = asyncio.DatagramProtocol, (host, 53)
+        transport, _ = await loop.create_datagram_endpoint(kind, remote_addr=to)
+        transport.close()  # uvloop would not end with an open one, if it were not blocked
 
     with tdpostback.redirect(block_network=True), pytest.raises(BlockedConnection, match=host):
         run(send())
