@@ -39,6 +39,27 @@ def test_an_event_of_a_late_thread_is_listed_under_the_test_that_started_it(down
     )
 
 
+def test_the_summary_lists_a_hundred_late_events_and_counts_the_others(downstream):
+    result = downstream(
+        """
+        from sender import post
+
+        def test_first(tdpostback):
+            global url, key
+            url, key = tdpostback.url, tdpostback.write_key
+
+        def test_second():
+            for _ in range(103):
+                post(url, key)
+        """
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        ["  test_it.py::test_first: #100 POST shop.orders: 200, ingested", "  … and 3 more"]
+    )
+    result.stdout.no_fnmatch_line("*: #101 POST*")
+
+
 def test_a_fault_that_is_removed_after_its_test_leaves_late_events_listed(downstream):
     result = downstream(
         """
