@@ -29,7 +29,7 @@ def test_response_does_not_wait_for_the_validation(
 
 @checks("Y2")
 def test_pending_event_is_not_a_record(target: Endpoint, inspection: InspectionClient) -> None:
-    path = target.path(table=f"{target.table}_{target.run}")
+    path = target.path(table=f"{target.table}_pending_{target.run}")
     inspection.hold()
     target.post(path=path)
     (event,) = inspection.events()

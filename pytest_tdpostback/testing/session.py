@@ -174,6 +174,8 @@ class FinishedTest:
     """The URL of its own port, empty if that was never opened."""
     next_seq: int = 1
     """The sequence number of the first late event."""
+    seen_seq: int = 1
+    """That of the next event, when one last arrived: an outcome alone is no arrival."""
 
 
 class RunServer(PostbackServer):
@@ -316,7 +318,7 @@ class RunServer(PostbackServer):
             self._listen_for_late_events(finished, collector)
 
     def _listen_for_late_events(self, finished: FinishedTest, collector: Collector) -> None:
-        finished.next_seq = collector.next_seq
+        finished.next_seq = finished.seen_seq = collector.next_seq
         collector.subscribe(partial(self._arrived_late, weakref.ref(collector), finished))
 
     def _arrived_late(self, reference: weakref.ref[Collector], finished: FinishedTest) -> None:
@@ -325,8 +327,10 @@ class RunServer(PostbackServer):
         if collector is None or collector.next_seq == finished.next_seq:
             return
         self._reached_late[collector] = finished
+        arrived = collector.next_seq != finished.seen_seq
+        finished.seen_seq = collector.next_seq
         context = self.context
-        if context is not None and collector not in context.late:
+        if arrived and context is not None and collector not in context.late:
             where = f"{finished.url or self.url} of {finished.node_id}"
             context.late[collector] = (where, collector.next_seq - 1)
 

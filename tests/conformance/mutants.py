@@ -1,4 +1,4 @@
-"""Broken doubles: each breaks exactly one behaviour, by replacing a function of the package.
+"""Broken fake servers: each breaks exactly one behaviour, by replacing a function of the package.
 
 A mutant that shows from outside is to be caught without the inspection interface.
 """
@@ -38,7 +38,7 @@ ARTICLE, V2, INGESTION = "article-2015", "v2-2.0.0", "ingestion-v1"
 
 @dataclass(frozen=True)
 class Mutant:
-    """A double in which `rule` does not hold, because `what` is the case."""
+    """A fake server in which `rule` does not hold, because `what` is the case."""
 
     rule: str
     what: str
@@ -52,7 +52,7 @@ class Mutant:
 
 
 def _modules():
-    """The modules of the double; the contract check itself is never broken."""
+    """The modules of the fake server; the contract check itself is never broken."""
     names = [name for name in sys.modules if name.startswith("pytest_tdpostback.")]
     return [sys.modules[name] for name in names if ".conformance" not in name]
 

@@ -27,13 +27,13 @@ def test_rule_has_a_check_in_each_of_its_profiles(rule) -> None:
 @pytest.mark.parametrize(
     "name", ["V1", "V2", "V3", "T1", "T5", "C1", "Y1", "Y5", "R8", "P9", "P10"]
 )
-def test_what_follows_the_answer_needs_inspection(name: str) -> None:
+def test_a_rule_about_what_follows_the_response_needs_inspection(name: str) -> None:
     assert status_of(name) == INSPECTED
     assert all(check.inspects for check in checks_of(name))
 
 
 @pytest.mark.parametrize("name", ["R1", "A5", "B2", "W1", "P4"])
-def test_what_the_answer_shows_does_not(name: str) -> None:
+def test_a_rule_that_the_response_shows_needs_no_inspection(name: str) -> None:
     assert status_of(name) == CHECKED
 
 

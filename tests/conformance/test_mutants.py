@@ -1,4 +1,4 @@
-"""The contract check can fail: each broken double is caught by the checks of its own rule."""
+"""The contract check can fail: each broken fake server is caught by the checks of its own rule."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def test_page_has_every_rule_with_its_facts() -> None:
     assert text.count("\n- Basis: ") == text.count("\n- Profiles: ") == len(rules)
 
 
-def test_page_is_written_where_it_differs(tmp_path) -> None:
+def test_page_is_written_if_it_differs(tmp_path) -> None:
     page = tmp_path / "page.md"
     fidelity_page.write(page)
     assert page.read_text(encoding="utf-8") == fidelity_page.page()

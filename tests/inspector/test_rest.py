@@ -45,13 +45,13 @@ def send(server, key=KEY, **columns):
     return target.post(columns)
 
 
-def test_nothing_is_told_unless_asked_for() -> None:
+def test_the_interface_is_off_unless_the_setting_asks_for_it() -> None:
     with PostbackServer() as server:
         assert ask(server.url, "GET", "") == (404, b"{}")
         assert [event.rule for event in server.postback.events] == ["R6"]
 
 
-def test_question_is_no_event(server) -> None:
+def test_a_call_of_the_interface_is_no_event(server) -> None:
     assert told(server, "GET", "")["seq"] == 0
     assert len(server.postback.events) == 0
 
@@ -69,7 +69,7 @@ def test_events_and_records_as_json(server) -> None:
     assert told(server, "GET", "events") == []
 
 
-def test_no_answer_holds_a_whole_key(server) -> None:
+def test_no_response_holds_a_whole_key(server) -> None:
     send(server)
     send(server, key="1/unknown-key-of-somebody")
     told(server, "POST", "settle")
@@ -89,7 +89,7 @@ def test_settle_waits_for_what_is_held(server) -> None:
     assert told(server, "POST", "settle") == {"pending": []}
 
 
-def test_settle_waits_without_stopping_the_double(server) -> None:
+def test_the_server_responds_while_settle_waits(server) -> None:
     told(server, "POST", "hold")
     send(server)
     with RawConnection(server.url) as waiting:
@@ -115,7 +115,7 @@ def test_keys_clock_and_settings_can_be_changed(server) -> None:
     assert told(server, "GET", "records")[0]["columns"]["a"] == "1"
 
 
-def test_settings_count_for_heads_seen_before(server) -> None:
+def test_a_changed_setting_applies_to_requests_like_earlier_ones(server) -> None:
     assert send(server, key="malformed").status == 200
     told(server, "PATCH", "settings", malformed_key="refuse")
     assert send(server, key="malformed").status == 403
@@ -144,12 +144,12 @@ def test_settings_count_for_heads_seen_before(server) -> None:
         (("POST", "hold?table=a", b""), 400, "'table' is unknown; known: none"),
     ],
 )
-def test_wrong_question_is_told(server, question, status, text) -> None:
+def test_a_wrong_call_is_refused_with_the_reason(server, question, status, text) -> None:
     answered, told_body = ask(server.url, *question)
     assert (answered, text in told_body.decode()) == (status, True)
 
 
-def test_error_while_asked_reaches_the_check(server, monkeypatch) -> None:
+def test_an_error_inside_a_call_reaches_the_check(server, monkeypatch) -> None:
     def breaks(*_):
         raise RuntimeError("broken")
 
@@ -159,7 +159,7 @@ def test_error_while_asked_reaches_the_check(server, monkeypatch) -> None:
         server.check()
 
 
-def test_wsgi_application_of_its_own() -> None:
+def test_the_interface_works_as_a_wsgi_application() -> None:
     server = PostbackServer()
     client = Client(inspected(server.collector, server.postback.wsgi_app))
     assert '"seq": 0' in client.get("/.tdpostback/").text

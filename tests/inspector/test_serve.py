@@ -192,8 +192,8 @@ def test_a_signal_ends_it_though_nobody_reads_its_output(number):
     with served(f"--write-key={KEY}") as server:
         connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=10)
         fields = {"X-TD-Write-Key": KEY, "Content-Type": "application/json"}
-        long_query = "?a=" + "x" * 200
-        for _ in range(2_000):  # their lines fill a pipe of 64 KiB several times
+        long_query = "?a=" + "x" * 2_000
+        for _ in range(200):  # their lines fill a pipe of 64 KiB several times
             connection.request("POST", ROUTE + long_query, b"{}", fields)
             connection.getresponse().read()
         connection.close()
@@ -205,7 +205,7 @@ def test_events_that_are_forgotten_while_others_arrive_do_not_end_it():
     with served("--write-key", KEY, "--inspection") as double:
 
         def forget():
-            for _ in range(50):
+            for _ in range(20):
                 call = Request(double.url + "/.tdpostback/events", b"{}", method="DELETE")
                 call.add_header("Content-Type", "application/json")
                 with urlopen(call, timeout=10) as answer:

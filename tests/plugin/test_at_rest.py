@@ -27,7 +27,7 @@ def loaded(pytester, option):
 
 
 @pytest.mark.once
-def test_it_loads_few_modules_and_none_that_is_heavy(pytester, monkeypatch):
+def test_an_installed_plugin_loads_few_modules_and_no_heavy_one(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     added = loaded(pytester, "tdpostback") - loaded(pytester, "no:tdpostback")

@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.once
 
 
-def test_responses_lets_the_double_through(downstream):
+def test_responses_lets_requests_to_the_fake_server_through(downstream):
     downstream(
         """
         import re
@@ -53,7 +53,7 @@ HTTPX = """
 """
 
 
-def test_respx_lets_the_double_through(downstream):
+def test_respx_lets_requests_to_the_fake_server_through(downstream):
     downstream(
         HTTPX
         + """
@@ -66,7 +66,7 @@ def test_respx_lets_the_double_through(downstream):
     ).assert_outcomes(passed=1)
 
 
-def test_pytest_httpx_lets_the_double_through(downstream):
+def test_pytest_httpx_lets_requests_to_the_fake_server_through(downstream):
     downstream(
         HTTPX
         + """
@@ -84,7 +84,7 @@ def test_pytest_httpx_lets_the_double_through(downstream):
     ).assert_outcomes(passed=1)
 
 
-def test_vcr_ignores_the_double(downstream, pytester):
+def test_vcr_records_nothing_of_the_fake_server(downstream, pytester):
     downstream(
         """
         import pytest
@@ -105,7 +105,7 @@ def test_vcr_ignores_the_double(downstream, pytester):
     assert not list(pytester.path.rglob("*.yaml"))
 
 
-def test_pytest_socket_allows_the_double_by_its_address(downstream):
+def test_pytest_socket_allows_the_address_of_the_fake_server(downstream):
     source = """
         def test_it(tdpostback, send):
             send()
@@ -117,7 +117,7 @@ def test_pytest_socket_allows_the_double_by_its_address(downstream):
     assert blocked.parseoutcomes().get("passed", 0) == 0
 
 
-def test_pytest_socket_puts_connect_back_before_fixtures_end(downstream):
+def test_a_redirect_ends_cleanly_although_pytest_socket_restores_connect_first(downstream):
     pytest.importorskip("trustme")
     downstream(
         """
@@ -159,21 +159,18 @@ MIXED = """
 @pytest.mark.parametrize(
     ("plugins", "options"),
     [
-        ([], []),
-        (["xdist"], ["-n4"]),
-        (["randomly"], ["-p", "randomly"]),
         (["randomly", "xdist"], ["-n2"]),
         (["timeout"], ["--timeout=60"]),
         (["timeout"], ["--timeout=60", "--timeout-method=thread"]),
     ],
 )
-def test_the_outcomes_are_those_of_a_plain_run(downstream, plugins, options):
+def test_xdist_randomly_and_timeout_change_no_outcome(downstream, plugins, options):
     result = downstream(MIXED, *options, plugins=plugins, apart=True)
     result.assert_outcomes(passed=20, failed=3)
     result.stdout.fnmatch_lines(["rejected after 200, not expected: A5 (3)"])
 
 
-def test_a_rerun_begins_with_nothing(downstream):
+def test_each_rerun_of_a_test_has_an_empty_fake_server(downstream):
     result = downstream(
         """
         runs = []
@@ -201,7 +198,7 @@ def test_a_rerun_begins_with_nothing(downstream):
         ("time_machine.travel(1577836800, tick=False)", "time_machine"),
     ],
 )
-def test_a_frozen_clock_stops_neither_the_double_nor_a_wait(downstream, freezing, imported):
+def test_a_frozen_clock_stops_neither_the_fake_server_nor_a_wait(downstream, freezing, imported):
     downstream(
         f"""
         import threading
@@ -223,16 +220,16 @@ def test_a_frozen_clock_stops_neither_the_double_nor_a_wait(downstream, freezing
 
         @{freezing}
         def test_the_delay_is_real_time(make_tdpostback):
-            double = make_tdpostback(validation_delay=0.05)
+            postback = make_tdpostback(validation_delay=0.05)
             decided = threading.Event()
-            double._collector.subscribe(decided.set)
-            post(double.url, double.write_key)
-            assert decided.wait(10)  # nobody waits at the double: its own loop has to go on
-            double.settle()
-            double.assert_ingested("shop", "orders")
+            postback._collector.subscribe(decided.set)
+            post(postback.url, postback.write_key)
+            assert decided.wait(10)  # nobody waits: the server's own loop has to decide
+            postback.settle()
+            postback.assert_ingested("shop", "orders")
 
         @{freezing}
-        def test_the_clock_of_the_double_goes_before(tdpostback, send):
+        def test_a_clock_that_the_test_sets_wins(tdpostback, send):
             tdpostback.clock.freeze(1_700_000_000)
             tdpostback.clock.advance(60)
             send()
@@ -240,9 +237,9 @@ def test_a_frozen_clock_stops_neither_the_double_nor_a_wait(downstream, freezing
 
         def test_frozen_before_the_first_use(request):
             with {freezing}:
-                double = request.getfixturevalue("tdpostback")
-                post(double.url, "1/unknown")
-                double.assert_auth_failed()
+                postback = request.getfixturevalue("tdpostback")
+                post(postback.url, "1/unknown")
+                postback.assert_auth_failed()
                 with pytest.raises(AssertionError, match="1 request arrived at another URL"):
                     request.getfixturevalue("make_tdpostback")().wait_for(print, timeout=0.05)
         """,
@@ -250,7 +247,7 @@ def test_a_frozen_clock_stops_neither_the_double_nor_a_wait(downstream, freezing
     ).assert_outcomes(passed=5)
 
 
-def test_a_clock_that_is_frozen_when_the_plugin_is_first_used(downstream):
+def test_a_wait_ends_although_the_clock_was_frozen_before_the_first_use(downstream):
     downstream(
         """
         import freezegun
@@ -258,9 +255,9 @@ def test_a_clock_that_is_frozen_when_the_plugin_is_first_used(downstream):
 
         @freezegun.freeze_time("2020-01-01")
         def test_it(request):
-            double = request.getfixturevalue("tdpostback")
+            postback = request.getfixturevalue("tdpostback")
             with pytest.raises(AssertionError, match="no request arrived"):
-                double.assert_ingested("shop", "orders", timeout=0.2)
+                postback.assert_ingested("shop", "orders", timeout=0.2)
         """,
         "--timeout=60",
         plugins=["timeout"],
@@ -293,6 +290,6 @@ ASYNC = """
         ("trio", "@pytest.mark.trio", "await __import__('trio').to_thread.run_sync", 1),
     ],
 )
-def test_asynchronous_tests(downstream, plugin, mark, thread, tests):
+def test_an_asynchronous_test_waits_and_fails_for_a_loss(downstream, plugin, mark, thread, tests):
     result = downstream(ASYNC.format(mark=mark, thread=thread), plugins=[plugin], apart=True)
     result.assert_outcomes(passed=tests, failed=tests)

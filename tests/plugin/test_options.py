@@ -13,7 +13,7 @@ import pytest
         ["--tdpostback-value_types=string", "--tdpostback-explain=true"],
     ],
 )
-def test_spellings(pytester, options):
+def test_options_are_spelled_with_hyphens_or_underscores(pytester, options):
     pytester.makepyfile(
         """
         def test_settings(tdpostback):

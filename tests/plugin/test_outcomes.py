@@ -54,7 +54,7 @@ def test_a_lost_event_fails_the_test_in_its_call_phase(downstream):
                 "Fix: send other.write_key",
                 'Expected? with other.expect_auth_failure("shop", "orders"): ...',
             ],
-            id="of a further double",
+            id="of a further fake server",
         ),
         pytest.param(
             """
@@ -104,14 +104,14 @@ def test_a_lost_event_fails_the_test_in_its_call_phase(downstream):
         ),
     ],
 )
-def test_what_a_lost_event_needs(downstream, test, says):
+def test_the_failure_of_a_lost_event_says_what_it_needs(downstream, test, says):
     result = downstream("from sender import post\n\n" + textwrap.dedent(test))
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(says, consecutive=says[0].startswith("*/"))
 
 
 @pytest.mark.parametrize("end", ["assert 1 == 2", "raise RuntimeError"])
-def test_a_fixture_that_fails_after_a_loss_is_one_error(downstream, end):
+def test_a_fixture_that_fails_after_a_loss_is_reported_as_one_error(downstream, end):
     result = downstream(
         f"""
         import pytest
@@ -127,7 +127,7 @@ def test_a_fixture_that_fails_after_a_loss_is_one_error(downstream, end):
     result.assert_outcomes(errors=1)
 
 
-def test_a_report_right_after_the_answer_knows_the_outcome(downstream):
+def test_a_report_right_after_the_response_has_the_outcome(downstream):
     result = downstream(
         """
         def test_it(tdpostback, send):
@@ -147,7 +147,7 @@ def test_a_report_right_after_the_answer_knows_the_outcome(downstream):
     result.stdout.fnmatch_lines(["E       assert not *", "1 event: 1 rejected, at *"])
 
 
-def test_a_look_leaves_pending_what_is_held_or_due_later(downstream):
+def test_reading_events_does_not_decide_what_is_held_or_delayed(downstream):
     downstream(
         """
         def test_held(tdpostback, send):
@@ -158,11 +158,11 @@ def test_a_look_leaves_pending_what_is_held_or_due_later(downstream):
         def test_due_later(make_tdpostback):
             from sender import post
 
-            double = make_tdpostback(validation_delay=3600)
-            post(double.url, double.write_key)
-            assert not double.records()
-            assert not double.auth_failures
-            double.clear()
+            postback = make_tdpostback(validation_delay=3600)
+            post(postback.url, postback.write_key)
+            assert not postback.records()
+            assert not postback.auth_failures
+            postback.clear()
         """
     ).assert_outcomes(passed=2)
 
@@ -180,14 +180,14 @@ def test_a_look_leaves_pending_what_is_held_or_due_later(downstream):
         ("tdpostback.assert_refused(timeout=0)", "AssertionError"),
     ],
 )
-def test_no_frame_of_ours_is_shown(downstream, call, error):
+def test_a_failure_shows_no_line_of_the_package(downstream, call, error):
     result = downstream(f"import asyncio\ndef test_it(tdpostback, send):\n    send()\n    {call}")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"*: {error}*"])
     result.stdout.no_fnmatch_line("*pytest_tdpostback/*.py:[0-9]*")
 
 
-def test_a_section_tells_of_findings(downstream):
+def test_the_section_of_a_failed_test_lists_findings(downstream):
     result = downstream(
         """
         def test_it(send):
@@ -211,7 +211,7 @@ def test_an_expected_loss_passes(downstream, body):
     downstream(f"def test_it(tdpostback, send):\n    {body}").assert_outcomes(passed=1)
 
 
-def test_one_failure_is_told_once(downstream):
+def test_a_loss_that_an_assertion_reported_is_not_reported_again(downstream):
     result = downstream(
         """
         def test_own_failure(send):
@@ -223,7 +223,7 @@ def test_one_failure_is_told_once(downstream):
     result.stdout.fnmatch_lines(["E       assert 1 == 2", "*1 rejected, at*"])
 
 
-def test_what_is_lost_in_teardown_is_an_error_there(downstream):
+def test_a_loss_in_teardown_is_an_error_of_the_teardown(downstream):
     result = downstream(
         """
         import pytest
@@ -241,7 +241,7 @@ def test_what_is_lost_in_teardown_is_an_error_there(downstream):
     result.stdout.fnmatch_lines(["*ERROR at teardown of test_it*", "Silent loss: 1 event got 200*"])
 
 
-def test_what_is_lost_in_a_session_fixture_is_told(downstream):
+def test_a_loss_in_a_session_fixture_is_reported(downstream):
     result = downstream(
         """
         import pytest
@@ -295,7 +295,7 @@ def test_an_event_that_cannot_settle_fails_at_once(downstream):
     )
 
 
-def test_what_a_fixture_holds_it_releases(downstream):
+def test_events_that_a_fixture_holds_may_be_pending_until_it_ends(downstream):
     downstream(
         """
         import pytest
@@ -365,19 +365,19 @@ def test_findings_of_a_huge_capture_are_bounded(downstream):
 @pytest.mark.parametrize(
     "options", [["-p", "no:terminal"], ["--setup-show"], ["-x"], ["--tb=line"]]
 )
-def test_options_of_pytest(downstream, options):
+def test_a_loss_fails_the_run_whatever_the_options_of_pytest(downstream, options):
     result = downstream(WRONG_KEY, *options)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_junit_xml_has_the_section(downstream, pytester):
+def test_the_junit_report_has_the_section_of_a_failed_test(downstream, pytester):
     downstream(WRONG_KEY, "--junit-xml=out.xml")
     text = (pytester.path / "out.xml").read_text("utf-8")
     assert "#1 POST shop.orders: rejected after 200, A5: write key 12345/abc… is unknown" in text
     assert 'errors="0" failures="1"' in text
 
 
-def test_a_class_of_unittest(downstream):
+def test_a_loss_fails_a_test_of_unittest(downstream):
     result = downstream(
         """
         import unittest
@@ -386,18 +386,18 @@ def test_a_class_of_unittest(downstream):
 
         class TestIt(unittest.TestCase):
             @pytest.fixture(autouse=True)
-            def _double(self, tdpostback):
-                self.double = tdpostback
+            def _keep_postback(self, tdpostback):
+                self.postback = tdpostback
 
             def test_good(self):
-                post(self.double.url, self.double.write_key)
-                self.double.assert_ingested("shop", "orders", id=7)
+                post(self.postback.url, self.postback.write_key)
+                self.postback.assert_ingested("shop", "orders", id=7)
 
             def test_lost(self):
-                post(self.double.url, "1/unknown")
+                post(self.postback.url, "1/unknown")
 
             def test_own_failure(self):
-                post(self.double.url, "1/unknown")
+                post(self.postback.url, "1/unknown")
                 self.assertEqual(1, 2)
         """
     )
@@ -405,16 +405,16 @@ def test_a_class_of_unittest(downstream):
     result.stdout.fnmatch_lines(["FAILED *test_own_failure - AssertionError: 1 != 2"])
 
 
-def test_a_doctest(downstream):
+def test_a_loss_fails_a_doctest(downstream):
     downstream(
         '''
         def documented():
             """
-            >>> double = getfixture("tdpostback")
+            >>> postback = getfixture("tdpostback")
             >>> import sender
-            >>> sender.post(double.url, double.write_key)
+            >>> sender.post(postback.url, postback.write_key)
             200
-            >>> double.assert_ingested("shop", "orders")["id"]
+            >>> postback.assert_ingested("shop", "orders")["id"]
             7
             """
         ''',

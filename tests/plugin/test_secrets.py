@@ -36,9 +36,9 @@ SOURCE = """
     def hidden(*each):
         return {"f": f"{each}", "l": list(each)}
 
-    def write(double):
+    def write(postback):
         with open("keys.txt", "a") as file:
-            file.write(str(double.write_key) + "\\n")
+            file.write(str(postback.write_key) + "\\n")
 
     def test_lost(tdpostback, make_tdpostback):
         key = tdpostback.keys.add("12345/" + "known" * 5)
@@ -120,11 +120,9 @@ SOURCE = """
     [
         ["-vv", "--showlocals", "-rA", "--junit-xml=out.xml"],
         ["-vv", "--color=yes"],
-        ["-v"],
         [],
         ["-vv", "--showlocals", "--full-trace"],
-        ["-vv", "--showlocals", "--tb=short"],
-        ["-n2", "-vv", "--showlocals", "--junit-xml=out.xml"],
+        ["-n2", "-vv", "--showlocals", "--tb=short", "--junit-xml=out.xml"],
     ],
 )
 def test_no_output_holds_a_whole_key(downstream, pytester, options):

@@ -22,7 +22,7 @@ SHOWS = """
 """
 
 
-def test_precedence(downstream, pytester):
+def test_the_nearest_setting_wins(downstream, pytester):
     pytester.makeini("[pytest]\ntdpostback_profile = article-2015\ntdpostback_explain = true")
     result = downstream(SHOWS, "-s")
     result.assert_outcomes(passed=3)
@@ -39,7 +39,7 @@ def test_precedence(downstream, pytester):
     result.stdout.fnmatch_lines(["*plain v2-2.0.0 True"])
 
 
-def test_no_header_where_nothing_is_set(downstream):
+def test_the_header_of_the_run_names_settings_only_if_some_are_set(downstream):
     downstream(SHOWS).stdout.no_fnmatch_line("tdpostback: *")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from werkzeug.test import Client
 
 from pytest_tdpostback import PostbackServer
@@ -13,10 +14,22 @@ from pytest_tdpostback.protocol.settings import Settings
 unhurried = hypothesis_settings(deadline=None)
 """No example fails for being slow: the machine may be busy."""
 
+_CHARACTERS = "aZ09_-+/\\\"'%&=;,:. \t\r\n\x00\x1f\x7f\xa0é\u2028\ud7ff\ufeff\uffff\U0001f600"
+
 KEY = "12345/abcdef"
 NOW = 1_700_000_000
 PATH = "/postback/v3/event/test_db/test_tbl"
 JSON = (("Content-Type", "application/json"), ("X-TD-Write-Key", KEY))
+
+
+def texts(characters=_CHARACTERS, max_size=8):
+    """Texts of these characters: letters and what has a meaning somewhere, unless told otherwise.
+
+    `hypothesis.strategies.text` first makes a table of all of Unicode, which takes two seconds.
+    """
+    return st.binary(max_size=max_size).map(
+        lambda drawn: "".join(characters[byte % len(characters)] for byte in drawn)
+    )
 
 
 def head(target=PATH, method="POST", headers=JSON):

@@ -14,7 +14,7 @@ from tests.checkout import run
 
 pytestmark = pytest.mark.once
 
-EXAMPLES = os.environ.get("TDPOSTBACK_SCHEMATHESIS_EXAMPLES", "40")
+EXAMPLES = os.environ.get("TDPOSTBACK_SCHEMATHESIS_EXAMPLES", "10")
 """Requests that Schemathesis generates for each operation and phase; a thorough run takes 500."""
 PROFILES = [row.name for row in profiles]
 

@@ -19,26 +19,26 @@ from pytest_tdpostback import PostbackServer, load_schema, profiles, rules
 from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT
 from pytest_tdpostback.protocol.schemas import load_openapi
 from pytest_tdpostback.recording.export import exported
+from tests.protocol.requests import texts
 
 over_a_server = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 ROUTE = ["postback", "v3", "event"]
 PROFILES = [row.name for row in profiles]
 
-texts = st.text(st.characters(codec="utf-8"), max_size=8)
 json_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
-    | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    | texts(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts(), inner, max_size=3),
     max_leaves=8,
 )
-names = st.sampled_from(["db", "table_1", "T", "", "a-b", "é", "a/b", "t\n"]) | texts
+names = st.sampled_from(["db", "table_1", "T", "", "a-b", "é", "a/b", "t\n"]) | texts()
 paths = st.builds(
     lambda database, table, behind: [*ROUTE, database, table, *behind],
     names,
@@ -125,7 +125,7 @@ changes = st.one_of(
     st.tuples(st.just("path"), paths),
     members("headers", HEADERS),
     members("query", QUERY),
-    st.tuples(st.just("body"), st.dictionaries(texts, json_values, max_size=3) | json_values),
+    st.tuples(st.just("body"), st.dictionaries(texts(), json_values, max_size=3) | json_values),
     st.tuples(
         st.just("body"),
         st.sampled_from([{"events": number * [{}]} for number in (0, 1, 500, 501)])

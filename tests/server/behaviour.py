@@ -13,14 +13,18 @@ NOW = 1_700_000_000
 PATH = "/postback/v3/event/test_db/test_tbl"
 OPENAPI, ARTICLE, V2 = "openapi-1.0.0", "article-2015", "v2-2.0.0"
 
+IN_PROCESS = ("wsgi", "httpx", "async-httpx", "requests")
+BY_CLIENTS = ("httpx", "async-httpx", "requests")
+
 NO_DUPLICATES = dict.fromkeys(
-    ("wsgi", "mounted"), "WSGI has one value for a name: the server in front joins repeated fields"
+    (*IN_PROCESS, "mounted"),
+    "WSGI has one value for a name: the server in front joins repeated fields",
 )
 NO_EXPECT = dict.fromkeys(
-    ("wsgi", "mounted"), "the server in front sends the 100 before the application is asked"
+    (*IN_PROCESS, "mounted"), "the server in front sends the 100 before the application is asked"
 )
 NO_PIPELINE = {
-    "wsgi": "a WSGI application sees one request at a time",
+    **dict.fromkeys(IN_PROCESS, "a request at a time"),
     "mounted": "werkzeug's server answers one request and closes",
 }
 NO_RAW_PATH = {"mounted": "werkzeug's server decides what path it hands on"}

@@ -11,6 +11,7 @@ import http.client
 import json
 import ssl
 import urllib.request
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -90,9 +91,11 @@ async def streams_async(key, url=URL, **event):
     lines = [f"POST {place.path} HTTP/1.1", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in fields.items()]
     writer.write("\r\n".join([*lines, "", ""]).encode() + body)
-    answer = await reader.read()
+    status_line = await reader.readline()
     writer.close()
-    return int(answer.split()[1])
+    with suppress(OSError):  # the server may have closed first
+        await writer.wait_closed()
+    return int(status_line.split()[1])
 
 
 def on_asyncio(send):

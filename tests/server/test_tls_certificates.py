@@ -178,21 +178,27 @@ def test_names_the_extra_that_is_missing():
     assert python(WITHOUT_THE_EXTRA).splitlines() == [said, said]
 
 
-TESTS_WITHOUT_THE_EXTRA = {
-    "redirect": "def test_it(tdpostback):\n    with tdpostback.redirect():\n        pass\n",
-    "proxy_environ": "def test_it(tdpostback):\n    tdpostback.proxy_environ()\n",
-    "ssl_context": "def test_it(tdpostback):\n    tdpostback.ssl_context()\n",
-}
-
-
 @pytest.mark.once
-@pytest.mark.parametrize("name", TESTS_WITHOUT_THE_EXTRA)
-def test_without_the_extra_a_failure_shows_the_users_lines_alone(pytester, name):
+def test_without_the_extra_a_failure_shows_the_users_lines_alone(pytester):
     pytester.makeconftest("import sys\nsys.modules['trustme'] = None\n")
-    pytester.makepyfile(TESTS_WITHOUT_THE_EXTRA[name])
+    pytester.makepyfile(
+        """
+        def test_redirect(tdpostback):
+            with tdpostback.redirect():
+                pass
+
+        def test_proxy_environ(tdpostback):
+            tdpostback.proxy_environ()
+
+        def test_ssl_context(tdpostback):
+            tdpostback.ssl_context()
+        """
+    )
     result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*pip install 'pytest-tdpostback[[]tls]'*"])
+    result.assert_outcomes(failed=3)
     shown = result.stdout.str().partition("FAILURES")[2]
+    for method in ("redirect", "proxy_environ", "ssl_context"):
+        failure = shown.partition(f"_ test_{method} _")[2].partition("\n____")[0]
+        assert "pip install 'pytest-tdpostback[tls]'" in failure
     assert "pytest_tdpostback" + os.sep not in shown
     assert "contextlib" not in shown

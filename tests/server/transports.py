@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import httpx
+import requests
 from werkzeug.test import Client, EnvironBuilder
 
 from tests.http_client import HttpClient, Response
@@ -100,3 +104,55 @@ def mounted_on(server: HTTPServer) -> Exchange:
         return over_socket(server.url_for("/"), [raw], count)
 
     return mounted
+
+
+def tls(postback: Postback, raw: bytes, count: int) -> list[Response]:
+    """The fake server over verified TLS, everything in one piece."""
+    port = urlsplit(postback.url).port
+    assert port
+    with HttpClient("127.0.0.1", port, tls=postback.ssl_context()) as client:
+        client.send(raw)
+        return client.read_responses(count)
+
+
+def with_httpx(postback: Postback, raw: bytes, _: int) -> list[Response]:
+    """The transport of httpx."""
+    response = postback.httpx_transport().handle_request(_httpx_request(raw))
+    return [received(response.status_code, response.headers.multi_items(), response.content)]
+
+
+def with_async_httpx(postback: Postback, raw: bytes, _: int) -> list[Response]:
+    """The transport of httpx for asynchronous clients."""
+    sent = postback.async_httpx_transport().handle_async_request(_httpx_request(raw))
+    response = asyncio.run(sent)
+    return [received(response.status_code, response.headers.multi_items(), response.content)]
+
+
+def _httpx_request(raw: bytes) -> httpx.Request:
+    sent = Sent.of(raw)
+    url = httpx.URL("https://in.treasuredata.com").copy_with(raw_path=sent.target.encode())
+    return httpx.Request(sent.method, url, headers=sent.headers, content=sent.body)
+
+
+def with_requests(postback: Postback, raw: bytes, _: int) -> list[Response]:
+    """The adapter of requests."""
+    sent = Sent.of(raw)
+    request = requests.PreparedRequest()
+    request.method, request.url = sent.method, f"https://in.treasuredata.com{sent.target}"
+    request.headers, request.body = requests.structures.CaseInsensitiveDict(sent.headers), sent.body
+    response = postback.requests_adapter().send(request, timeout=20)
+    return [received(response.status_code, response.raw.headers.items(), response.content)]
+
+
+def transports(server: HTTPServer) -> dict[str, Exchange]:
+    """Every transport by its name; `server` is the one to mount the fake server on."""
+    return {
+        "whole": whole,
+        "bytewise": bytewise,
+        "tls": tls,
+        "wsgi": wsgi,
+        "mounted": mounted_on(server),
+        "httpx": with_httpx,
+        "async-httpx": with_async_httpx,
+        "requests": with_requests,
+    }

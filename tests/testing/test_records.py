@@ -126,7 +126,7 @@ def test_failures_from_before_the_block_are_named_as_such(tdpostback):
     tdpostback.settle()
     with (
         pytest.raises(AssertionError, match="1 rejected, but sent before the block began"),
-        tdpostback.expect_auth_failure(),
+        tdpostback.expect_auth_failure(timeout=0),
     ):
         pass
     tdpostback.assert_auth_failed(count=1)

@@ -27,7 +27,7 @@ def collect(postback, bodies, target="/postback/v3/event/db/table"):
 @example(rows=[{"a": 77.0}, {"a": 7}], wanted={"a": 77}, ascii_only=False)
 @example(rows=[{"a": True}, {"a": "1"}], wanted={"a": 1}, ascii_only=False)
 @example(rows=[{"a": "é"}, {"a": "e"}], wanted={"a": "é"}, ascii_only=True)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     rows=st.lists(st.dictionaries(st.sampled_from("ab"), values), max_size=5),
     wanted=st.dictionaries(st.sampled_from("ab"), values, max_size=2),

@@ -149,7 +149,9 @@ def test_every_fault_is_in_it():
 def test_seed_decides(tdpostback):
     def hits(seed):
         counts = []
-        for case in cases(seed=seed, patience=0.1):
+        for case in cases(seed=seed):
+            if case.needs_timeout:  # it hits one event, whatever the seed
+                continue
             with case.apply(tdpostback) as handle:
                 for number in range(3):
                     Sender(tdpostback).by_socket({"id": number})
