@@ -31,7 +31,7 @@ class Account:
     stored_unconfirmed: int
     """Ingested events whose sender did not receive the whole response."""
     lost_after_200: int
-    """Lost events that were answered 200."""
+    """Lost events whose sender was told that they were accepted."""
 
     @property
     def balanced(self) -> bool:
@@ -67,5 +67,7 @@ def account_of(log: EventLog) -> Account:
         deduplicated=log.count(EventState.DEDUPLICATED),
         duplicated=sum(log.copies.get(index, 1) > 1 for index in ingested),
         stored_unconfirmed=sum(index in log.unconfirmed for index in ingested),
-        lost_after_200=sum(log.statuses[index] == 200 for index in log.indexes(EventState.LOST)),
+        lost_after_200=sum(
+            log.statuses[index] in (200, 206) for index in log.indexes(EventState.LOST)
+        ),
     )

@@ -262,14 +262,16 @@ class Collector:
             exchange = Exchange(self, log, judged, response, indexes, effect)
             if effect is not None:
                 self._apply(effect, exchange)
+            lost = effect is not None and not effect.stored
+            receipts_sent = effect is None or (effect.responded and effect.response is None)
             for index in indexes:
                 failure = batch.records[index - indexes[0]].failure if batch else None
-                if effect is not None and not effect.stored:
+                if failure is not None and (receipts_sent or not lost):
+                    log.decide(index, EventState.REFUSED, failure.rule, failure.description)
+                elif lost:
                     log.decide(index, EventState.LOST)
                 elif refusal is not None:
                     log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
-                elif failure is not None:
-                    log.decide(index, EventState.REFUSED, failure.rule, failure.description)
             exchange.sent = all(log.state(index) is not EventState.PENDING for index in indexes)
             if not exchange.sent:
                 log.responses_to_send += 1
