@@ -98,7 +98,7 @@ def test_any_records_are_split_byte_for_byte(records, ascii_only, others, encodi
     except UnicodeEncodeError:  # half a character
         return
     for encoding in encodings:
-        body = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding](body)
+        body = gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
     assert read(body, *encodings) == [text.encode() for text in texts]
 
 
@@ -343,6 +343,7 @@ def test_the_first_rule_in_the_order_of_judgement_decides(how, outcome):
 def test_the_reason_of_a_refused_batch_has_the_number_of_its_records(body, fields, counted):
     sent = head(*fields, key=None)
     found = judge_head(sent, Settings().changed({"profile": "ingestion-v1"})).refusal
+    assert found is not None
     reason = with_number_of_records(found, sent, body, LIMIT).reason
     assert reason == found.reason + counted
 
@@ -350,6 +351,7 @@ def test_the_reason_of_a_refused_batch_has_the_number_of_its_records(body, field
 def test_a_batch_of_the_wrong_type_has_the_number_of_its_records_in_the_reason():
     chosen, sent = Settings().changed({"profile": "ingestion-v1"}), head(**WRONG_TYPE)
     found, _ = judge_batch(judge_head(sent, chosen), sent, b'{"events":[{},{}]}', chosen)
+    assert found is not None
     assert found.rule == "I5"
     assert found.reason.endswith("(the batch has 2 records)")
 
@@ -376,5 +378,6 @@ def test_the_path_of_an_older_sdk_is_named(path, sdk, profile):
     found = judge_head(
         RequestHead.of("POST", path, []), Settings().changed({"profile": profile})
     ).refusal
+    assert found is not None
     assert (found.status, found.rule) == (404, "R6")
     assert sdk in found.reason
