@@ -353,6 +353,16 @@ def test_assertions_work_on_the_records_of_a_batch(postback, send_batch):
     assert postback.account.deduplicated == 1
 
 
+def test_a_missing_record_that_was_not_stored_again_is_explained(postback, send_batch):
+    send_batch(
+        postback._collector, [{"uuid": UUID, "n": 1}, {"uuid": UUID, "n": 2}, {"": 3, "n": 3}]
+    )
+    with pytest.raises(AssertionError, match=r"not stored again by I17: the uuid .* last hour"):
+        postback.assert_ingested("web", "pages", n=2, timeout=0)
+    with pytest.raises(AssertionError, match=r"refused in its receipt with 206 by I13"):
+        postback.assert_ingested("web", "pages", n=3, timeout=0)
+
+
 def test_each_record_is_claimed_by_itself(send_batch):
     server = PostbackServer(profile="ingestion-v1", write_keys=[KEY], on_unasserted="fail")
     send_batch(server.postback._collector, [{"n": 1}, {"n": 2}])
