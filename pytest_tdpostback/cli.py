@@ -229,15 +229,17 @@ def _json(value: Any) -> str:
 def _validate(*, file: str, **settings: Any) -> int:
     from .testing.bodies import events_of
 
-    lines = refused = noted = 0
-    for event in events_of(_lines(file), Settings().changed(settings)):
-        lines += 1
+    lines = events = refused = noted = 0
+    for lines, event in events_of(_lines(file), Settings().changed(settings)):
+        events += 1
         refused += event.record is None
         noted += event.record is not None and bool(event.findings)
+        place = "" if event.batch is None else f"record {event.batch.index + 1}: "
         for text in _problems(event):
-            print(f"{file}:{lines}: {text}")
-    accepted = lines - refused
+            print(f"{file}:{lines}: {place}{text}")
+    accepted = events - refused
     counted = f"{lines} line{'' if lines == 1 else 's'}"
+    counted += f" with {events} records" if events > lines else ""
     print(f"{counted}: {accepted} accepted ({noted} with findings), {refused} not accepted")
     return 1 if refused else 0
 

@@ -264,6 +264,7 @@ class Collector:
                 self._apply(effect, exchange)
             lost = effect is not None and not effect.stored
             receipts_sent = effect is None or (effect.responded and effect.response is None)
+            decided = []
             for index in indexes:
                 failure = batch.records[index - indexes[0]].failure if batch else None
                 if failure is not None and (receipts_sent or not lost):
@@ -272,12 +273,14 @@ class Collector:
                     log.decide(index, EventState.LOST)
                 elif refusal is not None:
                     log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
-            exchange.sent = all(log.state(index) is not EventState.PENDING for index in indexes)
+                else:
+                    continue
+                decided.append(index)
+            exchange.sent = len(decided) == len(indexes)
             if not exchange.sent:
                 log.responses_to_send += 1
-        for index in indexes:
-            if log.state(index) is not EventState.PENDING:
-                _report(log, index)
+        for index in decided:
+            _report(log, index)
         self._notify()
         return exchange
 
@@ -629,6 +632,8 @@ def _stale(log: EventLog, index: int) -> str:
 
 
 def _report_each(exchange: Exchange) -> None:
+    if not _logger.isEnabledFor(logging.INFO):
+        return
     for index in exchange.indexes:
         if exchange.log.state(index) is not EventState.REFUSED:  # those were reported on arrival
             _report(exchange.log, index)
