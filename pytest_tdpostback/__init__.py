@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .collector.account import Account
     from .collector.clock import Clock
     from .collector.event_log import EventState
-    from .collector.events import Event, Record, SettleTimeout, UnexpectedAuthFailure
+    from .collector.events import Batch, Event, Record, SettleTimeout, UnexpectedAuthFailure
     from .collector.write_keys import WriteKeys
     from .errors import BlockedConnection, ConfigurationError, PostbackError, PostbackWarning
     from .protocol.findings import Finding
@@ -28,6 +28,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Account",
+    "Batch",
     "BlockedConnection",
     "Clock",
     "ConfigurationError",
@@ -55,6 +56,7 @@ __all__ = [
 
 _HOMES = {
     "Account": "collector.account",
+    "Batch": "collector.events",
     "BlockedConnection": "errors",
     "Clock": "collector.clock",
     "ConfigurationError": "errors",

@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 
 
 class Event:
-    """One request that reached the fake server, and what became of it.
+    """One request that reached the fake server, or one record of a batch, and what became of it.
 
     An event shows the present state. A pickle or a deep copy of it keeps the state of that moment.
     """
