@@ -384,3 +384,29 @@ def test_a_batch_is_kept_in_less_memory_than_its_requests(collector, send_batch)
 def test_the_type_of_the_response_is_that_of_the_request(collector, send_batch):
     exchange = send_batch(collector, [{}], content_type=f"{BATCH.upper()}; a=b")
     assert dict(exchange.response.headers)["Content-Type"] == f"{BATCH.upper()}; a=b"
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected", "stored"),
+    [
+        ("drop", ["lost", "lost", "refused"], 0),
+        ("duplicate", ["ingested", "ingested", "refused"], 4),
+    ],
+)
+def test_a_fault_chooses_a_batch_by_its_first_record(postback, send_batch, fault, expected, stored):
+    handle = getattr(postback.faults, fault)(times=1, where={"n": 1})
+    for first in (2, 1, 1):
+        send_batch(postback._collector, [{"n": first}, {"n": 3}, 5])
+    found = [str(event.state) for event in postback.events]
+    spared = ["ingested", "ingested", "refused"]
+    assert found == [*spared, *expected, *spared]
+    assert len(postback.records()) == 4 + stored
+    assert [event.seq for event in handle.events] == [4, 5, 6]
+    assert postback.account.balanced
+
+
+def test_a_fault_with_a_status_answers_the_whole_batch(postback, send_batch):
+    with postback.faults.status(503):
+        exchange = send_batch(postback._collector, [{"n": 1}, 5])
+    assert exchange.response.status == 503
+    assert {(event.status, str(event.state)) for event in postback.events} == {(503, "lost")}
