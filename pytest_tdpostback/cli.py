@@ -200,26 +200,22 @@ def _print_json(value: Any) -> int:
 def _validate(*, file: str, **settings: Any) -> int:
     from .testing.bodies import events_of
 
-    records = refused = noted = lines = 0
-    for events in events_of(_lines(file), Settings().changed(settings)):
-        lines += 1
-        for event in events:
-            problems = [f"finding, {found}" for found in event.findings]
-            records += 1
-            if event.record is None:
-                refused += 1
-                problems.insert(0, f"{event.state}, {event.rule}: {event.reason}")
-            elif problems:
-                noted += 1
-            place = f" record {event.batch.index + 1} of {event.batch.size}:" if event.batch else ""
-            for text in problems:
-                print(f"{file}:{lines}:{place} {text}")
+    lines = records = refused = noted = 0
+    for lines, event in events_of(_lines(file), Settings().changed(settings)):
+        records += 1
+        problems = [f"finding, {found}" for found in event.findings]
+        if event.record is None:
+            refused += 1
+            problems.insert(0, f"{event.state}, {event.rule}: {event.reason}")
+        elif problems:
+            noted += 1
+        place = "" if event.batch is None else f"record {event.batch.index + 1}: "
+        for text in problems:
+            print(f"{file}:{lines}: {place}{text}")
     counted = f"{lines} line{'' if lines == 1 else 's'}"
-    if records != lines:
-        counted += f" with {records} records"
-    print(
-        f"{counted}: {records - refused} accepted ({noted} with findings), {refused} not accepted"
-    )
+    counted += f" with {records} records" if records > lines else ""
+    accepted = records - refused
+    print(f"{counted}: {accepted} accepted ({noted} with findings), {refused} not accepted")
     return 1 if refused else 0
 
 

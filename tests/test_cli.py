@@ -114,6 +114,18 @@ def test_validate_tells_every_problem_by_line_and_rule(file, capsys):
     ]
 
 
+def test_validate_reads_records_and_batches_of_the_data_ingestion_api(file, capsys):
+    name = file(b'{"time": "x"}', b'{"events": [{"a": 1}, 5]}', b'{"events": []}', b"[]")
+    assert main(["validate", name, "--profile=ingestion-v1"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f'{name}:1: finding, I15: time is ignored: "x" is not an integer of UNIX seconds',
+        f"{name}:2: record 2: refused, I13: the record is a number, not an object",
+        f"{name}:3: refused, I8: the batch has 0 records; 1 to 500 are accepted",
+        f"{name}:4: refused, I13: the record is an array, not an object",
+        "4 lines with 5 records: 2 accepted (1 with findings), 3 not accepted",
+    ]
+
+
 def test_validate_of_good_lines_returns_0(file, capsys):
     assert main(["validate", file(b'{"a": 1}', b'{"b": 2}', b"")]) == 0
     assert capsys.readouterr().out == "2 lines: 2 accepted (0 with findings), 0 not accepted\n"

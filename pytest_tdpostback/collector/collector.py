@@ -234,7 +234,7 @@ class Collector:
                     response = judged.accepted(int(now))
             exchange = Exchange(self, log, judged, response, indexes, effect)
             if effect is not None:
-                self._apply(effect, exchange)
+                self._apply(effect, exchange, batch)
             if batch is None and effect is None:
                 exchange.sent = refusal is not None
             else:
@@ -498,8 +498,9 @@ class Collector:
         return response
 
     @staticmethod
-    def _apply(effect: Effect, exchange: Exchange) -> None:
+    def _apply(effect: Effect, exchange: Exchange, batch: Batch | None) -> None:
         log = exchange.log
+        has_receipts = batch is not None and effect.responded and effect.response is None
         exchange.response = effect.response or exchange.response
         for index in exchange.indexes:
             log.faults[index] = effect.fault
@@ -508,7 +509,8 @@ class Collector:
                 log.unconfirmed.add(index)
             if effect.copies != 1:
                 log.copies[index] = effect.copies
-            if not effect.stored:
+            # A receipt that is sent already tells of a record that fails.
+            if not (effect.stored or (has_receipts and log.states[index] != PENDING)):
                 log.lose(index)
             if effect.recorded is not None:
                 effect.recorded(log.first + index)

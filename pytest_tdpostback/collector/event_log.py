@@ -408,7 +408,9 @@ class EventLog:
             **{state.value: self.count(state) for state in STATES},
             duplicated=sum(self.copies.get(index, 1) > 1 for index in ingested),
             stored_unconfirmed=sum(index in self.unconfirmed for index in ingested),
-            lost_after_200=sum(self.statuses[at] == 200 for at in self.indexes(EventState.LOST)),
+            lost_after_200=sum(
+                self.statuses[at] in (200, 206) for at in self.indexes(EventState.LOST)
+            ),
         )
 
     def extract(self, index: int) -> tuple[EventLog, int]:

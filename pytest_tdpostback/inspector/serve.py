@@ -212,5 +212,6 @@ def _why(event: Event) -> str:
 def _account(collector: Collector) -> str:
     log = collector.log
     counts = [(log.count(state), state) for state in STATES]
-    parts = [f"{count} {state}" for count, state in counts if count or state is not EventState.LOST]
+    rare = (EventState.LOST, EventState.DEDUPLICATED)
+    parts = [f"{count} {state}" for count, state in counts if count or state not in rare]
     return f"{len(log)} event{'s' * (len(log) != 1)} = {' + '.join(parts)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import zlib
@@ -22,6 +23,8 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _decode = json.JSONDecoder().raw_decode
 CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """I10: the content codings that are decoded, and the argument of zlib for each."""
+_Span = tuple[int, int, Any]
+"""A JSON value: where it begins, where it ends, and what it is."""
 
 
 class InvalidBatch(ValueError):
@@ -73,19 +76,23 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
     """
     for encoding in reversed(encodings):
         body = _decoded(body, encoding, limit)
+    # As in `body`: the garbage collector would walk through a large body again and again.
+    pause = len(body) >= json_body.LARGE and gc.isenabled()
+    if pause:
+        gc.disable()
     try:
         value = json_body.parse_any(body)
+        text = body.decode()
+        if single:
+            spans = [(_skip(text, 0), len(text.rstrip(" \t\n\r")), value)]
+        else:
+            spans = _events(text, value)
+        return Batch(body, [_record(*span) for span in _in_bytes(text, spans)])
     except json_body.InvalidBody as error:
         raise InvalidBatch(400, "I11", str(error)) from None
-    text = body.decode()
-    if single:
-        spans = [(_skip(text, 0), len(text.rstrip(" \t\n\r")), value)]
-    else:
-        spans = list(_elements(text, _start_of_events(text, value)))
-        if not 1 <= len(spans) <= MOST_RECORDS:
-            reason = f"the batch has {len(spans)} records; 1 to {MOST_RECORDS} are accepted"
-            raise InvalidBatch(422, "I8", reason)
-    return Batch(body, [_record(*span) for span in _in_bytes(text, spans)])
+    finally:
+        if pause:
+            gc.enable()
 
 
 def count(body: bytes, encodings: list[str], limit: int) -> int | None:
@@ -111,8 +118,8 @@ def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
     return decoded
 
 
-def _start_of_events(text: str, value: Any) -> int:
-    """I7: where the list `events` begins; the last one counts, as for every member (I11)."""
+def _events(text: str, value: Any) -> list[_Span]:
+    """I7, I8: the records of the batch `text`, whose JSON value is `value`."""
     if not isinstance(value, dict):
         kind = json_body.type_name(value)
         raise InvalidBatch(422, "I7", f"the batch is {kind}, not an object with a list 'events'")
@@ -121,25 +128,33 @@ def _start_of_events(text: str, value: Any) -> int:
         if isinstance(value.get("records"), list):
             reason += "; it has 'records', which is not read"
         raise InvalidBatch(422, "I7", reason)
-    found, at = 0, text.index("{")
+    if not 1 <= len(value["events"]) <= MOST_RECORDS:
+        reason = f"the batch has {len(value['events'])} records; 1 to {MOST_RECORDS} are accepted"
+        raise InvalidBatch(422, "I8", reason)
+    spans: list[_Span] = []
+    at = text.index("{")
     while text[at] != "}":
         name, at = _decode(text, _skip(text, at + 1))
-        start = _skip(text, _skip(text, at) + 1)
-        if name == "events":
-            found = start
-        at = _skip(text, _decode(text, start)[1])
-    return found
+        at = _skip(text, _skip(text, at) + 1)
+        if name == "events" and text[at] == "[":  # the last one counts, as for every name (I11)
+            spans, at = _elements(text, at)
+        else:
+            at = _decode(text, at)[1]
+        at = _skip(text, at)
+    return spans
 
 
-def _elements(text: str, at: int) -> Iterator[tuple[int, int, Any]]:
-    """The elements of the array that begins at `at`: first character, end, and value."""
+def _elements(text: str, at: int) -> tuple[list[_Span], int]:
+    """The elements of the array that begins at `at`, and where it ends."""
+    spans: list[_Span] = []
     at = _skip(text, at + 1)
     while text[at] != "]":
         value, end = _decode(text, at)
-        yield at, end, value
+        spans.append((at, end, value))
         at = _skip(text, end)
         if text[at] == ",":
             at = _skip(text, at + 1)
+    return spans, at + 1
 
 
 def _skip(text: str, at: int) -> int:
@@ -149,7 +164,7 @@ def _skip(text: str, at: int) -> int:
     return found.start()
 
 
-def _in_bytes(text: str, spans: list[tuple[int, int, Any]]) -> Iterator[tuple[int, int, Any]]:
+def _in_bytes(text: str, spans: list[_Span]) -> Iterator[_Span]:
     """`spans` of characters as spans of bytes."""
     if text.isascii():
         yield from spans

@@ -31,22 +31,24 @@ _BATCH, _RECORD = (
 )
 
 
-def events_of(bodies: Iterable[bytes], settings: Settings) -> Iterator[list[Event]]:
+def events_of(bodies: Iterable[bytes], settings: Settings) -> Iterator[tuple[int, Event]]:
     """What becomes of each body that is sent to one table with a valid key: its events.
 
-    A line end after a body is not part of it. The settings count as in a fake server. With the
-    profile `ingestion-v1`, an object with a list `events` is a batch, and any other body a record.
+    Each event comes with the number of its body, from 1. A line end after a body is not part of
+    it. The settings count as in a fake server. With the profile `ingestion-v1`, an object with a
+    list `events` is a batch, and any other body a record.
     """
     collector = Collector(settings)
     collector.keys.add(_KEY)
-    for line in bodies:
+    for number, line in enumerate(bodies, 1):
         body = line.removesuffix(b"\n").removesuffix(b"\r")
         head = _POSTBACK
         if settings.profile is not None and settings.profile.postback is not None:
             head = _BATCH if _is_batch(body) else _RECORD
         exchange = collector.receive(head, body, "")
         collector.response_sent(exchange)
-        yield [Event(exchange.log, index) for index in exchange.indexes]
+        for index in exchange.indexes:
+            yield number, Event(exchange.log, index)
 
 
 def _is_batch(body: bytes) -> bool:

@@ -111,7 +111,7 @@ def outcome(event: Event) -> str:
     status, state, rule, fault = event.status, str(event.state), event.rule, event.fault
     got = "no response" if status is None else str(status)
     if state == "refused":
-        text = f"refused (4xx) with {got}"
+        text = f"refused {'in its receipt' if status == 206 else '(4xx)'} with {got}"
     elif state == "rejected":
         text = "rejected after 200"
     else:

@@ -313,7 +313,8 @@ def _why_not_stored(receiver: Receiver, event: Event) -> tuple[str, list[str]]:
             lines += _fixes(receiver, [event])
         lines.append(f"sent: {formatting.sent(event)}")
     if state is EventState.REFUSED:
-        return f"refused (4xx) with {event.status} by {rule}", lines
+        how = "in its receipt" if event.status == 206 else "(4xx)"
+        return f"refused {how} with {event.status} by {rule}", lines
     if state is EventState.REJECTED:
         return formatting.escaped(f"rejected after 200 by {rule}: {event.reason}"), lines
     if state is EventState.PENDING:
@@ -321,6 +322,8 @@ def _why_not_stored(receiver: Receiver, event: Event) -> tuple[str, list[str]]:
         return f"still pending: {why}", lines
     if state is EventState.LOST:
         return f"lost by the fault {event.fault}", lines
+    if state is EventState.DEDUPLICATED:
+        return formatting.escaped(f"not stored again by {rule}: {event.reason}"), lines
     return "", lines
 
 

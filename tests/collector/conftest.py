@@ -12,6 +12,7 @@ from pytest_tdpostback.protocol.settings import Settings
 
 KEY = "12345/abcdef"
 PATH = "/postback/v3/event/web/visits"
+BATCH = "application/vnd.treasuredata.v1+json"
 
 
 @pytest.fixture
@@ -54,3 +55,41 @@ def store(receive):
         return exchange
 
     return store
+
+
+@pytest.fixture
+def receive_batch():
+    """Let a collector receive a batch of records, or the bytes `text`."""
+
+    def receive_batch(
+        collector, records, *, text=None, key=KEY, path="/web/pages", content_type=BATCH, **fields
+    ):
+        body = json.dumps({"events": records}).encode() if text is None else text
+        named = {"Content-Type": content_type, "Authorization": f"TD1 {key}", **fields}
+        head = RequestHead.of("POST", path, named.items())
+        return collector.receive(head, body, "127.0.0.1:1")
+
+    return receive_batch
+
+
+@pytest.fixture
+def send_batch(receive_batch):
+    """Let a collector receive a batch, and send the response."""
+
+    def send_batch(collector, records, **options):
+        exchange = receive_batch(collector, records, **options)
+        collector.response_sent(exchange)
+        return exchange
+
+    return send_batch
+
+
+@pytest.fixture
+def ask_for_global_id():
+    """Let a collector receive a request for the global id."""
+
+    def ask(collector, key=KEY, **fields):
+        head = RequestHead.of("GET", "/", {"Authorization": f"TD1 {key}", **fields}.items())
+        return collector.receive(head, b"", "127.0.0.1:1")
+
+    return ask

@@ -60,6 +60,38 @@ def test_the_summary_lists_a_hundred_late_events_and_counts_the_others(downstrea
     result.stdout.no_fnmatch_line("*: #101 POST*")
 
 
+def test_records_of_a_batch_that_is_late_are_listed_each(downstream):
+    result = downstream(
+        """
+        import json
+        from urllib.request import Request, urlopen
+
+        kept = {}
+
+        def test_ends_first(tdpostback):
+            fields = {
+                "Authorization": f"TD1 {tdpostback.write_key!s}",
+                "Content-Type": "application/vnd.treasuredata.v1+json",
+            }
+            body = json.dumps({"events": [{"n": 1}, {"n": 2}]}).encode()
+            kept["late"] = Request(f"{tdpostback.url}/shop/orders", body, fields)
+
+        def test_runs_meanwhile(tdpostback):
+            urlopen(kept["late"]).close()
+            assert len(tdpostback.events) == 0
+        """,
+        "--tdpostback-profile=ingestion-v1",
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "arrived after the end of their test:",
+            "  test_it.py::test_ends_first: #1 POST shop.orders: 200, ingested",
+            "  test_it.py::test_ends_first: #2 POST shop.orders: 200, ingested",
+        ]
+    )
+
+
 def test_a_fault_that_is_removed_after_its_test_leaves_late_events_listed(downstream):
     result = downstream(
         """

@@ -56,7 +56,7 @@ def test_the_header_of_the_run_names_settings_only_if_some_are_set(downstream):
             "tdpostback_profile = 2015",
             (
                 "ini tdpostback_profile: profile='2015' is not valid; "
-                "give one of openapi-1.0.0, article-2015, v2-2.0.0"
+                "give one of openapi-1.0.0, article-2015, v2-2.0.0, ingestion-v1"
             ),
         ),
     ],

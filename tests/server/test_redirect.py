@@ -253,7 +253,7 @@ def test_knows_the_records_host_without_a_region(tdpostback, send):
         url = f"https://records.in.treasuredata.com{PATH}"
         assert send(tdpostback.write_key, url, n=1) == 200
     tdpostback.assert_ingested("shop", "orders", n=1)
-    assert for_host("records.in.treasuredata.com").name == "v2-2.0.0"
+    assert for_host("records.in.treasuredata.com").name == "ingestion-v1"
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
