@@ -104,7 +104,7 @@ def preflight(head: RequestHead, profile: Profile, date: str) -> Response:
         ("Date", date),
         *_cross_origin(head.field("origin") or "*"),
         ("Access-Control-Allow-Methods", ", ".join(profile.methods)),
-        ("Access-Control-Allow-_Fields", asked or "Content-Type, X-TD-Write-Key"),
+        ("Access-Control-Allow-Headers", asked or "Content-Type, X-TD-Write-Key"),
         ("Access-Control-Max-Age", "600"),
         ("Vary", "Origin"),
     ]
