@@ -11,7 +11,7 @@ from ..errors import PostbackError
 from ..protocol import body as json_body
 from ..protocol import findings as protocol_findings
 from ..protocol import record as protocol_record
-from ..protocol.request import PostbackRequest, RequestHead
+from ..protocol.request import PostbackRequest
 from ..protocol.response import sent_global_id
 from ..protocol.secrets import without_keys
 from .event_log import NO_STATUS, STATES, EventState
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..protocol.findings import Finding
-    from ..protocol.judge import Verdict
+    from ..protocol.request import RequestHead
     from .event_log import EventLog
+    from .judged_heads import JudgedHead
 
 
 class Event:
@@ -81,27 +82,26 @@ class Event:
     def request(self) -> PostbackRequest:
         """The request: `method`, `target`, `headers`, `body`, `peer`."""
         log, index = self._log, self._index
-        head = RequestHead(log.heads[index])
-        return PostbackRequest(head, log.bodies[index], log.peers[index].decode())
+        return PostbackRequest(self._judged.head, log.bodies[index], log.peers[index].decode())
 
     @cached_property
-    def _verdict(self) -> Verdict:
-        return self._log.judged(self._index).verdict
+    def _judged(self) -> JudgedHead:
+        return self._log.judged(self._index)
 
     @property
     def database(self) -> str | None:
         """The database in the path, `None` if the path is not that of the event route."""
-        return self._verdict.database
+        return self._judged.verdict.database
 
     @property
     def table(self) -> str | None:
         """The table in the path, `None` if the path is not that of the event route."""
-        return self._verdict.table
+        return self._judged.verdict.table
 
     @property
     def key(self) -> str | None:
         """The write key that was sent, shortened in its `repr`; `None` if none counts."""
-        return self._verdict.key
+        return self._judged.verdict.key
 
     @property
     def payload(self) -> Any:
@@ -109,8 +109,8 @@ class Event:
 
         `None` if it cannot be parsed; `request.body` has the bytes.
         """
-        if self._verdict.from_url:
-            return protocol_record.payload(self.request, self._verdict)
+        if self._judged.verdict.from_url:
+            return protocol_record.payload(self.request, self._judged.verdict)
         try:
             return json_body.parse_any(self.request.body)
         except json_body.InvalidBody:
@@ -127,7 +127,7 @@ class Event:
     def findings(self) -> list[Finding]:
         """What the service would silently change or ignore; empty if the event never got there."""
         log, index, state = self._log, self._index, self.state
-        judged = log.judged(index)
+        judged = self._judged
         if judged.verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
             return []
         request = PostbackRequest(judged.head, log.bodies[index], "")
@@ -142,7 +142,7 @@ class Event:
 
     def columns(self) -> dict[str, Any]:
         """The record that the event is stored as, or would be stored as."""
-        return stored_columns(self._log, self._index)
+        return stored_columns(self._log, self._index, self._judged)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):
@@ -299,17 +299,19 @@ def global_id(log: EventLog, head: RequestHead, index: int) -> str:
     )
 
 
-def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
+def stored_columns(log: EventLog, index: int, judged: JudgedHead | None = None) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
-    judged = log.judged(index)
-    peer = log.peers[index].decode()
-    request = PostbackRequest(judged.head, log.bodies[index], peer)
+    judged = judged or log.judged(index)
+    from_url = judged.verdict.from_url
+    request = PostbackRequest(
+        judged.head, log.bodies[index], log.peers[index].decode() if from_url else ""
+    )
     return protocol_record.record_columns(
         request,
         judged.verdict,
         judged.judge.settings,
         received_at=log.received[index],
-        global_id=global_id(log, judged.head, index) if judged.verdict.from_url else "",
+        global_id=global_id(log, judged.head, index) if from_url else "",
     )
 
 

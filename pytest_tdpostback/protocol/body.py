@@ -79,6 +79,12 @@ def parse_any(body: bytes) -> Any:
     return value
 
 
+def accepted(body: bytes) -> Any:
+    """Return the JSON value in a `body` that was accepted: `parse` without its checks."""
+    text = body.decode().strip(_WHITESPACE)
+    return (_decode_accepted(text) if len(body) < LARGE else _decode_large(text))[0]
+
+
 def _constant(name: str) -> NoReturn:
     raise InvalidBody("B2", f"{name} is not JSON")
 
@@ -92,6 +98,7 @@ def _float(digits: str) -> float:
 
 
 _decode = json.JSONDecoder(parse_constant=_constant, parse_float=_float).raw_decode
+_decode_accepted = json.JSONDecoder().raw_decode
 
 
 def _decode_large(text: str) -> tuple[Any, int]:

@@ -137,12 +137,7 @@ def without_keys(text: str) -> str:
     A key is recognised by the name before it, or by its shape.
     """
     named = _NAMED.sub(lambda found: found[1] + shortened(found[2].replace("%2F", "/")), text)
-    return without_bare_keys(named)
-
-
-def without_bare_keys(text: str) -> str:
-    """Return `text` with everything shortened that has the shape of the service's write keys."""
-    return _BARE.sub(r"\1…", text)
+    return _BARE.sub(r"\1…", named)
 
 
 def _beginning(secret: str) -> str:
