@@ -79,10 +79,12 @@ def parse_any(body: bytes) -> Any:
     return value
 
 
-def accepted(body: bytes) -> Any:
-    """Return the JSON value in a `body` that was accepted: `parse` without its checks."""
+def accepted(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a `body` that was accepted: `parse` without its checks."""
     text = body.decode().strip(_WHITESPACE)
-    return (_decode_accepted(text) if len(body) < LARGE else _decode_large(text))[0]
+    value: dict[str, Any]
+    value, _ = _decode_accepted(text) if len(body) < LARGE else _decode_large(text)
+    return value
 
 
 def _constant(name: str) -> NoReturn:

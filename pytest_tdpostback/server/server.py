@@ -102,6 +102,11 @@ class CollectorServer(HTTPServerBase):
         self.loop_thread.call(listener.open)
         _running.add(self)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was started and does not run any more."""
+        return hasattr(self, "loop_thread") and not self.is_running()
+
     def stop(self) -> None:
         """Close every socket and end the thread, without waiting for any sender."""
         if not self.is_running():

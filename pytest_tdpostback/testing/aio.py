@@ -4,37 +4,53 @@ from __future__ import annotations
 
 import sys
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from ..collector.waiting import Cancellation, current_cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from .check import Check
+
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S")
-S_co = TypeVar("S_co", covariant=True)
 
 
-class Wraps(Protocol[S_co]):
+class InThread(Generic[S]):
     """An object whose methods run those of `blocking` in a worker thread."""
 
-    @property
-    def blocking(self) -> S_co: ...  # noqa: D102
+    def __init__(self, blocking: S, check: Check) -> None:
+        """`check` fails if a coroutine of a method is never awaited."""
+        self._blocking = blocking
+        self._check = check
+
+
+class Call:
+    """A call of such a method. Nothing happens before somebody awaits its coroutine."""
+
+    entered = False
 
 
 def awaitable(
     method: Callable[Concatenate[S, P], T],
-) -> Callable[Concatenate[Wraps[S], P], Coroutine[Any, Any, T]]:
-    """The method of an object that wraps another one: `method` of that one, as a coroutine."""
+) -> Callable[Concatenate[InThread[S], P], Coroutine[Any, Any, T]]:
+    """`method` of the object that blocks, as a coroutine."""
 
     @wraps(method)
-    async def coroutine(self: Wraps[S], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self: InThread[S], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         __tracebackhide__ = True
-        return await run_in_thread(method, self.blocking, *args, **kwargs)
+        call = self._check.expect_entering(f"aio.{method.__name__}", Call())
 
-    return coroutine
+        async def coroutine() -> T:
+            __tracebackhide__ = True
+            call.entered = True
+            return await run_in_thread(method, self._blocking, *args, **kwargs)
+
+        return coroutine()
+
+    return call
 
 
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -54,7 +70,7 @@ async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
             current_cancellation.reset(token)
 
     try:
-        if _in_trio():
+        if in_trio():
             import trio
 
             await trio.to_thread.run_sync(work, abandon_on_cancel=True)
@@ -71,12 +87,21 @@ async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
     return result  # type: ignore[return-value]
 
 
-def _in_trio() -> bool:
+def in_trio() -> bool:
+    """Whether an event loop of trio runs in this thread."""
     trio = sys.modules.get("trio")
-    if trio is None:
-        return False
     try:
-        trio.lowlevel.current_task()
+        return trio is not None and bool(trio.lowlevel.current_task())
     except RuntimeError:
         return False
-    return True
+
+
+def in_event_loop() -> bool:
+    """Whether an event loop of asyncio or trio runs in this thread."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        if asyncio is not None and asyncio.get_running_loop():
+            return True
+    except RuntimeError:
+        pass
+    return in_trio()

@@ -1,20 +1,22 @@
-"""What several assertions have in common: they wait, search, and claim the events that match."""
+"""What several assertions have in common: they wait, search, claim what matches, and fail."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..collector.event_log import EventState
 from ..collector.events import Event, SettleTimeout
+from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
-from . import messages
-from .matching import Search, WantedEvents, WantedRecords, check_count, check_timeout
+from . import formatting, messages
+from .matching import Search, Wanted, WantedEvents, check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..collector.collector import Collector
-    from ..collector.event_log import EventLog
+    from ..collector.events import Record
     from .receiver import Receiver
 
 
@@ -28,33 +30,55 @@ def settle(collector: Collector, timeout: float) -> None:
         raise SettleTimeout(text, [Event(log, at) for at in log.indexes(EventState.PENDING)])
 
 
-def assert_auth_failed(
-    receiver: Receiver,
-    wanted: WantedEvents,
-    *,
-    count: int | None,
-    timeout: float,
-    first: int = 0,
-) -> list[Event]:
-    """Wait for `count` events that are rejected after their 200, then want exactly that many.
+def find(
+    receiver: Receiver, wanted: Wanted, *, count: int | None, timeout: float, first: int = 0
+) -> Search:
+    """Wait for `count` events that match, and claim them.
 
-    They are expected from then on. Events before the sequence number `first` do not count.
+    Args:
+        receiver: Where they arrive.
+        wanted: Which ones.
+        count: How many; `None` is at least one, with 0 it settles instead.
+        timeout: For how many seconds to wait.
+        first: The lowest sequence number that counts.
+
+    Raises:
+        AssertionError: Another number of them is there.
     """
     __tracebackhide__ = True
-    check_count(count)
-    check_timeout(timeout)
+    search = Search(receiver, wanted, count=count, timeout=timeout, first=first)
+    if count == 0:
+        settle(receiver.collector, timeout)
+        search.look()
+    else:
+        search.wait()
+    log = search.log
+    if wanted.state is EventState.REJECTED:  # also if they are too many
+        log.claimed.update(search.found)
+        log.expected.update(search.found)
+    if not search.enough:
+        raise failure(receiver, messages.not_found(search))
+    log.claimed.update(search.found)
+    return search
+
+
+def find_settled(receiver: Receiver, wanted: Wanted, timeout: float) -> Search:
+    """Wait until an event that matches is there and nothing is pending, and claim all that match.
+
+    Raises:
+        AssertionError: Nothing matches.
+        SettleTimeout: An event is still pending.
+    """
+    __tracebackhide__ = True
     collector = receiver.collector
-    log, found = search(
-        collector, EventState.REJECTED, wanted, count=count, timeout=timeout, first=first
-    )
-    log.claimed.update(found)
-    log.expected.update(found)
-    if not enough(found, count):
-        text = messages.not_rejected(
-            receiver, wanted, count=count, timeout=timeout, found=(log, found), first=first
-        )
-        raise failure(collector, text)
-    return [Event(log, index) for index in found]
+    search = Search(receiver, wanted, timeout=timeout)
+    search.wait(settled=True)
+    settle(collector, 0)
+    search.look()
+    if not search.found:
+        raise failure(receiver, messages.not_found(search))
+    search.log.claimed.update(search.found)
+    return search
 
 
 def expect_sent_since(collector: Collector, wanted: WantedEvents, first: int) -> None:
@@ -73,37 +97,40 @@ def claim(collector: Collector, events: Iterable[Event]) -> None:
             log.claimed.add(index)
 
 
-def failure(collector: Collector, text: str) -> AssertionError:
+def failure(receiver: Receiver, text: str) -> AssertionError:
     """An `AssertionError` with `text`, in which every known write key is shortened."""
-    return AssertionError(KeyRedactor(collector.keys.known())(text))
+    return AssertionError(KeyRedactor(receiver.collector.keys.known())(text))
 
 
-def search(
-    collector: Collector,
-    state: EventState,
-    wanted: WantedRecords | WantedEvents,
-    *,
-    count: int | None,
-    timeout: float,
-    first: int = 0,
-) -> tuple[EventLog, list[int]]:
-    """Wait until `count` events are in `state`; with 0, settle instead. Gives what there is."""
+def violations(
+    schema: Mapping[str, Any] | bool,  # noqa: FBT001 - `false` is a schema too
+    records: Iterable[Record],
+) -> list[tuple[Event, str]]:
+    """Each place where a record does not satisfy a JSON Schema: its event, and what is wrong.
+
+    The draft is that of `$schema`, else 2020-12. A `format` counts.
+
+    Raises:
+        ConfigurationError: `schema` is not a JSON Schema.
+    """
     __tracebackhide__ = True
-    matching = Search(collector, state, wanted, first=first)
-    if count == 0:
-        settle(collector, timeout)
-    else:
-        least = 1 if count is None else count
+    from jsonschema import Draft202012Validator, FormatChecker, SchemaError
+    from jsonschema.validators import validator_for
 
-        def found_enough() -> bool:
-            __tracebackhide__ = True
-            return len(matching.found()[1]) >= least
-
-        collector.wait_until(found_enough, timeout)
-    collector.wait_for_responses()
-    return matching.found()
-
-
-def enough(found: list[int], count: int | None) -> bool:
-    """Whether `found` are `count` events; `None` is at least one."""
-    return bool(found) if count is None else len(found) == count
+    if not isinstance(schema, (Mapping, bool)):
+        raise ConfigurationError(
+            f"not a JSON Schema: {formatting.value(schema)}; "
+            "give a mapping, like load_schema('record')"
+        )
+    plain: Any = schema if isinstance(schema, bool) else dict(schema)
+    validator_class = validator_for(plain, default=Draft202012Validator)
+    try:
+        validator_class.check_schema(plain)
+    except SchemaError as error:
+        raise ConfigurationError(f"not a JSON Schema: {error.message}") from None
+    validator = validator_class(plain, format_checker=FormatChecker())
+    return [
+        (record.event, formatting.shortened(f"{error.json_path}: {error.message}", 300))
+        for record in records
+        for error in validator.iter_errors(dict(record))
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..collector.event_log import EventState
@@ -28,16 +30,17 @@ FINDINGS_REPORTED = 20
 """How many kinds of findings a test is warned about."""
 
 
+_PACKAGE = str(Path(__file__).parents[1])
+
+
 class StrictnessFailure(AssertionError):
     """A test fails because of a setting: `on_refusal`, `on_unasserted` or `on_finding`."""
 
 
 class MustBeEntered(Protocol):
-    """A context manager that does nothing until it is entered."""
+    """A context manager or the call of a coroutine: it does nothing before somebody enters it."""
 
     entered: bool
-    call_site: str
-    """File and line of the call that made it."""
 
 
 Manager = TypeVar("Manager", bound=MustBeEntered)
@@ -58,7 +61,7 @@ class Check:
         self._to_fail_for: list[tuple[Event, Finding]] = []
         self._known_findings: set[tuple[str, str | None, str]] = set()
         self._context_managers: list[tuple[str, MustBeEntered]] = []
-        """Context managers that were not entered when somebody last looked."""
+        """The calls of those that were not entered when somebody last looked."""
 
     @property
     def _collector(self) -> Collector:
@@ -67,7 +70,7 @@ class Check:
     def expect_entering(self, name: str, manager: Manager) -> Manager:
         """Fail if `manager`, the result of the method `name`, is never entered."""
         self._context_managers = [each for each in self._context_managers if not each[1].entered]
-        self._context_managers.append((name, manager))
+        self._context_managers.append((f"{name}() at {_call_site()}", manager))
         return manager
 
     @property
@@ -95,18 +98,22 @@ class Check:
         collector = self._collector
         if wait and not collector.settled():
             self._settle()
-        self.raise_unexpected_losses()
-        self._raise_unclaimed("on_refusal", EventState.REFUSED)
-        self._raise_unclaimed("on_unasserted", EventState.INGESTED)
-        self._raise_findings()
+        self.raise_failures()
         with collector.lock:
             log = collector.log
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
 
-    def raise_unexpected_losses(self) -> None:
-        """Raise errors of the server and unexpected rejections."""
+    def raise_failures(self) -> None:
+        """Raise errors of the server, and what the settings make a failure."""
         __tracebackhide__ = True
         self._raise_errors()
+        self._raise_unexpected_losses()
+        self._raise_unclaimed("on_refusal", EventState.REFUSED)
+        self._raise_unclaimed("on_unasserted", EventState.INGESTED)
+        self._raise_findings()
+
+    def _raise_unexpected_losses(self) -> None:
+        __tracebackhide__ = True
         if self._collector.settings.on_auth_failure == "ignore":
             return
         log, raised = self._collector.log, self._raised
@@ -196,11 +203,7 @@ class Check:
 
     def _raise_never_entered(self) -> None:
         __tracebackhide__ = True
-        calls = [
-            f"{name}() at {manager.call_site}"
-            for name, manager in self._context_managers
-            if not manager.entered
-        ]
+        calls = [call for call, manager in self._context_managers if not manager.entered]
         self._context_managers = []
         if calls:
             raise ConfigurationError(messages.never_entered(self._receiver, calls))
@@ -217,3 +220,11 @@ class Check:
             text = self._redacted(messages.unsettled(log, SETTLE_SECONDS, why))
             pending = [Event(log, index) for index in log.indexes(EventState.PENDING)]
             raise SettleTimeout(text, pending)
+
+
+def _call_site() -> str:
+    """File and line of the innermost caller outside this package."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

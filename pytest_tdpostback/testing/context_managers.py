@@ -1,10 +1,8 @@
-"""The context managers of `Postback`. Each one knows whether it was entered, and who made it."""
+"""The context managers of `Postback`. Each one knows whether it was entered."""
 
 from __future__ import annotations
 
-import sys
 from contextlib import ContextDecorator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import assertions
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from .matching import WantedEvents
     from .receiver import Receiver
 
-_PACKAGE = str(Path(__file__).parents[1])
-
 
 class HeldValidation(ContextDecorator):
     """Keeps accepted events pending while it lasts (Y2, Y5)."""
@@ -27,7 +23,6 @@ class HeldValidation(ContextDecorator):
     def __init__(self, collector: Collector) -> None:
         """Made by `Postback.hold_validation`."""
         self.entered = False
-        self.call_site = call_site()
         self._collector = collector
 
     def __enter__(self) -> None:
@@ -50,9 +45,7 @@ class ExpectedFailures:
     ) -> None:
         """Made by `Postback.expect_auth_failure`."""
         self.entered = False
-        self.call_site = call_site()
         self._receiver = receiver
-        self._collector = receiver.collector
         self._wanted = wanted
         self._count = count
         self._timeout = timeout
@@ -61,7 +54,7 @@ class ExpectedFailures:
 
     def __enter__(self) -> list[Event]:
         self.entered = True
-        self._first = self._collector.next_seq
+        self._first = self._receiver.collector.next_seq
         return self._failures
 
     def __exit__(
@@ -72,15 +65,14 @@ class ExpectedFailures:
     ) -> None:
         __tracebackhide__ = True
         if error is not None:
-            assertions.expect_sent_since(self._collector, self._wanted, self._first)
+            collector = self._receiver.collector
+            assertions.expect_sent_since(collector, self._wanted, self._first)
             return
-        self._failures += assertions.assert_auth_failed(
-            self._receiver,
-            self._wanted,
-            count=self._count,
-            timeout=self._timeout,
-            first=self._first,
+        count, timeout, first = self._count, self._timeout, self._first
+        search = assertions.find(
+            self._receiver, self._wanted, count=count, timeout=timeout, first=first
         )
+        self._failures += search.events()
 
     async def __aenter__(self) -> list[Event]:
         return self.__enter__()
@@ -93,11 +85,3 @@ class ExpectedFailures:
     ) -> None:
         __tracebackhide__ = True
         await run_in_thread(self.__exit__, kind, error, traceback)
-
-
-def call_site() -> str:
-    """File and line of the innermost caller outside this package."""
-    frame = sys._getframe()
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

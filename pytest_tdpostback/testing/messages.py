@@ -1,28 +1,29 @@
-"""What a failed assertion says: first what happened, then what was wanted, then what to do.
-
-Most functions take the receiver at which the events arrive.
-"""
+"""What a failed assertion says: first what happened, then what was wanted, then what to do."""
 
 from __future__ import annotations
 
+import os
 import re
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies_environment, proxy_bypass
 
 from ..collector.event_log import EventState
 from ..collector.events import Event, Events
 from ..protocol.secrets import shortened
 from . import formatting
-from .matching import WantedEvents, WantedRecords, predicate_name
+from .aio import in_event_loop
+from .formatting import counted, escaped
+from .matching import Search, WantedRecords, predicate_name
 from .nearest import columns_of, did_you_mean, difference, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ..collector.collector import Collector
     from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
+    from .matching import WantedEvent
     from .receiver import Receiver
 
 LOSSES_SHOWN = 5
@@ -35,175 +36,91 @@ COPIES_COMPARED = 1_000
 """How many events are compared to find one that was sent twice."""
 _GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
 """The shape of the write keys that this package generates."""
+_NOUNS: dict[EventState | None, tuple[str, str, str]] = {
+    EventState.INGESTED: ("record", "", "record{} matched"),
+    EventState.REFUSED: ("refused event", " (4xx)", "event{} refused (4xx)"),
+    EventState.REJECTED: ("event", " rejected after 200", "event{} rejected after 200"),
+}
+"""What an assertion counts, what follows that word, and how it says that there are too many."""
 
 
-def not_ingested(
-    receiver: Receiver,
-    wanted: WantedRecords,
-    *,
-    count: int | None,
-    timeout: float,
-    found: tuple[EventLog, Sequence[int]],
-) -> str:
-    """`assert_ingested` found the records at the places `found`, and not `count` of them."""
-    log, indexes = found
-    goal = f"wanted {formatting.counted(count, 'record')}{wanted}"
-    goal += f", found {len(indexes):,}" if indexes else ""
-    if len(indexes) > (1 if count is None else count):
-        matched = formatting.counted(len(indexes), "record")
-        goal = f"wanted {formatting.counted(count, 'record')}{wanted}"
-        details = _too_many(Events(log, indexes), count, wanted)
-        return _message(f"{matched} matched; {goal} (waited {timeout:g} s)", details)
-    near = nearest(log, wanted, set(indexes))
-    if near is None:
-        cause, details = _nothing_near(receiver, log, wanted, len(indexes))
-        event = None
+def not_found(search: Search) -> str:
+    """An assertion found another number of records or events than it wanted."""
+    receiver, wanted, count = search.receiver, search.wanted, search.count
+    log, found = search.log, len(search.found)
+    noun, ending, too_many = _NOUNS[wanted.state]
+    goal = f"wanted {counted(count, noun)}{ending}{wanted}"
+    waited = "" if receiver.closed else f" (waited {search.timeout:g} s)"
+    near: Event | None = None
+    if found > (count or 0):
+        cause = f"{found:,} {too_many.format('s' * (found > 1))}"
+        waited = ""
+        details = _too_many(search)
+    elif not len(log):
+        cause, details = _nothing_arrived(receiver)
+    elif isinstance(wanted, WantedRecords):
+        goal += f", found {found:,}" if found else ""
+        cause, details, near = _not_ingested(search, wanted)
+    elif wanted.state is EventState.REFUSED:
+        cause, near = _not_refused(search)
+        details = _all(log)
     else:
-        event = near.event
-        cause, details = _why_not_stored(receiver, event)
-        if not cause:
-            place = formatting.place(event)
-            short, differences = difference(near, wanted)
-            details = [formatting.line(event), *formatting.findings(event), *differences]
-            details.append(f"record: {formatting.value(dict(near.columns), 200)}")
-            cause = f"the nearest record {short}"
-            if not _in_place(wanted, event):
-                cause = f"the nearest record is in {place}"
-        elif not _in_place(wanted, event):
-            details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[3:]}.")
-    details += _misread_arguments(count, timeout, near.columns if near else _first(log, indexes))
-    arrived = len(log)
-    if arrived > 1 and near is not None:
-        last = f", the last {OTHERS_SHOWN}" if arrived > OTHERS_SHOWN else ""
-        details.append(f"{formatting.counted(arrived, 'event')} arrived{last}:")
-        details += formatting.indented(formatting.lines(Events(log)[-OTHERS_SHOWN:]))
-    return _message(f"{cause}; {goal} (waited {timeout:g} s)", details, event)
+        cause = _not_rejected(search)
+        details = _all(log)
+    return _message(receiver, f"{cause}; {goal}{waited}", details, near.rule if near else None)
 
 
-def ingested(log: EventLog, wanted: WantedRecords, indexes: Sequence[int]) -> str:
-    """`assert_nothing_ingested` found the records at the places `indexes`."""
-    stored = f"{formatting.counted(len(indexes), 'record')} ingested"
+def ingested(search: Search) -> str:
+    """`assert_nothing_ingested` found records."""
+    events = Events(search.log, search.found)
     details = []
-    for event in Events(log, indexes[: formatting.EVENTS_SHOWN]):
-        details.append(formatting.line(event))
-        details.append(f"  {formatting.value(event.columns())}")
-    if len(indexes) > formatting.EVENTS_SHOWN:
-        details.append(f"… and {len(indexes) - formatting.EVENTS_SHOWN} more")
-    return _message(f"{stored}; wanted none{wanted}", details)
+    for event in events[: formatting.EVENTS_SHOWN]:
+        details += [formatting.line(event), f"  {formatting.value(event.columns())}"]
+    if len(events) > formatting.EVENTS_SHOWN:
+        details.append(f"… and {len(events) - formatting.EVENTS_SHOWN:,} more")
+    head = f"{counted(len(events), 'record')} ingested; wanted none{search.wanted}"
+    return _message(search.receiver, head, details)
 
 
-def not_refused(
-    receiver: Receiver,
-    wanted: WantedEvents,
-    *,
-    count: int | None,
-    timeout: float,
-    found: tuple[EventLog, Sequence[int]],
-) -> str:
-    """`assert_refused` found the events at the places `found`, and not `count` of them."""
-    log, indexes = found
-    goal = f"wanted {formatting.counted(count, 'refused event')} (4xx){wanted}"
-    if not len(log):
-        cause, details = _nothing_arrived(receiver)
-        return _message(f"{cause}; {goal} (waited {timeout:g} s)", details)
-    others = [index for index in log.indexes(EventState.REFUSED) if index not in set(indexes)]
-    if len(indexes) > (count or 0):
-        cause = f"{formatting.counted(len(indexes), 'event')} refused (4xx)"
-    elif others:
-        why = Counter(f"{log.statuses[index]} by {log.rules.get(index)}" for index in others)
-        cause = f"refused (4xx) with {_with_counts(why)}"
-    else:
-        accepted = log.count(EventState.INGESTED) + log.count(EventState.PENDING)
-        accepted += log.count(EventState.REJECTED)
-        cause = f"{formatting.counted(accepted, 'event')} got 200"
-    last = Event(log, others[-1]) if others else None
-    return _message(f"{cause}; {goal} (waited {timeout:g} s)", _all(log), last)
-
-
-def not_rejected(
-    receiver: Receiver,
-    wanted: WantedEvents,
-    *,
-    count: int | None,
-    timeout: float,
-    found: tuple[EventLog, Sequence[int]],
-    first: int = 0,
-) -> str:
-    """No `count` events were rejected after their 200, of those from number `first` on."""
-    log, indexes = found
-    goal = f"wanted {formatting.counted(count, 'event')} rejected after 200{wanted}"
-    if not len(log):
-        cause, details = _nothing_arrived(receiver)
-        return _message(f"{cause}; {goal} (waited {timeout:g} s)", details)
-    others = [index for index in log.indexes(EventState.REJECTED) if index not in set(indexes)]
-    earlier = [index for index in others if log.first + index < first]
-    stored = log.count(EventState.INGESTED)
-    if len(indexes) > (count or 0):
-        cause = f"{formatting.counted(len(indexes), 'event')} rejected after 200"
-    elif len(others) > len(earlier):
-        cause = f"{len(others) - len(earlier)} rejected with another key, database or table"
-    elif earlier:
-        cause = f"{len(earlier)} rejected, but sent before the block began"
-    elif any(log.statuses[index] == 403 for index in log.indexes(EventState.REFUSED)):
-        cause = "refused (4xx) with 403 at once, which assert_refused(status=403) asserts"
-    elif stored:
-        cause = f"{formatting.counted(stored, 'event')} ingested: the write key is valid"
-    else:
-        cause = "no event was rejected after 200"
-    return _message(f"{cause}; {goal} (waited {timeout:g} s)", _all(log))
-
-
-def not_satisfied(
-    receiver: Receiver,
-    predicate: Callable[[Event], object],
-    timeout: float,
-) -> str:
+def not_satisfied(receiver: Receiver, wanted: WantedEvent, timeout: float) -> str:
     """`wait_for` saw no event that satisfies its predicate."""
-    goal = f"wanted one that satisfies {predicate_name(predicate)} (waited {timeout:g} s)"
     log = receiver.collector.log
+    cause, details = f"{counted(len(log), 'event')} arrived", [*_obstacles(receiver), *_all(log)]
     if not len(log):
         cause, details = _nothing_arrived(receiver)
-        return _message(f"{cause}; {goal}", details)
-    arrived = formatting.counted(len(log), "event")
-    return _message(f"{arrived} arrived; {goal}", [*_obstacles(receiver), *_all(log)])
+    waited = "" if receiver.closed else f" (waited {timeout:g} s)"
+    goal = f"wanted one that satisfies {predicate_name(wanted.predicate)}{waited}"
+    return _message(receiver, f"{cause}; {goal}", details)
 
 
 def requests(collector: Collector) -> str:
     """`assert_no_requests` saw some."""
     log, refused = collector.log, collector.refused_connections
-    arrived = [formatting.counted(len(log), "request")] if len(log) else []
-    arrived += [formatting.counted(len(refused), "refused connection")] if refused else []
-    return _message(
-        f"{' and '.join(arrived)} arrived; wanted none",
-        [*_all(log), *_refused_connections(refused)],
-    )
+    arrived = [counted(len(log), "request")] if len(log) else []
+    arrived += [counted(len(refused), "refused connection")] if refused else []
+    lines = formatting.indented([*_all(log), *_refused_connections(refused)])
+    return "\n".join([f"{' and '.join(arrived)} arrived; wanted none", *lines])
 
 
 def invalid_records(violations: Sequence[tuple[Event, str]], checked: int) -> str:
     """`assert_valid` found records that do not satisfy their schema."""
-    if not checked:
-        return (
-            "no record was ingested, so the schema checked nothing; "
-            "use assert_nothing_ingested() if the test wants that"
-        )
     wrong = len({event.seq for event, _ in violations})
     details = [
         f"#{event.seq} {formatting.place(event)}: {text}"
         for event, text in violations[: formatting.EVENTS_SHOWN]
     ]
-    if len(violations) > formatting.EVENTS_SHOWN:
-        details.append(f"… and {len(violations) - formatting.EVENTS_SHOWN} more")
-    of = formatting.counted(checked, "record")
-    return _message(f"{wrong:,} of {of} {_do(wrong)} not satisfy the schema", details)
+    do = "does" if wrong == 1 else "do"
+    head = f"{wrong:,} of {counted(checked, 'record')} {do} not satisfy the schema"
+    details = formatting.first_of(details, len(violations))
+    return "\n".join([head, *formatting.indented(details)])
 
 
 def unsettled(log: EventLog, seconds: float, why: str) -> str:
     """Events without an outcome; `why` is the reason if it is known."""
     pending = Events(log, list(log.indexes(EventState.PENDING)))
-    when = why or f"waited {seconds:g} s"
     return "\n".join(
         [
-            f"{formatting.counted(len(pending), 'event')} still pending: {when}",
+            f"{counted(len(pending), 'event')} still pending: {why or f'waited {seconds:g} s'}",
             *formatting.indented(formatting.lines(pending, most=LOSSES_SHOWN)),
             "Fix: end hold_validation(), lower validation_delay, or settle(timeout=...) for longer",
             "tdpostback rules Y2",
@@ -214,26 +131,23 @@ def unsettled(log: EventLog, seconds: float, why: str) -> str:
 def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
     """`events` got 200 and were rejected afterwards, and the test does not expect it (Y3)."""
     were = "was" if len(events) == 1 else "were"
-    lost = formatting.counted(len(events), "event")
     shown = [
-        formatting.escaped(
+        escaped(
             f"#{event.seq} {event.request.method} {formatting.place(event)}: "
             f"{event.reason} ({event.rule})"
         )
         for event in events[:LOSSES_SHOWN]
     ]
-    if len(events) > LOSSES_SHOWN:
-        shown.append(f"… and {len(events) - LOSSES_SHOWN} more")
     databases = {event.database for event in events}
     tables = {event.table for event in events}
     arguments = ""
     if len(databases) == 1:
         names = [*databases, *(tables if len(tables) == 1 else ())]
-        arguments = ", ".join(f'"{formatting.escaped(str(name))}"' for name in names)
+        arguments = ", ".join(f'"{escaped(str(name))}"' for name in names)
     return "\n".join(
         [
-            f"Silent loss: {lost} got 200 but {were} never stored.",
-            *formatting.indented(shown),
+            f"Silent loss: {counted(len(events), 'event')} got 200 but {were} never stored.",
+            *formatting.indented(formatting.first_of(shown, len(events))),
             *_fixes(receiver, events),
             f"Expected? with {receiver.name}.expect_auth_failure({arguments}): ...",
             f"Expected every time? {receiver.ignore_losses}",
@@ -244,13 +158,14 @@ def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
 
 def unclaimed(receiver: Receiver, events: Sequence[Event], setting: str) -> str:
     """No assertion claimed `events`, and `setting` says that this fails the test."""
-    refused = setting == "on_refusal"
-    what = "refused (4xx)" if refused else "ingested"
-    counted, them = formatting.counted(len(events), "event"), "it" if len(events) == 1 else "them"
-    assertion = "assert_refused(...)" if refused else "assert_ingested(...)"
+    what, assertion = "ingested", "assert_ingested(...)"
+    if setting == "on_refusal":
+        what, assertion = "refused (4xx)", "assert_refused(...)"
+    them = "it" if len(events) == 1 else "them"
+    head = f"{counted(len(events), 'event')} {what}, and no assertion claimed {them}"
     return "\n".join(
         [
-            f'{counted} {what}, and no assertion claimed {them} ({setting}="fail")',
+            f'{head} ({setting}="fail")',
             *formatting.indented(formatting.lines(events, most=LOSSES_SHOWN)),
             f"Fix: assert it with {receiver.name}.{assertion}, or {receiver.name}.claim(event)",
             f'Or allow it: @pytest.mark.tdpostback({setting}="ignore")',
@@ -263,12 +178,10 @@ def findings(found: Sequence[tuple[Event, Finding]]) -> str:
     """Findings that the setting `on_finding` makes failures."""
     rules = dict.fromkeys(finding.rule for _, finding in found)
     shown = [formatting.finding_warning(*each) for each in found[: formatting.EVENTS_SHOWN]]
-    more = len(found) - len(shown)
     return "\n".join(
         [
-            f"{formatting.counted(len(found), 'finding')} that on_finding makes a failure",
-            *formatting.indented(shown),
-            *([f"  … and {more} more"] if more > 0 else ()),
+            f"{counted(len(found), 'finding')} that on_finding makes a failure",
+            *formatting.indented(formatting.first_of(shown, len(found))),
             f'Allow it: @pytest.mark.tdpostback(on_finding="ignore:{",".join(rules)}")',
             *(f"tdpostback rules {rule}" for rule in list(rules)[:CAUSES_SHOWN]),
         ]
@@ -276,90 +189,188 @@ def findings(found: Sequence[tuple[Event, Finding]]) -> str:
 
 
 def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
-    """Context managers that were called and never entered."""
+    """Context managers that were never entered, and coroutines that were never awaited."""
+
+    def never(call: str) -> str:
+        return f"{call} was never {'awaited' if call.startswith('aio.') else 'entered'}"
+
     first = calls[0]
-    name = first.partition("(")[0]
+    call = f"{receiver.name}.{first.partition('(')[0]}(...)"
     return "\n".join(
         [
-            f"{first} was never entered, so it did nothing",
-            *formatting.indented(f"{call} was never entered either" for call in calls[1:]),
-            f"Fix: with {receiver.name}.{name}(...): ...",
+            f"{never(first)}, so it did nothing",
+            *formatting.indented(f"{never(call)} either" for call in calls[1:]),
+            f"Fix: await {call}" if first.startswith("aio.") else f"Fix: with {call}: ...",
         ]
+    )
+
+
+def two_arguments(method: str, name: object) -> str:
+    """A method that takes a database and a table got one argument."""
+    database, _, table = str(name).partition(".")
+    example = escaped(f'"{database}", "{table or "table"}"')
+    given = formatting.value(name)
+    return (
+        f"{method}({given}): give the database and the table as two arguments: {method}({example})"
     )
 
 
 # parts of messages
 
 
-def _message(head: str, details: Iterable[str], event: Event | None = None) -> str:
-    rule = event and event.rule
-    last = [f"tdpostback rules {rule}"] if rule else []
-    return "\n".join([head, *formatting.indented(details), *last])
+def _message(receiver: Receiver, head: str, details: Iterable[str], rule: str | None = None) -> str:
+    lines = [head, *formatting.indented(details)]
+    for fault in receiver.unmatched_faults():
+        asked = counted(fault.asked, "time")
+        lines.append(f"  fault {escaped(fault.name)} never matched: asked {asked}, matched 0")
+    return "\n".join([*lines, f"tdpostback rules {rule}"] if rule else lines)
 
 
 def _all(log: EventLog) -> list[str]:
     return formatting.lines(Events(log))
 
 
-def _in_place(wanted: WantedRecords, event: Event) -> bool:
-    return wanted.database in (None, event.database) and wanted.table in (None, event.table)
+def _too_many(search: Search) -> list[str]:
+    wanted = search.wanted
+    if not isinstance(wanted, WantedRecords):
+        return _all(search.log)
+    events = Events(search.log, search.found)
+    details = formatting.lines(events)
+    some = events[:COPIES_COMPARED]
+    times = Counter((event.request.target, event.request.body) for event in some)
+    most = max(times.values())
+    copied = [event for event in some if event.copies > 1]
+    if copied:
+        details.append(f"#{copied[0].seq} was stored {copied[0].copies} times by a fault.")
+    elif most > 1:
+        details.append(f"{most} of them are equal in every byte. Was it sent again by a retry?")
+    if search.count == 1 and (wanted.columns or wanted.predicate):
+        details.append("Give more columns to choose one, or count=None to allow any number.")
+    return details + _misread_arguments(search, columns_of(events[0]))
+
+
+def _not_ingested(search: Search, wanted: WantedRecords) -> tuple[str, list[str], Event | None]:
+    """Why a record is not there, in a few words and in lines; and the event that may be it."""
+    receiver, log, found = search.receiver, search.log, search.found
+    near = nearest(log, wanted, found)
+    if near is None:
+        if not found:
+            return *_nothing_in_place(receiver, log, wanted), None
+        details = _obstacles(receiver) or [
+            "Has the sender sent them all (flushed, joined, awaited)?"
+        ]
+        details += _misread_arguments(search, columns_of(Event(log, found[0])))
+        return f"no more than {counted(len(found), 'record')} arrived", details, None
+    event = near.event
+    misplaced = not wanted.is_in(event.database, event.table)
+    cause, details = _why_not_stored(receiver, event)
+    if not cause:
+        short, differences = difference(near, wanted)
+        details += [*formatting.findings(event), *differences]
+        details += _in_full(receiver, near.columns, wanted, event)
+        cause = f"the nearest record {short}"
+        if misplaced:
+            cause = f"the nearest record is in {formatting.place(event)}"
+    elif misplaced:
+        details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[4:]}.")
+    details += _misread_arguments(search, near.columns)
+    if len(log) > 1:
+        last = f", the last {OTHERS_SHOWN}" if len(log) > OTHERS_SHOWN else ""
+        details.append(f"{counted(len(log), 'event')} arrived{last}:")
+        details += formatting.indented(formatting.lines(Events(log)[-OTHERS_SHOWN:]))
+    return cause, details, event
+
+
+def _in_full(
+    receiver: Receiver, columns: Mapping[str, Any], wanted: WantedRecords, event: Event
+) -> list[str]:
+    """The nearest record; with `-vv` also its headers, and pytest's own comparison of values."""
+    compared = {name: columns[name] for name in wanted.columns if name in columns}
+    comparison = receiver.neighbours.compare(dict(wanted.columns), compared)
+    record = f"record: {formatting.value(dict(columns), 200)}"
+    if comparison is None:
+        return [record]
+    headers = (f"{name}: {value}" for name, value in event.request.headers.pairs)
+    return [
+        record,
+        *(f"header {formatting.shortened(header, 200)}" for header in headers),
+        *map(escaped, comparison),
+    ]
 
 
 def _why_not_stored(receiver: Receiver, event: Event) -> tuple[str, list[str]]:
-    """Why an event is no record, in a few words and in lines; empty if it is one."""
+    """Why an event is no record, in a few words and in lines; empty words if it is one."""
     state, rule, lines = event.state, event.rule, [formatting.line(event)]
-    if state in (EventState.REFUSED, EventState.REJECTED):
-        if state is EventState.REJECTED or rule == "A6":
-            lines += _fixes(receiver, [event])
-        lines.append(f"sent: {formatting.sent(event)}")
-    if state is EventState.REFUSED:
-        return f"refused (4xx) with {event.status} by {rule}", lines
-    if state is EventState.REJECTED:
-        return formatting.escaped(f"rejected after 200 by {rule}: {event.reason}"), lines
     if state is EventState.PENDING:
         why = receiver.collector.why_pending(0) or "its validation has not run yet"
         return f"still pending: {why}", lines
     if state is EventState.LOST:
         return f"lost by the fault {event.fault}", lines
-    return "", lines
+    if state is EventState.INGESTED:
+        return "", lines
+    if state is EventState.REJECTED or rule == "A6":
+        lines += _fixes(receiver, [event])
+    lines.append(f"sent: {formatting.sent(event)}")
+    if state is EventState.REFUSED:
+        return f"refused (4xx) with {event.status} by {rule}", lines
+    return escaped(f"rejected after 200 by {rule}: {event.reason}"), lines
 
 
-def _nothing_near(
-    receiver: Receiver, log: EventLog, wanted: WantedRecords, found: int
+def _nothing_in_place(
+    receiver: Receiver, log: EventLog, wanted: WantedRecords
 ) -> tuple[str, list[str]]:
-    if not len(log):
-        return _nothing_arrived(receiver)
-    obstacles = _obstacles(receiver)
-    if found:
-        return f"no more than {formatting.counted(found, 'record')} arrived", obstacles or [
-            "Has the sender sent them all (flushed, joined, awaited)?"
-        ]
     places = Counter(formatting.place(event) for event in Events(log)[-1000:])
-    question = did_you_mean(wanted.place.removeprefix("in "), places)
-    details = [*obstacles, f"What arrived was for {_with_counts(places)}."]
-    return f"nothing arrived {wanted.place}", [*details, *([question] if question else [])]
+    question = did_you_mean(wanted.place.removeprefix(" in "), places)
+    details = [*_obstacles(receiver), f"What arrived was for {_with_counts(places)}."]
+    return f"nothing arrived{wanted.place}", details + [question] * bool(question)
+
+
+def _not_refused(search: Search) -> tuple[str, Event | None]:
+    log, found = search.log, set(search.found)
+    others = [index for index in log.indexes(EventState.REFUSED) if index not in found]
+    if others:
+        why = Counter(f"{log.statuses[index]} by {log.rules.get(index)}" for index in others)
+        return f"refused (4xx) with {_with_counts(why)}", Event(log, others[-1])
+    accepted = sum(map(log.count, (EventState.INGESTED, EventState.PENDING, EventState.REJECTED)))
+    return f"{counted(accepted, 'event')} got 200", None
+
+
+def _not_rejected(search: Search) -> str:
+    log, found = search.log, set(search.found)
+    others = [index for index in log.indexes(EventState.REJECTED) if index not in found]
+    earlier = sum(log.first + index < search.first for index in others)
+    if len(others) > earlier:
+        return f"{len(others) - earlier} rejected after 200 with another key, database or table"
+    if earlier:
+        return f"{earlier} rejected after 200, but sent before the block began"
+    if any(log.statuses[index] == 403 for index in log.indexes(EventState.REFUSED)):
+        return "refused (4xx) with 403 at once, which assert_refused(status=403) asserts"
+    stored = log.count(EventState.INGESTED)
+    if stored:
+        return f"{counted(stored, 'event')} ingested: the write key is valid"
+    return "no event was rejected after 200"
 
 
 def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
     """What kept requests away, as far as it is known: in a few words, and in lines."""
     collector = receiver.collector
     refused = collector.refused_connections
+    obstacles = _obstacles(receiver)
     if refused:
         were = "connection was" if len(refused) == 1 else "connections were"
-        reason = formatting.shortened(formatting.escaped(refused[0].partition(";")[0]), 120)
-        details = [*_refused_connections(refused), *_obstacles(receiver)]
+        reason = formatting.shortened(refused[0].partition(";")[0], 120)
+        details = [*_refused_connections(refused), *obstacles]
         return f"{len(refused)} {were} refused: {reason}", details
     if collector.blocked_hosts:
-        hosts = list(dict.fromkeys(collector.blocked_hosts))
-        shown = formatting.escaped(", ".join(hosts[:CAUSES_SHOWN]))
-        return f"connections to {shown} were blocked", _obstacles(receiver)
+        return f"connections to {_blocked(collector, CAUSES_SHOWN)} were blocked", obstacles
     elsewhere = list(receiver.neighbours.events_at_other_urls(collector))
     if elsewhere:
         details = [f"This Postback has the URL {receiver.url}."]
         for where, event in elsewhere[:CAUSES_SHOWN]:
             details.append(f"{formatting.line(event)}, at {where}")
-        return f"{formatting.counted(len(elsewhere), 'request')} arrived at another URL", details
-    obstacles = _obstacles(receiver)
+        return f"{counted(len(elsewhere), 'request')} arrived at another URL", details
+    if receiver.closed:
+        return "no request arrived, and the server is stopped", ["Start it before you send."]
     return "no request arrived", obstacles or [
         f"Nothing reached {receiver.url}. Does the sender use this URL?",
         "Has it sent (flushed, joined, awaited)?",
@@ -372,114 +383,69 @@ def _obstacles(receiver: Receiver) -> list[str]:
     collector = receiver.collector
     lines = []
     if collector.blocked_hosts:
-        hosts = list(dict.fromkeys(collector.blocked_hosts))
-        shown = formatting.escaped(", ".join(hosts[: formatting.EVENTS_SHOWN]))
+        shown = _blocked(collector, formatting.EVENTS_SHOWN)
         lines.append(f"block_network did not allow connections to {shown}.")
-    if _in_event_loop():
+    if in_event_loop():
         lines.append(
             "This call blocks an event loop that runs in this thread; "
             f"use await {receiver.name}.aio.… instead."
         )
-    proxies = _proxies_in_use()
-    if proxies and not len(collector.log):
-        lines.append(
-            f"{', '.join(proxies)} is set: a client may send to that proxy instead. "
-            "Set NO_PROXY=127.0.0.1."
-        )
+    if not len(collector.log) and not proxy_bypass("127.0.0.1"):
+        used = {f"{name}_proxy" for name in getproxies_environment() if name in ("http", "all")}
+        names = ", ".join(name for name in os.environ if name.lower() in used)
+        if names:
+            lines.append(
+                f"{names} is set: a client may send to that proxy instead. Set NO_PROXY=127.0.0.1."
+            )
     return lines
 
 
-def _in_event_loop() -> bool:
-    """Whether an event loop of asyncio or trio runs in this thread."""
-    asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
-    try:
-        if asyncio is not None and asyncio.get_running_loop():
-            return True
-    except RuntimeError:
-        pass
-    try:
-        return trio is not None and bool(trio.lowlevel.current_task())
-    except RuntimeError:
-        return False
-
-
-def _proxies_in_use() -> list[str]:
-    """The environment variables that lead requests to this machine to a proxy."""
-    import os
-    from urllib.request import getproxies_environment, proxy_bypass
-
-    if proxy_bypass("127.0.0.1"):
-        return []
-    used = [f"{scheme}_proxy" for scheme in getproxies_environment() if scheme in ("http", "all")]
-    return [name for name in os.environ if name.lower() in used]
+def _blocked(collector: Collector, most: int) -> str:
+    return escaped(", ".join(list(dict.fromkeys(collector.blocked_hosts))[:most]))
 
 
 def _refused_connections(reasons: Sequence[str]) -> list[str]:
-    told = list(dict.fromkeys(formatting.escaped(reason) for reason in reasons))
+    told = list(dict.fromkeys(escaped(reason) for reason in reasons))
     lines = [f"connection refused: {reason}" for reason in told[:CAUSES_SHOWN]]
-    return lines + [f"… and {len(told) - CAUSES_SHOWN} more"] * (len(told) > CAUSES_SHOWN)
+    return formatting.first_of(lines, len(told))
 
 
 def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
     """What to do about events that were refused or rejected for their key or their time."""
-    lines: dict[str, None] = {}
+    lines: list[str] = []
     for event in events[:LOSSES_SHOWN]:
         if event.rule == "T3":
-            lines['The setting stale_time="drop" drops an event with such a time.'] = None
-            lines['Fix: send UNIX seconds, or set stale_time="receipt"'] = None
+            lines.append('The setting stale_time="drop" drops an event with such a time.')
+            lines.append('Fix: send UNIX seconds, or set stale_time="receipt"')
             continue
         key, reason = event.key or "", str(event.reason)
-        shown = formatting.escaped(shortened(key))
+        shown = escaped(shortened(key))
+        add = f'{receiver.name}.keys.add("{shown}"'
         owner = receiver.neighbours.owner_of(key, receiver.collector)
         if owner is not None:
-            lines[f"{shown} is the write key of {owner}."] = None
-            lines[f"Fix: send {receiver.name}.write_key"] = None
+            lines.append(f"{shown} is the write key of {owner}.")
+            lines.append(f"Fix: send {receiver.name}.write_key")
         elif reason.endswith("was revoked"):
-            lines[f'Fix: make it valid again: {receiver.name}.keys.add("{shown}")'] = None
+            lines.append(f"Fix: make it valid again: {add})")
         elif "may not write" in reason:
-            lines[f'Fix: extend its limits: {receiver.name}.keys.add("{shown}", tables=...)'] = None
+            lines.append(f"Fix: extend its limits: {add}, tables=...)")
         else:
             if _GENERATED_KEY.match(key):
-                lines[
+                lines.append(
                     f"{shown} looks like a key of another test run: a process that outlived its "
                     "run may have sent it."
-                ] = None
-            lines[
-                f"Fix: send {receiver.name}.write_key, or register yours: "
-                f'{receiver.name}.keys.add("{shown}")'
-            ] = None
-    return list(lines)
+                )
+            lines.append(f"Fix: send {receiver.name}.write_key, or register yours: {add})")
+    return list(dict.fromkeys(lines))
 
 
-def _too_many(events: Events, count: int | None, wanted: WantedRecords) -> list[str]:
-    details = formatting.lines(events)
-    some = events[:COPIES_COMPARED]
-    times = Counter((event.request.target, event.request.body) for event in some)
-    most = max(times.values())
-    copied = [event for event in some if event.copies > 1]
-    if copied:
-        details.append(f"#{copied[0].seq} was stored {copied[0].copies} times by a fault.")
-    elif most > 1:
-        details.append(f"{most} of them are equal in every byte. Was it sent again by a retry?")
-    if count == 1 and (wanted.columns or wanted.predicate):
-        details.append("Give more columns to choose one, or count=None to allow any number.")
-    return details
-
-
-def _misread_arguments(count: int | None, timeout: float, columns: Mapping[str, Any]) -> list[str]:
+def _misread_arguments(search: Search, columns: Mapping[str, Any]) -> list[str]:
     """A note if `count` or `timeout` may be meant as one of `columns`, those of a near event."""
-    notes = []
-    for name, value, default in (("count", count, 1), ("timeout", timeout, 2.0)):
-        if name in columns and value not in (default, None):
-            notes.append(
-                f"{name} is an argument here; compare the column {name} with "
-                f"where={{{name!r}: ...}}."
-            )
-    return notes
-
-
-def _first(log: EventLog, indexes: Sequence[int]) -> Mapping[str, Any]:
-    return columns_of(Event(log, indexes[0])) if indexes else {}
+    return [
+        f"{name} is an argument here; compare the column {name} with where={{{name!r}: ...}}."
+        for name, value, default in (("count", search.count, 1), ("timeout", search.timeout, 2.0))
+        if name in columns and value not in (default, None)
+    ]
 
 
 def _with_counts(counts: Counter[str]) -> str:
@@ -489,7 +455,3 @@ def _with_counts(counts: Counter[str]) -> str:
     ]
     more = len(counts) - len(parts)
     return ", ".join(parts) + (f" and {more} more" if more > 0 else "")
-
-
-def _do(count: int) -> str:
-    return "does" if count == 1 else "do"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..collector.events import Event
-    from ..server.faults import Faults
+    from ..server.faults import FaultHandle, Faults
     from ..server.listener import Listener
     from ..server.redirect import Redirect, Redirection
     from ..server.server import CollectorServer
@@ -31,6 +31,10 @@ class Neighbours:
     def events_at_other_urls(self, collector: Collector) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
         """Events that arrived at other collectors while `collector` waits, with their URLs."""
         return iter(())
+
+    def compare(self, wanted: object, got: object) -> list[str] | None:  # noqa: ARG002
+        """Both values in full and how they differ, if the user asked for that (`-vv`)."""
+        return None
 
 
 class Receiver:
@@ -81,6 +85,7 @@ class Receiver:
         """Whether a redirect was made."""
         self.generated_key: str | None = None
         """The write key, if somebody asked for it."""
+        self._in_process = False
         self._listener: Listener | None = None
         self._make_collector = make_collector
         self._collector: Collector | None = None
@@ -97,6 +102,17 @@ class Receiver:
                         self.when_used(collector)
                     self._collector = collector
         return self._collector
+
+    @property
+    def collector_in_process(self) -> Collector:
+        """The collector, for a client without a socket: it can send though the server stopped."""
+        self._in_process = True
+        return self.collector
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can arrive any more, or get its outcome, because the server stopped."""
+        return self.server.stopped and not self._in_process and self.collector.settled()
 
     @property
     def used(self) -> bool:
@@ -132,6 +148,10 @@ class Receiver:
         from ..server.faults import Faults
 
         return Faults(self.collector)
+
+    def unmatched_faults(self) -> list[FaultHandle]:
+        """The faults whose limits matched no event."""
+        return self.faults.unmatched() if "faults" in vars(self) else []
 
     def end_faults(self) -> None:
         """End every fault, and free the senders that they hold."""

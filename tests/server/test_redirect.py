@@ -848,14 +848,6 @@ def traced(function, visit):
         sys.settrace(previous)
 
 
-def test_a_redirect_knows_whether_it_was_entered_and_where_it_was_made(tdpostback):
-    redirect = tdpostback.redirect()
-    assert not redirect.entered
-    assert redirect.call_site.startswith(__file__)
-    with redirect:
-        assert redirect.entered
-
-
 def test_a_redirect_decorates_a_function(tdpostback):
     @tdpostback.redirect()
     def send():

@@ -125,7 +125,9 @@ def test_failures_from_before_the_block_are_named_as_such(tdpostback):
     send(tdpostback, key="1/unknown")
     tdpostback.settle()
     with (
-        pytest.raises(AssertionError, match="1 rejected, but sent before the block began"),
+        pytest.raises(
+            AssertionError, match="1 rejected after 200, but sent before the block began"
+        ),
         tdpostback.expect_auth_failure(),
     ):
         pass

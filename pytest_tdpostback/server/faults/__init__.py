@@ -152,6 +152,10 @@ class Faults:
         found = [self._entry(entry) for entry in checks.entries(entries)]
         return self._add("sequence", actions.InOrder(found), limits)
 
+    def unmatched(self) -> list[FaultHandle]:
+        """The faults that were asked about events, and whose limits matched none of them."""
+        return [handle for handle in self._made if handle.asked and not handle.matched]
+
     def clear(self) -> None:
         """Remove every fault, and free the senders that they keep waiting."""
         made, self._made = self._made, []
