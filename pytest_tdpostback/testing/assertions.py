@@ -48,7 +48,7 @@ def find(
     __tracebackhide__ = True
     search = Search(receiver, wanted, count=count, timeout=timeout, first=first)
     if count == 0:
-        settle(receiver.collector, timeout)
+        settle(search.collector, timeout)
         search.look()
     else:
         search.wait()
@@ -56,7 +56,8 @@ def find(
     if wanted.state is EventState.REJECTED:  # also if they are too many
         log.claimed.update(search.found)
         log.expected.update(search.found)
-    if not search.enough:
+    found = len(search.found)
+    if found != count and (count is not None or not found):
         raise failure(receiver, messages.not_found(search))
     log.claimed.update(search.found)
     return search
@@ -70,10 +71,9 @@ def find_settled(receiver: Receiver, wanted: Wanted, timeout: float) -> Search:
         SettleTimeout: An event is still pending.
     """
     __tracebackhide__ = True
-    collector = receiver.collector
     search = Search(receiver, wanted, timeout=timeout)
     search.wait(settled=True)
-    settle(collector, 0)
+    settle(search.collector, 0)
     search.look()
     if not search.found:
         raise failure(receiver, messages.not_found(search))

@@ -187,21 +187,17 @@ class Search:
             raise invalid("count", count, valid, beside_columns=beside_columns)
         check_timeout(timeout, beside_columns=beside_columns)
         self.receiver = receiver
+        self.collector = receiver.collector
         self.wanted = wanted
         self.count = count
         self.timeout = timeout
         self.first = first
-        self.log = receiver.collector.log
+        self.log = self.collector.log
         """The log of the last look."""
         self.found: list[int] = []
         """Where in it the events are that match."""
-        self._changes: int | None = None
-        """How many changes of the log were looked at."""
-
-    @property
-    def enough(self) -> bool:
-        """Whether as many were found as the assertion wants."""
-        return bool(self.found) if self.count is None else len(self.found) == self.count
+        self._changes = -1
+        """How many changes of the log were looked at; -1 before the first look."""
 
     def events(self) -> list[Event]:
         """The events that were found."""
@@ -213,39 +209,31 @@ class Search:
         With `settled` it also waits until nothing is pending.
         """
         __tracebackhide__ = True
-        collector = self.receiver.collector
+        collector = self.collector
 
         def looked_and_settled() -> bool:
             __tracebackhide__ = True
             return self.look() and collector.settled()
 
-        condition = looked_and_settled if settled else self.look
-        collector.wait_until(condition, 0 if self.receiver.closed else self.timeout)
+        if self.receiver.closed:
+            self.timeout = 0
+        collector.wait_until(looked_and_settled if settled else self.look, self.timeout)
         if self.log.responses_to_send:
             collector.wait_for_responses()
             self.look()
 
-    def look(self) -> bool:
-        """Look at what changed since the last look; gives whether the wait may end."""
+    def look(self, *, again: bool = False) -> bool:
+        """Look at what changed since the last look, or at everything `again`.
+
+        Returns:
+            Whether the wait may end.
+        """
         __tracebackhide__ = True
-        wanted, collector = self.wanted, self.receiver.collector
-        candidates: Sequence[int]
-        with collector.lock:
-            log = collector.log
-            if self._changes is not None and log is self.log:
-                candidates = self._changed(self._changes)
-            else:
-                self.log, self.found = log, []
-                if wanted.state is None:
-                    candidates = range(len(log))
-                elif wanted.state is EventState.INGESTED:
-                    candidates = log.records(wanted.database, wanted.table)
-                else:
-                    candidates = list(log.indexes(wanted.state))
-            self._changes = len(log.changes)
-        found = []
-        for index in candidates:
-            if log.first + index >= self.first and wanted.match(log, index):
+        if again:
+            self._changes = -1
+        wanted, found = self.wanted, []
+        for index in self._candidates():
+            if self.log.first + index >= self.first and wanted.match(self.log, index):
                 found.append(index)
                 if wanted.state is None:
                     break
@@ -253,23 +241,29 @@ class Search:
         self.found = self.found + found if in_order else sorted(self.found + found)
         return len(self.found) >= (1 if self.count is None else self.count)
 
-    def _changed(self, start: int) -> list[int]:
-        """The candidates among the events that changed, from the change number `start` on."""
-        log, wanted = self.log, self.wanted
-        changed = [log.change(number) for number in range(start, len(log.changes))]
-        if wanted.state is None:
-            return sorted({index for index, _ in changed})
-        decided = sorted(
-            index for index, decided in changed if decided and log.state(index) is wanted.state
-        )
-        if wanted.state is not EventState.INGESTED:
-            return decided
-        return [
-            index
-            for index in decided
-            if wanted.is_in(*log.judged(index).table)
-            for _ in range(log.copies.get(index, 1))
-        ]
+    def _candidates(self) -> Sequence[int]:
+        """The events that changed since the last look and are in the right state and place."""
+        wanted, state, found = self.wanted, self.wanted.state, []
+        with self.collector.lock:
+            log, start = self.collector.log, self._changes
+            self._changes = len(log.changes)
+            if start < 0 or log is not self.log:
+                self.log, self.found = log, []
+                if state is None:
+                    return range(len(log))
+                if state is EventState.INGESTED:
+                    return log.records(wanted.database, wanted.table)
+                return list(log.indexes(state))
+            for number in range(start, self._changes):
+                index, decided = log.change(number)
+                if state is None:
+                    found.append(index)
+                elif decided and log.state(index) is state:
+                    if state is not EventState.INGESTED:
+                        found.append(index)
+                    elif wanted.is_in(*log.judged(index).table):
+                        found += [index] * log.copies.get(index, 1)
+        return sorted(set(found) if state is None else found)
 
 
 def predicate_name(predicate: Callable[..., object]) -> str:

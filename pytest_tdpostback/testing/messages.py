@@ -50,7 +50,7 @@ def not_found(search: Search) -> str:
     log, found = search.log, len(search.found)
     noun, ending, too_many = _NOUNS[wanted.state]
     goal = f"wanted {counted(count, noun)}{ending}{wanted}"
-    waited = "" if receiver.closed else f" (waited {search.timeout:g} s)"
+    waited = f" (waited {search.timeout:g} s)"
     near: Event | None = None
     if found > (count or 0):
         cause = f"{found:,} {too_many.format('s' * (found > 1))}"
@@ -82,15 +82,14 @@ def ingested(search: Search) -> str:
     return _message(search.receiver, head, details)
 
 
-def not_satisfied(receiver: Receiver, wanted: WantedEvent, timeout: float) -> str:
+def not_satisfied(search: Search, wanted: WantedEvent) -> str:
     """`wait_for` saw no event that satisfies its predicate."""
-    log = receiver.collector.log
+    receiver, log = search.receiver, search.log
     cause, details = f"{counted(len(log), 'event')} arrived", [*_obstacles(receiver), *_all(log)]
     if not len(log):
         cause, details = _nothing_arrived(receiver)
-    waited = "" if receiver.closed else f" (waited {timeout:g} s)"
-    goal = f"wanted one that satisfies {predicate_name(wanted.predicate)}{waited}"
-    return _message(receiver, f"{cause}; {goal}", details)
+    goal = f"wanted one that satisfies {predicate_name(wanted.predicate)}"
+    return _message(receiver, f"{cause}; {goal} (waited {search.timeout:g} s)", details)
 
 
 def requests(collector: Collector) -> str:
@@ -262,16 +261,15 @@ def _not_ingested(search: Search, wanted: WantedRecords) -> tuple[str, list[str]
         details += _misread_arguments(search, columns_of(Event(log, found[0])))
         return f"no more than {counted(len(found), 'record')} arrived", details, None
     event = near.event
-    misplaced = not wanted.is_in(event.database, event.table)
     cause, details = _why_not_stored(receiver, event)
     if not cause:
         short, differences = difference(near, wanted)
         details += [*formatting.findings(event), *differences]
         details += _in_full(receiver, near.columns, wanted, event)
         cause = f"the nearest record {short}"
-        if misplaced:
+        if not near.in_place:
             cause = f"the nearest record is in {formatting.place(event)}"
-    elif misplaced:
+    elif not near.in_place:
         details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[4:]}.")
     details += _misread_arguments(search, near.columns)
     if len(log) > 1:

@@ -21,6 +21,7 @@ CANDIDATES = 1_000
 DIFFERENCES_SHOWN = 8
 """How many differing columns a message shows."""
 _MISSING = object()
+_IN_PLACE = 2.0
 
 
 class Nearest(NamedTuple):
@@ -31,6 +32,8 @@ class Nearest(NamedTuple):
     event: Event
     columns: Mapping[str, Any]
     """The record that it is or would be stored as; what was sent if it was refused."""
+    in_place: bool
+    """Whether it was sent to a database and a table that are wanted."""
 
 
 def nearest(log: EventLog, wanted: WantedRecords, found: Iterable[int]) -> Nearest | None:
@@ -53,7 +56,7 @@ def nearest(log: EventLog, wanted: WantedRecords, found: Iterable[int]) -> Neare
         lost = event.state is not EventState.INGESTED
         nearness = (place + 2.5 * agreement, lost, index)
         if best is None or nearness > best.nearness:
-            best = Nearest(nearness, event, columns)
+            best = Nearest(nearness, event, columns, place == _IN_PLACE)
     return best
 
 
@@ -107,7 +110,7 @@ def _likeness_of_places(wanted: WantedRecords, database: str | None, table: str 
     if database is None or table is None:
         return 1.0
     if wanted.is_in(database, table):
-        return 2.0
+        return _IN_PLACE
     pairs = ((wanted.database or database, database), (wanted.table or table, table))
     alike = all(get_close_matches(asked, [got], 1, 0.7) for asked, got in pairs)
     return 1.5 if alike else 0.0

@@ -215,15 +215,13 @@ class Postback:
             AssertionError: There was none in time.
         """
         __tracebackhide__ = True
-        receiver, wanted = self._receiver, WantedEvent(None, predicate=predicate)
-        search = Search(receiver, wanted, timeout=timeout)
+        wanted = WantedEvent(None, predicate=predicate)
+        search = Search(self._receiver, wanted, timeout=timeout)
         search.wait()
         if not search.found:  # a fault may have changed an event without an outcome since
-            search = Search(receiver, wanted)
-            search.look()
+            search.look(again=True)
         if not search.found:
-            text = messages.not_satisfied(receiver, wanted, timeout)
-            raise assertions.failure(receiver, text)
+            raise assertions.failure(self._receiver, messages.not_satisfied(search, wanted))
         search.log.claimed.update(search.found)
         return Event(search.log, search.found[0])
 
