@@ -37,7 +37,7 @@ class Event:
         self._log = log
         self._index = index
 
-    @property
+    @cached_property
     def seq(self) -> int:
         """The place in the order of arrival, from 1."""
         return self._log.first + self._index
@@ -88,17 +88,17 @@ class Event:
     def _judged(self) -> JudgedHead:
         return self._log.judged(self._index)
 
-    @property
+    @cached_property
     def database(self) -> str | None:
         """The database in the path, `None` if the path is not that of the event route."""
         return self._judged.verdict.database
 
-    @property
+    @cached_property
     def table(self) -> str | None:
         """The table in the path, `None` if the path is not that of the event route."""
         return self._judged.verdict.table
 
-    @property
+    @cached_property
     def key(self) -> str | None:
         """The write key that was sent, shortened in its `repr`; `None` if none counts."""
         return self._judged.verdict.key

@@ -56,7 +56,8 @@ class Verdict(NamedTuple):
 
     `refusal` counts before the key is looked up. `body_refusal` (size, content type, encoding)
     counts after it. `database` and `table` are set if the path names them, whatever else is wrong.
-    `key_rule` is the rule by which an event fails if its key isn't valid.
+    `key_rule` is the rule by which an event fails if its key isn't valid. `from_url` is whether the
+    URL parameters are the record.
     """
 
     profile: Profile
@@ -67,12 +68,8 @@ class Verdict(NamedTuple):
     key: WriteKey | None = None
     key_rule: str = "A5"
     source: RecordSource = RecordSource.JSON
+    from_url: bool = False
     body_refusal: Refusal | None = None
-
-    @property
-    def from_url(self) -> bool:
-        """Whether the URL parameters are the record."""
-        return self.source is not RecordSource.JSON
 
 
 def judge_head(head: RequestHead, settings: Settings) -> Verdict:
@@ -99,6 +96,7 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
         key=WriteKey(key),
         key_rule=key_rule,
         source=source,
+        from_url=source is not RecordSource.JSON,
         body_refusal=_body_refusal(profile, source, head, settings),
     )
 
