@@ -27,8 +27,9 @@ MARKER = "tdpostback"
 class Run:
     """What the hooks and fixtures of one process share. At rest there is no server."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
         """`settings` are those of options and ini."""
+        self.config = config
         self.settings = settings
         self.server: RunServer | None = None
         self.summary: Summary | None = None
@@ -43,9 +44,19 @@ class Run:
             from .testing.session import RunServer
 
             server = RunServer(self.settings, self.started_summary())
+            server.compare = self.compare
             server.start()
             self.server = server
         return self.server
+
+    def compare(self, wanted: object, got: object) -> list[str] | None:
+        """How pytest shows that two values differ, in its lines; `None` without `-vv`."""
+        config = self.config
+        if config.getoption("verbose") < 2:
+            return None
+        compare = config.hook.pytest_assertrepr_compare
+        explained = compare(config=config, op="==", left=wanted, right=got)
+        return next((lines for lines in explained if lines), [])
 
     def started_summary(self) -> Summary:
         """What the summary of the run is made of."""
@@ -95,7 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{MARKER}({names}): settings of this test's fake server")
     try:
         refuse_workers(config)
-        config.stash[_run] = Run(_configured(config))
+        config.stash[_run] = Run(config, _configured(config))
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -43,6 +43,7 @@ def awaitable(
         __tracebackhide__ = True
         call = self._check.expect_entering(f"aio.{method.__name__}", Call())
 
+        @wraps(method)
         async def coroutine() -> T:
             __tracebackhide__ = True
             call.entered = True

@@ -76,10 +76,10 @@ class Check:
     @property
     def nothing_new(self) -> bool:
         """Whether a check would raise nothing that the one before did not."""
+        if self._context_managers:
+            return False
         return not self._receiver.used or (
-            self._checked == self._collector.next_seq
-            and not self._collector.errors
-            and not self._context_managers
+            self._checked == self._collector.next_seq and not self._collector.errors
         )
 
     def check(self, *, wait: bool = True) -> None:

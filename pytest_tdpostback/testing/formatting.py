@@ -111,7 +111,7 @@ def line(event: Event) -> str:
         text += f", {event.copies} copies"
     if rule:
         text += f", {rule}: {event.reason}"
-    return escaped(without_keys(f"#{event.seq} {event.request.method} {place(event)}: {text}"))
+    return escaped(without_keys(f"#{event.seq} {event.request.head.method} {place(event)}: {text}"))
 
 
 def lines(events: Sequence[Event], *, most: int = EVENTS_SHOWN) -> list[str]:

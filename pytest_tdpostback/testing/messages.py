@@ -15,7 +15,7 @@ from . import formatting
 from .aio import in_event_loop
 from .formatting import counted, escaped
 from .matching import Search, WantedRecords, predicate_name
-from .nearest import columns_of, did_you_mean, difference, nearest
+from .nearest import did_you_mean, difference, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
     from .matching import WantedEvent
+    from .nearest import Nearest
     from .receiver import Receiver
 
 LOSSES_SHOWN = 5
@@ -32,6 +33,8 @@ OTHERS_SHOWN = 5
 """How many of the other events a message shows."""
 CAUSES_SHOWN = 3
 """How many causes of one kind a message shows."""
+COMPARED_IN_FULL = 100_000
+"""Bytes of the largest body whose values are compared in full: a longer diff takes minutes."""
 COPIES_COMPARED = 1_000
 """How many events are compared to find one that was sent twice."""
 _GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
@@ -245,7 +248,7 @@ def _too_many(search: Search) -> list[str]:
         details.append(f"{most} of them are equal in every byte. Was it sent again by a retry?")
     if search.count == 1 and (wanted.columns or wanted.predicate):
         details.append("Give more columns to choose one, or count=None to allow any number.")
-    return details + _misread_arguments(search, columns_of(events[0]))
+    return details + _misread_arguments(search, events[0].columns())
 
 
 def _not_ingested(search: Search, wanted: WantedRecords) -> tuple[str, list[str], Event | None]:
@@ -258,20 +261,20 @@ def _not_ingested(search: Search, wanted: WantedRecords) -> tuple[str, list[str]
         details = _obstacles(receiver) or [
             "Has the sender sent them all (flushed, joined, awaited)?"
         ]
-        details += _misread_arguments(search, columns_of(Event(log, found[0])))
+        details += _misread_arguments(search, Event(log, found[0]).columns())
         return f"no more than {counted(len(found), 'record')} arrived", details, None
     event = near.event
     cause, details = _why_not_stored(receiver, event)
     if not cause:
         short, differences = difference(near, wanted)
-        details += [*formatting.findings(event), *differences]
-        details += _in_full(receiver, near.columns, wanted, event)
+        record = f"record: {formatting.value(dict(near.columns), 200)}"
+        details += [*formatting.findings(event), *differences, record]
         cause = f"the nearest record {short}"
         if not near.in_place:
             cause = f"the nearest record is in {formatting.place(event)}"
     elif not near.in_place:
         details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[4:]}.")
-    details += _misread_arguments(search, near.columns)
+    details += [*_misread_arguments(search, near.columns), *_in_full(receiver, near, wanted)]
     if len(log) > 1:
         last = f", the last {OTHERS_SHOWN}" if len(log) > OTHERS_SHOWN else ""
         details.append(f"{counted(len(log), 'event')} arrived{last}:")
@@ -279,21 +282,17 @@ def _not_ingested(search: Search, wanted: WantedRecords) -> tuple[str, list[str]
     return cause, details, event
 
 
-def _in_full(
-    receiver: Receiver, columns: Mapping[str, Any], wanted: WantedRecords, event: Event
-) -> list[str]:
-    """The nearest record; with `-vv` also its headers, and pytest's own comparison of values."""
-    compared = {name: columns[name] for name in wanted.columns if name in columns}
-    comparison = receiver.neighbours.compare(dict(wanted.columns), compared)
-    record = f"record: {formatting.value(dict(columns), 200)}"
-    if comparison is None:
-        return [record]
-    headers = (f"{name}: {value}" for name, value in event.request.headers.pairs)
-    return [
-        record,
-        *(f"header {formatting.shortened(header, 200)}" for header in headers),
-        *map(escaped, comparison),
-    ]
+def _in_full(receiver: Receiver, near: Nearest, wanted: WantedRecords) -> list[str]:
+    """With `-vv`: the headers of the nearest request, and pytest's own comparison of the values."""
+    request = near.event.request
+    got = {name: near.columns[name] for name in wanted.columns if name in near.columns}
+    if len(request.body) > COMPARED_IN_FULL:
+        got = {}
+    compared = receiver.neighbours.compare(dict(wanted.columns) if got else {}, got)
+    if compared is None:
+        return []
+    headers = (f"header {name}: {value}" for name, value in request.headers.pairs)
+    return [*(formatting.shortened(header, 200) for header in headers), *map(escaped, compared)]
 
 
 def _why_not_stored(receiver: Receiver, event: Event) -> tuple[str, list[str]]:

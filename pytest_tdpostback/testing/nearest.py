@@ -49,23 +49,16 @@ def nearest(log: EventLog, wanted: WantedRecords, found: Iterable[int]) -> Neare
             continue
         event = Event(log, index)
         place = _likeness_of_places(wanted, event.database, event.table)
-        columns = columns_of(event)
+        state = event.state
+        columns: Any = event.payload if state is EventState.REFUSED else event.columns()
+        columns = columns if isinstance(columns, Mapping) else {}
         agreement = _agreement(wanted.columns, columns, event) if wanted.columns else 0.0
         if not place and agreement < 1:
             continue
-        lost = event.state is not EventState.INGESTED
-        nearness = (place + 2.5 * agreement, lost, index)
+        nearness = (place + 2.5 * agreement, state is not EventState.INGESTED, index)
         if best is None or nearness > best.nearness:
             best = Nearest(nearness, event, columns, place == _IN_PLACE)
     return best
-
-
-def columns_of(event: Event) -> Mapping[str, Any]:
-    """The record that an event is or would be stored as; what was sent if it was refused."""
-    if event.state is not EventState.REFUSED:
-        return event.columns()
-    payload = event.payload
-    return payload if isinstance(payload, Mapping) else {}
 
 
 def difference(near: Nearest, wanted: WantedRecords) -> tuple[str, list[str]]:
