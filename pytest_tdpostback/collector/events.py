@@ -284,12 +284,16 @@ class UnexpectedAuthFailure(_WithEvents):
     `events` holds the rejected events.
     """
 
+    __module__ = "pytest_tdpostback"  # which is what pytest shows
+
 
 class SettleTimeout(_WithEvents):
     """Accepted events were still pending when the time to wait for them was over (Y2).
 
     `events` holds the events without an outcome.
     """
+
+    __module__ = "pytest_tdpostback"  # which is what pytest shows
 
 
 def global_id(log: EventLog, head: RequestHead, index: int) -> str:

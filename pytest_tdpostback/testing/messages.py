@@ -39,6 +39,9 @@ COPIES_COMPARED = 1_000
 """How many events are compared to find one that was sent twice."""
 _GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
 """The shape of the write keys that this package generates."""
+_SENDER = re.compile(r"\S+ (at \S+|by WSGI): ")
+"""How the reason of a refused connection begins."""
+_TO_SETTLE = "Fix: end hold_validation(), lower validation_delay, or give a longer timeout"
 _NOUNS: dict[EventState | None, tuple[str, str, str]] = {
     EventState.INGESTED: ("record", "", "record{} matched"),
     EventState.REFUSED: ("refused event", " (4xx)", "event{} refused (4xx)"),
@@ -68,8 +71,8 @@ def not_found(search: Search) -> str:
         cause, near = _not_refused(search)
         details = _all(log)
     else:
-        cause = _not_rejected(search)
-        details = _all(log)
+        cause, fix = _not_rejected(search)
+        details = [*_all(log), fix] if fix else _all(log)
     return _message(receiver, f"{cause}; {goal}{waited}", details, near.rule if near else None)
 
 
@@ -88,7 +91,10 @@ def ingested(search: Search) -> str:
 def not_satisfied(search: Search, wanted: WantedEvent) -> str:
     """`wait_for` saw no event that satisfies its predicate."""
     receiver, log = search.receiver, search.log
-    cause, details = f"{counted(len(log), 'event')} arrived", [*_obstacles(receiver), *_all(log)]
+    cause, details = (
+        f"{counted(len(log), 'event')} arrived",
+        [*_obstacles(receiver).values(), *_all(log)],
+    )
     if not len(log):
         cause, details = _nothing_arrived(receiver)
     goal = f"wanted one that satisfies {predicate_name(wanted.predicate)}"
@@ -124,7 +130,7 @@ def unsettled(log: EventLog, seconds: float, why: str) -> str:
         [
             f"{counted(len(pending), 'event')} still pending: {why or f'waited {seconds:g} s'}",
             *formatting.indented(formatting.lines(pending, most=LOSSES_SHOWN)),
-            "Fix: end hold_validation(), lower validation_delay, or settle(timeout=...) for longer",
+            _TO_SETTLE,
             "tdpostback rules Y2",
         ]
     )
@@ -223,8 +229,10 @@ def two_arguments(method: str, name: object) -> str:
 def _message(receiver: Receiver, head: str, details: Iterable[str], rule: str | None = None) -> str:
     lines = [head, *formatting.indented(details)]
     for fault in receiver.unmatched_faults():
+        limits = {name: value for name, value in vars(fault.limits).items() if value}
+        of = f" with {formatting.assignments(limits)}" if limits else ""
         asked = counted(fault.asked, "time")
-        lines.append(f"  fault {escaped(fault.name)} never matched: asked {asked}, matched 0")
+        lines.append(f"  fault {escaped(fault.name)}{of} never matched: asked {asked}, matched 0")
     return "\n".join([*lines, f"tdpostback rules {rule}"] if rule else lines)
 
 
@@ -258,7 +266,7 @@ def _not_ingested(search: Search, wanted: WantedRecords) -> tuple[str, list[str]
     if near is None:
         if not found:
             return *_nothing_in_place(receiver, log, wanted), None
-        details = _obstacles(receiver) or [
+        details = list(_obstacles(receiver).values()) or [
             "Has the sender sent them all (flushed, joined, awaited)?"
         ]
         details += _misread_arguments(search, Event(log, found[0]).columns())
@@ -271,7 +279,9 @@ def _not_ingested(search: Search, wanted: WantedRecords) -> tuple[str, list[str]
         details += [*formatting.findings(event), *differences, record]
         cause = f"the nearest record {short}"
         if not near.in_place:
-            cause = f"the nearest record is in {formatting.place(event)}"
+            place = formatting.place(event)
+            cause = f"the nearest record is in {place}"
+            details.append(f"Fix: send it to{wanted.place[3:]}, or assert it in {place}")
     elif not near.in_place:
         details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[4:]}.")
     details += [*_misread_arguments(search, near.columns), *_in_full(receiver, near, wanted)]
@@ -300,17 +310,20 @@ def _why_not_stored(receiver: Receiver, event: Event) -> tuple[str, list[str]]:
     state, rule, lines = event.state, event.rule, [formatting.line(event)]
     if state is EventState.PENDING:
         why = receiver.collector.why_pending(0) or "its validation has not run yet"
-        return f"still pending: {why}", lines
+        return f"still pending: {why}", [*lines, _TO_SETTLE]
     if state is EventState.LOST:
-        return f"lost by the fault {event.fault}", lines
+        fix = "Fix: end the fault before you send, or let the sender try again"
+        return f"lost by the fault {escaped(str(event.fault))}", [*lines, fix]
     if state is EventState.INGESTED:
         return "", lines
     if state is EventState.REJECTED or rule == "A6":
         lines += _fixes(receiver, [event])
-    lines.append(f"sent: {formatting.sent(event)}")
+    if event.request.body or event.payload:
+        lines.append(f"sent: {formatting.sent(event)}")
+    reason = escaped(str(event.reason))
     if state is EventState.REFUSED:
-        return f"refused (4xx) with {event.status} by {rule}", lines
-    return escaped(f"rejected after 200 by {rule}: {event.reason}"), lines
+        return f"refused (4xx) with {event.status} by {rule}: {reason.partition(': ')[0]}", lines
+    return f"rejected after 200 by {rule}: {reason}", lines
 
 
 def _nothing_in_place(
@@ -318,7 +331,7 @@ def _nothing_in_place(
 ) -> tuple[str, list[str]]:
     places = Counter(formatting.place(event) for event in Events(log)[-1000:])
     question = did_you_mean(wanted.place.removeprefix(" in "), places)
-    details = [*_obstacles(receiver), f"What arrived was for {_with_counts(places)}."]
+    details = [*_obstacles(receiver).values(), f"What arrived was for {_with_counts(places)}."]
     return f"nothing arrived{wanted.place}", details + [question] * bool(question)
 
 
@@ -328,24 +341,32 @@ def _not_refused(search: Search) -> tuple[str, Event | None]:
     if others:
         why = Counter(f"{log.statuses[index]} by {log.rules.get(index)}" for index in others)
         return f"refused (4xx) with {_with_counts(why)}", Event(log, others[-1])
-    accepted = sum(map(log.count, (EventState.INGESTED, EventState.PENDING, EventState.REJECTED)))
-    return f"{counted(accepted, 'event')} got 200", None
+    lost = log.count(EventState.LOST)
+    if lost == len(log):
+        return f"{counted(lost, 'event')} lost by a fault", None
+    return f"{counted(len(log) - lost, 'event')} got 200", None
 
 
-def _not_rejected(search: Search) -> str:
+def _not_rejected(search: Search) -> tuple[str, str]:
+    """Why no event was rejected after its 200, and what to do, if that is known."""
     log, found = search.log, set(search.found)
     others = [index for index in log.indexes(EventState.REJECTED) if index not in found]
     earlier = sum(log.first + index < search.first for index in others)
     if len(others) > earlier:
-        return f"{len(others) - earlier} rejected after 200 with another key, database or table"
+        return f"{len(others) - earlier} rejected after 200 with another key, database or table", ""
     if earlier:
-        return f"{earlier} rejected after 200, but sent before the block began"
+        return f"{earlier} rejected after 200, but sent before the block began", ""
     if any(log.statuses[index] == 403 for index in log.indexes(EventState.REFUSED)):
-        return "refused (4xx) with 403 at once, which assert_refused(status=403) asserts"
-    stored = log.count(EventState.INGESTED)
+        return "refused (4xx) with 403 at once, which assert_refused(status=403) asserts", ""
+    pending, stored = log.count(EventState.PENDING), log.count(EventState.INGESTED)
+    if pending:
+        why = search.collector.why_pending(0) or "the validation has not run yet"
+        return f"{counted(pending, 'event')} still pending: {why}", _TO_SETTLE
     if stored:
-        return f"{counted(stored, 'event')} ingested: the write key is valid"
-    return "no event was rejected after 200"
+        name = search.receiver.name
+        fix = f"Fix: send another key, or make this one invalid: {name}.keys.revoke(key)"
+        return f"{counted(stored, 'event')} ingested: the write key is valid", fix
+    return "no event was rejected after 200", ""
 
 
 def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
@@ -355,11 +376,11 @@ def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
     obstacles = _obstacles(receiver)
     if refused:
         were = "connection was" if len(refused) == 1 else "connections were"
-        reason = formatting.shortened(refused[0].partition(";")[0], 120)
-        details = [*_refused_connections(refused), *obstacles]
+        reason = formatting.shortened(_SENDER.sub("", refused[0].partition(";")[0], 1), 120)
+        details = [*_refused_connections(refused), *obstacles.values()]
         return f"{len(refused)} {were} refused: {reason}", details
     if collector.blocked_hosts:
-        return f"connections to {_blocked(collector, CAUSES_SHOWN)} were blocked", obstacles
+        return f"no request arrived: {next(iter(obstacles))}", list(obstacles.values())
     elsewhere = list(receiver.neighbours.events_at_other_urls(collector))
     if elsewhere:
         details = [f"This Postback has the URL {receiver.url}."]
@@ -367,23 +388,27 @@ def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
             details.append(f"{formatting.line(event)}, at {where}")
         return f"{counted(len(elsewhere), 'request')} arrived at another URL", details
     if receiver.closed:
-        return "no request arrived, and the server is stopped", ["Start it before you send."]
-    return "no request arrived", obstacles or [
+        return "no request arrived: the server is stopped", ["Fix: start it before you send."]
+    if obstacles:
+        return f"no request arrived: {next(iter(obstacles))}", list(obstacles.values())
+    return "no request arrived", [
         f"Nothing reached {receiver.url}. Does the sender use this URL?",
         "Has it sent (flushed, joined, awaited)?",
         f"Is its host hard-coded? Then: with {receiver.name}.redirect(): ...",
     ]
 
 
-def _obstacles(receiver: Receiver) -> list[str]:
-    """What is known to keep a sender from sending."""
-    collector = receiver.collector
-    lines = []
-    if collector.blocked_hosts:
-        shown = _blocked(collector, formatting.EVENTS_SHOWN)
-        lines.append(f"block_network did not allow connections to {shown}.")
+def _obstacles(receiver: Receiver) -> dict[str, str]:
+    """What is known to keep a sender from sending: in a few words, and in a line."""
+    collector, found = receiver.collector, {}
+    hosts = [escaped(host) for host in dict.fromkeys(collector.blocked_hosts)]
+    if hosts:
+        found[f"connections to {', '.join(hosts[:CAUSES_SHOWN])} were blocked"] = (
+            f"block_network did not allow connections to {', '.join(hosts[:OTHERS_SHOWN])}. "
+            "Fix: redirect them with extra_hosts, or let them through with allow_hosts"
+        )
     if in_event_loop():
-        lines.append(
+        found["this call blocks the event loop"] = (
             "This call blocks an event loop that runs in this thread; "
             f"use await {receiver.name}.aio.… instead."
         )
@@ -391,14 +416,10 @@ def _obstacles(receiver: Receiver) -> list[str]:
         used = {f"{name}_proxy" for name in getproxies_environment() if name in ("http", "all")}
         names = ", ".join(name for name in os.environ if name.lower() in used)
         if names:
-            lines.append(
+            found[f"{names} is set"] = (
                 f"{names} is set: a client may send to that proxy instead. Set NO_PROXY=127.0.0.1."
             )
-    return lines
-
-
-def _blocked(collector: Collector, most: int) -> str:
-    return escaped(", ".join(list(dict.fromkeys(collector.blocked_hosts))[:most]))
+    return found
 
 
 def _refused_connections(reasons: Sequence[str]) -> list[str]:
