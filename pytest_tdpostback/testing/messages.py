@@ -15,7 +15,7 @@ from . import formatting
 from .aio import in_event_loop
 from .formatting import counted, escaped
 from .matching import Search, WantedRecords, predicate_name
-from .nearest import did_you_mean, difference, nearest
+from .nearest import CANDIDATES, did_you_mean, difference, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,16 +27,10 @@ if TYPE_CHECKING:
     from .nearest import Nearest
     from .receiver import Receiver
 
-LOSSES_SHOWN = 5
-"""How many lost events a message shows."""
-OTHERS_SHOWN = 5
-"""How many of the other events a message shows."""
-CAUSES_SHOWN = 3
-"""How many causes of one kind a message shows."""
+SHOWN = 5
+"""How many events, causes or places of one kind a message shows."""
 COMPARED_IN_FULL = 100_000
 """Bytes of the largest body whose values are compared in full: a longer diff takes minutes."""
-COPIES_COMPARED = 1_000
-"""How many events are compared to find one that was sent twice."""
 _GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
 """The shape of the write keys that this package generates."""
 _SENDER = re.compile(r"\S+ (at \S+|by WSGI): ")
@@ -106,8 +100,8 @@ def requests(collector: Collector) -> str:
     log, refused = collector.log, collector.refused_connections
     arrived = [counted(len(log), "request")] if len(log) else []
     arrived += [counted(len(refused), "refused connection")] if refused else []
-    lines = formatting.indented([*_all(log), *_refused_connections(refused)])
-    return "\n".join([f"{' and '.join(arrived)} arrived; wanted none", *lines])
+    head = f"{' and '.join(arrived)} arrived; wanted none"
+    return _text(head, [*_all(log), *_refused_connections(refused)])
 
 
 def invalid_records(violations: Sequence[tuple[Event, str]], checked: int) -> str:
@@ -119,21 +113,15 @@ def invalid_records(violations: Sequence[tuple[Event, str]], checked: int) -> st
     ]
     do = "does" if wrong == 1 else "do"
     head = f"{wrong:,} of {counted(checked, 'record')} {do} not satisfy the schema"
-    details = formatting.first_of(details, len(violations))
-    return "\n".join([head, *formatting.indented(details)])
+    return _text(head, formatting.first_of(details, len(violations)))
 
 
 def unsettled(log: EventLog, seconds: float, why: str) -> str:
     """Events without an outcome; `why` is the reason if it is known."""
     pending = Events(log, list(log.indexes(EventState.PENDING)))
-    return "\n".join(
-        [
-            f"{counted(len(pending), 'event')} still pending: {why or f'waited {seconds:g} s'}",
-            *formatting.indented(formatting.lines(pending, most=LOSSES_SHOWN)),
-            _TO_SETTLE,
-            "tdpostback rules Y2",
-        ]
-    )
+    head = f"{counted(len(pending), 'event')} still pending: {why or f'waited {seconds:g} s'}"
+    lines = formatting.lines(pending, most=SHOWN)
+    return _text(head, lines, _TO_SETTLE, "tdpostback rules Y2")
 
 
 def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
@@ -144,23 +132,19 @@ def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
             f"#{event.seq} {event.request.method} {formatting.place(event)}: "
             f"{event.reason} ({event.rule})"
         )
-        for event in events[:LOSSES_SHOWN]
+        for event in events[:SHOWN]
     ]
     databases = {event.database for event in events}
     tables = {event.table for event in events}
-    arguments = ""
-    if len(databases) == 1:
-        names = [*databases, *(tables if len(tables) == 1 else ())]
-        arguments = ", ".join(f'"{escaped(str(name))}"' for name in names)
-    return "\n".join(
-        [
-            f"Silent loss: {counted(len(events), 'event')} got 200 but {were} never stored.",
-            *formatting.indented(formatting.first_of(shown, len(events))),
-            *_fixes(receiver, events),
-            f"Expected? with {receiver.name}.expect_auth_failure({arguments}): ...",
-            f"Expected every time? {receiver.ignore_losses}",
-            *dict.fromkeys(f"tdpostback rules {event.rule}" for event in events[:LOSSES_SHOWN]),
-        ]
+    names = [*databases, *(tables if len(tables) == 1 else ())] if len(databases) == 1 else []
+    arguments = ", ".join(f'"{escaped(str(name))}"' for name in names)
+    return _text(
+        f"Silent loss: {counted(len(events), 'event')} got 200 but {were} never stored.",
+        formatting.first_of(shown, len(events)),
+        *_fixes(receiver, events),
+        f"Expected? with {receiver.name}.expect_auth_failure({arguments}): ...",
+        f"Expected every time? {receiver.ignore_losses}",
+        *_rules(events),
     )
 
 
@@ -171,46 +155,36 @@ def unclaimed(receiver: Receiver, events: Sequence[Event], setting: str) -> str:
         what, assertion = "refused (4xx)", "assert_refused(...)"
     them = "it" if len(events) == 1 else "them"
     head = f"{counted(len(events), 'event')} {what}, and no assertion claimed {them}"
-    return "\n".join(
-        [
-            f'{head} ({setting}="fail")',
-            *formatting.indented(formatting.lines(events, most=LOSSES_SHOWN)),
-            f"Fix: assert it with {receiver.name}.{assertion}, or {receiver.name}.claim(event)",
-            f'Or allow it: @pytest.mark.tdpostback({setting}="ignore")',
-            *dict.fromkeys(f"tdpostback rules {e.rule}" for e in events[:LOSSES_SHOWN] if e.rule),
-        ]
+    return _text(
+        f'{head} ({setting}="fail")',
+        formatting.lines(events, most=SHOWN),
+        f"Fix: assert it with {receiver.name}.{assertion}, or {receiver.name}.claim(event)",
+        f'Or allow it: @pytest.mark.tdpostback({setting}="ignore")',
+        *_rules(events),
     )
 
 
 def findings(found: Sequence[tuple[Event, Finding]]) -> str:
     """Findings that the setting `on_finding` makes failures."""
-    rules = dict.fromkeys(finding.rule for _, finding in found)
+    rules = list(dict.fromkeys(finding.rule for _, finding in found))
     shown = [formatting.finding_warning(*each) for each in found[: formatting.EVENTS_SHOWN]]
-    return "\n".join(
-        [
-            f"{counted(len(found), 'finding')} that on_finding makes a failure",
-            *formatting.indented(formatting.first_of(shown, len(found))),
-            f'Allow it: @pytest.mark.tdpostback(on_finding="ignore:{",".join(rules)}")',
-            *(f"tdpostback rules {rule}" for rule in list(rules)[:CAUSES_SHOWN]),
-        ]
+    return _text(
+        f"{counted(len(found), 'finding')} that on_finding makes a failure",
+        formatting.first_of(shown, len(found)),
+        f'Allow it: @pytest.mark.tdpostback(on_finding="ignore:{",".join(rules)}")',
+        *(f"tdpostback rules {rule}" for rule in rules[:SHOWN]),
     )
 
 
 def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
     """Context managers that were never entered, and coroutines that were never awaited."""
-
-    def never(call: str) -> str:
-        return f"{call} was never {'awaited' if call.startswith('aio.') else 'entered'}"
-
-    first = calls[0]
-    call = f"{receiver.name}.{first.partition('(')[0]}(...)"
-    return "\n".join(
-        [
-            f"{never(first)}, so it did nothing",
-            *formatting.indented(f"{never(call)} either" for call in calls[1:]),
-            f"Fix: await {call}" if first.startswith("aio.") else f"Fix: with {call}: ...",
-        ]
-    )
+    told = [
+        f"{call} was never {'awaited' if call.startswith('aio.') else 'entered'}" for call in calls
+    ]
+    call = f"{receiver.name}.{calls[0].partition('(')[0]}(...)"
+    fix = f"Fix: await {call}" if calls[0].startswith("aio.") else f"Fix: with {call}: ..."
+    others = [f"{each} either" for each in told[1:]]
+    return _text(f"{told[0]}, so it did nothing", others, fix)
 
 
 def two_arguments(method: str, name: object) -> str:
@@ -226,14 +200,21 @@ def two_arguments(method: str, name: object) -> str:
 # parts of messages
 
 
-def _message(receiver: Receiver, head: str, details: Iterable[str], rule: str | None = None) -> str:
-    lines = [head, *formatting.indented(details)]
+def _text(head: str, details: Iterable[str], *tail: str) -> str:
+    return "\n".join([head, *formatting.indented(details), *tail])
+
+
+def _rules(events: Sequence[Event]) -> dict[str, None]:
+    return dict.fromkeys(f"tdpostback rules {each.rule}" for each in events[:SHOWN] if each.rule)
+
+
+def _message(receiver: Receiver, head: str, details: list[str], rule: str | None = None) -> str:
     for fault in receiver.unmatched_faults():
         limits = {name: value for name, value in vars(fault.limits).items() if value}
         of = f" with {formatting.assignments(limits)}" if limits else ""
         asked = counted(fault.asked, "time")
-        lines.append(f"  fault {escaped(fault.name)}{of} never matched: asked {asked}, matched 0")
-    return "\n".join([*lines, f"tdpostback rules {rule}"] if rule else lines)
+        details.append(f"fault {escaped(fault.name)}{of} never matched: asked {asked}, matched 0")
+    return _text(head, details, f"tdpostback rules {rule}") if rule else _text(head, details)
 
 
 def _all(log: EventLog) -> list[str]:
@@ -246,7 +227,7 @@ def _too_many(search: Search) -> list[str]:
         return _all(search.log)
     events = Events(search.log, search.found)
     details = formatting.lines(events)
-    some = events[:COPIES_COMPARED]
+    some = events[:CANDIDATES]
     times = Counter((event.request.target, event.request.body) for event in some)
     most = max(times.values())
     copied = [event for event in some if event.copies > 1]
@@ -286,9 +267,9 @@ def _not_ingested(search: Search, wanted: WantedRecords) -> tuple[str, list[str]
         details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[4:]}.")
     details += [*_misread_arguments(search, near.columns), *_in_full(receiver, near, wanted)]
     if len(log) > 1:
-        last = f", the last {OTHERS_SHOWN}" if len(log) > OTHERS_SHOWN else ""
+        last = f", the last {SHOWN}" if len(log) > SHOWN else ""
         details.append(f"{counted(len(log), 'event')} arrived{last}:")
-        details += formatting.indented(formatting.lines(Events(log)[-OTHERS_SHOWN:]))
+        details += formatting.indented(formatting.lines(Events(log)[-SHOWN:]))
     return cause, details, event
 
 
@@ -329,7 +310,7 @@ def _why_not_stored(receiver: Receiver, event: Event) -> tuple[str, list[str]]:
 def _nothing_in_place(
     receiver: Receiver, log: EventLog, wanted: WantedRecords
 ) -> tuple[str, list[str]]:
-    places = Counter(formatting.place(event) for event in Events(log)[-1000:])
+    places = Counter(formatting.place(event) for event in Events(log)[-CANDIDATES:])
     question = did_you_mean(wanted.place.removeprefix(" in "), places)
     details = [*_obstacles(receiver).values(), f"What arrived was for {_with_counts(places)}."]
     return f"nothing arrived{wanted.place}", details + [question] * bool(question)
@@ -384,7 +365,7 @@ def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
     elsewhere = list(receiver.neighbours.events_at_other_urls(collector))
     if elsewhere:
         details = [f"This Postback has the URL {receiver.url}."]
-        for where, event in elsewhere[:CAUSES_SHOWN]:
+        for where, event in elsewhere[:SHOWN]:
             details.append(f"{formatting.line(event)}, at {where}")
         return f"{counted(len(elsewhere), 'request')} arrived at another URL", details
     if receiver.closed:
@@ -403,8 +384,8 @@ def _obstacles(receiver: Receiver) -> dict[str, str]:
     collector, found = receiver.collector, {}
     hosts = [escaped(host) for host in dict.fromkeys(collector.blocked_hosts)]
     if hosts:
-        found[f"connections to {', '.join(hosts[:CAUSES_SHOWN])} were blocked"] = (
-            f"block_network did not allow connections to {', '.join(hosts[:OTHERS_SHOWN])}. "
+        found[f"connections to {', '.join(hosts[:SHOWN])} were blocked"] = (
+            f"block_network did not allow connections to {', '.join(hosts[:SHOWN])}. "
             "Fix: redirect them with extra_hosts, or let them through with allow_hosts"
         )
     if in_event_loop():
@@ -424,14 +405,14 @@ def _obstacles(receiver: Receiver) -> dict[str, str]:
 
 def _refused_connections(reasons: Sequence[str]) -> list[str]:
     told = list(dict.fromkeys(escaped(reason) for reason in reasons))
-    lines = [f"connection refused: {reason}" for reason in told[:CAUSES_SHOWN]]
+    lines = [f"connection refused: {reason}" for reason in told[:SHOWN]]
     return formatting.first_of(lines, len(told))
 
 
 def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
     """What to do about events that were refused or rejected for their key or their time."""
     lines: list[str] = []
-    for event in events[:LOSSES_SHOWN]:
+    for event in events[:SHOWN]:
         if event.rule == "T3":
             lines.append('The setting stale_time="drop" drops an event with such a time.')
             lines.append('Fix: send UNIX seconds, or set stale_time="receipt"')
@@ -469,7 +450,7 @@ def _misread_arguments(search: Search, columns: Mapping[str, Any]) -> list[str]:
 def _with_counts(counts: Counter[str]) -> str:
     parts = [
         f"{name} ({times})" if times > 1 or len(counts) > 1 else name
-        for name, times in counts.most_common(OTHERS_SHOWN)
+        for name, times in counts.most_common(SHOWN)
     ]
     more = len(counts) - len(parts)
     return ", ".join(parts) + (f" and {more} more" if more > 0 else "")

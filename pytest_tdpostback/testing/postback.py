@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 from urllib.parse import quote, urlencode
 
 from ..collector.event_log import EventState
 from ..collector.events import Event, Events, Record
 from ..protocol.secrets import RedactedText, without_keys
+from ..server.tls import client_context
+from ..server.wsgi import application, respond
 from . import assertions, formatting, messages
 from .aio import InThread, awaitable
 from .check import RESPONSE_SECONDS
@@ -68,7 +72,6 @@ class Postback:
         """Made by the fixtures and by `PostbackServer`."""
         self._receiver = receiver
         self._check = check
-        self._wsgi_app: WSGIApplication | None = None
 
     @property
     def _collector(self) -> Collector:
@@ -483,8 +486,6 @@ class Postback:
     def ssl_context(self) -> SSLContext:
         """A new context for a client that trusts that authority. It needs the extra `tls`."""
         __tracebackhide__ = True
-        from ..server.tls import client_context
-
         return client_context()
 
     def httpx_transport(self) -> httpx.BaseTransport:
@@ -505,22 +506,14 @@ class Postback:
 
         return requests_adapter(self._receiver.collector_in_process)
 
-    @property
+    @cached_property
     def wsgi_app(self) -> WSGIApplication:
         """The fake server as a WSGI application."""
-        if self._wsgi_app is None:
-            from ..server.wsgi import application
-
-            collector = self._receiver.collector_in_process
-            self._wsgi_app = application(lambda: collector)
-        return self._wsgi_app
+        collector = self._receiver.collector_in_process
+        return application(lambda: collector)
 
     def mount(self, httpserver: HTTPServer) -> None:
         """Serve every request to a `httpserver` of pytest-httpserver from here."""
-        import re
-
-        from ..server.wsgi import respond
-
         collector = self._receiver.collector_in_process
 
         def handle(request: Request) -> WerkzeugResponse:

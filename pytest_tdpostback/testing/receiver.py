@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..protocol.profiles import by_host
 from ..server.host_listeners import HostListeners
+from ..server.tls import own_names, server_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -203,8 +204,6 @@ class Receiver:
     def _open(self) -> Listener:
         context = None
         if self.collector.settings.tls:
-            from ..server.tls import own_names, server_context
-
             context = server_context(own_names(self.server.host))
         collector = self.collector
         listener = self.server.open_listener(lambda: collector, ssl_context=context)
