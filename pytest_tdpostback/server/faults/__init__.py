@@ -8,7 +8,7 @@ them, `transmissions` how their responses travel. A collector without an active 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...protocol.settings import MAX_SECONDS
 from . import actions, checks, transmissions
@@ -89,7 +89,9 @@ class Faults:
         return self._add("hang", _BY_NAME["hang"](), limits)
 
     def reset(
-        self, before: str = "storing", **limits: Unpack[LimitArgumentsWithAfter]
+        self,
+        before: Literal["storing", "answer"] = "storing",
+        **limits: Unpack[LimitArgumentsWithAfter],
     ) -> FaultHandle:
         """Reset the connection instead of responding.
 
