@@ -62,13 +62,11 @@ async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
 
     def work() -> None:
         __tracebackhide__ = True
-        token = current_cancellation.set(cancellation)
+        current_cancellation.set(cancellation)  # in the context of this thread alone
         try:
             outcome.append((function(*args, **kwargs), None))
         except BaseException as error:  # noqa: BLE001 - the coroutine raises it
             outcome.append((None, error))
-        finally:
-            current_cancellation.reset(token)
 
     try:
         if in_trio():

@@ -10,13 +10,14 @@ from ..collector.events import Event, SettleTimeout
 from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
 from . import formatting, messages
-from .matching import Search, Wanted, WantedEvents, check_timeout
+from .matching import check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..collector.collector import Collector
     from ..collector.events import Record
+    from .matching import Search
     from .receiver import Receiver
 
 
@@ -30,62 +31,39 @@ def settle(collector: Collector, timeout: float) -> None:
         raise SettleTimeout(text, [Event(log, at) for at in log.indexes(EventState.PENDING)])
 
 
-def find(
-    receiver: Receiver, wanted: Wanted, *, count: int | None, timeout: float, first: int = 0
-) -> Search:
-    """Wait for `count` events that match, and claim them.
+def find(search: Search, *, settled: bool = False) -> Search:
+    """Wait for as many events as `search` wants, and claim them; with count 0, settle instead.
 
-    Args:
-        receiver: Where they arrive.
-        wanted: Which ones.
-        count: How many; `None` is at least one, with 0 it settles instead.
-        timeout: For how many seconds to wait.
-        first: The lowest sequence number that counts.
+    With `settled` it also waits until nothing is pending.
 
     Raises:
         AssertionError: Another number of them is there.
+        SettleTimeout: It should settle, and an event is still pending.
     """
     __tracebackhide__ = True
-    search = Search(receiver, wanted, count=count, timeout=timeout, first=first)
-    if count == 0:
-        settle(search.collector, timeout)
+    if search.count == 0:
+        settle(search.collector, search.timeout)
         search.look()
     else:
-        search.wait()
-    log = search.log
-    if wanted.state is EventState.REJECTED:  # also if they are too many
+        search.wait(settled=settled)
+    if settled:
+        settle(search.collector, 0)
+        search.look()
+    log, found, count = search.log, len(search.found), search.count
+    if search.wanted.state is EventState.REJECTED:  # also if they are too many
         log.claimed.update(search.found)
         log.expected.update(search.found)
-    found = len(search.found)
     if found != count and (count is not None or not found):
-        raise failure(receiver, messages.not_found(search))
+        raise failure(search.receiver, messages.not_found(search))
     log.claimed.update(search.found)
     return search
 
 
-def find_settled(receiver: Receiver, wanted: Wanted, timeout: float) -> Search:
-    """Wait until an event that matches is there and nothing is pending, and claim all that match.
-
-    Raises:
-        AssertionError: Nothing matches.
-        SettleTimeout: An event is still pending.
-    """
-    __tracebackhide__ = True
-    search = Search(receiver, wanted, timeout=timeout)
-    search.wait(settled=True)
-    settle(search.collector, 0)
-    search.look()
-    if not search.found:
-        raise failure(receiver, messages.not_found(search))
-    search.log.claimed.update(search.found)
-    return search
-
-
-def expect_sent_since(collector: Collector, wanted: WantedEvents, first: int) -> None:
-    """Expect the failure of every event from the sequence number `first` on."""
-    log = collector.log
-    sent = range(max(0, first - log.first), len(log))
-    log.expected.update(index for index in sent if wanted.match(log, index))
+def expect_sent(search: Search) -> None:
+    """Expect the failure of every event that may be one of those that `search` wants."""
+    log = search.collector.log
+    sent = range(max(0, search.first - log.first), len(log))
+    log.expected.update(index for index in sent if search.wanted.match(log, index))
 
 
 def claim(collector: Collector, events: Iterable[Event]) -> None:

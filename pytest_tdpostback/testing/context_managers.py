@@ -9,12 +9,9 @@ from . import assertions
 from .aio import run_in_thread
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from ..collector.collector import Collector
     from ..collector.events import Event
-    from .matching import WantedEvents
-    from .receiver import Receiver
+    from .matching import Search
 
 
 class HeldValidation(ContextDecorator):
@@ -40,48 +37,27 @@ class ExpectedFailures:
     it passes, and what was sent inside may still fail.
     """
 
-    def __init__(
-        self, receiver: Receiver, wanted: WantedEvents, count: int | None, timeout: float
-    ) -> None:
+    def __init__(self, search: Search) -> None:
         """Made by `Postback.expect_auth_failure`."""
         self.entered = False
-        self._receiver = receiver
-        self._wanted = wanted
-        self._count = count
-        self._timeout = timeout
-        self._first = 0
+        self._search = search
         self._failures: list[Event] = []
 
     def __enter__(self) -> list[Event]:
         self.entered = True
-        self._first = self._receiver.collector.next_seq
+        self._search.start_at(self._search.collector.next_seq)
         return self._failures
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         __tracebackhide__ = True
-        if error is not None:
-            collector = self._receiver.collector
-            assertions.expect_sent_since(collector, self._wanted, self._first)
-            return
-        count, timeout, first = self._count, self._timeout, self._first
-        search = assertions.find(
-            self._receiver, self._wanted, count=count, timeout=timeout, first=first
-        )
-        self._failures += search.events()
+        if error is None:
+            self._failures += assertions.find(self._search).events()
+        else:
+            assertions.expect_sent(self._search)
 
     async def __aenter__(self) -> list[Event]:
         return self.__enter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         __tracebackhide__ = True
         await run_in_thread(self.__exit__, kind, error, traceback)

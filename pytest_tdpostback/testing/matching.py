@@ -173,13 +173,8 @@ class Search:
         *,
         count: int | None = None,
         timeout: float = 0,
-        first: int = 0,
     ) -> None:
-        """Finds events from the sequence number `first` on.
-
-        The assertion wants `count` of them, `None` is at least one, and waits for `timeout`
-        seconds. Raises `ConfigurationError` if it cannot.
-        """
+        """Of an assertion that wants `count` of them; `None` is at least one."""
         __tracebackhide__ = True
         beside_columns = isinstance(wanted, WantedRecords)
         if count is not None and not (isinstance(count, int) and count >= 0):  # type: ignore[redundant-expr]
@@ -191,13 +186,18 @@ class Search:
         self.wanted = wanted
         self.count = count
         self.timeout = timeout
-        self.first = first
+        self.first = 0
+        """The lowest sequence number that counts."""
         self.log = self.collector.log
         """The log of the last look."""
         self.found: list[int] = []
         """Where in it the events are that match."""
         self._changes = -1
         """How many changes of the log were looked at; -1 before the first look."""
+
+    def start_at(self, first: int) -> None:
+        """Search anew, among the events from the sequence number `first` on."""
+        self.first, self._changes = first, -1
 
     def events(self) -> list[Event]:
         """The events that were found."""
@@ -222,15 +222,9 @@ class Search:
             collector.wait_for_responses()
             self.look()
 
-    def look(self, *, again: bool = False) -> bool:
-        """Look at what changed since the last look, or at everything `again`.
-
-        Returns:
-            Whether the wait may end.
-        """
+    def look(self) -> bool:
+        """Look at what changed since the last look; gives whether the wait may end."""
         __tracebackhide__ = True
-        if again:
-            self._changes = -1
         wanted, found = self.wanted, []
         for index in self._candidates():
             if self.log.first + index >= self.first and wanted.match(self.log, index):

@@ -163,13 +163,8 @@ class Postback:
     def clear(self) -> None:
         """Forget what happened so far. Keys, settings and clock stay as they are.
 
-        Raises what `check` would raise for the events that would be forgotten, and forgets nothing
-        then; pending events and context managers do not matter.
-
-        Raises:
-            UnexpectedAuthFailure: An event was rejected after its 200, and nothing expects it (Y3).
-            AssertionError: A setting makes it a failure: `on_refusal`, `on_unasserted` or
-                `on_finding`.
+        An event for which `check` would raise is not forgotten: this raises it first. Pending
+        events are forgotten.
         """
         __tracebackhide__ = True
         self._collector.wait_for_responses(RESPONSE_SECONDS)
@@ -184,8 +179,7 @@ class Postback:
         Raises:
             UnexpectedAuthFailure: An event was rejected after its 200, and nothing expects it (Y3).
             SettleTimeout: An event has no outcome.
-            AssertionError: A setting makes it a failure: `on_refusal`, `on_unasserted` or
-                `on_finding`.
+            AssertionError: A setting makes it fail: `on_refusal`, `on_unasserted`, `on_finding`.
             ConfigurationError: A context manager was called and never entered, or a coroutine of
                 `aio` was never awaited.
         """
@@ -222,7 +216,8 @@ class Postback:
         search = Search(self._receiver, wanted, timeout=timeout)
         search.wait()
         if not search.found:  # a fault may have changed an event without an outcome since
-            search.look(again=True)
+            search.start_at(0)
+            search.look()
         if not search.found:
             raise assertions.failure(self._receiver, messages.not_satisfied(search, wanted))
         search.log.claimed.update(search.found)
@@ -292,7 +287,8 @@ class Postback:
         if table == "":
             raise TypeError(messages.two_arguments("assert_ingested", database))
         wanted = WantedRecords.of(database, table, where, columns)
-        search = assertions.find(self._receiver, wanted, count=count, timeout=timeout)
+        search = Search(self._receiver, wanted, count=count, timeout=timeout)
+        assertions.find(search)
         records = [Record(search.log, index) for index in search.found]
         return records[0] if count == 1 else records
 
@@ -341,8 +337,8 @@ class Postback:
         """
         __tracebackhide__ = True
         wanted = WantedEvents(EventState.REFUSED, database, table, status=status, rule=rule)
-        search = assertions.find(self._receiver, wanted, count=count, timeout=timeout)
-        return search.events()
+        search = Search(self._receiver, wanted, count=count, timeout=timeout)
+        return assertions.find(search).events()
 
     def assert_auth_failed(
         self,
@@ -363,8 +359,8 @@ class Postback:
         """
         __tracebackhide__ = True
         wanted = WantedEvents(EventState.REJECTED, database, table, key=key)
-        search = assertions.find(self._receiver, wanted, count=count, timeout=timeout)
-        return search.events()
+        search = Search(self._receiver, wanted, count=count, timeout=timeout)
+        return assertions.find(search).events()
 
     def expect_auth_failure(
         self,
@@ -385,9 +381,8 @@ class Postback:
         """
         __tracebackhide__ = True
         wanted = WantedEvents(EventState.REJECTED, database, table, key=key)
-        Search(self._receiver, wanted, count=count, timeout=timeout)  # raises for a wrong argument
-        manager = ExpectedFailures(self._receiver, wanted, count, timeout)
-        return self._check.expect_entering("expect_auth_failure", manager)
+        search = Search(self._receiver, wanted, count=count, timeout=timeout)
+        return self._check.expect_entering("expect_auth_failure", ExpectedFailures(search))
 
     def assert_valid(
         self,
@@ -413,7 +408,7 @@ class Postback:
         __tracebackhide__ = True
         check_timeout(timeout)
         wanted = WantedRecords.of(database, table, None, {})
-        search = assertions.find_settled(self._receiver, wanted, timeout)
+        search = assertions.find(Search(self._receiver, wanted, timeout=timeout), settled=True)
         records = [Record(search.log, index) for index in search.found]
         wrong = assertions.violations(schema, records)
         if wrong:

@@ -56,18 +56,11 @@ class Receiver:
         own_port: bool = False,
         neighbours: Neighbours | None = None,
     ) -> None:
-        """A receiver on `server`.
+        """A receiver on `server`, with a port of its own or with the URL of the server.
 
-        Args:
-            server: Opens the ports.
-            make_collector: Makes the collector, when something first needs it. Most of the cost of
-                a test that does not use its `Postback` would be a collector, a third of all.
-            trust: The files with the certificate of the run's authority.
-            name: The expression by which a test reaches the `Postback`.
-            ignore_losses: The code that allows every rejection.
-            shared_hosts: The listeners in place of the service's hosts that belong to the server.
-            own_port: Whether it has a port of its own, and not the URL of the server.
-            neighbours: What messages need to know about the rest of the run.
+        `make_collector()` is called when something first needs the collector, because that would be
+        most of the cost of a test that does not use its `Postback`. `name` is the expression by
+        which a test reaches the `Postback`, `ignore_losses` the code that allows every rejection.
         """
         self.server = server
         self.trust = trust
