@@ -40,7 +40,8 @@ class Wanted:
         __tracebackhide__ = True
         for argument, name in (("database", self.database), ("table", self.table)):
             if name is not None and not isinstance(name, str):
-                raise invalid(argument, name, "a string", beside_columns=True)
+                beside_columns = isinstance(self, WantedRecords)
+                raise invalid(argument, name, "a string", beside_columns=beside_columns)
 
     @property
     def place(self) -> str:
