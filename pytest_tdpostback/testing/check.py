@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -28,8 +28,6 @@ EVENTS_INSPECTED = 1_000
 """The findings of so many events are looked for at the end of a test."""
 FINDINGS_REPORTED = 20
 """How many kinds of findings a test is warned about."""
-
-
 _PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -224,7 +222,7 @@ class Check:
 
 def _call_site() -> str:
     """File and line of the innermost caller outside this package."""
-    frame = sys._getframe()
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    frame = inspect.currentframe()
+    while frame and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"
