@@ -143,7 +143,7 @@ def test_remembers_what_it_blocked(tdpostback):
             with pytest.raises(BlockedConnection):
                 socket.create_connection(place)
     with pytest.raises(
-        AssertionError, match=r"^connections to example\.org, in\.treasure.* were blocked"
+        AssertionError, match=r"^no request arrived: connections to example\.org, in\.treasure.* were blocked"
     ):
         tdpostback.assert_ingested("shop", "orders", timeout=0)
 
