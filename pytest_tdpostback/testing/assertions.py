@@ -34,22 +34,37 @@ def settle(collector: Collector, timeout: float) -> None:
 def find(search: Search, *, settled: bool = False) -> Search:
     """Wait for as many events as `search` wants, and claim them; with count 0, settle instead.
 
-    With `settled` it also waits until nothing is pending.
+    It does not wait if nothing can arrive any more. With `settled` it also waits until nothing is
+    pending.
 
     Raises:
         AssertionError: Another number of them is there.
         SettleTimeout: It should settle, and an event is still pending.
     """
     __tracebackhide__ = True
-    if search.count == 0:
-        settle(search.collector, search.timeout)
+    collector, count = search.collector, search.count
+
+    def looked_and_settled() -> bool:
+        __tracebackhide__ = True
+        return search.look() and collector.settled()
+
+    if count == 0:
+        settle(collector, search.timeout)
         search.look()
     else:
-        search.wait(settled=settled)
+        if search.receiver.closed:
+            search.timeout = 0
+        collector.wait_until(looked_and_settled if settled else search.look, search.timeout)
+        if collector.log.responses_to_send:
+            collector.wait_for_responses()
+            search.look()
     if settled:
-        settle(search.collector, 0)
+        settle(collector, 0)
         search.look()
-    log, found, count = search.log, len(search.found), search.count
+    if search.wanted.state is None and not search.found:
+        search.start_at(0)  # a fault may have changed an event without an outcome since
+        search.look()
+    log, found = search.log, len(search.found)
     if search.wanted.state is EventState.REJECTED:  # also if they are too many
         log.claimed.update(search.found)
         log.expected.update(search.found)

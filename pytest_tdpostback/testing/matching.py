@@ -159,6 +159,9 @@ class WantedEvent(Wanted):
             error.add_note(f"asked about {formatting.line(event)}")
             raise
 
+    def __str__(self) -> str:
+        return f" that satisfies {predicate_name(self.predicate)}"
+
 
 class Search:
     """The events that match, in the order of arrival, each as often as it was stored.
@@ -204,61 +207,45 @@ class Search:
         """The events that were found."""
         return [Event(self.log, index) for index in self.found]
 
-    def wait(self, *, settled: bool = False) -> None:
-        """Wait until as many are there, or more, or until nothing can arrive any more.
-
-        With `settled` it also waits until nothing is pending.
-        """
-        __tracebackhide__ = True
-        collector = self.collector
-
-        def looked_and_settled() -> bool:
-            __tracebackhide__ = True
-            return self.look() and collector.settled()
-
-        if self.receiver.closed:
-            self.timeout = 0
-        collector.wait_until(looked_and_settled if settled else self.look, self.timeout)
-        if self.log.responses_to_send:
-            collector.wait_for_responses()
-            self.look()
-
     def look(self) -> bool:
         """Look at what changed since the last look; gives whether the wait may end."""
         __tracebackhide__ = True
-        wanted, found = self.wanted, []
-        for index in self._candidates():
-            if self.log.first + index >= self.first and wanted.match(self.log, index):
-                found.append(index)
-                if wanted.state is None:
-                    break
-        in_order = not self.found or not found or found[0] >= self.found[-1]
-        self.found = self.found + found if in_order else sorted(self.found + found)
-        return len(self.found) >= (1 if self.count is None else self.count)
-
-    def _candidates(self) -> Sequence[int]:
-        """The events that changed since the last look and are in the right state and place."""
-        wanted, state, found = self.wanted, self.wanted.state, []
+        wanted, state = self.wanted, self.wanted.state
+        candidates: Sequence[int]
         with self.collector.lock:
             log, start = self.collector.log, self._changes
             self._changes = len(log.changes)
             if start < 0 or log is not self.log:
                 self.log, self.found = log, []
                 if state is None:
-                    return range(len(log))
+                    candidates = range(len(log))
+                elif state is EventState.INGESTED:
+                    candidates = log.records(wanted.database, wanted.table)
+                else:
+                    candidates = list(log.indexes(state))
+            else:
+                changed = set()
+                for number in range(start, self._changes):
+                    index, decided = log.change(number)
+                    if state is None or (decided and log.state(index) is state):
+                        changed.add(index)
+                candidates = sorted(changed)
                 if state is EventState.INGESTED:
-                    return log.records(wanted.database, wanted.table)
-                return list(log.indexes(state))
-            for number in range(start, self._changes):
-                index, decided = log.change(number)
+                    candidates = [
+                        index
+                        for index in candidates
+                        if wanted.is_in(*log.judged(index).table)
+                        for _ in range(log.copies.get(index, 1))
+                    ]
+        found = []
+        for index in candidates:
+            if log.first + index >= self.first and wanted.match(log, index):
+                found.append(index)
                 if state is None:
-                    found.append(index)
-                elif decided and log.state(index) is state:
-                    if state is not EventState.INGESTED:
-                        found.append(index)
-                    elif wanted.is_in(*log.judged(index).table):
-                        found += [index] * log.copies.get(index, 1)
-        return sorted(set(found) if state is None else found)
+                    break
+        in_order = not self.found or not found or found[0] >= self.found[-1]
+        self.found = self.found + found if in_order else sorted(self.found + found)
+        return len(self.found) >= (1 if self.count is None else self.count)
 
 
 def predicate_name(predicate: Callable[..., object]) -> str:

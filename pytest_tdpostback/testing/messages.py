@@ -14,7 +14,7 @@ from ..protocol.secrets import shortened
 from . import formatting
 from .aio import in_event_loop
 from .formatting import counted, escaped
-from .matching import Search, WantedRecords, predicate_name
+from .matching import Search, WantedRecords
 from .nearest import CANDIDATES, did_you_mean, difference, nearest
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
-    from .matching import WantedEvent
     from .nearest import Nearest
     from .receiver import Receiver
 
@@ -40,6 +39,7 @@ _NOUNS: dict[EventState | None, tuple[str, str, str]] = {
     EventState.INGESTED: ("record", "", "record{} matched"),
     EventState.REFUSED: ("refused event", " (4xx)", "event{} refused (4xx)"),
     EventState.REJECTED: ("event", " rejected after 200", "event{} rejected after 200"),
+    None: ("", "", ""),
 }
 """What an assertion counts, what follows that word, and how it says that there are too many."""
 
@@ -49,7 +49,7 @@ def not_found(search: Search) -> str:
     receiver, wanted, count = search.receiver, search.wanted, search.count
     log, found = search.log, len(search.found)
     noun, ending, too_many = _NOUNS[wanted.state]
-    goal = f"wanted {counted(count, noun)}{ending}{wanted}"
+    goal = f"wanted {counted(count, noun) if noun else 'one'}{ending}{wanted}"
     waited = f" (waited {search.timeout:g} s)"
     near: Event | None = None
     if found > (count or 0):
@@ -61,6 +61,9 @@ def not_found(search: Search) -> str:
     elif isinstance(wanted, WantedRecords):
         goal += f", found {found:,}" if found else ""
         cause, details, near = _not_ingested(search, wanted)
+    elif wanted.state is None:
+        cause = f"{counted(len(log), 'event')} arrived"
+        details = [*_obstacles(receiver).values(), *_all(log)]
     elif wanted.state is EventState.REFUSED:
         cause, near = _not_refused(search)
         details = _all(log)
@@ -80,19 +83,6 @@ def ingested(search: Search) -> str:
         details.append(f"… and {len(events) - formatting.EVENTS_SHOWN:,} more")
     head = f"{counted(len(events), 'record')} ingested; wanted none{search.wanted}"
     return _message(search.receiver, head, details)
-
-
-def not_satisfied(search: Search, wanted: WantedEvent) -> str:
-    """`wait_for` saw no event that satisfies its predicate."""
-    receiver, log = search.receiver, search.log
-    cause, details = (
-        f"{counted(len(log), 'event')} arrived",
-        [*_obstacles(receiver).values(), *_all(log)],
-    )
-    if not len(log):
-        cause, details = _nothing_arrived(receiver)
-    goal = f"wanted one that satisfies {predicate_name(wanted.predicate)}"
-    return _message(receiver, f"{cause}; {goal} (waited {search.timeout:g} s)", details)
 
 
 def requests(collector: Collector) -> str:

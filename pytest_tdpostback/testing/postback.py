@@ -50,12 +50,8 @@ class PostbackFactory(Protocol):
     ) -> Postback:
         """Make a `Postback` with a URL, write keys and settings of its own.
 
-        Args:
-            write_keys: Write keys that are valid besides `write_key`.
-            **settings: Settings that differ from those of the test.
-
-        Raises:
-            ConfigurationError: A name or a value is not valid.
+        `write_keys` are valid besides `write_key`. `settings` differ from those of the test; a name
+        or a value that is not valid raises `ConfigurationError`.
         """
 
 
@@ -213,15 +209,7 @@ class Postback:
         """
         __tracebackhide__ = True
         wanted = WantedEvent(None, predicate=predicate)
-        search = Search(self._receiver, wanted, timeout=timeout)
-        search.wait()
-        if not search.found:  # a fault may have changed an event without an outcome since
-            search.start_at(0)
-            search.look()
-        if not search.found:
-            raise assertions.failure(self._receiver, messages.not_satisfied(search, wanted))
-        search.log.claimed.update(search.found)
-        return Event(search.log, search.found[0])
+        return assertions.find(Search(self._receiver, wanted, timeout=timeout)).events()[0]
 
     def hold_validation(self) -> AbstractContextManager[None]:
         """A context manager: events that are accepted inside stay pending until it ends (Y5)."""
