@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -30,7 +31,17 @@ class InThread(Generic[S]):
 class Call:
     """A call of such a method. Nothing happens before somebody awaits its coroutine."""
 
-    entered = False
+    def __init__(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        self._coroutine = coroutine
+
+    @property
+    def entered(self) -> bool:
+        """Whether somebody awaited the coroutine, cancelled it or closed it."""
+        return inspect.getcoroutinestate(self._coroutine) != inspect.CORO_CREATED
+
+    def __del__(self) -> None:
+        if not self.entered:  # the test fails for it: Python need not warn of it too
+            self._coroutine.close()
 
 
 def awaitable(
@@ -41,15 +52,15 @@ def awaitable(
     @wraps(method)
     def call(self: InThread[S], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         __tracebackhide__ = True
-        call = self._check.expect_entering(f"aio.{method.__name__}", Call())
 
-        @wraps(method)
-        async def coroutine() -> T:
+        @wraps(method)  # its name is in the repr of a task
+        async def wait() -> T:
             __tracebackhide__ = True
-            call.entered = True
             return await run_in_thread(method, self._blocking, *args, **kwargs)
 
-        return coroutine()
+        coroutine = wait()
+        self._check.expect_entering(f"aio.{method.__name__}", Call(coroutine))
+        return coroutine
 
     return call
 

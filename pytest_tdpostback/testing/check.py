@@ -38,7 +38,8 @@ class StrictnessFailure(AssertionError):
 class MustBeEntered(Protocol):
     """A context manager or the call of a coroutine: it does nothing before somebody enters it."""
 
-    entered: bool
+    @property
+    def entered(self) -> bool: ...  # noqa: D102
 
 
 Manager = TypeVar("Manager", bound=MustBeEntered)

@@ -532,18 +532,16 @@ def test_clear_raises_first_what_a_setting_makes_a_failure(downstream, setting):
 def test_a_coroutine_that_is_never_awaited_fails_its_test(downstream):
     result = downstream(
         """
-        import asyncio, warnings
+        import asyncio
 
         async def forgets(tdpostback):
             tdpostback.aio.assert_ingested("shop", "orders")
 
         def test_forgot_await(tdpostback):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                asyncio.run(forgets(tdpostback))
+            asyncio.run(forgets(tdpostback))
         """
     )
-    result.assert_outcomes(failed=1)
+    result.assert_outcomes(failed=1, warnings=0)
     result.stdout.fnmatch_lines(
         [
             "aio.assert_ingested() at *test_it.py:4 was never awaited, so it did nothing",

@@ -236,7 +236,7 @@ def test_a_context_manager_that_is_never_entered_is_named_with_its_line(name, ca
 
 def test_a_coroutine_that_is_never_awaited_is_named_with_its_line():
     with PostbackServer() as server:
-        server.postback.aio.settle().close()
+        _ = server.postback.aio.settle()
         line = sys._getframe().f_lineno - 1
         with pytest.raises(ConfigurationError) as caught:
             server.check()
