@@ -12,8 +12,6 @@ from ..collector.waiting import Cancellation, current_cancellation
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from .check import Check
-
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S")
@@ -22,10 +20,10 @@ S = TypeVar("S")
 class InThread(Generic[S]):
     """An object whose methods run those of `blocking` in a worker thread."""
 
-    def __init__(self, blocking: S, check: Check) -> None:
-        """`check` fails if a coroutine of a method is never awaited."""
+    def __init__(self, blocking: S, expect: Callable[[str, Call], object]) -> None:
+        """`expect(name, call)` makes the test fail if nobody awaits a call of a method."""
         self._blocking = blocking
-        self._check = check
+        self._expect = expect
 
 
 class Call:
@@ -59,7 +57,7 @@ def awaitable(
             return await run_in_thread(method, self._blocking, *args, **kwargs)
 
         coroutine = wait()
-        self._check.expect_entering(f"aio.{method.__name__}", Call(coroutine))
+        self._expect(f"aio.{method.__name__}", Call(coroutine))
         return coroutine
 
     return call

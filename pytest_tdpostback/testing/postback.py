@@ -118,7 +118,7 @@ class Postback:
     @property
     def aio(self) -> Aio:
         """The waiting methods as coroutines: `await tdpostback.aio.assert_ingested(...)`."""
-        return Aio(self, self._check)
+        return Aio(self, self._check.expect_entering)
 
     # what arrived
 
