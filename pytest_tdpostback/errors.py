@@ -6,9 +6,13 @@ from __future__ import annotations
 class PostbackError(Exception):
     """The base of every exception of this package. Nothing raises it itself."""
 
+    __module__ = "pytest_tdpostback"  # which is what pytest shows
+
 
 class ConfigurationError(PostbackError):
     """A setting, marker, option or argument has a name or value that does not exist."""
+
+    __module__ = "pytest_tdpostback"  # which is what pytest shows
 
 
 class BlockedConnection(PostbackError):
@@ -17,6 +21,10 @@ class BlockedConnection(PostbackError):
     It is not an `OSError`, because a sender takes that for a network failure and tries again.
     """
 
+    __module__ = "pytest_tdpostback"  # which is what pytest shows
+
 
 class PostbackWarning(UserWarning):
-    """A finding: something that the service would silently change, ignore or lose."""
+    """A finding: something the service would silently change, ignore or lose."""
+
+    __module__ = "pytest_tdpostback"  # which is what pytest shows

@@ -38,7 +38,8 @@ _HINT_OF_SCOPE = (
 class Run:
     """What the hooks and fixtures of one process share. At rest there is no server."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.config = config
         self.settings = settings
         self.server: RunServer | None = None
         self.summary: Summary | None = None
@@ -55,9 +56,19 @@ class Run:
 
             RunServer.inspection = respond
             server = RunServer(self.settings, self.made_summary())
+            server.compare = self.compare
             server.start()
             self.server = server
         return self.server
+
+    def compare(self, wanted: object, got: object) -> list[str] | None:
+        """How pytest shows that two values differ, in its lines; `None` without `-vv`."""
+        config = self.config
+        if config.getoption("verbose") < 2:
+            return None
+        compare = config.hook.pytest_assertrepr_compare
+        explained = compare(config=config, op="==", left=wanted, right=got)
+        return next((lines for lines in explained if lines), [])
 
     def made_summary(self) -> Summary:
         """What the summary of the run is made of."""
@@ -117,7 +128,7 @@ def pytest_configure(config: pytest.Config) -> None:
                     settings = settings.changed({name: value}, where)
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[_run] = Run(settings)
+    config.stash[_run] = Run(config, settings)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ..protocol.findings import Finding
-    from ..protocol.judge import Verdict
     from ..protocol.request import RequestHead
     from .event_log import EventLog, JudgedHead
 
@@ -59,7 +58,7 @@ class Event(_Entry):
     An event shows the present state; a pickle or a deep copy keeps the state of that moment.
     """
 
-    @property
+    @cached_property
     def seq(self) -> int:
         """The place in the order of arrival, from 1."""
         return self._log.first + self._index
@@ -104,35 +103,35 @@ class Event(_Entry):
     def request(self) -> PostbackRequest:
         """The request: `method`, `target`, `headers`, `body`, `peer`."""
         log, index = self._log, self._index
-        head, body = log.judged(index).head, log.request_body(index)
-        return PostbackRequest(head, body, log.peers[index].decode())
+        body = log.request_body(index)
+        return PostbackRequest(self._judged.head, body, log.peers[index].decode())
 
     @property
     def batch(self) -> Batch | None:
         """The place of the event in its batch, `None` if it is not a record of a batch (I7)."""
-        if self._verdict.source is not RecordSource.BATCH:
+        if self._judged.verdict.source is not RecordSource.BATCH:
             return None
         found = self._log.place_in_batch(self._index)
         return None if found is None else Batch(*found)
 
     @cached_property
-    def _verdict(self) -> Verdict:
-        return self._log.judged(self._index).verdict
+    def _judged(self) -> JudgedHead:
+        return self._log.judged(self._index)
 
-    @property
+    @cached_property
     def database(self) -> str | None:
         """The database in the path, `None` if the path is not that of the event route."""
-        return self._verdict.database
+        return self._judged.verdict.database
 
-    @property
+    @cached_property
     def table(self) -> str | None:
         """The table in the path, `None` if the path is not that of the event route."""
-        return self._verdict.table
+        return self._judged.verdict.table
 
-    @property
+    @cached_property
     def key(self) -> str | None:
         """The write key that was sent, shortened in its `repr`; `None` if none counts."""
-        return self._verdict.key
+        return self._judged.verdict.key
 
     @property
     def payload(self) -> Any:
@@ -140,8 +139,8 @@ class Event(_Entry):
 
         `None` if it cannot be parsed; `request.body` has the bytes.
         """
-        if self._verdict.from_url:
-            return protocol_record.payload(self.request, self._verdict)
+        if self._judged.verdict.from_url:
+            return protocol_record.payload(self.request, self._judged.verdict)
         try:
             return json_body.parse_any(self._log.body(self._index))
         except json_body.InvalidBody:
@@ -157,7 +156,7 @@ class Event(_Entry):
     def findings(self) -> list[Finding]:
         """What the service would silently change or ignore; empty if the event never got there."""
         log, index, state = self._log, self._index, self.state
-        judged = log.judged(index)
+        judged = self._judged
         about_response: list[Finding] = []
         if judged.verdict.ingestion and self.status == 206:
             about_response += protocol_findings.of_response(judged.head, str(state))
@@ -176,7 +175,7 @@ class Event(_Entry):
 
     def columns(self) -> dict[str, Any]:
         """The record that the event is stored as, or would be stored as."""
-        return stored_columns(self._log, self._index)
+        return stored_columns(self._log, self._index, self._judged)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):
@@ -300,12 +299,16 @@ class UnexpectedAuthFailure(_WithEvents):
     `events` holds the rejected events.
     """
 
+    __module__ = "pytest_tdpostback"  # which is what pytest shows
+
 
 class SettleTimeout(_WithEvents):
     """Accepted events were still pending when the time to wait for them was over (Y2).
 
     `events` holds the events without an outcome.
     """
+
+    __module__ = "pytest_tdpostback"  # which is what pytest shows
 
 
 def global_id(log: EventLog, head: RequestHead, index: int) -> str:
@@ -332,9 +335,9 @@ def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any
     return request, protocol_record.sent_data(request, judged.verdict, judged.settings)
 
 
-def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
+def stored_columns(log: EventLog, index: int, judged: JudgedHead | None = None) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
-    judged = log.judged(index)
+    judged = judged or log.judged(index)
     return columns_of(log, index, judged, _request(log, index, judged), log.received[index])
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..protocol.findings import MAX_COLUMNS
 from ..protocol.record import RECORD_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+_counting = threading.Lock()
 
 
 class TableColumns:
@@ -25,7 +27,6 @@ class TableColumns:
         self._names: set[str] = {RECORD_TIME, "time"}
         self._counted = 0
         self._last = -1
-        self._lock = threading.Lock()
 
     def covers_start_of(self, rows: Sequence[int]) -> bool:
         """Whether `rows` still begins with what was counted.
@@ -41,7 +42,7 @@ class TableColumns:
 
         `rows` are the events of the table; `names_of(index)` gives the columns that one brings.
         """
-        with self._lock:
+        with _counting:
             while self.crossed_at is None and self._counted < len(rows):
                 current = rows[self._counted]
                 if current > index:
@@ -58,9 +59,3 @@ class TableColumns:
         copy = TableColumns()
         copy.count, copy.crossed_at = self.count, index
         return copy
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _lock=threading.Lock())

@@ -90,6 +90,12 @@ def parse_any(body: bytes) -> Any:
     return value
 
 
+def accepted(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a `body` that was accepted: `parse` without its checks."""
+    value: dict[str, Any] = _decode_accepted(body.decode().strip(" \t\n\r"))[0]
+    return value
+
+
 def _constant(name: str) -> NoReturn:
     raise InvalidBody("B2", f"{name} is not JSON")
 
@@ -103,6 +109,7 @@ def _float(digits: str) -> float:
 
 
 _decode = json.JSONDecoder(parse_constant=_constant, parse_float=_float).raw_decode
+_decode_accepted = json.JSONDecoder().raw_decode
 
 
 def _depth(body: bytes) -> int:

@@ -62,7 +62,6 @@ class RecordSource(Enum):
     SINGLE = "the JSON body, `v1.single+json` (I5)"
 
 
-_FROM_URL = (RecordSource.PIXEL, RecordSource.DEPRECATED_GET, RecordSource.URL_PARAMETERS)
 # Python 3.11 takes long to find a member.
 _JSON, _URL_PARAMETERS = RecordSource.JSON, RecordSource.URL_PARAMETERS
 
@@ -84,7 +83,8 @@ class Verdict(NamedTuple):
     `size_limit` is the largest body in bytes (B6). `refusal` counts before the key is looked up,
     `body_refusal` (size, content type, encoding) after it. `database` and `table` are set if the
     path names them, whatever else is wrong. An event fails by `key_rule` if its key isn't valid.
-    A request for the global id (I20) is not an event either.
+    `from_url` is whether the URL parameters are the record. A request for the global id (I20) is
+    not an event either.
     """
 
     profile: Profile
@@ -96,13 +96,9 @@ class Verdict(NamedTuple):
     key: WriteKey | None = None
     key_rule: str = "A5"
     source: RecordSource = RecordSource.JSON
+    from_url: bool = False
     body_refusal: Refusal | None = None
     global_id_request: bool = False
-
-    @property
-    def from_url(self) -> bool:
-        """Whether the URL parameters are the record."""
-        return self.source in _FROM_URL
 
     @property
     def ingestion(self) -> bool:
@@ -141,9 +137,12 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     if refusal := names_refusal or key_refusal:
         return verdict._replace(refusal=refusal)
     source = _record_source(profile, head)
-    body_refusal = _body_refusal(head, source, verdict.size_limit)
     return verdict._replace(
-        key=WriteKey(key), key_rule=key_rule, source=source, body_refusal=body_refusal
+        key=WriteKey(key),
+        key_rule=key_rule,
+        source=source,
+        from_url=source is not _JSON,
+        body_refusal=_body_refusal(head, source, verdict.size_limit),
     )
 
 

@@ -55,10 +55,13 @@ def record_columns(
 
     `received_at` is the moment of receipt in UNIX seconds, `global_id` the global id of P7.
     """
-    data = sent_data(request, verdict, settings)
-    time = time_of(request, verdict, data, received_at)
-    consumed = ("uuid", "time") if verdict.ingestion else (RECORD_TIME, "time")
-    columns = {name: value for name, value in data.items() if name not in consumed}
+    columns = sent_data(request, verdict, settings)
+    seconds = int(received_at)
+    if "time" in columns or RECORD_TIME in columns or verdict.from_url:
+        time = time_of(request, verdict, columns, received_at)
+        seconds = seconds if time.seconds is None else time.seconds
+        columns.pop("time", None)
+    columns.pop("uuid" if verdict.ingestion else RECORD_TIME, None)
     if verdict.ingestion:
         columns |= _sender_columns(columns, request, global_id)
     if verdict.from_url:
@@ -67,15 +70,17 @@ def record_columns(
         }
     if settings.value_types == "string":
         columns = {name: as_string(value) for name, value in columns.items()}
-    seconds = int(received_at) if time.seconds is None else time.seconds
     return {"time": str(seconds), **columns}
 
 
 def payload(request: PostbackRequest, verdict: Verdict) -> dict[str, Any]:
-    """Return what was sent as the record: the JSON object, or the data parameters (P2)."""
+    """Return what was sent as the record, in a new dictionary that the caller may change.
+
+    It is the JSON object, or the data parameters (P2).
+    """
     if verdict.from_url:
         return data_parameters(request.head)
-    return json_body.parse(request.body)
+    return json_body.accepted(request.body)
 
 
 def sent_data(request: PostbackRequest, verdict: Verdict, settings: Settings) -> dict[str, Any]:

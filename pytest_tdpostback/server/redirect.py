@@ -27,7 +27,6 @@ import threading
 from contextlib import ContextDecorator, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -49,7 +48,6 @@ _BYPASS_VARIABLES = ("no_proxy", "NO_PROXY")
 _DEFAULT_PROXY_PORTS = {"http": 80, "https": 443}
 _SOCKS_PORT = 1080
 _MISSING = object()
-_PACKAGE = str(Path(__file__).parents[1])
 
 _TLS_VERSIONS = ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
 
@@ -81,14 +79,12 @@ class Redirect:
 class Redirection(ContextDecorator):
     """The context manager that `Postback.redirect` returns.
 
-    `entered` is whether it was ever entered, `call_site` the file and line that made it: without
-    `with`, nothing is redirected.
+    `entered` is whether it was ever entered: without `with`, nothing is redirected.
     """
 
     def __init__(self, make_redirect: Callable[[], Redirect]) -> None:
         """`make_redirect()` opens the listeners; it is called on entering."""
         self.entered = False
-        self.call_site = _call_site()
         self._make_redirect = make_redirect
         self._begun: list[Redirect] = []
 
@@ -105,14 +101,6 @@ class Redirection(ContextDecorator):
 
     def __exit__(self, *_: object) -> None:
         end(self._begun.pop())
-
-
-def _call_site() -> str:
-    """File and line of the innermost caller outside this package."""
-    frame = inspect.currentframe()
-    while frame and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"
 
 
 _lock = threading.RLock()

@@ -252,6 +252,11 @@ class CollectorServer(HTTPServerBase):
         self.port = listener.port
         _running.add(self)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was started and does not run any more."""
+        return hasattr(self, "loop_thread") and not self.is_running()
+
     def stop(self) -> None:
         """Close every socket and end the thread, without waiting for any sender."""
         self._check_running()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from ..collector.waiting import Cancellation, current_cancellation
 
@@ -14,27 +15,52 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S")
-S_co = TypeVar("S_co", covariant=True)
 
 
-class Wraps(Protocol[S_co]):
+class InThread(Generic[S]):
     """An object whose methods run those of `blocking` in a worker thread."""
 
+    def __init__(self, blocking: S, expect: Callable[[str, Call], object]) -> None:
+        """`expect(name, call)` makes the test fail if nobody awaits a call of a method."""
+        self._blocking = blocking
+        self._expect = expect
+
+
+class Call:
+    """A call of such a method. Nothing happens before somebody awaits its coroutine."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        self._coroutine = coroutine
+
     @property
-    def blocking(self) -> S_co: ...  # noqa: D102
+    def entered(self) -> bool:
+        """Whether somebody awaited the coroutine, cancelled it or closed it."""
+        return inspect.getcoroutinestate(self._coroutine) != inspect.CORO_CREATED
+
+    def __del__(self) -> None:
+        if not self.entered:  # the test fails for it: Python need not warn of it too
+            self._coroutine.close()
 
 
 def awaitable(
     method: Callable[Concatenate[S, P], T],
-) -> Callable[Concatenate[Wraps[S], P], Coroutine[Any, Any, T]]:
-    """The method of an object that wraps another one: `method` of that one, as a coroutine."""
+) -> Callable[Concatenate[InThread[S], P], Coroutine[Any, Any, T]]:
+    """`method` of the object that blocks, as a coroutine."""
 
     @wraps(method)
-    async def coroutine(self: Wraps[S], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self: InThread[S], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         __tracebackhide__ = True
-        return await run_in_thread(method, self.blocking, *args, **kwargs)
 
-    return coroutine
+        @wraps(method)  # its name is in the repr of a task
+        async def wait() -> T:
+            __tracebackhide__ = True
+            return await run_in_thread(method, self._blocking, *args, **kwargs)
+
+        coroutine = wait()
+        self._expect(f"aio.{method.__name__}", Call(coroutine))
+        return coroutine
+
+    return call
 
 
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -45,16 +71,14 @@ async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
 
     def work() -> None:
         __tracebackhide__ = True
-        token = current_cancellation.set(cancellation)
+        current_cancellation.set(cancellation)  # in the context of this thread alone
         try:
             outcome.append((function(*args, **kwargs), None))
         except BaseException as error:  # noqa: BLE001 - the coroutine raises it
             outcome.append((None, error))
-        finally:
-            current_cancellation.reset(token)
 
     try:
-        if _in_trio():
+        if in_trio():
             import trio
 
             await trio.to_thread.run_sync(work, abandon_on_cancel=True)
@@ -71,12 +95,21 @@ async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
     return result  # type: ignore[return-value]
 
 
-def _in_trio() -> bool:
+def in_trio() -> bool:
+    """Whether an event loop of trio runs in this thread."""
     trio = sys.modules.get("trio")
-    if trio is None:
-        return False
     try:
-        trio.lowlevel.current_task()
+        return trio is not None and bool(trio.lowlevel.current_task())
     except RuntimeError:
         return False
-    return True
+
+
+def in_event_loop() -> bool:
+    """Whether an event loop of asyncio or trio runs in this thread."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        if asyncio is not None and asyncio.get_running_loop():
+            return True
+    except RuntimeError:
+        pass
+    return in_trio()

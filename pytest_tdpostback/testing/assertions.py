@@ -1,20 +1,23 @@
-"""What several assertions have in common: they wait, search, and claim the events that match."""
+"""What several assertions have in common: they wait, search, claim what matches, and fail."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..collector.event_log import EventState
 from ..collector.events import Event, SettleTimeout
+from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
-from . import messages
-from .matching import Search, WantedEvents, WantedRecords, check_count, check_timeout
+from . import formatting, messages
+from .matching import check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..collector.collector import Collector
-    from ..collector.event_log import EventLog
+    from ..collector.events import Record
+    from .matching import Search
     from .receiver import Receiver
 
 
@@ -28,40 +31,54 @@ def settle(collector: Collector, timeout: float) -> None:
         raise SettleTimeout(text, [Event(log, at) for at in log.indexes(EventState.PENDING)])
 
 
-def assert_auth_failed(
-    receiver: Receiver,
-    wanted: WantedEvents,
-    *,
-    count: int | None,
-    timeout: float,
-    first: int = 0,
-) -> list[Event]:
-    """Wait for `count` events that are rejected after their 200, then want exactly that many.
+def find(search: Search, *, settled: bool = False) -> Search:
+    """Wait for as many events as `search` wants, and claim them; with count 0, settle instead.
 
-    They are expected from then on. Events before the sequence number `first` do not count.
+    It does not wait if nothing can arrive any more. With `settled` it also waits until nothing is
+    pending.
+
+    Raises:
+        AssertionError: Another number of them is there.
+        SettleTimeout: It should settle, and an event is still pending.
     """
     __tracebackhide__ = True
-    check_count(count)
-    check_timeout(timeout)
-    collector = receiver.collector
-    log, found = search(
-        collector, EventState.REJECTED, wanted, count=count, timeout=timeout, first=first
-    )
-    log.claimed.update(found)
-    log.expected.update(found)
-    if not enough(found, count):
-        text = messages.not_rejected(
-            receiver, wanted, count=count, timeout=timeout, found=(log, found), first=first
-        )
-        raise failure(collector, text)
-    return [Event(log, index) for index in found]
+    collector, count = search.collector, search.count
+
+    def looked_and_settled() -> bool:
+        __tracebackhide__ = True
+        return search.look() and collector.settled()
+
+    if count == 0:
+        settle(collector, search.timeout)
+        search.look()
+    else:
+        if search.receiver.closed:
+            search.timeout = 0
+        collector.wait_until(looked_and_settled if settled else search.look, search.timeout)
+        if collector.log.responses_to_send:
+            collector.wait_for_responses()
+            search.look()
+    if settled:
+        settle(collector, 0)
+        search.look()
+    if search.wanted.state is None and not search.found:
+        search.start_at(0)  # a fault may have changed an event without an outcome since
+        search.look()
+    log, found = search.log, len(search.found)
+    if search.wanted.state is EventState.REJECTED:  # also if they are too many
+        log.claimed.update(search.found)
+        log.expected.update(search.found)
+    if found != count and (count is not None or not found):
+        raise failure(search.receiver, messages.not_found(search))
+    log.claimed.update(search.found)
+    return search
 
 
-def expect_sent_since(collector: Collector, wanted: WantedEvents, first: int) -> None:
-    """Expect the failure of every event from the sequence number `first` on."""
-    log = collector.log
-    sent = range(max(0, first - log.first), len(log))
-    log.expected.update(index for index in sent if wanted.match(log, index))
+def expect_sent(search: Search) -> None:
+    """Expect the failure of every event that may be one of those that `search` wants."""
+    log = search.collector.log
+    sent = range(max(0, search.first - log.first), len(log))
+    log.expected.update(index for index in sent if search.wanted.match(log, index))
 
 
 def claim(collector: Collector, events: Iterable[Event]) -> None:
@@ -73,37 +90,40 @@ def claim(collector: Collector, events: Iterable[Event]) -> None:
             log.claimed.add(index)
 
 
-def failure(collector: Collector, text: str) -> AssertionError:
+def failure(receiver: Receiver, text: str) -> AssertionError:
     """An `AssertionError` with `text`, in which every known write key is shortened."""
-    return AssertionError(KeyRedactor(collector.keys.known())(text))
+    return AssertionError(KeyRedactor(receiver.collector.keys.known())(text))
 
 
-def search(
-    collector: Collector,
-    state: EventState,
-    wanted: WantedRecords | WantedEvents,
-    *,
-    count: int | None,
-    timeout: float,
-    first: int = 0,
-) -> tuple[EventLog, list[int]]:
-    """Wait until `count` events are in `state`; with 0, settle instead. Gives what there is."""
+def violations(
+    schema: Mapping[str, Any] | bool,  # noqa: FBT001 - `false` is a schema too
+    records: Iterable[Record],
+) -> list[tuple[Event, str]]:
+    """Each place where a record does not satisfy a JSON Schema: its event, and what is wrong.
+
+    The draft is that of `$schema`, else 2020-12. A `format` counts.
+
+    Raises:
+        ConfigurationError: `schema` is not a JSON Schema.
+    """
     __tracebackhide__ = True
-    matching = Search(collector, state, wanted, first=first)
-    if count == 0:
-        settle(collector, timeout)
-    else:
-        least = 1 if count is None else count
+    from jsonschema import Draft202012Validator, FormatChecker, SchemaError
+    from jsonschema.validators import validator_for
 
-        def found_enough() -> bool:
-            __tracebackhide__ = True
-            return len(matching.found()[1]) >= least
-
-        collector.wait_until(found_enough, timeout)
-    collector.wait_for_responses()
-    return matching.found()
-
-
-def enough(found: list[int], count: int | None) -> bool:
-    """Whether `found` are `count` events; `None` is at least one."""
-    return bool(found) if count is None else len(found) == count
+    if not isinstance(schema, (Mapping, bool)):
+        raise ConfigurationError(
+            f"not a JSON Schema: {formatting.value(schema)}; "
+            "give a mapping, like load_schema('record')"
+        )
+    plain: Any = schema if isinstance(schema, bool) else dict(schema)
+    validator_class = validator_for(plain, default=Draft202012Validator)
+    try:
+        validator_class.check_schema(plain)
+    except SchemaError as error:
+        raise ConfigurationError(f"not a JSON Schema: {error.message}") from None
+    validator = validator_class(plain, format_checker=FormatChecker())
+    return [
+        (record.event, formatting.shortened(f"{error.json_path}: {error.message}", 300))
+        for record in records
+        for error in validator.iter_errors(dict(record))
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..collector.event_log import EventState
@@ -26,6 +28,7 @@ EVENTS_INSPECTED = 1_000
 """The findings of so many events are looked for at the end of a test."""
 FINDINGS_REPORTED = 20
 """How many kinds of findings a test is warned about."""
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 class StrictnessFailure(AssertionError):
@@ -33,11 +36,10 @@ class StrictnessFailure(AssertionError):
 
 
 class MustBeEntered(Protocol):
-    """A context manager that does nothing until it is entered."""
+    """A context manager or the call of a coroutine: it does nothing before somebody enters it."""
 
-    entered: bool
-    call_site: str
-    """File and line of the call that made it."""
+    @property
+    def entered(self) -> bool: ...  # noqa: D102
 
 
 Manager = TypeVar("Manager", bound=MustBeEntered)
@@ -58,7 +60,7 @@ class Check:
         """Findings that nobody was told of yet, by the action of `on_finding`."""
         self._known_findings: dict[str, set[object]] = {"warn": set(), "fail": set()}
         self._context_managers: list[tuple[str, MustBeEntered]] = []
-        """Context managers that were not entered when somebody last looked."""
+        """The calls of those that were not entered when somebody last looked."""
 
     @property
     def _collector(self) -> Collector:
@@ -67,16 +69,16 @@ class Check:
     def expect_entering(self, name: str, manager: Manager) -> Manager:
         """Fail if `manager`, the result of the method `name`, is never entered."""
         self._context_managers = [each for each in self._context_managers if not each[1].entered]
-        self._context_managers.append((name, manager))
+        self._context_managers.append((f"{name}() at {_call_site()}", manager))
         return manager
 
     @property
     def nothing_new(self) -> bool:
         """Whether a check would raise nothing that the one before did not."""
+        if self._context_managers:
+            return False
         return not self.receiver.used or (
-            self._checked == self._collector.next_seq
-            and not self._collector.errors
-            and not self._context_managers
+            self._checked == self._collector.next_seq and not self._collector.errors
         )
 
     def check(self, *, wait: bool = True) -> None:
@@ -93,18 +95,13 @@ class Check:
         collector = self._collector
         if wait and not collector.settled():
             self._settle()
-        self.raise_unexpected_losses()
-        self._raise_unclaimed("on_refusal", EventState.REFUSED)
-        self._raise_unclaimed("on_unasserted", EventState.INGESTED)
-        found = self._new_findings("fail")
-        if found:
-            raise StrictnessFailure(self._redacted(messages.findings(found)))
+        self.raise_failures()
         with collector.lock:
             log = collector.log
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
 
-    def raise_unexpected_losses(self) -> None:
-        """Raise errors of the server and unexpected rejections."""
+    def raise_failures(self) -> None:
+        """Raise errors of the server, and what the settings make a failure."""
         __tracebackhide__ = True
         self._raise_errors()
         if self._collector.settings.on_auth_failure != "ignore":
@@ -112,6 +109,11 @@ class Check:
             if events:
                 text = self._redacted(messages.unexpected_losses(self.receiver, events))
                 raise UnexpectedAuthFailure(text, events)
+        self._raise_unclaimed("on_refusal", EventState.REFUSED)
+        self._raise_unclaimed("on_unasserted", EventState.INGESTED)
+        found = self._new_findings("fail")
+        if found:
+            raise StrictnessFailure(self._redacted(messages.findings(found)))
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last check, or had no outcome by then."""
@@ -174,11 +176,7 @@ class Check:
 
     def _raise_never_entered(self) -> None:
         __tracebackhide__ = True
-        calls = [
-            f"{name}() at {manager.call_site}"
-            for name, manager in self._context_managers
-            if not manager.entered
-        ]
+        calls = [call for call, manager in self._context_managers if not manager.entered]
         self._context_managers = []
         if calls:
             raise ConfigurationError(messages.never_entered(self.receiver, calls))
@@ -195,3 +193,11 @@ class Check:
             text = self._redacted(messages.unsettled(log, SETTLE_SECONDS, why))
             pending = [Event(log, index) for index in log.indexes(EventState.PENDING)]
             raise SettleTimeout(text, pending)
+
+
+def _call_site() -> str:
+    """File and line of the innermost caller outside this package."""
+    frame = inspect.currentframe()
+    while frame and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"

@@ -2,34 +2,74 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from ..collector.event_log import EventLog, EventState
+from ..collector.event_log import EventState
 from ..collector.events import Event, Record, stored_columns
 from ..errors import ConfigurationError
 from ..protocol.secrets import shortened
-from ..protocol.settings import valid_seconds
+from ..protocol.settings import MAX_SECONDS
 from . import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..collector.collector import Collector
+    from ..collector.event_log import EventLog
+    from .receiver import Receiver
 
 Where = Mapping[str, Any] | Callable[[Record], object] | None
 """What `where=` takes: columns, or a function that is asked about each record."""
 
 
 @dataclass(frozen=True)
-class WantedRecords:
-    """The records that an assertion is about; `None` is any database, any table."""
+class Wanted:
+    """The events that an assertion is about."""
 
-    database: str | None
-    table: str | None
-    columns: Mapping[str, Any]
+    state: EventState | None
+    """`None` is any, also if an event has no outcome yet: the first that matches is enough."""
+    database: str | None = None
+    """`None` is any, as with every other part that may be `None`."""
+    table: str | None = None
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        for argument, name in (("database", self.database), ("table", self.table)):
+            if name is not None and not isinstance(name, str):
+                beside_columns = isinstance(self, WantedRecords)
+                raise invalid(argument, name, "a string", beside_columns=beside_columns)
+
+    @property
+    def place(self) -> str:
+        """` in shop.orders`, ` in database shop`, ` in tables named orders`, or nothing."""
+        if self.database is not None:
+            inside = f"database {self.database}"
+            if self.table is not None:
+                inside = f"{self.database}.{self.table}"
+        elif self.table is not None:
+            inside = f"tables named {self.table}"
+        else:
+            return ""
+        return f" in {formatting.escaped(inside)}"
+
+    def is_in(self, database: str | None, table: str | None) -> bool:
+        """Whether they may be in this database and table."""
+        return self.database in (None, database) and self.table in (None, table)
+
+    def match(self, log: EventLog, index: int) -> bool:
+        """Whether the event at `index` of `log`, which is in `state`, is one of them."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class WantedRecords(Wanted):
+    """Events that became records with certain columns."""
+
+    columns: Mapping[str, Any] = field(default_factory=dict)
     predicate: Callable[[Record], object] | None = None
 
     @classmethod
@@ -38,29 +78,16 @@ class WantedRecords:
     ) -> WantedRecords:
         """The arguments of an assertion; raises `ConfigurationError` if they make no sense."""
         __tracebackhide__ = True
-        check_name("database", database)
-        check_name("table", table)
-        if where is None:
-            return cls(database, table, columns)
         if isinstance(where, Mapping):
-            return cls(database, table, {**where, **columns})
-        if callable(where):
-            return cls(database, table, columns, where)
-        raise ConfigurationError(
-            f"where={formatting.value(where)} is not valid; give a mapping of columns or a function"
-            f" that takes a record; {_as_column('where')}"
-        )
-
-    @property
-    def place(self) -> str:
-        """Database and table in words."""
-        return place(self.database, self.table)
+            return cls(EventState.INGESTED, database, table, {**where, **columns})
+        if where is not None and not callable(where):
+            valid = "a mapping of columns or a function that takes a record"
+            raise invalid("where", where, valid, beside_columns=True)
+        return cls(EventState.INGESTED, database, table, columns, where)
 
     def match(self, log: EventLog, index: int) -> bool:
-        """Whether the record of the event at `index` of `log` is one of them."""
+        """Whether the record of the event at `index` of `log`, in a right place, is one of them."""
         __tracebackhide__ = True
-        if not self.columns and self.predicate is None:
-            return True
         if self.columns:
             stored = stored_columns(log, index)
             for name, value in self.columns.items():
@@ -77,8 +104,7 @@ class WantedRecords:
             raise
 
     def __str__(self) -> str:
-        where = self.place
-        text = f" {where}" if where else ""
+        text = self.place
         if self.columns:
             text += f" with {formatting.assignments(self.columns)}"
         if self.predicate is not None:
@@ -87,40 +113,54 @@ class WantedRecords:
 
 
 @dataclass(frozen=True)
-class WantedEvents:
-    """The events of one state that an assertion is about; `None` is any."""
+class WantedEvents(Wanted):
+    """Events that were sent or refused in a certain way."""
 
-    database: str | None = None
-    table: str | None = None
     key: str | None = None
     status: int | None = None
     rule: str | None = None
 
     def __post_init__(self) -> None:
-        check_name("database", self.database)
-        check_name("table", self.table)
-        check_rule(self.rule)
+        __tracebackhide__ = True
+        super().__post_init__()
+        if self.rule is not None:
+            _check_rule(self.rule)
 
     def match(self, log: EventLog, index: int) -> bool:
         """Whether the event at `index` of `log` is one of them."""
         verdict = log.judged(index).verdict
         return (
-            self.database in (None, verdict.database)
-            and self.table in (None, verdict.table)
+            self.is_in(verdict.database, verdict.table)
             and self.key in (None, verdict.key)
             and self.status in (None, log.statuses[index])
             and self.rule in (None, log.rules.get(index))
         )
 
     def __str__(self) -> str:
-        told = {"status": self.status, "rule": self.rule}
-        if self.key is not None:
-            told["key"] = shortened(self.key)
-        text = place(self.database, self.table)
-        chosen = {name: value for name, value in told.items() if value is not None}
-        return f"{' ' * bool(text)}{text}" + (
-            f" with {formatting.assignments(chosen)}" if chosen else ""
-        )
+        key = None if self.key is None else shortened(self.key)
+        parts = {"status": self.status, "rule": self.rule, "key": key}
+        chosen = {name: value for name, value in parts.items() if value is not None}
+        return self.place + (f" with {formatting.assignments(chosen)}" if chosen else "")
+
+
+@dataclass(frozen=True)
+class WantedEvent(Wanted):
+    """The first event that satisfies a predicate; it is asked on arrival and at the outcome."""
+
+    predicate: Callable[[Event], object] = bool
+
+    def match(self, log: EventLog, index: int) -> bool:
+        """Whether the event at `index` of `log` satisfies the predicate."""
+        __tracebackhide__ = True
+        event = Event(log, index)
+        try:
+            return bool(self.predicate(event))
+        except Exception as error:
+            error.add_note(f"asked about {formatting.line(event)}")
+            raise
+
+    def __str__(self) -> str:
+        return f" that satisfies {predicate_name(self.predicate)}"
 
 
 class Search:
@@ -132,105 +172,80 @@ class Search:
 
     def __init__(
         self,
-        collector: Collector,
-        state: EventState,
-        wanted: WantedRecords | WantedEvents,
+        receiver: Receiver,
+        wanted: Wanted,
         *,
-        first: int = 0,
+        count: int | None = None,
+        timeout: float = 0,
     ) -> None:
-        """Finds events that are in `state`, from the sequence number `first` on."""
-        self._collector = collector
-        self._state = state
-        self._wanted = wanted
-        self._first = first
-        self._log: EventLog | None = None
-        self._changes = 0
-        """How many changes of the log were looked at."""
-        self._found: list[int] = []
-
-    def found(self) -> tuple[EventLog, list[int]]:
-        """The log of the collector, and the places in it of the events that match now."""
+        """Of an assertion that wants `count` of them; `None` is at least one."""
         __tracebackhide__ = True
-        log, wanted = self._collector.log, self._wanted
+        beside_columns = isinstance(wanted, WantedRecords)
+        if count is not None and not (isinstance(count, int) and count >= 0):  # type: ignore[redundant-expr]
+            valid = "a whole number from 0, or None for at least one"
+            raise invalid("count", count, valid, beside_columns=beside_columns)
+        check_timeout(timeout, beside_columns=beside_columns)
+        self.receiver = receiver
+        self.collector = receiver.collector
+        self.wanted = wanted
+        self.count = count
+        self.timeout = timeout
+        self.first = 0
+        """The lowest sequence number that counts."""
+        self.log = self.collector.log
+        """The log of the last look."""
+        self.found: list[int] = []
+        """Where in it the events are that match."""
+        self._changes = -1
+        """How many changes of the log were looked at; -1 before the first look."""
+
+    def start_at(self, first: int) -> None:
+        """Search anew, among the events from the sequence number `first` on."""
+        self.first, self._changes = first, -1
+
+    def events(self) -> list[Event]:
+        """The events that were found."""
+        return [Event(self.log, index) for index in self.found]
+
+    def look(self) -> bool:
+        """Look at what changed since the last look; gives whether the wait may end."""
+        __tracebackhide__ = True
+        wanted, state = self.wanted, self.wanted.state
         candidates: Sequence[int]
-        with self._collector.lock:
-            if log is not self._log:
-                self._log, self._found = log, []
-                if self._state is EventState.INGESTED:
+        with self.collector.lock:
+            log, start = self.collector.log, self._changes
+            self._changes = len(log.changes)
+            if start < 0 or log is not self.log:
+                self.log, self.found = log, []
+                if state is None:
+                    candidates = range(len(log))
+                elif state is EventState.INGESTED:
                     candidates = log.records(wanted.database, wanted.table)
                 else:
-                    candidates = list(log.indexes(self._state))
+                    candidates = list(log.indexes(state))
             else:
-                candidates = self._decided_since_last_look(log)
-            self._changes = len(log.changes)
+                changed = set()
+                for number in range(start, self._changes):
+                    index, decided = log.change(number)
+                    if state is None or (decided and log.state(index) is state):
+                        changed.add(index)
+                candidates = sorted(changed)
+                if state is EventState.INGESTED:
+                    candidates = [
+                        index
+                        for index in candidates
+                        if wanted.is_in(*log.judged(index).table)
+                        for _ in range(log.copies.get(index, 1))
+                    ]
         found = []
         for index in candidates:
-            if log.first + index >= self._first and wanted.match(log, index):
-                found.append(index)  # noqa: PERF401 - a comprehension would show in tracebacks
-        if self._found and found and found[0] < self._found[-1]:
-            self._found = sorted([*self._found, *found])
-        else:
-            self._found += found
-        return log, self._found
-
-    def _decided_since_last_look(self, log: EventLog) -> list[int]:
-        chosen: list[int] = []
-        for number in range(self._changes, len(log.changes)):
-            index, decided = log.change(number)
-            if not decided or log.state(index) is not self._state:
-                continue
-            if self._state is EventState.INGESTED:
-                database, table = log.judged(index).table
-                wanted = self._wanted
-                if wanted.database in (None, database) and wanted.table in (None, table):
-                    chosen += [index] * log.copies.get(index, 1)
-            else:
-                chosen.append(index)
-        return sorted(chosen)
-
-
-class EventSearch:
-    """The first event that satisfies a predicate.
-
-    The predicate is asked about an event when it arrives and again when it has its outcome.
-    """
-
-    def __init__(self, collector: Collector, predicate: Callable[[Event], object]) -> None:
-        self._collector = collector
-        self._predicate = predicate
-        self._log: EventLog | None = None
-        self._changes = 0
-
-    def first(self) -> Event | None:
-        """The first event, of those that changed since the last look, that satisfies it."""
-        __tracebackhide__ = True
-        log = self._collector.log
-        candidates: Sequence[int]
-        with self._collector.lock:
-            if log is not self._log:
-                self._log, candidates = log, range(len(log))
-            else:
-                changed = range(self._changes, len(log.changes))
-                candidates = sorted({log.change(number)[0] for number in changed})
-            self._changes = len(log.changes)
-        for index in candidates:
-            event = Event(log, index)
-            try:
-                if self._predicate(event):
-                    return event
-            except Exception as error:
-                error.add_note(f"asked about {formatting.line(event)}")
-                raise
-        return None
-
-
-def place(database: str | None, table: str | None) -> str:
-    """`in shop.orders`, `in database shop`, `in tables named orders`, or nothing."""
-    if database is not None and table is not None:
-        return f"in {formatting.escaped(f'{database}.{table}')}"
-    if database is not None:
-        return f"in database {formatting.escaped(database)}"
-    return "" if table is None else f"in tables named {formatting.escaped(table)}"
+            if log.first + index >= self.first and wanted.match(log, index):
+                found.append(index)
+                if state is None:
+                    break
+        in_order = not self.found or not found or found[0] >= self.found[-1]
+        self.found = self.found + found if in_order else sorted(self.found + found)
+        return len(self.found) >= (1 if self.count is None else self.count)
 
 
 def predicate_name(predicate: Callable[..., object]) -> str:
@@ -238,8 +253,6 @@ def predicate_name(predicate: Callable[..., object]) -> str:
     name = getattr(predicate, "__name__", "") or type(predicate).__name__
     if name != "<lambda>":
         return formatting.escaped(name)
-    import inspect
-
     try:
         source = " ".join(inspect.getsource(predicate).split())
     except (OSError, TypeError):
@@ -263,64 +276,36 @@ def _first_expression(source: str) -> str:
     return source
 
 
-def check_name(argument: str, name: object) -> None:
-    """Raise `ConfigurationError` if `name` is not the name of a database or table."""
-    __tracebackhide__ = True
-    if name is not None and not isinstance(name, str):
-        raise ConfigurationError(
-            f"{argument}={formatting.value(name)} is not valid; give a string; "
-            f"{_as_column(argument)}"
-        )
-
-
-def check_count(count: object, *, beside_columns: bool = False) -> None:
-    """Raise `ConfigurationError` if `count` is not a number of events.
-
-    `beside_columns` is whether a caller may have meant a column of this name.
-    """
-    __tracebackhide__ = True
-    if count is None or (isinstance(count, int) and count >= 0):
-        return
-    raise ConfigurationError(
-        f"count={formatting.value(count)} is not valid; give a whole number from 0, or None for at "
-        "least one" + (f"; {_as_column('count')}" if beside_columns else "")
-    )
-
-
 def check_timeout(timeout: object, *, beside_columns: bool = False) -> None:
-    """Raise `ConfigurationError` if `timeout` is not a number of seconds from 0 to 3,600.
+    """Raise `ConfigurationError` if `timeout` is not a number of seconds from 0 to 3,600."""
+    __tracebackhide__ = True
+    number = float(timeout) if isinstance(timeout, Real) else -1.0
+    if 0 <= number <= MAX_SECONDS and not isinstance(timeout, bool):  # nan is not in the range
+        return
+    valid = f"a number of seconds from 0 to {MAX_SECONDS:,}"
+    raise invalid("timeout", timeout, valid, beside_columns=beside_columns)
+
+
+def invalid(
+    argument: str, value: object, valid: str, *, beside_columns: bool = False
+) -> ConfigurationError:
+    """The error for a wrong argument; `valid` says what to give.
 
     `beside_columns` is whether a caller may have meant a column of this name.
     """
-    __tracebackhide__ = True
-    try:
-        valid_seconds("timeout", timeout if isinstance(timeout, Real) else None)
-    except ConfigurationError:
-        raise ConfigurationError(
-            f"timeout={formatting.value(timeout)} is not valid; give a number of seconds from 0 to "
-            "3,600" + (f"; {_as_column('timeout')}" if beside_columns else "")
-        ) from None
+    text = f"{argument}={formatting.value(value)} is not valid; give {valid}"
+    if beside_columns:
+        text += f'; a column with this name is compared by where={{"{argument}": ...}}'
+    return ConfigurationError(text)
 
 
-def check_rule(rule: str | None) -> None:
-    """Raise `ConfigurationError` if there is no such rule."""
-    __tracebackhide__ = True
-    if rule is None:
-        return
+def _check_rule(rule: str) -> None:
     from ..protocol.rules import rules
 
-    if rule in rules:
-        return
-    import difflib
-
-    ids = [each.id for each in rules]
-    near = difflib.get_close_matches(str(rule).upper(), ids, 1, 0.5)
-    question = f"did you mean {near[0]}? " if near else ""
-    raise ConfigurationError(
-        f"rule={formatting.value(rule)} is not the id of a rule; {question}"
-        "`tdpostback rules` lists the rules"
-    )
-
-
-def _as_column(name: str) -> str:
-    return f'a column with this name is compared by where={{"{name}": ...}}'
+    if rule not in rules:
+        near = difflib.get_close_matches(str(rule).upper(), [each.id for each in rules], 1, 0.5)
+        question = f"did you mean {near[0]}? " if near else ""
+        raise ConfigurationError(
+            f"rule={formatting.value(rule)} is not the id of a rule; {question}"
+            "`tdpostback rules` lists the rules"
+        )

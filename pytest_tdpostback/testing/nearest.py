@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..collector.event_log import EventState
@@ -11,7 +11,7 @@ from ..collector.events import Event
 from . import formatting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
     from ..collector.event_log import EventLog
     from .matching import WantedRecords
@@ -21,6 +21,7 @@ CANDIDATES = 1_000
 DIFFERENCES_SHOWN = 8
 """How many differing columns a message shows."""
 _MISSING = object()
+_IN_PLACE = 2.0
 
 
 class Nearest(NamedTuple):
@@ -31,37 +32,33 @@ class Nearest(NamedTuple):
     event: Event
     columns: Mapping[str, Any]
     """The record that it is or would be stored as; what was sent if it was refused."""
+    in_place: bool
+    """Whether it was sent to a database and a table that are wanted."""
 
 
-def nearest(log: EventLog, wanted: WantedRecords, found: Collection[int]) -> Nearest | None:
+def nearest(log: EventLog, wanted: WantedRecords, found: Iterable[int]) -> Nearest | None:
     """The event that came nearest to `wanted`, of those that are not at the places `found`.
 
     Returns:
         `None` if nothing that arrived can be meant.
     """
     best: Nearest | None = None
+    found = set(found)
     for index in range(len(log))[-CANDIDATES:]:
         if index in found:
             continue
         event = Event(log, index)
-        place = _likeness_of_places(wanted, event)
-        columns: Mapping[str, Any] = columns_of(event)
+        place = _likeness_of_places(wanted, event.database, event.table)
+        state = event.state
+        columns: Any = event.payload if state is EventState.REFUSED else event.columns()
+        columns = columns if isinstance(columns, Mapping) else {}
         agreement = _agreement(wanted.columns, columns, event) if wanted.columns else 0.0
         if not place and agreement < 1:
             continue
-        lost = event.state is not EventState.INGESTED
-        nearness = (place + 2.5 * agreement, lost, index)
+        nearness = (place + 2.5 * agreement, state is not EventState.INGESTED, index)
         if best is None or nearness > best.nearness:
-            best = Nearest(nearness, event, columns)
+            best = Nearest(nearness, event, columns, place == _IN_PLACE)
     return best
-
-
-def columns_of(event: Event) -> Mapping[str, Any]:
-    """The record that an event is or would be stored as; what was sent if it was refused."""
-    if event.state is not EventState.REFUSED:
-        return event.columns()
-    payload = event.payload
-    return payload if isinstance(payload, Mapping) else {}
 
 
 def difference(near: Nearest, wanted: WantedRecords) -> tuple[str, list[str]]:
@@ -76,7 +73,7 @@ def difference(near: Nearest, wanted: WantedRecords) -> tuple[str, list[str]]:
         got = near.columns.get(name, _MISSING)
         if _equal(value, got):
             continue
-        shown_name = formatting.escaped(name)
+        shown_name = formatting.shortened(name)
         if got is _MISSING:
             short = f"has no column {shown_name}"
             hint = _why_missing(name, near)
@@ -84,36 +81,32 @@ def difference(near: Nearest, wanted: WantedRecords) -> tuple[str, list[str]]:
             full += hint or f"; there are {formatting.value(list(near.columns))}"
         else:
             one, other = formatting.two_values(value, got)
-            hint = _other_type(value, got) or _other_unit(value, got)
-            got_short, wanted_short = formatting.value(got, 24), formatting.value(value, 24)
-            short = f"has {shown_name}={got_short}, not {wanted_short}"
+            hint = _why_different(value, got)
+            short = (
+                f"has {shown_name}={formatting.value(got, 24)}, not {formatting.value(value, 24)}"
+            )
             full = f"{shown_name}: wanted {one}, got {other}{hint}{_path(value, got)}"
         told.append((not hint, short, full))
     told.sort(key=lambda each: each[0])
     lines = [full for _, _, full in told[:DIFFERENCES_SHOWN]]
-    if len(told) > DIFFERENCES_SHOWN:
-        lines.append(f"… and {len(told) - DIFFERENCES_SHOWN} more")
-    return (told[0][1] if told else "does not satisfy the predicate"), lines
+    short = told[0][1] if told else "does not satisfy the predicate"
+    return short, formatting.first_of(lines, len(told))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question about the one of `known` that looks like `name`; empty if none does."""
-    near = [each for each in difflib.get_close_matches(name, sorted(known), 2, 0.7) if each != name]
+    near = [each for each in get_close_matches(name, sorted(known), 2, 0.7) if each != name]
     return f"did you mean {formatting.value(near[0])}?" if near else ""
 
 
-def _likeness_of_places(wanted: WantedRecords, event: Event) -> float:
-    database, table = event.database, event.table
+def _likeness_of_places(wanted: WantedRecords, database: str | None, table: str | None) -> float:
     if database is None or table is None:
         return 1.0
-    likeness = 2.0
-    for asked, got in ((wanted.database, database), (wanted.table, table)):
-        if asked in (None, got):
-            continue
-        if not difflib.get_close_matches(str(asked), [got], 1, 0.7):
-            return 0.0
-        likeness = 1.5
-    return likeness
+    if wanted.is_in(database, table):
+        return _IN_PLACE
+    pairs = ((wanted.database or database, database), (wanted.table or table, table))
+    alike = all(get_close_matches(asked, [got], 1, 0.7) for asked, got in pairs)
+    return 1.5 if alike else 0.0
 
 
 def _agreement(wanted: Mapping[str, Any], got: Mapping[str, Any], event: Event) -> float:
@@ -146,16 +139,12 @@ def _same_text(one: Any, other: Any) -> bool:
     return str(one).lower() == str(other).lower()
 
 
-def _other_type(wanted: Any, got: Any) -> str:
+def _why_different(wanted: Any, got: Any) -> str:
     types = {str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     one, other = types.get(type(wanted)), types.get(type(got))
-    if one is None or other is None or one == other or not _same_text(wanted, got):
-        return ""
-    return f" (it is {other}, not {one})"
-
-
-def _other_unit(wanted: Any, got: Any) -> str:
-    if {type(wanted), type(got)} <= {int, float} and wanted and got == wanted * 1000:
+    if one and other and one != other and _same_text(wanted, got):
+        return f" (it is {other}, not {one})"
+    if one == other == "a number" and wanted and got == wanted * 1000:
         return " (it is 1000 times as much: milliseconds, not seconds?)"
     return ""
 
@@ -164,20 +153,18 @@ def _path(wanted: Any, got: Any) -> str:
     """Where two values that contain others differ first; empty if they contain none."""
     path = ""
     while True:
-        if isinstance(wanted, Mapping) and isinstance(got, Mapping):
-            keys = [*wanted, *(key for key in got if key not in wanted)]
-        elif isinstance(wanted, list) and isinstance(got, list):
-            keys = list(range(max(len(wanted), len(got))))
+        if isinstance(wanted, list) and isinstance(got, list):
             wanted, got = dict(enumerate(wanted)), dict(enumerate(got))
+        elif not (isinstance(wanted, Mapping) and isinstance(got, Mapping)):
+            break
+        for key in [*wanted, *(key for key in got if key not in wanted)]:
+            one, other = wanted.get(key, _MISSING), got.get(key, _MISSING)
+            if not _equal(one, other):
+                path += f"[{formatting.value(key, 40)}]"
+                wanted, got = one, other
+                break
         else:
             break
-        differing = [
-            key for key in keys if not _equal(wanted.get(key, _MISSING), got.get(key, _MISSING))
-        ]
-        if not differing:
-            break
-        path += f"[{formatting.value(differing[0], 40)}]"
-        wanted, got = wanted.get(differing[0], _MISSING), got.get(differing[0], _MISSING)
     return f"; the first difference is at {path}" if path else ""
 
 

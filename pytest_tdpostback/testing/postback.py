@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import weakref
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 from urllib.parse import quote, urlencode
 
 from ..collector.event_log import EventState
 from ..collector.events import Event, Events, Record
-from ..protocol.secrets import Redacted, without_keys
+from ..protocol.secrets import KeyRedactor, Redacted, without_keys
+from ..server.tls import client_context
+from ..server.wsgi import application, respond
 from . import assertions, formatting, messages
-from .aio import awaitable
+from .aio import InThread, awaitable
 from .check import RESPONSE_SECONDS
 from .context_managers import ExpectedFailures, HeldValidation
-from .matching import (
-    EventSearch,
-    Search,
-    WantedEvents,
-    WantedRecords,
-    Where,
-    check_count,
-    check_timeout,
-)
+from .matching import Search, WantedEvent, WantedEvents, WantedRecords, Where, check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,8 +43,6 @@ if TYPE_CHECKING:
     from .check import Check
     from .receiver import Receiver
 
-_MISSING: Any = object()
-
 
 class PostbackFactory(Protocol):
     """The type of the fixture `make_tdpostback`."""
@@ -56,23 +52,24 @@ class PostbackFactory(Protocol):
     ) -> Postback:
         """Make a `Postback` with a URL, write keys and settings of its own.
 
-        Args:
-            write_keys: Write keys that are valid besides `write_key`.
-            **settings: Settings that differ from those of the test.
-
-        Raises:
-            ConfigurationError: A name or a value is not valid.
+        `write_keys` are valid besides `write_key`. `settings` differ from those of the test; a name
+        or a value that is not valid raises `ConfigurationError`.
         """
 
 
 class Postback:
-    """A fake server of the Postback API: where to send, what arrived, and what became of it."""
+    """A fake server of the Postback API: where to send, what arrived, and what became of it.
+
+    Everywhere, `database` and `table` are names; `None`, the default, is any. `timeout` is in
+    seconds of real time, from 0 to 3,600. `count` is how many records or events have to be there,
+    no more and no less; `None` is at least one. An argument that is not valid raises
+    `ConfigurationError`; so does what needs the extra `tls` if that is not installed.
+    """
 
     def __init__(self, receiver: Receiver, check: Check) -> None:
         """Made by the fixtures and by `PostbackServer`."""
         self._receiver = receiver
         self._check = check
-        self._wsgi_app: WSGIApplication | None = None
 
     @property
     def _collector(self) -> Collector:
@@ -91,15 +88,9 @@ class Postback:
         return self._receiver.write_key
 
     def event_url(self, database: str, table: str, **params: object) -> str:
-        """The full URL of the event route (R1) of a table.
+        """The full URL of the event route (R1) of a table, with `params` as URL parameters.
 
-        Args:
-            database: The name of the database.
-            table: The name of the table.
-            **params: URL parameters.
-
-        Returns:
-            The URL. What is given is quoted and not judged.
+        What is given is quoted and not judged.
         """
         route = f"{quote(database, safe='')}/{quote(table, safe='')}"
         query = f"?{urlencode(params)}" if params else ""
@@ -129,7 +120,7 @@ class Postback:
     @property
     def aio(self) -> Aio:
         """The waiting methods as coroutines: `await tdpostback.aio.assert_ingested(...)`."""
-        return Aio(self)
+        return Aio(self, self._check.expect_entering)
 
     # what arrived
 
@@ -139,12 +130,7 @@ class Postback:
         return Events(self._collector.log)
 
     def records(self, database: str | None = None, table: str | None = None) -> list[Record]:
-        """The records that were ingested, in order of arrival.
-
-        Args:
-            database: The name of a database; `None` (the default) is any.
-            table: The name of a table; `None` (the default) is any.
-        """
+        """The records that were ingested, in order of arrival."""
         self._collector.wait_for_responses(RESPONSE_SECONDS)
         log = self._collector.log
         return [Record(log, index) for index in log.records(database, table)]
@@ -153,16 +139,14 @@ class Postback:
     def auth_failures(self) -> Sequence[Event]:
         """The events that were rejected after their 200 (Y3), expected or not."""
         self._collector.wait_for_responses(RESPONSE_SECONDS)
-        return self._events_in(EventState.REJECTED)
+        log = self._collector.log
+        return Events(log, list(log.indexes(EventState.REJECTED)))
 
     @property
     def refused(self) -> Sequence[Event]:
         """The events that got a 4xx."""
-        return self._events_in(EventState.REFUSED)
-
-    def _events_in(self, state: EventState) -> Sequence[Event]:
         log = self._collector.log
-        return Events(log, list(log.indexes(state)))
+        return Events(log, list(log.indexes(EventState.REFUSED)))
 
     @property
     def account(self) -> Account:
@@ -177,13 +161,12 @@ class Postback:
     def clear(self) -> None:
         """Forget what happened so far. Keys, settings and clock stay as they are.
 
-        Raises:
-            UnexpectedAuthFailure: An event that would be forgotten was rejected after its 200, and
-                nothing expects it (Y3). Nothing is forgotten then.
+        An event for which `check` would raise is not forgotten: this raises it first. Pending
+        events are forgotten.
         """
         __tracebackhide__ = True
         self._collector.wait_for_responses(RESPONSE_SECONDS)
-        self._check.raise_unexpected_losses()
+        self._check.raise_failures()
         self._collector.clear()
 
     def check(self) -> None:
@@ -194,7 +177,9 @@ class Postback:
         Raises:
             UnexpectedAuthFailure: An event was rejected after its 200, and nothing expects it (Y3).
             SettleTimeout: An event has no outcome.
-            ConfigurationError: A context manager was called and never entered.
+            AssertionError: A setting makes it fail: `on_refusal`, `on_unasserted`, `on_finding`.
+            ConfigurationError: A context manager was called and never entered, or a coroutine of
+                `aio` was never awaited.
         """
         __tracebackhide__ = True
         self._check.check()
@@ -203,9 +188,6 @@ class Postback:
 
     def settle(self, timeout: float = 5.0) -> None:
         """Wait until no event is pending (Y2).
-
-        Args:
-            timeout: For how many seconds to wait, 5 by default.
 
         Raises:
             SettleTimeout: An event is still pending; the message names it.
@@ -228,17 +210,8 @@ class Postback:
             AssertionError: There was none in time.
         """
         __tracebackhide__ = True
-        check_timeout(timeout)
-        collector = self._collector
-        event = collector.wait_until(EventSearch(collector, predicate).first, timeout)
-        if event is None:  # a fault may have changed an event without an outcome since
-            collector.wait_for_responses()
-            event = EventSearch(collector, predicate).first()
-        if event is None:
-            text = messages.not_satisfied(self._receiver, predicate, timeout)
-            raise assertions.failure(collector, text)
-        assertions.claim(collector, [event])
-        return event
+        wanted = WantedEvent(None, predicate=predicate)
+        return assertions.find(Search(self._receiver, wanted, timeout=timeout)).events()[0]
 
     def hold_validation(self) -> AbstractContextManager[None]:
         """A context manager: events that are accepted inside stay pending until it ends (Y5)."""
@@ -275,7 +248,7 @@ class Postback:
         self,
         /,
         database: str,
-        table: str = _MISSING,
+        table: str = "",
         *,
         count: int | None = 1,
         timeout: float = 2.0,
@@ -298,24 +271,15 @@ class Postback:
 
         Raises:
             AssertionError: Another number of records is there; the message shows the nearest event.
+            TypeError: The table is missing.
         """
         __tracebackhide__ = True
-        if table is _MISSING:
-            raise TypeError(_two_arguments("assert_ingested", database))
+        if table == "":
+            raise TypeError(messages.two_arguments("assert_ingested", database))
         wanted = WantedRecords.of(database, table, where, columns)
-        check_count(count, beside_columns=True)
-        check_timeout(timeout, beside_columns=True)
-        collector = self._collector
-        log, found = assertions.search(
-            collector, EventState.INGESTED, wanted, count=count, timeout=timeout
-        )
-        if not assertions.enough(found, count):
-            text = messages.not_ingested(
-                self._receiver, wanted, count=count, timeout=timeout, found=(log, found)
-            )
-            raise assertions.failure(collector, text)
-        log.claimed.update(found)
-        records = [Record(log, index) for index in found]
+        search = Search(self._receiver, wanted, count=count, timeout=timeout)
+        assertions.find(search)
+        records = [Record(search.log, index) for index in search.found]
         return records[0] if count == 1 else records
 
     def assert_nothing_ingested(
@@ -328,14 +292,9 @@ class Postback:
         where: Where = None,
         **columns: Any,
     ) -> None:
-        """Settle, then want that no record matches.
+        """Settle within `timeout` seconds (5 by default), then want that no record matches.
 
-        Args:
-            database: The name of a database; `None` (the default) is any.
-            table: The name of a table; `None` (the default) is any.
-            timeout: For how many seconds to wait until nothing is pending, 5 by default.
-            where: As in `assert_ingested`.
-            **columns: As in `assert_ingested`.
+        `where` and `columns` say which records, as in `assert_ingested`.
 
         Raises:
             AssertionError: There is such a record.
@@ -343,11 +302,10 @@ class Postback:
         """
         __tracebackhide__ = True
         wanted = WantedRecords.of(database, table, where, columns)
-        collector = self._collector
-        assertions.settle(collector, timeout)
-        log, found = Search(collector, EventState.INGESTED, wanted).found()
-        if found:
-            raise assertions.failure(collector, messages.ingested(log, wanted, found))
+        search = Search(self._receiver, wanted, timeout=timeout)
+        assertions.settle(self._collector, timeout)
+        if search.look():
+            raise assertions.failure(self._receiver, messages.ingested(search))
 
     def assert_refused(
         self,
@@ -359,37 +317,18 @@ class Postback:
         count: int | None = None,
         timeout: float = 2.0,
     ) -> list[Event]:
-        """Wait for events that get a 4xx, then want exactly `count` of them.
+        """Wait for events that get a 4xx, then want exactly `count` of them and return them.
 
-        Args:
-            database: The name of a database; `None` (the default) is any.
-            table: The name of a table; `None` (the default) is any.
-            status: The status of the response; `None` (the default) is any 4xx.
-            rule: The id of the rule that refuses them; `None` (the default) is any.
-            count: How many events; `None` (the default) is at least one.
-            timeout: For how many seconds to wait, 2 by default.
-
-        Returns:
-            The events.
+        `status` is the status of the response, `rule` the id of the rule that refuses them; `None`
+        (the default) is any.
 
         Raises:
             AssertionError: Another number of events was refused.
         """
         __tracebackhide__ = True
-        wanted = WantedEvents(database, table, status=status, rule=rule)
-        check_count(count)
-        check_timeout(timeout)
-        collector = self._collector
-        log, found = assertions.search(
-            collector, EventState.REFUSED, wanted, count=count, timeout=timeout
-        )
-        if not assertions.enough(found, count):
-            text = messages.not_refused(
-                self._receiver, wanted, count=count, timeout=timeout, found=(log, found)
-            )
-            raise assertions.failure(collector, text)
-        log.claimed.update(found)
-        return [Event(log, index) for index in found]
+        wanted = WantedEvents(EventState.REFUSED, database, table, status=status, rule=rule)
+        search = Search(self._receiver, wanted, count=count, timeout=timeout)
+        return assertions.find(search).events()
 
     def assert_auth_failed(
         self,
@@ -402,24 +341,16 @@ class Postback:
     ) -> list[Event]:
         """Wait for events that are rejected after their 200 (Y3), then want exactly `count`.
 
-        The test expects these failures from then on.
-
-        Args:
-            database: The name of a database; `None` (the default) is any.
-            table: The name of a table; `None` (the default) is any.
-            key: The write key of the events; `None` (the default) is any.
-            count: How many events; `None` (the default) is at least one.
-            timeout: For how many seconds to wait, 2 by default.
-
-        Returns:
-            The events.
+        `key` is the write key of the events; `None` (the default) is any. The test expects these
+        failures from then on. It returns the events.
 
         Raises:
             AssertionError: Another number of events was rejected.
         """
         __tracebackhide__ = True
-        wanted = WantedEvents(database, table, key=key)
-        return assertions.assert_auth_failed(self._receiver, wanted, count=count, timeout=timeout)
+        wanted = WantedEvents(EventState.REJECTED, database, table, key=key)
+        search = Search(self._receiver, wanted, count=count, timeout=timeout)
+        return assertions.find(search).events()
 
     def expect_auth_failure(
         self,
@@ -432,21 +363,16 @@ class Postback:
     ) -> ExpectedFailures:
         """A context manager: events that are sent inside may be rejected after their 200 (Y3).
 
-        At its end it waits for them as `assert_auth_failed` does, with the same arguments.
+        At its end it does what `assert_auth_failed` does, with the same arguments.
 
         Returns:
             A context manager for `with` and `async with`. It gives a list, which holds the events
             after the end.
-
-        Raises:
-            AssertionError: At the end, another number of events was rejected.
         """
         __tracebackhide__ = True
-        check_count(count)
-        check_timeout(timeout)
-        wanted = WantedEvents(database, table, key=key)
-        manager = ExpectedFailures(self._receiver, wanted, count, timeout)
-        return self._check.expect_entering("expect_auth_failure", manager)
+        wanted = WantedEvents(EventState.REJECTED, database, table, key=key)
+        search = Search(self._receiver, wanted, count=count, timeout=timeout)
+        return self._check.expect_entering("expect_auth_failure", ExpectedFailures(search))
 
     def assert_valid(
         self,
@@ -456,29 +382,28 @@ class Postback:
         *,
         timeout: float = 5.0,
     ) -> None:
-        """Settle, then want that every record satisfies a JSON Schema.
+        """Wait for a record and until nothing is pending, then want that every record is valid.
 
         Args:
-            schema: The schema. Its draft is that of `$schema`, else 2020-12.
+            schema: The JSON Schema. Its draft is that of `$schema`, else 2020-12.
             database: The name of a database; `None` (the default) is any.
             table: The name of a table; `None` (the default) is any.
-            timeout: For how many seconds to wait until nothing is pending, 5 by default.
+            timeout: For how many seconds to wait, 5 by default.
 
         Raises:
             AssertionError: A record does not satisfy the schema, or there is no record.
+            SettleTimeout: An event is still pending.
             ConfigurationError: `schema` is not a JSON Schema.
         """
         __tracebackhide__ = True
+        check_timeout(timeout)
         wanted = WantedRecords.of(database, table, None, {})
-        collector = self._collector
-        assertions.settle(collector, timeout)
-        from .schemas import violations
-
-        log, found = Search(collector, EventState.INGESTED, wanted).found()
-        wrong = violations(schema, [Record(log, index) for index in found])
-        if wrong or not found:
-            raise assertions.failure(collector, messages.invalid_records(wrong, len(found)))
-        log.claimed.update(found)
+        search = assertions.find(Search(self._receiver, wanted, timeout=timeout), settled=True)
+        records = [Record(search.log, index) for index in search.found]
+        wrong = assertions.violations(schema, records)
+        if wrong:
+            text = messages.invalid_records(wrong, len(records))
+            raise assertions.failure(self._receiver, text)
 
     def assert_no_requests(self, timeout: float = 0) -> None:
         """Want that no request arrived, and that none does for `timeout` seconds (default 0).
@@ -496,7 +421,7 @@ class Postback:
         )
         if arrived:
             collector.wait_for_responses()
-            raise assertions.failure(collector, messages.requests(collector))
+            raise assertions.failure(self._receiver, messages.requests(collector))
 
     def claim(self, *events: Event) -> None:
         """Count events as asserted, for the settings `on_unasserted` and `on_refusal`.
@@ -519,14 +444,8 @@ class Postback:
 
         The ports 80 and 443 of every known host, of the setting `extra_hosts` and of `hosts` are
         redirected. Clients use real sockets and verify TLS, against the authority of this run. If
-        several redirects are active, the last one decides.
-
-        Args:
-            hosts: More hosts to redirect.
-            block_network: Whether connections to any other machine raise `BlockedConnection`.
-
-        Raises:
-            ConfigurationError: On entering, if the extra `tls` is not installed.
+        several redirects are active, the last one decides. With `block_network`, connections to
+        any other machine raise `BlockedConnection`. It needs the extra `tls`.
         """
         __tracebackhide__ = True
         receiver = self._receiver
@@ -536,89 +455,52 @@ class Postback:
     def proxy_environ(self, *, hosts: Iterable[str] = ()) -> dict[str, str]:
         """The environment of a subprocess whose connections to the service's hosts end here.
 
-        It is the environment of this process with a proxy that leads to the service's hosts and to
-        no other host, and with the authority of this run beside the usual ones.
-
-        Args:
-            hosts: More hosts to lead here.
-
-        Raises:
-            ConfigurationError: The extra `tls` is not installed.
+        It is the environment of this process with a proxy that leads to the service's hosts, to
+        `hosts` and to no other host, and with the authority of this run beside the usual ones. It
+        needs the extra `tls`.
         """
         __tracebackhide__ = True
         return self._receiver.proxy_environ(hosts)
 
     @property
     def ca_file(self) -> str:
-        """The path of a PEM file with the authority of this run, for clients of HTTPS.
-
-        Raises:
-            ConfigurationError: The extra `tls` is not installed.
-        """
+        """The path of a PEM file with the authority of this run. It needs the extra `tls`."""
         __tracebackhide__ = True
         return self._receiver.trust.ca
 
     def ssl_context(self) -> SSLContext:
-        """A new context for a client that trusts the authority of this run.
-
-        Raises:
-            ConfigurationError: The extra `tls` is not installed.
-        """
+        """A new context for a client that trusts that authority. It needs the extra `tls`."""
         __tracebackhide__ = True
-        from ..server.tls import client_context
-
         return client_context()
 
     def httpx_transport(self) -> httpx.BaseTransport:
-        """A transport for `httpx.Client` that leads here without a socket.
-
-        Raises:
-            ConfigurationError: httpx is not installed.
-        """
+        """A transport for `httpx.Client` that leads here without a socket."""
         from ..server.in_process import httpx_transport
 
-        return httpx_transport(self._collector)
+        return httpx_transport(self._receiver.collector_in_process)
 
     def async_httpx_transport(self) -> httpx.AsyncBaseTransport:
-        """A transport for `httpx.AsyncClient` that leads here without a socket.
-
-        Raises:
-            ConfigurationError: httpx is not installed.
-        """
+        """A transport for `httpx.AsyncClient` that leads here without a socket."""
         from ..server.in_process import async_httpx_transport
 
-        return async_httpx_transport(self._collector)
+        return async_httpx_transport(self._receiver.collector_in_process)
 
     def requests_adapter(self) -> BaseAdapter:
-        """An adapter to mount on a `requests.Session`; it leads here without a socket.
-
-        Raises:
-            ConfigurationError: requests is not installed.
-        """
+        """An adapter to mount on a `requests.Session`; it leads here without a socket."""
         from ..server.in_process import requests_adapter
 
-        return requests_adapter(self._collector)
+        return requests_adapter(self._receiver.collector_in_process)
 
-    @property
+    @cached_property
     def wsgi_app(self) -> WSGIApplication:
         """The fake server as a WSGI application."""
-        if self._wsgi_app is None:
-            from ..server.wsgi import application
-
-            collector = self._collector
-            self._wsgi_app = application(lambda: collector)
-        return self._wsgi_app
+        collector = self._receiver.collector_in_process
+        return application(lambda: collector)
 
     def mount(self, httpserver: HTTPServer) -> None:
         """Serve every request to a `httpserver` of pytest-httpserver from here."""
-        import logging
-        import re
-        import weakref
-
-        from ..protocol.secrets import KeyRedactor
-        from ..server.wsgi import respond
-
-        collector, access_log = self._collector, logging.getLogger("werkzeug")
+        collector = self._receiver.collector_in_process
+        access_log = logging.getLogger("werkzeug")
 
         def handle(request: Request) -> WerkzeugResponse:
             response = respond(collector, request)
@@ -638,15 +520,12 @@ class Postback:
         return f"<Postback {self.url}, {formatting.counted(len(self.events), 'event')}>"
 
 
-class Aio:
+class Aio(InThread[Postback]):
     """The waiting methods of a `Postback` as coroutines, for asyncio and trio.
 
     Arguments, results and errors are the same. Time limits are real time, even if a test froze the
-    clock. A coroutine that is cancelled stops waiting.
+    clock. A coroutine that is cancelled stops waiting. One that is never awaited fails the test.
     """
-
-    def __init__(self, postback: Postback) -> None:
-        self.blocking = postback
 
     settle = awaitable(Postback.settle)
     wait_for = awaitable(Postback.wait_for)
@@ -657,50 +536,51 @@ class Aio:
     assert_no_requests = awaitable(Postback.assert_no_requests)
     check = awaitable(Postback.check)
 
-    @overload
-    async def assert_ingested(
-        self,
-        /,
-        database: str,
-        table: str,
-        *,
-        count: Literal[1] = 1,
-        timeout: float = 2.0,  # noqa: ASYNC109
-        where: Where = None,
-        **columns: Any,
-    ) -> Record: ...
-    @overload
-    async def assert_ingested(
-        self,
-        /,
-        database: str,
-        table: str,
-        *,
-        count: int | None,
-        timeout: float = 2.0,  # noqa: ASYNC109
-        where: Where = None,
-        **columns: Any,
-    ) -> list[Record]: ...
-    async def assert_ingested(self, /, *arguments: Any, **columns: Any) -> Any:
-        """As `Postback.assert_ingested`, without blocking the event loop."""
-        __tracebackhide__ = True
-        return await self._assert_ingested(*arguments, **columns)
+    if TYPE_CHECKING:  # `awaitable` would lose the overloads
 
-    _assert_ingested = awaitable(Postback.assert_ingested)
+        @overload
+        async def assert_ingested(
+            self,
+            /,
+            database: str,
+            table: str,
+            *,
+            count: Literal[1] = 1,
+            timeout: float = 2.0,  # noqa: ASYNC109
+            where: Where = None,
+            **columns: Any,
+        ) -> Record: ...
+        @overload
+        async def assert_ingested(
+            self,
+            /,
+            database: str,
+            table: str,
+            *,
+            count: int | None,
+            timeout: float = 2.0,  # noqa: ASYNC109
+            where: Where = None,
+            **columns: Any,
+        ) -> list[Record]: ...
+        async def assert_ingested(self, /, *arguments: Any, **columns: Any) -> Any:
+            """As `Postback.assert_ingested`."""
+    else:
+        assert_ingested = awaitable(Postback.assert_ingested)
 
-    def expect_auth_failure(self, *args: Any, **kwargs: Any) -> ExpectedFailures:
+    def expect_auth_failure(
+        self,
+        database: str | None = None,
+        table: str | None = None,
+        *,
+        key: str | None = None,
+        count: int | None = None,
+        timeout: float = 2.0,
+    ) -> ExpectedFailures:
         """As `Postback.expect_auth_failure`, for `async with`."""
         __tracebackhide__ = True
-        return self.blocking.expect_auth_failure(*args, **kwargs)
+        return self._blocking.expect_auth_failure(
+            database, table, key=key, count=count, timeout=timeout
+        )
 
     def __repr__(self) -> str:
-        return f"<aio of {self.blocking!r}>"
-
-
-def _two_arguments(method: str, name: object) -> str:
-    parts = str(name).partition(".")
-    example = f'"{parts[0]}", "{parts[2] or "table"}"'
-    return (
-        f"{method}({formatting.value(name)}): give the database and the table as two arguments: "
-        f"{method}({formatting.escaped(example)})"
-    )
+        return f"<aio of {self._blocking!r}>"

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from ..protocol.profiles import by_host
 from ..server.host_listeners import HostListeners
+from ..server.tls import own_names, server_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ..collector.collector import Collector
     from ..collector.events import Event
-    from ..server.faults import Faults
+    from ..server.faults import FaultHandle, Faults
     from ..server.redirect import Redirect, Redirection
     from ..server.server import CollectorServer, Listener
     from ..server.tls import TrustFiles
@@ -30,6 +31,10 @@ class Neighbours:
     def events_at_other_urls(self, collector: Collector) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
         """Events that arrived at other collectors while `collector` waits, with their URLs."""
         return iter(())
+
+    def compare(self, wanted: object, got: object) -> list[str] | None:  # noqa: ARG002
+        """Both values in full and how they differ, if the user asked for that (`-vv`)."""
+        return None
 
 
 class Receiver:
@@ -50,18 +55,11 @@ class Receiver:
         own_port: bool = False,
         neighbours: Neighbours | None = None,
     ) -> None:
-        """A receiver on `server`.
+        """A receiver on `server`, with a port of its own or with the URL of the server.
 
-        Args:
-            server: Opens the ports.
-            make_collector: Makes the collector, when something first needs it. Most of the cost of
-                a test that does not use its `Postback` would be a collector, a third of all.
-            trust: The files with the certificate of the run's authority.
-            name: The expression by which a test reaches the `Postback`.
-            ignore_losses: The code that allows every rejection.
-            shared_hosts: The listeners in place of the service's hosts that belong to the server.
-            own_port: Whether it has a port of its own, and not the URL of the server.
-            neighbours: What messages need to know about the rest of the run.
+        `make_collector()` is called when something first needs the collector, because that would be
+        most of the cost of a test that does not use its `Postback`. `name` is the expression by
+        which a test reaches the `Postback`, `ignore_losses` the code that allows every rejection.
         """
         self.server = server
         self.trust = trust
@@ -80,6 +78,7 @@ class Receiver:
         """Whether a redirect was made."""
         self.generated_key: str | None = None
         """The write key, if somebody asked for it."""
+        self._in_process = False
         self._listener: Listener | None = None
         self._make_collector = make_collector
         self._collector: Collector | None = None
@@ -96,6 +95,17 @@ class Receiver:
                         self.when_used(collector)
                     self._collector = collector
         return self._collector
+
+    @property
+    def collector_in_process(self) -> Collector:
+        """The collector, for a client without a socket: it can send though the server stopped."""
+        self._in_process = True
+        return self.collector
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can arrive any more, or get its outcome, because the server stopped."""
+        return self.server.stopped and not self._in_process and self.collector.settled()
 
     @property
     def used(self) -> bool:
@@ -132,6 +142,10 @@ class Receiver:
         from ..server.faults import Faults
 
         return Faults(self.collector)
+
+    def unmatched_faults(self) -> list[FaultHandle]:
+        """The faults whose limits matched no event."""
+        return self.faults.unmatched() if "faults" in vars(self) else []
 
     def end_faults(self) -> None:
         """End every fault, and free the senders that they hold."""
@@ -183,8 +197,6 @@ class Receiver:
     def _open(self) -> Listener:
         context = None
         if self.collector.settings.tls:
-            from ..server.tls import own_names, server_context
-
             context = server_context(own_names(self.server.host))
         collector = self.collector
         listener = self.server.open_listener(lambda: collector, ssl_context=context)

@@ -140,6 +140,10 @@ class TestContext(Neighbours):
 
                 restore_environment()
 
+    def compare(self, wanted: object, got: object) -> list[str] | None:
+        """Both values in full and how they differ, as pytest shows it; `None` without `-vv`."""
+        return self._server.compare(wanted, got)
+
     def owner_of(self, key: str, collector: Collector) -> str | None:
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
         if key in collector.keys:
@@ -186,6 +190,8 @@ class RunServer(PostbackServer):
         super().__init__(**vars(settings))
         self.context: TestContext | None = None
         """The test that runs now."""
+        self.compare: Callable[[object, object], list[str] | None] = lambda *_: None
+        """How pytest shows that two values differ; `None` without `-vv`."""
         self.summary = summary
         self._own.receiver.name = "tdpostback_server.postback"
         self._own.receiver.ignore_losses = "--tdpostback-on-auth-failure=ignore"

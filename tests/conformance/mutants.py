@@ -142,13 +142,19 @@ def parses(rule: str) -> Break:
 
     def parse(old, data):
         try:
-            return old(data)
-        except body.InvalidBody as error:
-            if error.rule == rule:
+            value = old(data)
+        except ValueError as error:
+            if getattr(error, "rule", rule) == rule:
                 return {}
             raise
+        return value if isinstance(value, dict) else {}
 
-    return function(body.parse, parse)
+    return reads(parse)
+
+
+def reads(parse: Callable[[Any, bytes], Any]) -> Break:
+    """A body is read by `parse(old, body)`, when it is judged and when it is shown."""
+    return together(function(body.parse, parse), function(body.accepted, parse))
 
 
 def rows(change: Callable[[dict[str, Any], Any, Any], dict[str, Any]]) -> Break:
@@ -279,7 +285,7 @@ def valid_parameters(head):
 def pings_are_events(head, verdict):
     """The body of a ping is read (P8)."""
     if head.method == "POST" and verdict.source is RecordSource.PIXEL:
-        return verdict._replace(source=RecordSource.JSON)
+        return verdict._replace(source=RecordSource.JSON, from_url=False)
     return verdict
 
 
@@ -422,7 +428,7 @@ MUTANTS = [
     ),
     Mutant("B3", "anything is an object", parses("B3")),
     Mutant("B4", "an empty body is a record", parses("B4")),
-    Mutant("B5", "the first key counts", function(body.parse, first_wins), outside=False),
+    Mutant("B5", "the first key counts", reads(first_wins), outside=False),
     Mutant("B5", "duplicates are not noticed", unnoticed("B5"), outside=False),
     Mutant("B6", "no limit", function(judge.size_limit, lambda *_: 1 << 40), profile=V2),
     Mutant("B6", "no limit", function(judge.size_limit, lambda *_: 1 << 40), outside=False),

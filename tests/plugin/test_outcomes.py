@@ -512,6 +512,67 @@ def test_clear_raises_an_unexpected_loss_first(downstream):
     )
 
 
+@pytest.mark.parametrize("setting", ["on_refusal", "on_unasserted"])
+def test_clear_raises_first_what_a_setting_makes_a_failure(downstream, setting):
+    result = downstream(
+        f"""
+        import pytest
+        from sender import post
+
+        @pytest.mark.tdpostback({setting}="fail")
+        def test_it(tdpostback):
+            post(tdpostback.url, {"None" if setting == "on_refusal" else "tdpostback.write_key"})
+            tdpostback.clear()
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([">       tdpostback.clear()", f'E   *({setting}="fail")'])
+
+
+def test_a_coroutine_that_is_never_awaited_fails_its_test(downstream):
+    result = downstream(
+        """
+        import asyncio
+
+        async def forgets(tdpostback):
+            tdpostback.aio.assert_ingested("shop", "orders")
+
+        def test_forgot_await(tdpostback):
+            asyncio.run(forgets(tdpostback))
+        """
+    )
+    result.assert_outcomes(failed=1, warnings=0)
+    result.stdout.fnmatch_lines(
+        [
+            "aio.assert_ingested() at *test_it.py:4 was never awaited, so it did nothing",
+            "Fix: await tdpostback.aio.assert_ingested(...)",
+        ]
+    )
+
+
+def test_a_failure_shows_whole_values_and_headers_with_vv(downstream):
+    test = """
+        def test_it(tdpostback, send):
+            send({"note": 60 * "long" + "x", "items": [{"n": 1}]})
+            note = 60 * "long" + "y"
+            tdpostback.assert_ingested("shop", "orders", note=note, items=[{"n": 2}], timeout=0)
+        """
+    lines = ["E*; the first difference is at ?0??'n'?"]
+    in_full = [
+        "E*header X-TD-Write-Key: *…",
+        "E*Full diff:*",
+        f"E*- *'note': '{60 * 'long'}x',",
+        f"E*+ *'note': '{60 * 'long'}y',",
+        "E*- *'n': 1,",
+        "E*+ *'n': 2,",
+    ]
+    downstream(test, "-vv").stdout.fnmatch_lines(lines + in_full)
+    result = downstream(test, "-v")
+    result.stdout.fnmatch_lines(lines)
+    result.stdout.no_fnmatch_line("E*header*")
+    result.stdout.no_fnmatch_line("E*Full diff:*")
+
+
 def test_a_restart_of_the_server_does_not_affect_the_next_tests(downstream):
     downstream(
         """

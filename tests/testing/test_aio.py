@@ -151,6 +151,17 @@ def test_a_wait_that_is_cancelled_ends_in_its_thread(tdpostback, loop):
     tdpostback.settle()  # the cancellation does not outlive its task
 
 
+def test_a_wait_that_is_cancelled_before_it_begins_is_not_said_to_be_forgotten(tdpostback):
+    async def body():
+        task = asyncio.ensure_future(tdpostback.aio.settle())
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(body())
+    tdpostback.check()
+
+
 def test_expected_failures(tdpostback, loop):
     async def body():
         async with tdpostback.aio.expect_auth_failure(count=1) as failures:

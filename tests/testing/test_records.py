@@ -125,7 +125,9 @@ def test_failures_from_before_the_block_are_named_as_such(tdpostback):
     send(tdpostback, key="1/unknown")
     tdpostback.settle()
     with (
-        pytest.raises(AssertionError, match="1 rejected, but sent before the block began"),
+        pytest.raises(
+            AssertionError, match="1 rejected after 200, but sent before the block began"
+        ),
         tdpostback.expect_auth_failure(timeout=0),
     ):
         pass
@@ -138,3 +140,11 @@ def test_one_write_key_or_several(make_tdpostback):
     with pytest.raises(Exception, match="of type bytes") as error:
         make_tdpostback(write_keys=[b"1/hidden"])
     assert "hidden" not in str(error.value)
+
+
+def test_a_block_of_expected_failures_can_be_entered_again(tdpostback):
+    expected = tdpostback.expect_auth_failure(count=1)
+    for number in (1, 2):
+        with expected as failures:
+            send(tdpostback, key="1/unknown")
+        assert [event.seq for event in failures] == list(range(1, number + 1))

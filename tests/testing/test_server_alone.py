@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import warnings
 
 import pytest
@@ -229,6 +231,19 @@ def test_a_context_manager_that_is_never_entered_is_named_with_its_line(name, ca
         first, fix = str(caught.value).splitlines()
         assert first == f"{name}() at {__file__}:{line} was never entered, so it did nothing"
         assert fix == f"Fix: with server.postback.{name}(...): ..."
+        server.check()
+
+
+def test_a_coroutine_that_is_never_awaited_is_named_with_its_line():
+    with PostbackServer() as server:
+        _ = server.postback.aio.settle()
+        line = sys._getframe().f_lineno - 1
+        with pytest.raises(ConfigurationError) as caught:
+            server.check()
+        first, fix = str(caught.value).splitlines()
+        assert first == f"aio.settle() at {__file__}:{line} was never awaited, so it did nothing"
+        assert fix == "Fix: await server.postback.aio.settle(...)"
+        asyncio.run(server.postback.aio.settle())
         server.check()
 
 

@@ -17,8 +17,9 @@ HOUR = 3600
         lambda double: double.settle(HOUR),
         lambda double: double.wait_for(lambda event: event.state == "ingested", timeout=HOUR),
         lambda double: double.assert_ingested("shop", "orders", timeout=HOUR),
+        lambda double: double.assert_valid({"required": ["id"]}, timeout=HOUR),
     ],
-    ids=["settle", "wait_for", "assert_ingested"],
+    ids=["settle", "wait_for", "assert_ingested", "assert_valid"],
 )
 def test_an_outcome_ends_a_wait(tdpostback, send, while_waiting, wait):
     held = tdpostback.hold_validation()
@@ -33,6 +34,11 @@ def test_an_arrival_ends_a_wait(tdpostback, send, while_waiting):
         lambda: tdpostback.wait_for(lambda event: event.status == 403, timeout=HOUR),
         lambda: send(headers={"X-TD-Write-Key": ""}),
     )
+
+
+def test_a_schema_waits_for_the_first_record(tdpostback, send, while_waiting):
+    assert tdpostback.url
+    while_waiting(lambda: tdpostback.assert_valid({"required": ["id"]}, timeout=HOUR), send)
 
 
 def test_a_sent_response_ends_the_wait_of_a_new_key_though_validation_is_held(tdpostback):
