@@ -535,7 +535,7 @@ class Collector:
                 if settings.deduplicate and self._deduplication.is_repeated(
                     judged.table, sent, log.received[index]
                 ):
-                    reason = f"a record with the uuid {sent} was stored in the last hour"
+                    reason = f"the uuid {sent} was stored in the last hour"
             elif settings.stale_time == "drop":
                 request, data = sent_data(log, index)
                 when = time_of(request, verdict, data, log.received[index])

@@ -10,12 +10,12 @@ import pickle
 import zlib
 
 import pytest
-from pytest_tdpostback.testing.export import exported
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.collector.collector import Effect
 from pytest_tdpostback.collector.events import Events
 from pytest_tdpostback.protocol.response import empty
+from pytest_tdpostback.recording.export import exported
 from tests.collector.conftest import BATCH, KEY
 
 JS = "application/vnd.treasuredata.v1.js+json"

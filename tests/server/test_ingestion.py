@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 import requests
+from pytest_httpserver import HTTPServer
 
 from tests.http_client import HttpClient
 from tests.server.behaviour import KEY, NOW
+from tests.server.transports import transports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -244,39 +246,39 @@ SHAPES = [
     Shape("a list of records", raw(b'{"records":[{}]}'), 422, ("refused",), rule="I7"),
     Shape("no record", raw(batch()), 422, ("refused",), rule="I8"),
 ]
-CARRIERS = ("whole", "bytewise", "wsgi", "mounted")
+
+
+@pytest.fixture(scope="module")
+def exchanges():
+    with HTTPServer() as server:
+        every = transports(server)
+        yield {name: every[name] for name in ("whole", "bytewise", "wsgi", "mounted")}
 
 
 @pytest.mark.parametrize("profile", [INGESTION, None], ids=["profile", "host"])
-@pytest.mark.parametrize(
-    ("carry", "shape"),
-    [
-        pytest.param(carrier, shape, id=f"{carrier}-{shape.id}")
-        for carrier in CARRIERS
-        for shape in SHAPES
-        if carrier not in shape.not_on
-    ],
-    indirect=["carry"],
-)
-def test_a_request_ends_in_the_same_way_over_every_transport(carry, shape, profile, postback_for):
-    postback = postback_for(profile)
-    (response,) = carry(postback, shape.raw, 1)
-    assert response.status == shape.status
-    for name, value in shape.response.items():
-        assert response.header(name) == value
-    postback.settle()
-    events = list(postback.events)
-    assert [str(event.state) for event in events] == list(shape.states)
-    assert [event.rule for event in events if event.status and event.status >= 400] == (
-        [shape.rule] if shape.rule else []
-    )
-    if shape.record is not None:
-        assert dict(events[0].record) == {"time": str(NOW), **shape.record}
-    if shape.status in (200, 206) and shape.states:
-        told = [receipt["success"] for receipt in json.loads(response.body)["receipts"]]
-        assert told == [state != "refused" for state in shape.states]
-    if shape.status >= 400:
-        assert set(json.loads(response.body)) == {"error", "message"}
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.id)
+def test_a_request_ends_in_the_same_way_on_every_transport(exchanges, shape, profile, postback_for):
+    for transport, exchange in exchanges.items():
+        if transport in shape.not_on:
+            continue
+        postback = postback_for(profile)
+        (response,) = exchange(postback, shape.raw, 1)
+        assert response.status == shape.status, transport
+        for name, value in shape.response.items():
+            assert response.header(name) == value, transport
+        postback.settle()
+        events = list(postback.events)
+        assert [str(event.state) for event in events] == list(shape.states), transport
+        assert [event.rule for event in events if event.status and event.status >= 400] == (
+            [shape.rule] if shape.rule else []
+        ), transport
+        if shape.record is not None:
+            assert dict(events[0].record) == {"time": str(NOW), **shape.record}, transport
+        if shape.status in (200, 206) and shape.states:
+            told = [receipt["success"] for receipt in json.loads(response.body)["receipts"]]
+            assert told == [state != "refused" for state in shape.states], transport
+        if shape.status >= 400:
+            assert set(json.loads(response.body)) == {"error", "message"}, transport
 
 
 def sent(postback, *pieces, count=1):
