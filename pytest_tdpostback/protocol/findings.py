@@ -91,7 +91,10 @@ def of_response(head: RequestHead, state: str) -> Iterator[Finding]:
     """I13: yield what a client does with a 206 that loses or repeats an event in this state."""
     agent = head.field("user-agent")
     if agent.startswith("TD-iOS-SDK/") or "CFNetwork/" in agent:
-        yield Finding("I13", "td-ios-sdk takes a 206 for an error and sends the whole batch again")
+        if state == "ingested":
+            yield Finding(
+                "I13", "td-ios-sdk takes a 206 for an error and sends the whole batch again"
+            )
     elif state == "refused" and (media_type(head) == FROM_BROWSER or agent.startswith("Mozilla/")):
         message = "td-js-sdk reports success to the page: it never reads the receipts of a 206"
         yield Finding("I13", message)
