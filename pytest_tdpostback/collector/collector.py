@@ -456,7 +456,7 @@ class Collector:
         """Why a request is refused as a whole; if it is not, the records of a batch."""
         verdict = judged.verdict
         refusal = verdict.refusal
-        if refusal is None and verdict.profile.refuses_unknown_keys:
+        if refusal is None and (verdict.ingestion or verdict.profile.refuses_unknown_keys):
             refusal = self._key_refusal(judged)
         if not verdict.ingestion:
             return refusal or judge_body(verdict, head, body, size=size), None

@@ -27,7 +27,7 @@ class Profile:
     imitates: str
     hosts: tuple[str, ...] = ()
     refuses_unknown_keys: bool = False
-    """A6, I4: an unknown key is refused; otherwise it gets 200 and is rejected later (A5)."""
+    """A6: an unknown key is refused with 403; otherwise it gets 200 and is rejected later (A5)."""
     strict_transport_security: bool = True
     """W1: the response carries `Strict-Transport-Security`."""
     td1_authorization: bool = False
@@ -75,7 +75,6 @@ INGESTION = Profile(
     name="ingestion-v1",
     imitates="DI",
     hosts=V2.hosts,
-    refuses_unknown_keys=True,
     td1_authorization=True,
     url_interface=False,
     body_limit=BATCH_LIMIT,

@@ -143,8 +143,8 @@ def parses(rule: str) -> Break:
     def parse(old, data):
         try:
             value = old(data)
-        except ValueError as error:
-            if getattr(error, "rule", rule) == rule:
+        except body.InvalidBody as error:
+            if error.rule == rule:
                 return {}
             raise
         return value if isinstance(value, dict) else {}
@@ -308,7 +308,7 @@ def stored_at_once(old, collector, head, *a, **k):
     """The record is there with the answer (Y2)."""
     exchange = old(collector, head, *a, **k)
     stored = collector.log.ingested.setdefault(exchange.judged.table, array("Q"))
-    stored.append(exchange.index)
+    stored.extend(exchange.indexes)
     return exchange
 
 

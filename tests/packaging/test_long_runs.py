@@ -39,4 +39,4 @@ def test_late_events_of_many_rounds_are_counted_and_in_no_other_test():
 def test_the_benchmark_of_memory_and_search_runs():
     told = run("benchmarks", "--quick", "scale")
     assert "| bytes an event |" in told
-    assert "| matched by a column (s) |" in told
+    assert "| matched by a column (µs an event) |" in told
