@@ -143,8 +143,8 @@ def parses(rule: str) -> Break:
     def parse(old, data):
         try:
             value = old(data)
-        except body.InvalidBody as error:
-            if error.rule == rule:
+        except (body.InvalidBody, ValueError) as error:  # `accepted` raises what `json` does
+            if getattr(error, "rule", rule) == rule:
                 return {}
             raise
         return value if isinstance(value, dict) else {}
