@@ -241,6 +241,29 @@ def test_a_loss_in_teardown_is_an_error_of_the_teardown(downstream):
     result.stdout.fnmatch_lines(["*ERROR at teardown of test_it*", "Silent loss: 1 event got 200*"])
 
 
+def test_an_error_of_the_teardown_is_reported_though_nothing_arrived(downstream):
+    result = downstream(
+        """
+        import pytest
+
+        @pytest.fixture
+        def flushing(tdpostback):
+            yield
+            raise ZeroDivisionError
+
+        @pytest.fixture(scope="module")
+        def redirected(tdpostback_server):
+            yield
+            tdpostback_server.postback.redirect()
+
+        def test_it(flushing): pass
+        def test_the_next_one(redirected): pass
+        """
+    )
+    result.assert_outcomes(passed=2, errors=2)
+    result.stdout.fnmatch_lines(["E   *ZeroDivisionError", "redirect() at *:11 was never entered*"])
+
+
 def test_a_loss_in_a_session_fixture_is_reported(downstream):
     result = downstream(
         """
