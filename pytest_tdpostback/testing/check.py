@@ -11,10 +11,9 @@ from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailu
 from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
 from . import formatting, messages
-from .assertions import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from ..collector.collector import Collector
     from ..protocol.findings import Finding
@@ -54,6 +53,8 @@ class Check:
         """The first event that a later check has to look at."""
         self._raised: set[int] = set()
         """The events that a failure was raised for."""
+        self._unsettled: set[int] = set()
+        """The events that were pending when `SettleTimeout` was raised."""
         self._inspected = 1
         """The first event whose findings were not looked for."""
         self._findings: dict[str, list[tuple[Event, Finding]]] = {"warn": [], "fail": []}
@@ -88,22 +89,21 @@ class Check:
         else it ignores what is pending.
         """
         __tracebackhide__ = True
-        self._raise_errors()
+        raise_errors([self._collector])
         self._raise_never_entered()
         if self.nothing_new:
             return
-        collector = self._collector
-        if wait and not collector.settled():
-            self._settle()
-        self.raise_failures()
-        with collector.lock:
-            log = collector.log
+        self.raise_failures(wait=wait)
+        with self._collector.lock:
+            log = self._collector.log
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
 
-    def raise_failures(self) -> None:
-        """Raise errors of the server, and what the settings make a failure."""
+    def raise_failures(self, *, wait: bool = True) -> None:
+        """Raise errors of the server, what is pending, and what the settings make a failure."""
         __tracebackhide__ = True
-        self._raise_errors()
+        if wait and not self._collector.settled():
+            self._settle()
+        raise_errors([self._collector])
         if self._collector.settings.on_auth_failure != "ignore":
             events = self._new_events(EventState.REJECTED, self._collector.log.expected)
             if events:
@@ -163,17 +163,6 @@ class Check:
         raised.update(log.first + index for index in found)
         return [Event(log, index) for index in found]
 
-    def _raise_errors(self) -> None:
-        __tracebackhide__ = True
-        errors = self._collector.errors
-        if not errors:
-            return
-        told = errors[:]
-        errors.clear()
-        if len(told) == 1:
-            raise told[0]
-        raise BaseExceptionGroup(f"{len(told)} errors happened while serving", told)
-
     def _raise_never_entered(self) -> None:
         __tracebackhide__ = True
         calls = [call for call, manager in self._context_managers if not manager.entered]
@@ -185,14 +174,30 @@ class Check:
         __tracebackhide__ = True
         collector = self._collector
         collector.wait_for_responses(RESPONSE_SECONDS)
-        why = collector.why_pending(SETTLE_SECONDS)
-        if not why:
-            settle(collector, SETTLE_SECONDS)
-        elif not collector.settled():
-            log = collector.log
-            text = self._redacted(messages.unsettled(log, SETTLE_SECONDS, why))
-            pending = [Event(log, index) for index in log.indexes(EventState.PENDING)]
-            raise SettleTimeout(text, pending)
+        why, log = collector.why_pending(SETTLE_SECONDS), collector.log
+        if not why and collector.settle(SETTLE_SECONDS):
+            return
+        pending = [Event(log, index) for index in log.indexes(EventState.PENDING)]
+        new = {event.seq for event in pending} - self._unsettled
+        if new:
+            self._unsettled |= new
+            why = why or collector.why_pending(0)
+            raise SettleTimeout(
+                self._redacted(messages.unsettled(log, SETTLE_SECONDS, why)), pending
+            )
+
+
+def raise_errors(collectors: Iterable[Collector]) -> None:
+    """Raise the errors that happened while serving, each of them once."""
+    __tracebackhide__ = True
+    told: list[BaseException] = []
+    for collector in collectors:
+        told += collector.errors
+        del collector.errors[:]
+    if len(told) == 1:
+        raise told[0]
+    if told:
+        raise BaseExceptionGroup(f"{len(told)} errors happened while serving", told)
 
 
 def _call_site() -> str:

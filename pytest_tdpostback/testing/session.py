@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..collector.events import Event, Events
 from ..errors import ConfigurationError
 from ..server.server import CollectorServer
+from .check import raise_errors
 from .receiver import Neighbours
 from .server import PostbackServer
 
@@ -109,6 +110,7 @@ class TestContext(Neighbours):
         if self.failed:
             return
         try:
+            raise_errors(each.receiver.collector for each in self.members if each.receiver.used)
             for member in [each for each in self.members if not each.check.nothing_new]:
                 held = member in self._held_by_fixture and member.receiver.collector.held
                 member.check.check(wait=last or not held)

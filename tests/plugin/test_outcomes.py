@@ -156,12 +156,16 @@ def test_reading_events_does_not_decide_what_is_held_or_delayed(downstream):
                 assert not tdpostback.records()
 
         def test_due_later(make_tdpostback):
+            import pytest
+            from pytest_tdpostback import SettleTimeout
             from sender import post
 
             postback = make_tdpostback(validation_delay=3600)
             post(postback.url, postback.write_key)
             assert not postback.records()
             assert not postback.auth_failures
+            with pytest.raises(SettleTimeout):
+                postback.clear()
             postback.clear()
         """
     ).assert_outcomes(passed=2)
@@ -290,6 +294,24 @@ def test_the_first_test_owns_what_reaches_the_session_server(downstream):
             post(tdpostback_server.url, "1/unknown")
         """
     ).assert_outcomes(failed=1)
+
+
+def test_errors_in_all_servers_of_a_test_are_raised(downstream):
+    result = downstream(
+        """
+        from sender import post
+
+        def test_it(make_tdpostback):
+            for made, error in ((make_tdpostback(), KeyError), (make_tdpostback(), OSError)):
+                def broken(arrival, error=error): raise error("in a condition")
+                made.faults.drop(where=broken)
+                post(made.url, made.write_key)
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*2 errors happened while serving*", "*KeyError: 'in a condition'", "*OSError: in a cond*"]
+    )
 
 
 def test_an_event_that_cannot_settle_fails_at_once(downstream):
