@@ -232,10 +232,7 @@ def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) ->
     try:
         context.check(last=last)
         if not context.failed:
-            found = context.findings_to_warn_of()
-            summary = item.config.stash[_run].made_summary()
-            summary.findings.update(rule for rule, _ in found)
-            for _, text in found:
+            for text in context.findings_to_warn_of():
                 line = (item.location[1] or 0) + 1
                 warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
     except (PostbackError, StrictnessFailure, Warning) as error:

@@ -59,6 +59,8 @@ class Check:
         """The first event whose findings were not looked for."""
         self._findings: dict[str, list[tuple[Event, Finding]]] = {"warn": [], "fail": []}
         """Findings that nobody was told of yet, by the action of `on_finding`."""
+        self.reported: list[str] = []
+        """The rules of the findings that somebody was told of."""
         self._known_findings: dict[str, set[object]] = {"warn": set(), "fail": set()}
         self._context_managers: list[tuple[str, MustBeEntered]] = []
         """The calls of those that were not entered when somebody last looked."""
@@ -120,10 +122,10 @@ class Check:
         log = self._collector.log
         return Events(log)[max(0, self._checked - log.first) :]
 
-    def findings_to_warn_of(self) -> list[tuple[str, str]]:
-        """The rule and the warning of each new finding that `on_finding` makes a warning."""
+    def findings_to_warn_of(self) -> list[str]:
+        """The warning of each new finding that `on_finding` makes a warning."""
         return [
-            (finding.rule, self._redacted(formatting.finding_warning(event, finding)))
+            self._redacted(formatting.finding_warning(event, finding))
             for event, finding in self._new_findings("warn")
         ]
 
@@ -146,6 +148,7 @@ class Check:
                         known.add(kind)
                         self._findings[action].append((event, finding))
         found, self._findings[wanted] = self._findings[wanted], []
+        self.reported += [finding.rule for _, finding in found]
         return found
 
     def _raise_unclaimed(self, setting: str, state: EventState) -> None:

@@ -186,7 +186,7 @@ class PostbackServer(CollectorServer):
         if found:
             raise found[0]
         self._check_outcomes()
-        for _, text in self._own.check.findings_to_warn_of():
+        for text in self._own.check.findings_to_warn_of():
             warnings.warn(text, PostbackWarning, stacklevel=2)
 
     def _check_outcomes(self) -> None:

@@ -485,14 +485,20 @@ def test_a_skip_and_an_expected_failure_stay_what_they_are(downstream):
 def test_expected_losses_are_not_in_the_summary(downstream):
     result = downstream(
         """
+        import pytest
+
         def test_it(tdpostback, send):
             with tdpostback.expect_auth_failure():
                 send(key="1/unknown")
             with tdpostback.faults.drop():
                 send()
+
+        @pytest.mark.tdpostback(on_auth_failure="ignore")
+        def test_ignored(send):
+            send(key="1/unknown")
         """
     )
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=2)
     result.stdout.no_fnmatch_line("*= tdpostback =*")
 
 

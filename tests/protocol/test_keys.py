@@ -64,7 +64,9 @@ def test_scope(limits, rule):
     assert sent_with(postback, postback.keys.add("1/a", **limits)) == rule
 
 
-@pytest.mark.parametrize("limits", [{"databases": [1]}, {"tables": [""]}], ids=str)
+@pytest.mark.parametrize(
+    "limits", [{"databases": [1]}, {"databases": 5}, {"tables": [""]}], ids=str
+)
 def test_no_name(limits):
     with pytest.raises(ConfigurationError, match="is not a name"):
         double().keys.add(**limits)
