@@ -115,7 +115,7 @@ class Check:
         self._raise_unclaimed("on_unasserted", EventState.INGESTED)
         found = self._new_findings("fail")
         if found:
-            raise StrictnessFailure(self._redacted(messages.findings(found)))
+            raise StrictnessFailure(self._redacted(messages.findings(self.receiver, found)))
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last check, or had no outcome by then."""

@@ -96,7 +96,7 @@ class PostbackServer(CollectorServer):
         self._own = self.new_member(
             lambda: self.collector,
             name="server.postback",
-            ignore_losses='PostbackServer(on_auth_failure="ignore")',
+            setting='PostbackServer({}="{}")',
         )
         self._own.postback.keys.add_all(write_keys)
         self._unraised: list[Exception] = []

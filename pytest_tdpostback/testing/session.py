@@ -199,7 +199,7 @@ class RunServer(PostbackServer):
         """How pytest shows that two values differ; `None` without `-vv`."""
         self.summary = summary
         self._own.receiver.name = "tdpostback_server.postback"
-        self._own.receiver.ignore_losses = "--tdpostback-on-auth-failure=ignore"
+        self._own.receiver.setting = "--tdpostback-{}={}"
         self._stopped_by = ""
         """The id of the test that stopped the server last."""
         self._reached_late: dict[Collector, FinishedTest] = {}
@@ -238,10 +238,8 @@ class RunServer(PostbackServer):
                 collector.keys.add_before_events(key)
             return collector
 
-        ignore_losses = '@pytest.mark.tdpostback(on_auth_failure="ignore")'
-        return self.new_member(
-            make_collector, name=name, ignore_losses=ignore_losses, neighbours=context
-        )
+        setting = '@pytest.mark.tdpostback({}="{}")'
+        return self.new_member(make_collector, name=name, setting=setting, neighbours=context)
 
     def begin(self, node_id: str, settings: Settings) -> TestContext:
         """From now on, what arrives at this server's URL belongs to a test.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import warnings
+from typing import Any
 
 import pytest
 import requests
@@ -57,6 +58,29 @@ def test_check_names_what_there_is_without_pytest():
         'Expected every time? PostbackServer(on_auth_failure="ignore")',
         "tdpostback rules A5",
     ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "key"),
+    [
+        ("on_refusal", "ignore", None),
+        ("on_unasserted", "ignore", "1/a"),
+        ("on_finding", "ignore:R8", "1/a"),
+    ],
+)
+def test_check_names_the_argument_that_allows_it(setting, value, key):
+    settings: Any = {setting: "fail"}
+    with PostbackServer(write_keys=["1/a"], **settings) as server:
+        requests.post(
+            server.postback.event_url("Shop", "orders"),
+            json={"id": 7},
+            headers={"X-TD-Write-Key": key},
+            timeout=10,
+        )
+        with pytest.raises(AssertionError) as caught:
+            server.check()
+        assert f'llow it: PostbackServer({setting}="{value}")' in str(caught.value)
+        server.postback.clear()
 
 
 def test_a_loss_that_nobody_looked_at_is_a_warning():
