@@ -178,9 +178,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_fixture_setup(request: pytest.FixtureRequest) -> None:
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> None:
     """A redirect begins before the first fixture, and after the setup hooks of other plugins."""
-    _begin_redirect(request.config.stash[_run])
+    try:
+        _begin_redirect(request.config.stash[_run])
+    except BaseException as error:
+        # Other tests set the fixture up anew: pytest forgets only a fixture that has a result.
+        fixturedef.cached_result = None, None, (error, error.__traceback__)
+        fixturedef.finish(request)  # type: ignore[arg-type]
+        raise
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -210,7 +218,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 def _begin_redirect(run: Run) -> None:
     item, run.to_redirect = run.to_redirect, None
     if item is not None:
-        _context_of(item).redirect()
+        try:
+            _context_of(item).redirect()
+        except Exception as error:
+            item.stash[_failure] = error
+            raise
 
 
 def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) -> None:
@@ -220,10 +232,7 @@ def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) ->
     try:
         context.check(last=last)
         if not context.failed:
-            found = context.findings_to_warn_of()
-            summary = item.config.stash[_run].made_summary()
-            summary.findings.update(rule for rule, _ in found)
-            for _, text in found:
+            for text in context.findings_to_warn_of():
                 line = (item.location[1] or 0) + 1
                 warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
     except (PostbackError, StrictnessFailure, Warning) as error:
@@ -293,7 +302,7 @@ def _uses_server(item: pytest.Item) -> bool:
 
 
 def _section_of(item: pytest.Item) -> str:
-    if not _uses_server(item):
+    if _context not in item.stash:
         return ""
     from .testing.report import section
 

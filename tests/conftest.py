@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+# An inner run in this process forgets what it imported first; compiled halves of modules do not.
 with suppress(ImportError):
-    # An inner run in this process forgets what it imported first; YAML's compiled half does not.
     import yaml  # type: ignore[import-untyped]  # noqa: F401
+with suppress(ImportError):
+    import cryptography.x509  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -136,7 +136,10 @@ def _names(argument: str, names: Names) -> frozenset[str] | None:
     __tracebackhide__ = True
     if names is None:
         return None
-    several: frozenset[object] = frozenset([names] if isinstance(names, str) else names)
+    several: Iterable[object] = names
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        several = [names]
+    several = frozenset(several)
     for name in several:
         if not isinstance(name, str) or not name:
             message = f"{argument}: {name!r} is not a name; give a string, or several strings"

@@ -717,3 +717,8 @@ _rules = [
 ]
 rules = Catalogue(_rules, key=lambda rule: rule.id)
 """Every rule, in the order of the fidelity page, by id."""
+WITH_FINDING = {
+    *("R3", "R8", "A4", "B5", "B8", "B9", "B10", "T3", "T5", "T6", "C1", "C2", "P6", "P9", "P10"),
+    *("I3", "I4", "I10", "I11", "I13", "I15"),
+}
+"""The ids of the rules that a finding may be about."""

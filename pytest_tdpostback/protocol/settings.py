@@ -143,7 +143,7 @@ def is_network(value: Any) -> bool:
 
 
 def _finding_action(value: Any) -> Any:
-    from .rules import rules
+    from .rules import WITH_FINDING, rules
 
     action, colon, listed = value.partition(":") if isinstance(value, str) else ("", "", "")
     if action not in ("warn", "fail", "ignore"):
@@ -152,6 +152,8 @@ def _finding_action(value: Any) -> Any:
     for name in names:
         if name not in rules:
             raise ValueError(f"ids of rules; did you mean {rules.nearest(name)} for {name!r}?")
+        if name not in WITH_FINDING:
+            raise ValueError(f"ids of rules that have findings; {name} has none")
     if colon and not names:
         raise ValueError(f"ids of rules after {action}:, such as {action}:C1,T5")
     return f"{action}:{','.join(names)}" if names else value

@@ -205,6 +205,8 @@ class CollectorServer(HTTPServerBase):
         """Nothing listens before `start`; `expose` allows a `host` that other machines reach."""
         if type(port) is not int or not 0 <= port <= 65_535:
             raise ConfigurationError(f"port {port!r}: a port is an int from 0 to 65535")
+        if not isinstance(host, str):
+            raise ConfigurationError(f"host {host!r}: give an address or a name as a string")
         host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         super().__init__(host, port, ssl_context)
         if not expose and not _is_loopback(host):
@@ -391,10 +393,15 @@ def _bound(
 
 
 def _is_loopback(host: str) -> bool:
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761
+        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
+        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except (OSError, ValueError):
+        return False
+    address = ipaddress.ip_address(found[0][4][0])
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:

@@ -11,10 +11,9 @@ from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailu
 from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
 from . import formatting, messages
-from .assertions import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from ..collector.collector import Collector
     from ..protocol.findings import Finding
@@ -54,10 +53,14 @@ class Check:
         """The first event that a later check has to look at."""
         self._raised: set[int] = set()
         """The events that a failure was raised for."""
+        self._unsettled: set[int] = set()
+        """The events that were pending when `SettleTimeout` was raised."""
         self._inspected = 1
         """The first event whose findings were not looked for."""
         self._findings: dict[str, list[tuple[Event, Finding]]] = {"warn": [], "fail": []}
         """Findings that nobody was told of yet, by the action of `on_finding`."""
+        self.reported: list[str] = []
+        """The rules of the findings that somebody was told of."""
         self._known_findings: dict[str, set[object]] = {"warn": set(), "fail": set()}
         self._context_managers: list[tuple[str, MustBeEntered]] = []
         """The calls of those that were not entered when somebody last looked."""
@@ -88,22 +91,21 @@ class Check:
         else it ignores what is pending.
         """
         __tracebackhide__ = True
-        self._raise_errors()
+        raise_errors([self._collector])
         self._raise_never_entered()
         if self.nothing_new:
             return
-        collector = self._collector
-        if wait and not collector.settled():
-            self._settle()
-        self.raise_failures()
-        with collector.lock:
-            log = collector.log
+        self.raise_failures(wait=wait)
+        with self._collector.lock:
+            log = self._collector.log
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
 
-    def raise_failures(self) -> None:
-        """Raise errors of the server, and what the settings make a failure."""
+    def raise_failures(self, *, wait: bool = True) -> None:
+        """Raise errors of the server, what is pending, and what the settings make a failure."""
         __tracebackhide__ = True
-        self._raise_errors()
+        if wait and not self._collector.settled():
+            self._settle()
+        raise_errors([self._collector])
         if self._collector.settings.on_auth_failure != "ignore":
             events = self._new_events(EventState.REJECTED, self._collector.log.expected)
             if events:
@@ -113,17 +115,17 @@ class Check:
         self._raise_unclaimed("on_unasserted", EventState.INGESTED)
         found = self._new_findings("fail")
         if found:
-            raise StrictnessFailure(self._redacted(messages.findings(found)))
+            raise StrictnessFailure(self._redacted(messages.findings(self.receiver, found)))
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last check, or had no outcome by then."""
         log = self._collector.log
         return Events(log)[max(0, self._checked - log.first) :]
 
-    def findings_to_warn_of(self) -> list[tuple[str, str]]:
-        """The rule and the warning of each new finding that `on_finding` makes a warning."""
+    def findings_to_warn_of(self) -> list[str]:
+        """The warning of each new finding that `on_finding` makes a warning."""
         return [
-            (finding.rule, self._redacted(formatting.finding_warning(event, finding)))
+            self._redacted(formatting.finding_warning(event, finding))
             for event, finding in self._new_findings("warn")
         ]
 
@@ -146,6 +148,7 @@ class Check:
                         known.add(kind)
                         self._findings[action].append((event, finding))
         found, self._findings[wanted] = self._findings[wanted], []
+        self.reported += [finding.rule for _, finding in found]
         return found
 
     def _raise_unclaimed(self, setting: str, state: EventState) -> None:
@@ -163,17 +166,6 @@ class Check:
         raised.update(log.first + index for index in found)
         return [Event(log, index) for index in found]
 
-    def _raise_errors(self) -> None:
-        __tracebackhide__ = True
-        errors = self._collector.errors
-        if not errors:
-            return
-        told = errors[:]
-        errors.clear()
-        if len(told) == 1:
-            raise told[0]
-        raise BaseExceptionGroup(f"{len(told)} errors happened while serving", told)
-
     def _raise_never_entered(self) -> None:
         __tracebackhide__ = True
         calls = [call for call, manager in self._context_managers if not manager.entered]
@@ -185,14 +177,30 @@ class Check:
         __tracebackhide__ = True
         collector = self._collector
         collector.wait_for_responses(RESPONSE_SECONDS)
-        why = collector.why_pending(SETTLE_SECONDS)
-        if not why:
-            settle(collector, SETTLE_SECONDS)
-        elif not collector.settled():
-            log = collector.log
-            text = self._redacted(messages.unsettled(log, SETTLE_SECONDS, why))
-            pending = [Event(log, index) for index in log.indexes(EventState.PENDING)]
-            raise SettleTimeout(text, pending)
+        why, log = collector.why_pending(SETTLE_SECONDS), collector.log
+        if not why and collector.settle(SETTLE_SECONDS):
+            return
+        pending = [Event(log, index) for index in log.indexes(EventState.PENDING)]
+        new = {event.seq for event in pending} - self._unsettled
+        if new:
+            self._unsettled |= new
+            why = why or collector.why_pending(0)
+            raise SettleTimeout(
+                self._redacted(messages.unsettled(log, SETTLE_SECONDS, why)), pending
+            )
+
+
+def raise_errors(collectors: Iterable[Collector]) -> None:
+    """Raise the errors that happened while serving, each of them once."""
+    __tracebackhide__ = True
+    told: list[BaseException] = []
+    for collector in collectors:
+        told += collector.errors
+        del collector.errors[:]
+    if len(told) == 1:
+        raise told[0]
+    if told:
+        raise BaseExceptionGroup(f"{len(told)} errors happened while serving", told)
 
 
 def _call_site() -> str:

@@ -133,7 +133,7 @@ def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
         formatting.first_of(shown, len(events)),
         *_fixes(receiver, events),
         f"Expected? with {receiver.name}.expect_auth_failure({arguments}): ...",
-        f"Expected every time? {receiver.ignore_losses}",
+        f"Expected every time? {receiver.setting.format('on_auth_failure', 'ignore')}",
         *_rules(events),
     )
 
@@ -149,19 +149,19 @@ def unclaimed(receiver: Receiver, events: Sequence[Event], setting: str) -> str:
         f'{head} ({setting}="fail")',
         formatting.lines(events, most=SHOWN),
         f"Fix: assert it with {receiver.name}.{assertion}, or {receiver.name}.claim(event)",
-        f'Or allow it: @pytest.mark.tdpostback({setting}="ignore")',
+        f"Or allow it: {receiver.setting.format(setting, 'ignore')}",
         *_rules(events),
     )
 
 
-def findings(found: Sequence[tuple[Event, Finding]]) -> str:
+def findings(receiver: Receiver, found: Sequence[tuple[Event, Finding]]) -> str:
     """Findings that the setting `on_finding` makes failures."""
     rules = list(dict.fromkeys(finding.rule for _, finding in found))
     shown = [formatting.finding_warning(*each) for each in found[: formatting.EVENTS_SHOWN]]
     return _text(
         f"{counted(len(found), 'finding')} that on_finding makes a failure",
         formatting.first_of(shown, len(found)),
-        f'Allow it: @pytest.mark.tdpostback(on_finding="ignore:{",".join(rules)}")',
+        f"Allow it: {receiver.setting.format('on_finding', 'ignore:' + ','.join(rules))}",
         *(f"tdpostback rules {rule}" for rule in rules[:SHOWN]),
     )
 

@@ -161,11 +161,10 @@ class Postback:
     def clear(self) -> None:
         """Forget what happened so far. Keys, settings and clock stay as they are.
 
-        An event for which `check` would raise is not forgotten: this raises it first. Pending
-        events are forgotten.
+        An event for which `check` would raise is not forgotten: this raises it first. It waits for
+        outcomes as `check` does.
         """
         __tracebackhide__ = True
-        self._collector.wait_for_responses(RESPONSE_SECONDS)
         self._check.raise_failures()
         self._collector.clear()
 

@@ -50,7 +50,7 @@ class Receiver:
         trust: TrustFiles,
         *,
         name: str,
-        ignore_losses: str,
+        setting: str,
         shared_hosts: HostListeners,
         own_port: bool = False,
         neighbours: Neighbours | None = None,
@@ -59,12 +59,12 @@ class Receiver:
 
         `make_collector()` is called when something first needs the collector, because that would be
         most of the cost of a test that does not use its `Postback`. `name` is the expression by
-        which a test reaches the `Postback`, `ignore_losses` the code that allows every rejection.
+        which a test reaches the `Postback`, `setting` the code that sets `{}` to `{}`.
         """
         self.server = server
         self.trust = trust
         self.name = name
-        self.ignore_losses = ignore_losses
+        self.setting = setting
         self.shared_hosts = shared_hosts
         self.own_port = own_port
         self.neighbours = neighbours or Neighbours()

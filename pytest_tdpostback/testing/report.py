@@ -80,9 +80,10 @@ class Summary:
     def take(self, collector: Collector, test: str, late: Sequence[Event]) -> None:
         """Count the losses in `collector`, list its `late` events of `test`, and clear it."""
         log = collector.log
-        for index in log.indexes(EventState.REJECTED):
-            if index not in log.expected:
-                self.lost[log.rules[index]] += 1
+        if collector.settings.on_auth_failure != "ignore":
+            for index in log.indexes(EventState.REJECTED):
+                if index not in log.expected:
+                    self.lost[log.rules[index]] += 1
         self.late_count += len(late)
         if collector.settings.on_late == "fail":
             self.late_failures += len(late)

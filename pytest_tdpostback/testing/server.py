@@ -96,10 +96,10 @@ class PostbackServer(CollectorServer):
         self._own = self.new_member(
             lambda: self.collector,
             name="server.postback",
-            ignore_losses='PostbackServer(on_auth_failure="ignore")',
+            setting='PostbackServer({}="{}")',
         )
         self._own.postback.keys.add_all(write_keys)
-        self._unraised: Exception | None = None
+        self._unraised: list[Exception] = []
         """What `check` has to raise, though it was found earlier."""
         _servers.add(self)
         if chosen.inspection and expose:
@@ -180,15 +180,17 @@ class PostbackServer(CollectorServer):
             SettleTimeout: An event has no outcome.
         """
         __tracebackhide__ = True
+        found, self._unraised = self._unraised, []
+        if len(found) > 1:
+            raise ExceptionGroup(f"the server stopped with {len(found)} failures", found)
+        if found:
+            raise found[0]
         self._check_outcomes()
-        for _, text in self._own.check.findings_to_warn_of():
+        for text in self._own.check.findings_to_warn_of():
             warnings.warn(text, PostbackWarning, stacklevel=2)
 
     def _check_outcomes(self) -> None:
         __tracebackhide__ = True
-        if self._unraised is not None:
-            failure, self._unraised = self._unraised, None
-            raise failure
         super().check()
         self._own.check.check()
 
@@ -197,7 +199,7 @@ class PostbackServer(CollectorServer):
         try:
             self._check_outcomes()
         except Exception as failure:  # noqa: BLE001 - whatever it is, somebody has to know
-            self._unraised = failure
+            self._unraised.append(failure)
             text = f"{type(failure).__name__}: {failure}"
             message = f"nobody called server.check(), which raises this:\n{without_keys(text)}"
             warnings.warn(message, PostbackWarning, stacklevel=3)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..collector.events import Event, Events
 from ..errors import ConfigurationError
+from ..protocol.escaping import escaped
 from ..server.server import CollectorServer
+from .check import raise_errors
 from .receiver import Neighbours
 from .server import PostbackServer
 
@@ -47,8 +49,8 @@ class TestContext(Neighbours):
         self.members: list[Member] = []
         self.failed = False
         """Whether the test has failed already: one failure is enough."""
-        self.late: dict[Collector, tuple[str, int]] = {}
-        """Where events reached finished tests during this one, and the first of them."""
+        self.late: dict[Collector, tuple[FinishedTest, int]] = {}
+        """The finished tests that events reached during this one, and the first event of each."""
         self._server = server
         self._own: Member | None = None
         self._making = threading.Lock()
@@ -109,6 +111,7 @@ class TestContext(Neighbours):
         if self.failed:
             return
         try:
+            raise_errors(each.receiver.collector for each in self.members if each.receiver.used)
             for member in [each for each in self.members if not each.check.nothing_new]:
                 held = member in self._held_by_fixture and member.receiver.collector.held
                 member.check.check(wait=last or not held)
@@ -116,8 +119,8 @@ class TestContext(Neighbours):
             self.failed = True
             raise
 
-    def findings_to_warn_of(self) -> list[tuple[str, str]]:
-        """The rules and texts of the findings that were not reported yet."""
+    def findings_to_warn_of(self) -> list[str]:
+        """The texts of the findings that were not reported yet."""
         used = [member.check for member in self.members if member.receiver.used]
         return [found for check in used for found in check.findings_to_warn_of()]
 
@@ -157,12 +160,14 @@ class TestContext(Neighbours):
         for receiver, _, postback in self.members:
             if not postback.empty and receiver.collector is not collector:
                 receiver.collector.wait_for_responses()
-                scheme = receiver.url.partition(":")[0]
                 for event in Events(receiver.collector.log):
-                    yield f"{scheme}://{event.request.head.host}", event
-        for reached, (where, first) in list(self.late.items()):
+                    yield _sent_to(event, receiver.url), event
+        for reached, (finished, first) in list(self.late.items()):
             reached.wait_for_responses()
-            yield from ((where, event) for event in Events(reached.log) if event.seq >= first)
+            for event in Events(reached.log):
+                if event.seq >= first:
+                    where = _sent_to(event, finished.url or self._server.url)
+                    yield f"{where} of {finished.node_id}", event
 
     def _redirect(self, receiver: Receiver) -> None:
         self._redirects = self._redirects or ExitStack()
@@ -194,7 +199,7 @@ class RunServer(PostbackServer):
         """How pytest shows that two values differ; `None` without `-vv`."""
         self.summary = summary
         self._own.receiver.name = "tdpostback_server.postback"
-        self._own.receiver.ignore_losses = "--tdpostback-on-auth-failure=ignore"
+        self._own.receiver.setting = "--tdpostback-{}={}"
         self._stopped_by = ""
         """The id of the test that stopped the server last."""
         self._reached_late: dict[Collector, FinishedTest] = {}
@@ -233,10 +238,8 @@ class RunServer(PostbackServer):
                 collector.keys.add_before_events(key)
             return collector
 
-        ignore_losses = '@pytest.mark.tdpostback(on_auth_failure="ignore")'
-        return self.new_member(
-            make_collector, name=name, ignore_losses=ignore_losses, neighbours=context
-        )
+        setting = '@pytest.mark.tdpostback({}="{}")'
+        return self.new_member(make_collector, name=name, setting=setting, neighbours=context)
 
     def begin(self, node_id: str, settings: Settings) -> TestContext:
         """From now on, what arrives at this server's URL belongs to a test.
@@ -317,6 +320,7 @@ class RunServer(PostbackServer):
             receiver.when_used = partial(self._listen_for_late_events, finished)
             return
         collector = receiver.collector
+        self.summary.findings.update(check.reported)
         with collector.lock:
             if not collector.empty:
                 late = [] if context.failed else check.unchecked()
@@ -337,8 +341,7 @@ class RunServer(PostbackServer):
         finished.seen_seq = collector.next_seq
         context = self.context
         if arrived and context is not None and collector not in context.late:
-            where = f"{finished.url or self.url} of {finished.node_id}"
-            context.late[collector] = (where, collector.next_seq - 1)
+            context.late[collector] = (finished, collector.next_seq - 1)
 
     def _opened_late(self, finished: FinishedTest, receiver: Receiver) -> None:
         """Somebody asked a finished test for its URL: its port stays open for a while too."""
@@ -352,6 +355,14 @@ class RunServer(PostbackServer):
             with collector.lock:
                 self.summary.take(collector, finished.node_id, Events(collector.log))
                 finished.next_seq = collector.next_seq
+
+
+def _sent_to(event: Event, url: str) -> str:
+    """Where `event`, which arrived at `url` or instead at a host of the service, was sent."""
+    host = escaped(event.request.head.host)
+    if ":" not in host:  # a host of the service: what it is called with has no port
+        return host or url
+    return f"{url.partition(':')[0]}://{host}"
 
 
 def _redirects(settings: Settings) -> bool:

@@ -15,6 +15,7 @@ from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.collector.collector import Effect
 from pytest_tdpostback.collector.events import Events
 from pytest_tdpostback.protocol.response import empty
+from pytest_tdpostback.protocol.rules import WITH_FINDING
 from pytest_tdpostback.recording.export import exported
 from tests.collector.conftest import BATCH, KEY
 
@@ -255,6 +256,7 @@ def test_what_the_service_changes_in_silence_is_found(collector, send_batch, tex
     (event,) = events(collector)
     assert str(event.state) == "ingested"
     assert [found.rule for found in event.findings] == rules
+    assert WITH_FINDING.issuperset(rules)
 
 
 def test_names_that_stand_twice_in_a_batch_are_found_once(collector, send_batch):

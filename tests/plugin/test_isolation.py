@@ -220,6 +220,26 @@ def test_a_failure_does_not_name_late_events_from_before_its_test(downstream):
     )
 
 
+def test_a_late_event_for_the_service_is_at_the_host_that_it_names(downstream):
+    result = downstream(
+        """
+        from urllib.request import Request, urlopen
+
+        def test_first(tdpostback):
+            global late
+            url, fields = tdpostback.event_url("shop", "orders"), {"Host": "in.treasuredata.com"}
+            fields |= {"X-TD-Write-Key": str(tdpostback.write_key)}
+            late = Request(url, b"{}", fields | {"Content-Type": "application/json"})
+
+        def test_second(tdpostback):
+            urlopen(late).close()
+            tdpostback.assert_ingested("shop", "orders", timeout=0)
+        """
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*#1 POST *, at in.treasuredata.com of test_it.py::test_first"])
+
+
 def test_an_event_at_a_url_first_asked_for_after_its_test_is_late(downstream):
     result = downstream(
         """

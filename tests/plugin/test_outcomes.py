@@ -156,12 +156,16 @@ def test_reading_events_does_not_decide_what_is_held_or_delayed(downstream):
                 assert not tdpostback.records()
 
         def test_due_later(make_tdpostback):
+            import pytest
+            from pytest_tdpostback import SettleTimeout
             from sender import post
 
             postback = make_tdpostback(validation_delay=3600)
             post(postback.url, postback.write_key)
             assert not postback.records()
             assert not postback.auth_failures
+            with pytest.raises(SettleTimeout):
+                postback.clear()
             postback.clear()
         """
     ).assert_outcomes(passed=2)
@@ -241,6 +245,29 @@ def test_a_loss_in_teardown_is_an_error_of_the_teardown(downstream):
     result.stdout.fnmatch_lines(["*ERROR at teardown of test_it*", "Silent loss: 1 event got 200*"])
 
 
+def test_an_error_of_the_teardown_is_reported_though_nothing_arrived(downstream):
+    result = downstream(
+        """
+        import pytest
+
+        @pytest.fixture
+        def flushing(tdpostback):
+            yield
+            raise ZeroDivisionError
+
+        @pytest.fixture(scope="module")
+        def redirected(tdpostback_server):
+            yield
+            tdpostback_server.postback.redirect()
+
+        def test_it(flushing): pass
+        def test_the_next_one(redirected): pass
+        """
+    )
+    result.assert_outcomes(passed=2, errors=2)
+    result.stdout.fnmatch_lines(["E   *ZeroDivisionError", "redirect() at *:11 was never entered*"])
+
+
 def test_a_loss_in_a_session_fixture_is_reported(downstream):
     result = downstream(
         """
@@ -267,6 +294,24 @@ def test_the_first_test_owns_what_reaches_the_session_server(downstream):
             post(tdpostback_server.url, "1/unknown")
         """
     ).assert_outcomes(failed=1)
+
+
+def test_errors_in_all_servers_of_a_test_are_raised(downstream):
+    result = downstream(
+        """
+        from sender import post
+
+        def test_it(make_tdpostback):
+            for made, error in ((make_tdpostback(), KeyError), (make_tdpostback(), OSError)):
+                def broken(arrival, error=error): raise error("in a condition")
+                made.faults.drop(where=broken)
+                post(made.url, made.write_key)
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*2 errors happened while serving*", "*KeyError: 'in a condition'", "*OSError: in a cond*"]
+    )
 
 
 def test_an_event_that_cannot_settle_fails_at_once(downstream):
@@ -440,14 +485,20 @@ def test_a_skip_and_an_expected_failure_stay_what_they_are(downstream):
 def test_expected_losses_are_not_in_the_summary(downstream):
     result = downstream(
         """
+        import pytest
+
         def test_it(tdpostback, send):
             with tdpostback.expect_auth_failure():
                 send(key="1/unknown")
             with tdpostback.faults.drop():
                 send()
+
+        @pytest.mark.tdpostback(on_auth_failure="ignore")
+        def test_ignored(send):
+            send(key="1/unknown")
         """
     )
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=2)
     result.stdout.no_fnmatch_line("*= tdpostback =*")
 
 

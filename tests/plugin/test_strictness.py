@@ -105,7 +105,7 @@ def test_a_finding_that_fails_is_found_behind_many_that_warn(downstream):
         *("--tdpostback-on-finding=fail:T6", "-W", "ignore"),
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*T6: the column time is replaced *"])
+    result.stdout.fnmatch_lines(["*T6: the column time is replaced *", "findings: T6 (1)"])
 
 
 def test_the_marker_and_the_factory_are_strict_too(downstream):

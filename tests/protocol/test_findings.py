@@ -9,6 +9,7 @@ import pytest
 
 from pytest_tdpostback.protocol.findings import find
 from pytest_tdpostback.protocol.record import sent_data
+from pytest_tdpostback.protocol.rules import WITH_FINDING
 from tests.protocol.requests import JSON, KEY, NOW, PATH, double, judged, send
 
 TYPED = (("Content-Type", "application/json"),)
@@ -18,6 +19,7 @@ PIXEL = f"{PATH}?td_format=pixel&td_write_key={KEY}"
 
 def found(postback, **request):
     event = send(postback, **request)
+    assert {finding.rule for finding in event.findings} <= WITH_FINDING
     return [(finding.rule, finding.column) for finding in event.findings]
 
 

@@ -23,7 +23,22 @@ def sent_with(postback, key, table="test_tbl"):
 
 
 @pytest.mark.parametrize(
-    "key", ["", "a", "a/", "/b", "a/b/c", " a/b", "a/b\n", "a b/c", 12345, b"a/b"], ids=repr
+    "key",
+    [
+        "",
+        "a",
+        "a/",
+        "/b",
+        "a/b/c",
+        " a/b",
+        "a/b\n",
+        "a b/c",
+        "1/\ud800c",
+        "\udfff/c",
+        12345,
+        b"a/b",
+    ],
+    ids=ascii,
 )
 def test_malformed(key):
     """[A7] what is no key cannot be added."""
@@ -49,7 +64,9 @@ def test_scope(limits, rule):
     assert sent_with(postback, postback.keys.add("1/a", **limits)) == rule
 
 
-@pytest.mark.parametrize("limits", [{"databases": [1]}, {"tables": [""]}], ids=str)
+@pytest.mark.parametrize(
+    "limits", [{"databases": [1]}, {"databases": 5}, {"tables": [""]}], ids=str
+)
 def test_no_name(limits):
     with pytest.raises(ConfigurationError, match="is not a name"):
         double().keys.add(**limits)

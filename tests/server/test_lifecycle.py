@@ -157,7 +157,11 @@ def test_a_start_leaves_the_event_loop_of_its_thread_unset(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "", "192.0.2.1", "127.example.com", "example.com"]
+    "host",
+    [
+        *("0.0.0.0", "::", "", "192.0.2.1", "::ffff:192.0.2.1"),
+        *("127.example.com", "example.com", "localhost.example.com", "notlocalhost", "a\0b"),
+    ],
 )
 def test_an_address_beyond_loopback_needs_expose(host):
     with pytest.raises(ConfigurationError, match="expose=True"):
@@ -165,10 +169,20 @@ def test_an_address_beyond_loopback_needs_expose(host):
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.1.2.3", "localhost", "LOCALHOST", "localhost.", "::1", "[::1]"]
+    "host",
+    [
+        *("127.0.0.1", "127.1.2.3", "127.1", "::1", "[::1]", "::ffff:127.0.0.1"),
+        *("localhost", "LOCALHOST", "localhost.", "sub.localhost"),
+    ],
 )
 def test_a_loopback_address_needs_no_expose(host):
     assert not Server(host).is_running()
+
+
+@pytest.mark.parametrize("host", [None, b"localhost", 127])
+def test_a_host_that_is_no_string_is_an_error(host):
+    with pytest.raises(ConfigurationError, match="give an address or a name as a string"):
+        Server(host)
 
 
 def test_a_thread_that_cannot_start_leaves_nothing(monkeypatch):

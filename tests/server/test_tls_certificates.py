@@ -202,3 +202,32 @@ def test_without_the_extra_a_failure_shows_the_users_lines_alone(pytester):
         assert "pip install 'pytest-tdpostback[tls]'" in failure
     assert "pytest_tdpostback" + os.sep not in shown
     assert "contextlib" not in shown
+
+
+@pytest.mark.once
+def test_without_the_extra_a_redirect_of_a_marker_is_an_error_of_its_test_alone(pytester):
+    pytester.makeconftest("import sys\nsys.modules['trustme'] = None\n")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture(scope="session", autouse=True)
+        def of_the_session(): pass
+
+        @pytest.fixture
+        def of_the_test(): pass
+
+        @pytest.mark.tdpostback(redirect=True)
+        class TestMarked:
+            def test_first(self, of_the_test): pass
+            def test_second(self, of_the_test): pass
+
+        def test_plain(of_the_test): pass
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
+    result.assert_outcomes(passed=1, errors=2)
+    shown = result.stdout.str().partition("ERRORS")[2]
+    assert shown.count("pip install 'pytest-tdpostback[tls]'") == 2
+    assert "pytest_tdpostback" + os.sep not in shown
+    assert "AssertionError" not in shown

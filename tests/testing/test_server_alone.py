@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import warnings
+from typing import Any
 
 import pytest
 import requests
@@ -57,6 +58,29 @@ def test_check_names_what_there_is_without_pytest():
         'Expected every time? PostbackServer(on_auth_failure="ignore")',
         "tdpostback rules A5",
     ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "key"),
+    [
+        ("on_refusal", "ignore", None),
+        ("on_unasserted", "ignore", "1/a"),
+        ("on_finding", "ignore:R8", "1/a"),
+    ],
+)
+def test_check_names_the_argument_that_allows_it(setting, value, key):
+    settings: Any = {setting: "fail"}
+    with PostbackServer(write_keys=["1/a"], **settings) as server:
+        requests.post(
+            server.postback.event_url("Shop", "orders"),
+            json={"id": 7},
+            headers={"X-TD-Write-Key": key},
+            timeout=10,
+        )
+        with pytest.raises(AssertionError) as caught:
+            server.check()
+        assert f'llow it: PostbackServer({setting}="{value}")' in str(caught.value)
+        server.postback.clear()
 
 
 def test_a_loss_that_nobody_looked_at_is_a_warning():
@@ -201,6 +225,39 @@ def test_clear_raises_an_unexpected_failure_first():
         assert len(server.postback.events) == 1
         server.postback.clear()
         assert len(server.postback.events) == 0
+
+
+@pytest.mark.parametrize("delay", [0.3, 3600])
+def test_clear_does_not_forget_what_is_pending(delay):
+    with PostbackServer(validation_delay=delay) as server:
+        send(server)
+        why = "Silent loss: 1 event" if delay < 1 else "1 event still pending: the next one is due"
+        with pytest.raises((UnexpectedAuthFailure, SettleTimeout), match=why):
+            server.postback.clear()
+        server.postback.clear()
+        assert server.postback.empty
+
+
+def test_clear_while_validation_is_held_raises_first():
+    with PostbackServer() as server, server.postback.hold_validation():
+        send(server)
+        with pytest.raises(SettleTimeout, match="1 event still pending: validation is held"):
+            server.postback.clear()
+        server.postback.clear()
+
+
+def test_each_stop_warns_of_what_it_found_itself():
+    server = PostbackServer()
+    for key in ("1/first", "1/second"):
+        server.start()
+        send(server, key)
+        with pytest.warns(PostbackWarning, match=key[:3]) as told:
+            server.stop()
+        assert len(told) == 1
+    with pytest.raises(ExceptionGroup, match="the server stopped with 2 failures") as caught:
+        server.check()
+    assert ["1/f" in str(error) for error in caught.value.exceptions] == [True, False]
+    server.check()
 
 
 def test_every_error_while_serving_is_raised():
