@@ -13,12 +13,14 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
 from pytest_tdpostback.cli import main
+from pytest_tdpostback.server.server import CollectorServer
 
 pytestmark = pytest.mark.once
 
@@ -187,17 +189,53 @@ def test_signals_are_as_they_were_when_it_has_ended(monkeypatch):
     assert [signal.getsignal(number) for number in numbers] == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_though_nobody_reads_its_output(number):
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [signal.SIGINT],
+        [signal.SIGTERM],
+        [signal.SIGINT, signal.SIGTERM],
+        [signal.SIGTERM, signal.SIGTERM],
+    ],
+)
+def test_a_signal_ends_it_though_nobody_reads_its_output(numbers):
     with served(f"--write-key={KEY}") as server:
         connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=10)
         fields = {"X-TD-Write-Key": KEY, "Content-Type": "application/json"}
         long_query = "?a=" + "x" * 2_000
-        for _ in range(200):  # their lines fill a pipe of 64 KiB several times
+        for _ in range(600):  # their lines fill a pipe of 64 KiB
             connection.request("POST", ROUTE + long_query, b"{}", fields)
             connection.getresponse().read()
         connection.close()
-        assert server.end(number) == 0
+        for number in numbers[:-1]:
+            server.process.send_signal(number)
+        assert server.end(numbers[-1]) == 0
+        assert server.process.stderr.read() == ""
+
+
+def test_a_second_signal_while_it_ends_changes_nothing(monkeypatch):
+    reader, writer = os.pipe()
+    stop, main_thread = CollectorServer.stop, threading.main_thread().ident
+
+    def stop_at_a_signal(server):
+        signal.raise_signal(signal.SIGTERM)
+        stop(server)
+
+    def fill_the_pipe_and_end():
+        server = Served(SimpleNamespace(stdout=lines))
+        for _ in range(600):
+            server.post(query="?a=" + "x" * 2_000)
+        signal.pthread_kill(main_thread, signal.SIGTERM)
+
+    monkeypatch.setattr(CollectorServer, "stop", stop_at_a_signal)
+    with os.fdopen(reader) as lines, os.fdopen(writer, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        thread = threading.Thread(target=fill_the_pipe_and_end)
+        thread.start()
+        try:
+            assert main(["serve", f"--write-key={KEY}"]) == 0
+        finally:
+            thread.join()
 
 
 def test_events_that_are_forgotten_while_others_arrive_do_not_end_it():
