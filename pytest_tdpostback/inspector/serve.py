@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import sys
+import warnings
 from contextlib import contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -67,9 +68,13 @@ def serve(
     Settings().changed(settings)  # an error must name the value alone, not `PostbackServer`
     # Each rejection has its line, so nothing has to warn of it at the end.
     chosen: dict[str, Any] = {"profile": None, "on_auth_failure": "ignore", **settings}
-    server = PostbackServer(
-        host, port, write_keys=write_keys, expose=expose, inspection=inspection, **chosen
-    )
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        server = PostbackServer(
+            host, port, write_keys=write_keys, expose=expose, inspection=inspection, **chosen
+        )
+    for each in warned:
+        print(f"tdpostback serve: warning: {each.message}", file=sys.stderr)
     collector = server.collector
     lines = _Lines(collector)
     with _handler_of_signals(lines.end):
@@ -128,7 +133,13 @@ class _Lines:
             log = self._log
             with self._collector.lock:  # an arrival is complete when the lock is free
                 end, current = len(log.changes), self._collector.log
-            redact = KeyRedactor(self._collector.keys.known()) if end > self._written else str
+                refused = self._collector.refused_connections
+                noted = [refused.pop(0) for _ in range(len(refused))]
+            redact: Callable[[str], str] = str
+            if noted or end > self._written:
+                redact = KeyRedactor(self._collector.keys.known())
+            for each in noted:
+                self.write(redact(escaped(f"refused connection: {each}")))
             while self._written < end:
                 index, decided = log.change(self._written)
                 self._written += 1

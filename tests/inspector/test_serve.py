@@ -160,6 +160,35 @@ def test_events_that_are_forgotten_meanwhile_do_no_harm():
     ]
 
 
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"\x16\x03\x01 hello\r\n\r\n", "it does not begin with an HTTP method"),
+        (b"GET / HTTP/1.1\r\nCookie: " + b"a" * 70_000, "its head has more than 65536 bytes"),
+    ],
+)
+def test_a_refused_connection_has_a_line(sent, reason):
+    with served("--write-key", KEY) as server:
+        for _ in range(3):
+            server.line()
+        port = int(server.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(sent)
+            line = server.line()
+        assert line.startswith("refused connection: 127.0.0.1:")
+        assert line.endswith(f" at {server.url}: {reason}")
+        assert server.post() == 200
+        assert server.line().startswith("#1 POST")
+        assert server.end() == 0
+
+
+def test_the_warning_of_an_exposed_interface_names_no_file_of_the_package():
+    with served("--host=0.0.0.0", "--expose", "--inspection") as server:
+        assert server.end() == 0
+        (warning,) = server.process.stderr.read().splitlines()
+    assert warning.startswith("tdpostback serve: warning: expose=True with inspection=True: every ")
+
+
 def test_taken_port_is_a_clear_error(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
