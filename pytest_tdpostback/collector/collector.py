@@ -163,7 +163,8 @@ class Collector:
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
         self._deduplication = Deduplication()
-        self._holds = 0
+        self._holds: list[str] = []
+        """Who holds validation, once for each call of `hold`."""
         self._due: list[tuple[float, int, Exchange]] = []
         """Events to validate: when (real time), a number that keeps their order, which."""
         self._due_numbers = itertools.count()
@@ -338,24 +339,25 @@ class Collector:
             self.wait_until(lambda: not self.log.responses_to_send, timeout)
         self.validate()
 
-    def hold(self) -> None:
-        """Keep accepted events pending from now on, until `release` was called as often."""
+    def hold(self, holder: str = "the test") -> None:
+        """Keep accepted events pending from now on, until `holder` called `release` as often."""
         self.wait_for_responses()
         with self.lock:
-            self._holds += 1
+            self._holds.append(holder)
 
-    def release(self) -> None:
-        """End one `hold`; the last one validates what is due. Raises if nothing is held."""
+    def release(self, holder: str = "the test") -> None:
+        """End one `hold` of `holder`; the last one validates what is due. Raises without one."""
         with self.lock:
-            if not self._holds:
-                raise ConfigurationError("validation is not held, so there is nothing to release")
-            self._holds -= 1
+            if holder not in self._holds:
+                by = f" by {holder}, only by {self._holds[0]}" if self._holds else ""
+                raise ConfigurationError(f"validation is not held{by}; nothing to release")
+            self._holds.remove(holder)
         self.validate()
 
     @property
     def held(self) -> bool:
         """Whether validation is held."""
-        return self._holds > 0
+        return bool(self._holds)
 
     # looking and waiting
 

@@ -244,7 +244,7 @@ def test_a_signal_ends_it_though_nobody_reads_its_output(numbers):
 
 def test_a_second_signal_while_it_ends_changes_nothing(monkeypatch):
     reader, writer = os.pipe()
-    stop, main_thread = CollectorServer.stop, threading.main_thread().ident
+    stop, main_thread = CollectorServer.stop, threading.get_ident()
 
     def stop_at_a_signal(server):
         signal.raise_signal(signal.SIGTERM)
