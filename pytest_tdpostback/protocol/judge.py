@@ -30,7 +30,7 @@ ROUTE = ("", "postback", "v3", "event")
 """R1: the first segments of the path of an event."""
 NAME = re.compile(r"[A-Za-z0-9_]+\Z")
 """R2: a database or table name."""
-KEY_SHAPE = re.compile(r"[^/\s]+/[^/\s]+\Z")
+KEY_SHAPE = re.compile(r"[^/\s\ud800-\udfff]+/[^/\s\ud800-\udfff]+\Z")
 """A7: the shape of a write key, `account/secret`."""
 CONSUMED = frozenset({"td_format", "td_write_key", "td_record_time", "td_redirect"})
 """P2: URL parameters that don't become columns of a record made from the URL."""

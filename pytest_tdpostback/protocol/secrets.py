@@ -63,7 +63,11 @@ class KeyRedactor:
         self._pieces: set[str] = set()
         self._beginnings: set[str] = set()
         for key in sorted(set(filter(None, map(str, keys))), key=len, reverse=True):
-            spellings = {key, encoded := quote(key, safe=""), encoded.replace("%2F", "%2f")}
+            spellings = {
+                key,
+                encoded := quote(key, safe="", errors="replace"),
+                encoded.replace("%2F", "%2f"),
+            }
             # A short key, such as "1/a", is no key if it is part of a longer word.
             anywhere = "|".join(map(re.escape, spellings))
             pattern = re.compile(rf"(?<![\w/])(?:{anywhere})(?![\w/])")

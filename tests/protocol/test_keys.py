@@ -23,7 +23,22 @@ def sent_with(postback, key, table="test_tbl"):
 
 
 @pytest.mark.parametrize(
-    "key", ["", "a", "a/", "/b", "a/b/c", " a/b", "a/b\n", "a b/c", 12345, b"a/b"], ids=repr
+    "key",
+    [
+        "",
+        "a",
+        "a/",
+        "/b",
+        "a/b/c",
+        " a/b",
+        "a/b\n",
+        "a b/c",
+        "1/\ud800c",
+        "\udfff/c",
+        12345,
+        b"a/b",
+    ],
+    ids=ascii,
 )
 def test_malformed(key):
     """[A7] what is no key cannot be added."""

@@ -47,6 +47,10 @@ def test_shown_text_is_cut_and_never_cuts_a_key_open():
     assert shown("x" * 95 + SERVICE, 100) == "x" * 95 + "12345…"
 
 
+def test_a_known_key_that_is_no_unicode_text_is_shortened():
+    assert KeyRedactor(["1/\ud800abcdef"])("1/\ud800abcdef") == "1/\ud800ab…"
+
+
 @pytest.mark.parametrize("key", [SERVICE, OTHER, SHORT])
 @pytest.mark.parametrize("form", ["{}", "key={};", '{{"{}": 1}}', "/{}/", "\x1b{}\n"])
 def test_a_known_key_is_found_by_value(key, form):
