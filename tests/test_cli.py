@@ -183,6 +183,7 @@ MISTAKES = [
     (["validate", "nowhere.jsonl"], "cannot read nowhere.jsonl: No such file or directory; give "),
     (["validate", "-", "--profile=x"], "profile='x' is not valid; give one of openapi-1.0.0, art"),
     (["serve", "--write-key=abc"], "give account/secret"),
+    (["serve", "--write-key=1/\udcffabc", "--inspection"], "give account/secret"),
     (["serve", "--validation-delay=soon"], "validation_delay='soon' is not valid; give a number"),
     (["serve", "--host=0.0.0.0"], "can be reached from other machines; if that is what you want"),
 ]

@@ -8,7 +8,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
@@ -18,7 +18,7 @@ from ..protocol import response as responses
 from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
 from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
-from ..protocol.secrets import shortened
+from ..protocol.secrets import KeyRedactor, shortened
 from .clock import Clock
 from .deduplication import Deduplication
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
@@ -184,7 +184,7 @@ class Collector:
         """B6: the largest body in bytes that a request with `head` may have."""
         return self._judge[head.raw].verdict.size_limit
 
-    def receive(  # noqa: C901, PLR0912 - one request, top to bottom
+    def receive(  # noqa: C901, PLR0912, PLR0915 - one request, top to bottom
         self, head: RequestHead, body: bytes, peer: str, *, size: int | None = None
     ) -> Exchange:
         """Judge a request, keep it as an event, and return the exchange, whose response is to send.
@@ -223,10 +223,13 @@ class Collector:
                 indexes = range(index, index + 1)
                 if refusal is not None:
                     date, explain = responses.http_date(int(now)), judge.settings.explain
+                    log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
+                    if explain:  # a sender puts a key anywhere, and logs what it receives
+                        reason = KeyRedactor(self.keys.known())(refusal.reason)
+                        refusal = replace(refusal, reason=reason)
                     response = responses.refused(
                         refusal, verdict.profile, head, date, explain=explain
                     )
-                    log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
                 elif verdict.from_url:
                     date, sender = responses.http_date(int(now)), global_id(log, head, index)
                     response = responses.from_url(verdict, head, date, sender)

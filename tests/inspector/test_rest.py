@@ -156,6 +156,7 @@ def test_a_changed_setting_applies_to_requests_like_earlier_ones(server) -> None
         (("POST", "keys", b"{}"), 400, "'key' is missing"),
         (("POST", "keys", b'{"key": "1/a", "table": "x"}'), 400, "'table' is unknown"),
         (("POST", "keys", b'{"key": "no-slash"}'), 400, "account/secret"),
+        (("POST", "keys", b'{"key": "1/\\ud800abc"}'), 400, "account/secret"),
         (("DELETE", "keys", b'{"key": "1/never"}'), 400, "is not valid here"),
         (("POST", "keys", b" " * (1 << 20) + b"{}"), 413, "the body has 1048578 bytes"),
         (("PATCH", "settings", b'{"value_type": "json"}'), 400, "did you mean value_types"),
