@@ -224,6 +224,10 @@ NAMED = ["--tdpostback-target=http://localhost", "--tdpostback-key=1/a"]
             ["--tdpostback-target=http://192.0.2.1:8080", "--tdpostback-key=1/a"],
             "the write key would travel without encryption; give an https:// URL, or add --tdpost",
         ),
+        *(
+            ([f"--tdpostback-target={url}", "--tdpostback-key=1/a"], "give a URL without a user")
+            for url in ("http://user:hidden@localhost", "http://localhost/?td_write_key=1/hidden")
+        ),
         (["--tdpostback-database=a-b"], "--tdpostback-database 'a-b': give ASCII letters, digits"),
         (["--tdpostback-table="], "--tdpostback-table '': give ASCII letters, digits and _"),
         ([*NAMED, "-n2"], "the checks of one target cannot run side by side; leave -n out"),
@@ -233,6 +237,7 @@ def test_options_that_do_not_fit_are_usage_errors(pytester, options, text) -> No
     result = run_package(pytester, *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: *{text}*"])
+    assert "hidden" not in result.stdout.str() + result.stderr.str()
 
 
 @pytest.mark.once
