@@ -128,7 +128,7 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str], **help_
 
 def _rules(*, rule: str | None, as_json: bool) -> int:
     if rule is not None and rule not in rules:
-        raise ConfigurationError(f"{rule!r} is unknown; did you mean {rules.nearest(rule)}?")
+        raise ConfigurationError(f"{rule!r} is unknown; {rules.hint(rule)}")
     if as_json:
         return _print_json(_row(rules[rule]) if rule else [_row(each) for each in rules])
     for line in _one_rule(rules[rule]) if rule else _table():

@@ -110,14 +110,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; a wrong option or ini value is a usage error."""
-    from .conformance.options import refuse_workers
+    from .conformance.options import check_target
     from .protocol.settings import Settings
 
     settings = Settings()
     names = ", ".join(f"{name}=..." for name in vars(settings))
     config.addinivalue_line("markers", f"{MARKER}({names}): settings of this test's fake server")
     try:
-        refuse_workers(config)
+        check_target(config)
         for name in vars(settings):
             ini, option = f"tdpostback_{name}", _option(name)
             for where, value in (

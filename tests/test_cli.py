@@ -178,11 +178,12 @@ def test_validate_holds_a_profile_to_its_limit(file, capsys):
 
 
 MISTAKES = [
-    (["rules", "a5"], "'a5' is unknown; did you mean A5?"),
-    (["rules", "no such rule"], "'no such rule' is unknown; did you mean "),
+    (["rules", "a5"], "'a5' is unknown; did you mean 'A5'?"),
+    (["rules", "ZZ"], "'ZZ' is unknown; known: R1, R2, "),
     (["validate", "nowhere.jsonl"], "cannot read nowhere.jsonl: No such file or directory; give "),
     (["validate", "-", "--profile=x"], "profile='x' is not valid; give one of openapi-1.0.0, art"),
     (["serve", "--write-key=abc"], "give account/secret"),
+    (["serve", "--write-key=1/\udcffabc", "--inspection"], "give account/secret"),
     (["serve", "--validation-delay=soon"], "validation_delay='soon' is not valid; give a number"),
     (["serve", "--host=0.0.0.0"], "can be reached from other machines; if that is what you want"),
 ]

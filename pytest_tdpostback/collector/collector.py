@@ -8,7 +8,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
@@ -18,7 +18,7 @@ from ..protocol import response as responses
 from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
 from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
-from ..protocol.secrets import shortened
+from ..protocol.secrets import KeyRedactor, shortened
 from .clock import Clock
 from .deduplication import Deduplication
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
@@ -163,7 +163,8 @@ class Collector:
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
         self._deduplication = Deduplication()
-        self._holds = 0
+        self._holds: list[str] = []
+        """Who holds validation, once for each call of `hold`."""
         self._due: list[tuple[float, int, Exchange]] = []
         """Events to validate: when (real time), a number that keeps their order, which."""
         self._due_numbers = itertools.count()
@@ -183,7 +184,7 @@ class Collector:
         """B6: the largest body in bytes that a request with `head` may have."""
         return self._judge[head.raw].verdict.size_limit
 
-    def receive(  # noqa: C901, PLR0912 - one request, top to bottom
+    def receive(  # noqa: C901, PLR0912, PLR0915 - one request, top to bottom
         self, head: RequestHead, body: bytes, peer: str, *, size: int | None = None
     ) -> Exchange:
         """Judge a request, keep it as an event, and return the exchange, whose response is to send.
@@ -222,10 +223,13 @@ class Collector:
                 indexes = range(index, index + 1)
                 if refusal is not None:
                     date, explain = responses.http_date(int(now)), judge.settings.explain
+                    log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
+                    if explain:  # a sender puts a key anywhere, and logs what it receives
+                        reason = KeyRedactor(self.keys.known())(refusal.reason)
+                        refusal = replace(refusal, reason=reason)
                     response = responses.refused(
                         refusal, verdict.profile, head, date, explain=explain
                     )
-                    log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
                 elif verdict.from_url:
                     date, sender = responses.http_date(int(now)), global_id(log, head, index)
                     response = responses.from_url(verdict, head, date, sender)
@@ -338,24 +342,25 @@ class Collector:
             self.wait_until(lambda: not self.log.responses_to_send, timeout)
         self.validate()
 
-    def hold(self) -> None:
-        """Keep accepted events pending from now on, until `release` was called as often."""
+    def hold(self, holder: str = "the test") -> None:
+        """Keep accepted events pending from now on, until `holder` called `release` as often."""
         self.wait_for_responses()
         with self.lock:
-            self._holds += 1
+            self._holds.append(holder)
 
-    def release(self) -> None:
-        """End one `hold`; the last one validates what is due. Raises if nothing is held."""
+    def release(self, holder: str = "the test") -> None:
+        """End one `hold` of `holder`; the last one validates what is due. Raises without one."""
         with self.lock:
-            if not self._holds:
-                raise ConfigurationError("validation is not held, so there is nothing to release")
-            self._holds -= 1
+            if holder not in self._holds:
+                by = f" by {holder}, only by {self._holds[0]}" if self._holds else ""
+                raise ConfigurationError(f"validation is not held{by}; nothing to release")
+            self._holds.remove(holder)
         self.validate()
 
     @property
     def held(self) -> bool:
         """Whether validation is held."""
-        return self._holds > 0
+        return bool(self._holds)
 
     # looking and waiting
 

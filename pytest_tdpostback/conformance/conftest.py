@@ -62,11 +62,12 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     proved = len({check.rule for check in checks})
     spoken = {profile.name, (profile.postback or profile).name}
     absent = [rule.id for rule in rules if spoken.isdisjoint(rule.profiles)]
-    lines = [
+    counted = f"{len(checks)} check{'s' * (len(checks) != 1)} of {proved} rule{'s' * (proved != 1)}"
+    return [
         f"contract check: {where} as {profile}",
-        f"{len(checks)} checks of {proved} rules send at most {MOST_REQUESTS} requests to {route}",
+        f"{counted}, with at most {MOST_REQUESTS} requests to {route}",
+        f"not in {profile}: {' '.join(absent)}",
     ]
-    return [*lines, f"not in {profile}: {' '.join(absent)}"]
 
 
 def pytest_report_teststatus(

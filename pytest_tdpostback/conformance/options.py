@@ -44,8 +44,12 @@ def add_options(group: OptionGroup) -> None:
     )
 
 
-def refuse_workers(config: pytest.Config) -> None:
-    """Raise `ConfigurationError` if workers of xdist would disturb each other at one target."""
-    if config.getoption("--tdpostback-target") and config.getoption("dist", "no") != "no":
+def check_target(config: pytest.Config) -> None:
+    """Raise `ConfigurationError` for a target with a secret in it, or with workers of xdist."""
+    target = config.getoption("--tdpostback-target")
+    if target and any(mark in target for mark in "@?#"):  # nothing may show it
+        message = "--tdpostback-target: give a URL without a user, a password or parameters; "
+        raise ConfigurationError(message + "the write key belongs in --tdpostback-key")
+    if target and config.getoption("dist", "no") != "no":
         message = "--tdpostback-target: the checks of one target cannot run side by side; "
         raise ConfigurationError(message + "leave -n out")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
 from ..protocol.settings import valid_seconds
 from ..recording.export import exported
+from ..server.connection import MAX_INSPECTION_BODY
 from ..testing.server import INSPECTION_PREFIX as PREFIX
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS = 5.0
 """How long `settle` waits if the request does not say."""
+HOLDER = "the REST interface"
+"""Who holds validation by `hold`. What the test holds, only the test releases."""
+FIXED = {"redirect", "block_network", "extra_hosts", "allow_hosts", "tls"}
+"""Settings that have an effect only at the start."""
 
 
 def respond(request: Request, collector: Collector, bound_host: str) -> WerkzeugResponse:
@@ -55,6 +60,10 @@ def respond(request: Request, collector: Collector, bound_host: str) -> Werkzeug
     if request.method != "GET" and request.mimetype != "application/json":
         error = "a call that changes something needs Content-Type: application/json"
         return _json({"error": error}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    size = request.content_length or 0
+    if size > MAX_INSPECTION_BODY:
+        error = f"the body has {size} bytes; the limit of a call is {MAX_INSPECTION_BODY}"
+        return _json({"error": error}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     redact = KeyRedactor(collector.keys.known())
     try:
         _refuse_unknown(request.args, parameters)
@@ -134,11 +143,11 @@ def _settle(request: Request, collector: Collector) -> dict[str, Any]:
 
 
 def _hold(_: Request, collector: Collector) -> None:
-    collector.hold()
+    collector.hold(HOLDER)
 
 
 def _release(_: Request, collector: Collector) -> None:
-    collector.release()
+    collector.release(HOLDER)
 
 
 def _add_key(request: Request, collector: Collector) -> None:
@@ -158,7 +167,11 @@ def _unfreeze(_: Request, collector: Collector) -> None:
 
 
 def _configure(request: Request, collector: Collector) -> None:
-    collector.configure(collector.settings.changed(_members(request), "settings"))
+    members, settings = _members(request), collector.settings
+    for name in sorted(FIXED & members.keys()):
+        able = ", ".join(row.name for row in fields(settings) if row.name not in FIXED)
+        raise ValueError(f"{name!r} cannot change while the server runs; these can: {able}")
+    collector.configure(settings.changed(members, "settings"))
 
 
 _ROUTES: dict[tuple[str, str], tuple[Any, *tuple[str, ...]]] = {

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import sys
+import warnings
 from contextlib import contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 
 TARGET_SHOWN = 200
 """How many characters of a request target a line shows."""
+WAIT_SECONDS = 0.5
+"""How long the main thread waits before it looks for a signal.
 
-
-class _Ended(BaseException):
-    """A signal asked for the end during a write to a pipe that nobody reads.
-
-    No other way leaves such a write.
-    """
+A signal does not interrupt the wait if another thread receives it.
+"""
+WRITTEN_AT_ONCE = 512
+"""Bytes for which every pipe has room if it has any (POSIX), so that no write has to wait."""
 
 
 def serve(
@@ -67,24 +68,26 @@ def serve(
     Settings().changed(settings)  # an error must name the value alone, not `PostbackServer`
     # Each rejection has its line, so nothing has to warn of it at the end.
     chosen: dict[str, Any] = {"profile": None, "on_auth_failure": "ignore", **settings}
-    server = PostbackServer(
-        host, port, write_keys=write_keys, expose=expose, inspection=inspection, **chosen
-    )
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        server = PostbackServer(
+            host, port, write_keys=write_keys, expose=expose, inspection=inspection, **chosen
+        )
+    for each in warned:
+        print(f"tdpostback serve: warning: {each.message}", file=sys.stderr)
     collector = server.collector
     lines = _Lines(collector)
     with _handler_of_signals(lines.end):
         server.start()
         try:
-            with suppress(_Ended):
-                lines.write(f"tdpostback serves {server.url}", *_preface(server, write_keys))
-                lines.follow()
+            lines.write(f"tdpostback serves {server.url}", *_preface(server, write_keys))
+            lines.follow()
         finally:
             errors = collector.errors[:]
             collector.errors.clear()  # they are printed below
             CollectorServer.stop(server)  # that of `PostbackServer` waits for what is pending
-        with suppress(_Ended):
-            lines.write_changes()
-            lines.write(_account(collector))
+        lines.write_changes()
+        lines.write(_account(collector))
     redact = KeyRedactor(collector.keys.known())
     for error in errors:
         print(redact(f"tdpostback serve: error while serving: {error!r}"), file=sys.stderr)
@@ -106,24 +109,20 @@ class _Lines:
         self._changed: SimpleQueue[None] = SimpleQueue()
         """Has an item after a change. A signal handler may put one: no lock is held meanwhile."""
         self._ended = False
-        self._writing = False
         self._unread = False
-        """Whether a signal came while nobody read the output."""
+        """Whether nobody read the output when a signal asked for the end."""
         collector.subscribe(partial(self._changed.put, None))
 
     def end(self, *_: object) -> None:
         """End `follow`: the handler of the signals. It also ends a write that nobody reads."""
         self._ended = True
         self._changed.put(None)
-        if self._writing and not self._is_writable():
-            self._unread = True
-            raise _Ended
 
     def follow(self) -> None:
         """Write a line for each change, until `end` is called."""
         while not self._ended:
-            self._changed.get()
             with suppress(Empty):
+                self._changed.get(timeout=WAIT_SECONDS)
                 while True:
                     self._changed.get_nowait()
             self.write_changes()
@@ -134,7 +133,13 @@ class _Lines:
             log = self._log
             with self._collector.lock:  # an arrival is complete when the lock is free
                 end, current = len(log.changes), self._collector.log
-            redact = KeyRedactor(self._collector.keys.known()) if end > self._written else str
+                refused = self._collector.refused_connections
+                noted = [refused.pop(0) for _ in range(len(refused))]
+            redact: Callable[[str], str] = str
+            if noted or end > self._written:
+                redact = KeyRedactor(self._collector.keys.known())
+            for each in noted:
+                self.write(redact(escaped(f"refused connection: {each}")))
             while self._written < end:
                 index, decided = log.change(self._written)
                 self._written += 1
@@ -146,9 +151,7 @@ class _Lines:
             self._log, self._written = current, 0
 
     def write(self, *lines: str) -> None:
-        """Write `lines`, unless a signal came while nobody read the output."""
-        if self._unread:
-            return
+        """Write `lines`, unless a signal asked for the end while nobody read the output."""
         text = "".join(f"{line}\n" for line in lines)
         try:
             descriptor = sys.stdout.fileno()
@@ -156,18 +159,19 @@ class _Lines:
             print(text, end="", flush=True)
             return
         data = text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
-        self._writing = True
-        while data:
-            data = data[os.write(descriptor, data) :]
-        self._writing = False
+        while data and self._is_read(descriptor):
+            data = data[os.write(descriptor, data[:WRITTEN_AT_ONCE]) :]
 
-    @staticmethod
-    def _is_writable() -> bool:
-        """Whether somebody reads the output; true if the platform cannot tell."""
-        try:
-            return bool(select.select([], [sys.stdout], [], 0)[1])
-        except (OSError, ValueError):
-            return True
+    def _is_read(self, descriptor: int) -> bool:
+        """Wait until `descriptor` has room; false if nobody reads and the end was asked for."""
+        while not self._unread:
+            try:
+                if select.select([], [descriptor], [], WAIT_SECONDS)[1]:
+                    return True
+            except (OSError, ValueError):  # the platform cannot tell
+                return True
+            self._unread = self._ended
+        return False
 
 
 @contextmanager

@@ -113,7 +113,15 @@ class Catalogue(Generic[_Row]):
         try:
             return self._rows[key]
         except KeyError:
-            raise KeyError(f"{key!r} is unknown; did you mean {self.nearest(key)!r}?") from None
+            raise KeyError(f"{key!r} is unknown; {self.hint(key)}") from None
+
+    def hint(self, key: str) -> str:
+        """Return what to give instead of an unknown `key`: one that is like it, else all."""
+        from difflib import get_close_matches  # only a mistake needs it
+
+        known = {each.casefold(): each for each in self._rows}
+        near = get_close_matches(str(key).casefold(), known, 1, 0.5)
+        return f"did you mean {known[near[0]]!r}?" if near else f"known: {', '.join(self._rows)}"
 
     def nearest(self, key: str) -> str:
         """Return the existing key that is most like `key`."""

@@ -52,6 +52,7 @@ class KeyRedactor:
     """Shortens known write keys of any shape, wherever they stand in a text.
 
     It also finds any 12 characters of a known secret, because test runners cut long values short.
+    Case does not count, because media types, codings and hosts are shown in lower case.
     """
 
     LEAST = 12
@@ -70,9 +71,9 @@ class KeyRedactor:
             }
             # A short key, such as "1/a", is no key if it is part of a longer word.
             anywhere = "|".join(map(re.escape, spellings))
-            pattern = re.compile(rf"(?<![\w/])(?:{anywhere})(?![\w/])")
+            pattern = re.compile(rf"(?<![\w/])(?:{anywhere})(?![\w/])", re.IGNORECASE)
             self._keys.append((shortened(key), pattern))
-            secret = key.partition("/")[2] or key
+            secret = _lower(key.partition("/")[2] or key)
             pieces = [secret[at : at + self.LEAST] for at in range(len(secret) - self.LEAST + 1)]
             self._pieces.update(pieces)
             self._beginnings.update(pieces[:1])
@@ -84,12 +85,13 @@ class KeyRedactor:
         return without_keys(self._without_pieces(text) if self._pieces else text)
 
     def _without_pieces(self, text: str) -> str:
-        kept, end = [], 0
+        kept, end, lowered = [], 0, _lower(text)
         for at in range(len(text) - self.LEAST + 1):
-            piece = text[at : at + self.LEAST]
+            piece = lowered[at : at + self.LEAST]
             if piece in self._pieces:
                 if at >= end:
-                    kept += [text[end:at], piece[:_SHOWN] if piece in self._beginnings else "", "…"]
+                    shown = text[at : at + _SHOWN] if piece in self._beginnings else ""
+                    kept += [text[end:at], shown, "…"]
                 end = at + self.LEAST
         return "".join(kept) + text[end:]
 
@@ -109,6 +111,11 @@ def without_keys(text: str) -> str:
     """
     named = _NAMED.sub(lambda found: found[1] + shortened(found[2].replace("%2F", "/")), text)
     return _BARE.sub(r"\1…", named)
+
+
+def _lower(text: str) -> str:
+    """`text` in lower case and as long as it was: only `İ` would become two characters."""
+    return text.replace("İ", "i").lower()
 
 
 def _beginning(secret: str) -> str:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ..protocol.request import RequestHead
     from .http_parser import Head
 
+MAX_INSPECTION_BODY = 1024 * 1024
+"""Bytes of the body of a call of the REST interface."""
 HEAD_SECONDS = 10.0
 """Time from the first byte of a head to its last."""
 BODY_SECONDS = 30.0
@@ -86,8 +88,8 @@ class Service(Protocol):
     def is_inspection(self, head: RequestHead) -> bool:
         """Whether `head` asks the fake server about itself, and so is not an event."""
 
-    def inspect(self, head: RequestHead, body: bytes, peer: str) -> Response:
-        """The response to such a request; may take long."""
+    def inspect(self, head: RequestHead, body: bytes, peer: str, size: int | None) -> Response:
+        """The response to such a request; may take long. `size` is that of `receive`."""
 
     def report_error(self, error: BaseException) -> None:
         """Keep an error of the server for the test."""
@@ -200,6 +202,8 @@ class Connection(asyncio.Protocol):
                 self._enter(State.IDLE)
             self.respond(collector, head, data[at:end])
             return end
+        if self._service.is_inspection(head.request):
+            limit = MAX_INSPECTION_BODY
         self._body = BodyParser(head, limit)
         self._enter(State.BODY)
         if self._body.too_large:
@@ -251,7 +255,7 @@ class Connection(asyncio.Protocol):
         """
         service, request = self._service, head.request
         if service.is_inspection(request):
-            self._process(head, partial(service.inspect, request, body, self.peer))
+            self._process(head, partial(service.inspect, request, body, self.peer, size))
         elif collector.calls_user_code or len(body) > LARGE_BODY:
             self._process(head, partial(collector.receive, request, body, self.peer, size=size))
         else:

@@ -107,9 +107,9 @@ class Listener:
 
     # what a connection asks
 
-    def inspect(self, head: RequestHead, body: bytes, peer: str) -> Response:
+    def inspect(self, head: RequestHead, body: bytes, peer: str, size: int | None) -> Response:
         """The response of the server to an inspection request; from any thread."""
-        environ = environ_of(head, body, peer, secure=self._ssl_context is not None)
+        environ = environ_of(head, body, peer, size, secure=self._ssl_context is not None)
         environ["tdpostback.collector"] = self.current_collector()
         response = self._application(Request(environ))
         body = response.get_data()

@@ -78,20 +78,30 @@ def head_of(environ: WSGIEnvironment) -> RequestHead:
     return checked_head(environ["REQUEST_METHOD"], _target(environ), fields)
 
 
-def environ_of(head: RequestHead, body: bytes, peer: str, *, secure: bool) -> WSGIEnvironment:
-    """The WSGI environment of a request that this server has read itself."""
+def environ_of(
+    head: RequestHead, body: bytes, peer: str, size: int | None, *, secure: bool
+) -> WSGIEnvironment:
+    """The WSGI environment of a request that this server has read itself.
+
+    `size` is the length of the body in bytes, if `body` is not all of it.
+    """
     from werkzeug.test import EnvironBuilder  # only inspection requests need it
 
     address, _, port = peer.rpartition(":")
+    # The body has no transfer coding any more.
+    fields = [pair for pair in head.headers.pairs if pair[0].lower() != "transfer-encoding"]
     return EnvironBuilder(
         method=head.method,
         path=quote("/".join(head.segments)),
         query_string=head.query,
         base_url="https://localhost" if secure else "http://localhost",
-        headers=head.headers.pairs,
+        headers=fields,
         input_stream=io.BytesIO(body),
-        content_length=len(body),
-        environ_overrides={"REMOTE_ADDR": address.strip("[]"), "REMOTE_PORT": port},
+        environ_overrides={
+            "CONTENT_LENGTH": str(len(body) if size is None else size),
+            "REMOTE_ADDR": address.strip("[]"),
+            "REMOTE_PORT": port,
+        },
     ).get_environ()
 
 

@@ -504,7 +504,8 @@ MUTANTS = [
         "Y5",
         "never held",
         together(
-            member(Collector, "hold", lambda _: None), member(Collector, "release", lambda _: None)
+            member(Collector, "hold", lambda *_: None),
+            member(Collector, "release", lambda *_: None),
         ),
         outside=False,
     ),

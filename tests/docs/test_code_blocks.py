@@ -194,7 +194,7 @@ def run_tests(blocks, pytester, *options):
             wrong.append(f"{block.page}:{block.line} does not do what the page says:\n{texts}")
         if printed := PRINTED.get(id(block)):
             wanted = ".*".join(map(re.escape, printed.text.strip().split("...")))
-            if not re.search(wanted, without_margin):
+            if not re.search(rf"_\n{wanted}\n[-=_]", without_margin):  # all of it
                 wrong.append(f"{printed.page}:{printed.line} was not printed:\n{without_margin}")
     return wrong
 

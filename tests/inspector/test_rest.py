@@ -89,6 +89,28 @@ def test_settle_waits_for_what_is_held(server) -> None:
     assert told(server, "POST", "settle") == {"pending": []}
 
 
+def test_what_the_test_holds_only_the_test_releases(server):
+    with server.postback.hold_validation():
+        send(server)
+        status, body = ask(server.url, "POST", "release")
+        assert (status, b"not held by the REST interface, only by the test" in body) == (400, True)
+        told(server, "POST", "hold")
+        told(server, "POST", "release")
+        assert told(server, "POST", "settle?timeout=0.01") == {"pending": [1]}
+    assert told(server, "POST", "settle") == {"pending": []}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_max_body_is_about_events_alone(chunked):
+    body = json.dumps({"max_body": 1_000}).encode()
+    with PostbackServer(write_keys=[KEY], inspection=True, max_body=10) as server:
+        headers = {"Content-Type": "application/json"}
+        url = f"{server.url}/.tdpostback/settings"
+        sent = iter([body]) if chunked else body
+        response = requests.patch(url, data=sent, headers=headers, timeout=20)
+        assert (response.status_code, server.postback.settings.max_body) == (200, 1_000)
+
+
 def test_the_server_responds_while_settle_waits(server) -> None:
     told(server, "POST", "hold")
     send(server)
@@ -134,8 +156,14 @@ def test_a_changed_setting_applies_to_requests_like_earlier_ones(server) -> None
         (("POST", "keys", b"{}"), 400, "'key' is missing"),
         (("POST", "keys", b'{"key": "1/a", "table": "x"}'), 400, "'table' is unknown"),
         (("POST", "keys", b'{"key": "no-slash"}'), 400, "account/secret"),
+        (("POST", "keys", b'{"key": "1/\\ud800abc"}'), 400, "account/secret"),
         (("DELETE", "keys", b'{"key": "1/never"}'), 400, "is not valid here"),
+        (("POST", "keys", b" " * (1 << 20) + b"{}"), 413, "the body has 1048578 bytes"),
         (("PATCH", "settings", b'{"value_type": "json"}'), 400, "did you mean value_types"),
+        *(
+            (("PATCH", "settings", f'{{"{name}": {value}}}'.encode()), 400, "max_body, explain, in")
+            for name, value in (("tls", "true"), ("redirect", "true"), ("extra_hosts", '["a"]'))
+        ),
         *(
             (("GET", f"events?since={since}", b""), 400, "is not a sequence number")
             for since in ("nan", "inf", "-1", "x", "1.5", "", "9" * 5_000)

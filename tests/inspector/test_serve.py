@@ -13,12 +13,14 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
 from pytest_tdpostback.cli import main
+from pytest_tdpostback.server.server import CollectorServer
 
 pytestmark = pytest.mark.once
 
@@ -158,6 +160,35 @@ def test_events_that_are_forgotten_meanwhile_do_no_harm():
     ]
 
 
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"\x16\x03\x01 hello\r\n\r\n", "it does not begin with an HTTP method"),
+        (b"GET / HTTP/1.1\r\nCookie: " + b"a" * 70_000, "its head has more than 65536 bytes"),
+    ],
+)
+def test_a_refused_connection_has_a_line(sent, reason):
+    with served("--write-key", KEY) as server:
+        for _ in range(3):
+            server.line()
+        port = int(server.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(sent)
+            line = server.line()
+        assert line.startswith("refused connection: 127.0.0.1:")
+        assert line.endswith(f" at {server.url}: {reason}")
+        assert server.post() == 200
+        assert server.line().startswith("#1 POST")
+        assert server.end() == 0
+
+
+def test_the_warning_of_an_exposed_interface_names_no_file_of_the_package():
+    with served("--host=0.0.0.0", "--expose", "--inspection") as server:
+        assert server.end() == 0
+        (warning,) = server.process.stderr.read().splitlines()
+    assert warning.startswith("tdpostback serve: warning: expose=True with inspection=True: every ")
+
+
 def test_taken_port_is_a_clear_error(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -187,17 +218,53 @@ def test_signals_are_as_they_were_when_it_has_ended(monkeypatch):
     assert [signal.getsignal(number) for number in numbers] == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_though_nobody_reads_its_output(number):
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [signal.SIGINT],
+        [signal.SIGTERM],
+        [signal.SIGINT, signal.SIGTERM],
+        [signal.SIGTERM, signal.SIGTERM],
+    ],
+)
+def test_a_signal_ends_it_though_nobody_reads_its_output(numbers):
     with served(f"--write-key={KEY}") as server:
         connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=10)
         fields = {"X-TD-Write-Key": KEY, "Content-Type": "application/json"}
         long_query = "?a=" + "x" * 2_000
-        for _ in range(200):  # their lines fill a pipe of 64 KiB several times
+        for _ in range(600):  # their lines fill a pipe of 64 KiB
             connection.request("POST", ROUTE + long_query, b"{}", fields)
             connection.getresponse().read()
         connection.close()
-        assert server.end(number) == 0
+        for number in numbers[:-1]:
+            server.process.send_signal(number)
+        assert server.end(numbers[-1]) == 0
+        assert server.process.stderr.read() == ""
+
+
+def test_a_second_signal_while_it_ends_changes_nothing(monkeypatch):
+    reader, writer = os.pipe()
+    stop, main_thread = CollectorServer.stop, threading.get_ident()
+
+    def stop_at_a_signal(server):
+        signal.raise_signal(signal.SIGTERM)
+        stop(server)
+
+    def fill_the_pipe_and_end():
+        server = Served(SimpleNamespace(stdout=lines))
+        for _ in range(600):
+            server.post(query="?a=" + "x" * 2_000)
+        signal.pthread_kill(main_thread, signal.SIGTERM)
+
+    monkeypatch.setattr(CollectorServer, "stop", stop_at_a_signal)
+    with os.fdopen(reader) as lines, os.fdopen(writer, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        thread = threading.Thread(target=fill_the_pipe_and_end)
+        thread.start()
+        try:
+            assert main(["serve", f"--write-key={KEY}"]) == 0
+        finally:
+            thread.join()
 
 
 def test_events_that_are_forgotten_while_others_arrive_do_not_end_it():

@@ -185,7 +185,7 @@ def test_catalogue_contains_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "nearest"), [("A55", "A5"), ("a10", "A10"), ("b-9", "B9"), ("Y", "Y1")]
+    ("wrong", "nearest"), [("A55", "A5"), ("a10", "A10"), ("b-9", "B9"), ("Y11", "Y1")]
 )
 def test_unknown_key_asks_for_the_nearest(wrong: str, nearest: str) -> None:
     with pytest.raises(KeyError) as caught:
@@ -202,3 +202,8 @@ def test_catalogue_refuses_duplicate_keys() -> None:
 def test_catalogue_shows_its_keys() -> None:
     row = Source("S0", "one", "https://one.test/")
     assert repr(Catalogue([row], key=lambda source: source.title)) == "<Catalogue: one>"
+
+
+def test_unknown_key_that_is_like_none_lists_all() -> None:
+    with pytest.raises(KeyError, match=f"'ZZ' is unknown; known: {', '.join(IDS)}"):
+        rules["ZZ"]

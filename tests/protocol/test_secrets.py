@@ -54,7 +54,7 @@ def test_a_known_key_that_is_no_unicode_text_is_shortened():
 @pytest.mark.parametrize("key", [SERVICE, OTHER, SHORT])
 @pytest.mark.parametrize("form", ["{}", "key={};", '{{"{}": 1}}', "/{}/", "\x1b{}\n"])
 def test_a_known_key_is_found_by_value(key, form):
-    for spelled in (key, quote(key, safe="")):
+    for spelled in (key, quote(key, safe=""), key.lower(), key.upper()):
         text = form.format(spelled)
         if form == "/{}/" and key == SHORT:
             continue  # part of a path, which may hold anything as short as this
@@ -63,8 +63,11 @@ def test_a_known_key_is_found_by_value(key, form):
 
 
 @pytest.mark.parametrize("key", [SERVICE, OTHER])
-def test_no_12_characters_of_a_secret_are_left_wherever_it_is_cut(key):
+@pytest.mark.parametrize("lower", [False, True])
+def test_no_12_characters_of_a_secret_are_left_wherever_it_is_cut(key, lower):
     secret = key.partition("/")[2]
+    if lower:
+        secret = secret.lower()
     pieces = {secret[at : at + 12] for at in range(len(secret) - 11)}
     for first in range(len(secret)):
         for last in range(first + 1, len(secret) + 1):
@@ -75,6 +78,11 @@ def test_no_12_characters_of_a_secret_are_left_wherever_it_is_cut(key):
 def test_text_without_a_key_stays_as_it_is():
     text = "the horse correct at 1/abcd and team-a/other: 0123456"
     assert REDACT(text) == text
+
+
+def test_letters_that_lower_case_makes_longer_shift_nothing():
+    assert REDACT(f"İİ<{OTHER}>İ") == "İİ<team-a/Cor…>İ"
+    assert REDACT("İİ<Horse_Battery>İ") == "İİ<…>İ"
 
 
 def test_the_beginning_of_a_secret_is_shown():

@@ -146,7 +146,7 @@ class Desk:
     def is_inspection(self, head):  # noqa: ARG002
         return False
 
-    def inspect(self, head, body, peer) -> Response:
+    def inspect(self, head, body, peer, size) -> Response:
         raise NotImplementedError
 
     def report_error(self, error: BaseException) -> None:

@@ -144,6 +144,24 @@ def test_a_refusal_says_its_reason_if_explain_is_set(postback_for):
     assert answer == wire("400 Bad Request", *usual(OPENAPI, length=len(body)), body=body)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    ["POST {path} Content-Type: {key}", "POST {path} Content-Encoding: {key}", "POST /{key}"],
+)
+def test_a_reason_in_a_response_holds_no_key(postback_for, sent):
+    """[W4] a sender may put its key anywhere, and log the response."""
+    postback = postback_for(OPENAPI, explain=True)
+    secret = "Words-Without-The-Usual-Shape"
+    key = postback.keys.add(f"1/{secret}")
+    method, target, field = [*sent.format(path=PATH, key=key).split(" ", 2), ""][:3]
+    raw = f"{method} {target} HTTP/1.1\r\nHost: a\r\nX-TD-Write-Key: {key}\r\n"
+    raw += "" if field.startswith("Content-Type") else "Content-Type: application/json\r\n"
+    raw += f"{field}\r\n" if field else ""
+    answer = exchange(postback, f"{raw}Content-Length: 2\r\n\r\n{{}}".encode())
+    assert '"reason": ' in answer
+    assert secret.lower() not in answer.lower()
+
+
 def test_100_continue_comes_before_the_body_is_sent(postback_for):
     """[B11] the body is asked for before it is sent, and the answer follows."""
     postback = postback_for(OPENAPI)
