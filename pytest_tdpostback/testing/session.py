@@ -285,6 +285,7 @@ class RunServer(PostbackServer):
         """Stop serving; note what reached finished tests."""
         self._stopped_by = self.context.node_id if self.context else "something between two tests"
         CollectorServer.stop(self)
+        self.close_listeners(self._open)  # a start does not open them again
         self._open.clear()
         self.note_late_events()
 

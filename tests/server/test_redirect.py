@@ -874,6 +874,19 @@ def traced(function, visit):
         sys.settrace(previous)
 
 
+def test_a_redirect_and_a_proxy_outlive_a_restart_of_the_server():
+    with PostbackServer() as server, server.postback.redirect():
+        proxies = {"http": server.postback.proxy_environ()["HTTP_PROXY"]}
+        for n in range(2):
+            assert libraries.with_requests(server.write_key, n=n) == 200
+            assert requests.get("http://in.treasuredata.com/", proxies=proxies).status_code == 404
+            server.stop()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((HOST, 443))
+            server.start()
+        server.postback.assert_ingested("shop", "orders", count=2)
+
+
 def test_a_redirect_decorates_a_function(tdpostback):
     @tdpostback.redirect()
     def send():
