@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections import deque
@@ -135,10 +136,7 @@ class TestContext(Neighbours):
         for receiver, _, _ in self.members:
             receiver.end_faults()
             receiver.neighbours = Neighbours()
-            if receiver.redirected:
-                from ..server.redirect import restore_environment
-
-                restore_environment()
+        _restore_environment()
 
     def compare(self, wanted: object, got: object) -> list[str] | None:
         """Both values in full and how they differ, as pytest shows it; `None` without `-vv`."""
@@ -252,6 +250,7 @@ class RunServer(PostbackServer):
                     f"{self._stopped_by} stopped tdpostback_server, so it has to start again: "
                     f"{str(error).partition(';')[0]}; free that port, or do not stop the server"
                 ) from None
+        _restore_environment()
         self.context = TestContext(self, node_id, settings)
         return self.context
 
@@ -375,3 +374,9 @@ def _descriptors() -> int:
     except ImportError:  # Windows does not count sockets among them
         return 4 * PORTS_KEPT_OPEN
     return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4 * PORTS_KEPT_OPEN)
+
+
+def _restore_environment() -> None:
+    redirect = sys.modules.get("pytest_tdpostback.server.redirect")
+    if redirect is not None:  # else no redirect was ever made
+        redirect.restore_environment()

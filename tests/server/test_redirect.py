@@ -14,6 +14,7 @@ from contextlib import ExitStack, nullcontext, suppress
 from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 from urllib.error import HTTPError
 
 import aiohttp
@@ -565,6 +566,18 @@ def test_a_variable_that_is_set_inside_stays_set(tdpostback, monkeypatch, name, 
 
 
 @pytest.mark.usefixtures("proxy")
+@pytest.mark.parametrize("block_network", [False, True])
+def test_a_patch_that_ends_after_the_redirect_leaves_nothing(tdpostback, block_network):
+    before = dict(os.environ)
+    patch = mock.patch.dict(os.environ, {"A_B": "1"})
+    with tdpostback.redirect(block_network=block_network):
+        patch.start()
+    patch.stop()
+    restore_environment()  # as at the end of a test
+    assert os.environ == before
+
+
+@pytest.mark.usefixtures("proxy")
 def test_a_variable_that_is_set_inside_is_extended_by_the_next_redirect(
     tdpostback, make_tdpostback, monkeypatch
 ):
@@ -594,12 +607,23 @@ def test_a_variable_that_a_test_patches_inside_is_restored_after_the_test(pytest
                 monkeypatch.setenv("NO_PROXY", "mine.example")
             assert os.environ["NO_PROXY"] == "mine.example"
 
+        @pytest.fixture(scope="class")
+        def class_patch():
+            with pytest.MonkeyPatch.context() as patch:
+                yield patch
+
+        class TestClass:
+            def test_in_a_class(self, class_patch, monkeypatch, tdpostback):
+                monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+                with tdpostback.redirect():
+                    class_patch.setenv("NO_PROXY", "mine.example")
+
         def test_after():
             assert "NO_PROXY" not in os.environ
         """
     )
     result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=4)
 
 
 # hosts that are let through
