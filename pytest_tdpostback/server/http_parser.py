@@ -64,7 +64,13 @@ class Head(NamedTuple):
 def check_start(start: bytes, checked: int = 0) -> None:
     """Raise `BadRequest` if no head begins with `start`; its first bytes may be `checked`."""
     if not _METHOD.match(start):
+        if start.startswith(b"\x16\x03"):
+            raise BadRequest(
+                "it is TLS at a port without TLS; send to a URL that begins with http://"
+            )
         raise BadRequest("it does not begin with an HTTP method")
+    if start.startswith(b"PRI * HTTP/2"):
+        raise BadRequest("it is HTTP/2; this server speaks HTTP/1.1")
     checked -= start[:checked].endswith(b"\r")  # the first half of a line break
     if start.count(b"\n", checked) != start.count(b"\r\n", checked):
         raise BadRequest("it has a line break inside a field")

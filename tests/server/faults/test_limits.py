@@ -229,6 +229,12 @@ def test_remove_and_clear(tdpostback):
     assert (len(first.events), len(second.events)) == (1, 1)
 
 
+def test_a_fault_that_was_removed_is_over(tdpostback):
+    with tdpostback.faults.drop() as fault:
+        assert not fault.over
+    assert fault.over
+
+
 def test_the_one_added_last_is_asked_first(tdpostback):
     tdpostback.faults.status(503)
     tdpostback.faults.status(500, times=1)
