@@ -411,3 +411,9 @@ def test_wrong_arguments(tdpostback, call, message):
 
     assert str(caught.value).startswith(message)
     assert tdpostback._collector.fault_hook is None
+
+
+@pytest.mark.parametrize("name", ["advance", "freeze"])
+def test_a_clock_takes_no_text(tdpostback, name):
+    with pytest.raises(ConfigurationError, match="give a number of seconds"):
+        getattr(tdpostback.clock, name)("2")
