@@ -100,7 +100,13 @@ class Redirection(ContextDecorator):
             raise
 
     def __exit__(self, *_: object) -> None:
-        end(self._begun.pop())
+        try:
+            end(self._begun[-1])
+        except BaseException:  # an interrupt too
+            end(self._begun[-1])
+            raise
+        finally:
+            self._begun.pop()
 
 
 _lock = threading.RLock()
@@ -148,11 +154,12 @@ def end(redirect: Redirect) -> None:
     global _active  # noqa: PLW0603 - as in `begin`
     with _lock:
         was_active = redirect in _active
-        _active = tuple(each for each in _active if each is not redirect)
-        if not _active:
+        remaining = tuple(each for each in _active if each is not redirect)
+        if not remaining:
             _restore()
             if was_active:
                 _ended.append(redirect)
+        _active = remaining
         _update_environment()
     if _active and was_active:
         redirect.close_connections()

@@ -880,6 +880,30 @@ def test_an_interrupt_at_any_line_of_the_setup_leaves_all_as_it_was(
         assert replaceable() == before
 
 
+def test_an_interrupt_at_any_line_of_the_end_leaves_all_as_it_was(tdpostback, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    before = replaceable()
+    lines: set[int] = set()
+    with tdpostback.redirect():
+        pass  # opens the listeners
+
+    def interrupt(current):
+        if current == line:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    manager = tdpostback.redirect()
+    manager.__enter__()
+    traced(lambda: manager.__exit__(None, None, None), lines.add)
+    first = manager.__exit__.__code__.co_firstlineno
+    for line in sorted(lines - {first + 1}):  # there it has not begun
+        manager = tdpostback.redirect()
+        manager.__enter__()
+        with pytest.raises(KeyboardInterrupt):
+            traced(lambda manager=manager: manager.__exit__(None, None, None), interrupt)
+        assert replaceable() == before, line
+
+
 def traced(function, visit):
     """Call `function`, and `visit(number)` before each line of the redirect's code that runs."""
 
