@@ -278,6 +278,12 @@ def test_knows_a_host_in_letters_that_clients_convert(tdpostback, host, scheme):
     tdpostback.assert_ingested("shop", "orders", count=2)
 
 
+@pytest.mark.parametrize("host", ["stra\xdfe.example", "xn--strae-oqa.example", "strasse.example"])
+def test_knows_both_forms_of_a_host_that_idna_2008_keeps(tdpostback, host):
+    with tdpostback.redirect(hosts=["Stra\xdfe.example"], block_network=True):
+        socket.create_connection((host, 80)).close()
+
+
 # verified
 
 
