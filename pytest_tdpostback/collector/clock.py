@@ -56,7 +56,7 @@ class Clock:
 def _moment(method: str, value: float, start: float = 0.0) -> float:
     __tracebackhide__ = True
     try:
-        moment = start + float(value)
+        moment = start + float(value if hasattr(value, "__float__") else "")
     except (OverflowError, TypeError, ValueError):
         message = f"clock.{method}({value!r}): give a number of seconds"
         raise ConfigurationError(message) from None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_SECONDS = 3_600
 """The longest timeout or delay that can be given, in seconds."""
+_DEVIATIONS = frozenset("\u00df\u03c2\u200c\u200d")
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True}
 _FLAGS |= {"false": False, "0": False, "no": False, "off": False}
@@ -113,9 +114,19 @@ def host_name(host: str) -> str:
     return host.rstrip(".").lower()
 
 
+def _host_names(host: str) -> list[str]:
+    """`host` as each client sends it: IDNA 2008 keeps four letters that IDNA 2003 replaces."""
+    labels = host.lower().split(".")
+    kept = [
+        f"xn--{label.encode('punycode').decode()}" if set(label) & _DEVIATIONS else host_name(label)
+        for label in labels
+    ]
+    return list(dict.fromkeys([host_name(host), host_name(".".join(kept))]))
+
+
 def _hosts(value: Any) -> tuple[str, ...]:
     try:
-        hosts = tuple(host_name(name) for name in _names(value))
+        hosts = tuple(form for name in _names(value) for form in _host_names(name))
     except (AttributeError, TypeError):
         hosts = ("",)
     if not all(_HOST.match(host) for host in hosts):
@@ -125,7 +136,11 @@ def _hosts(value: Any) -> tuple[str, ...]:
 
 def _hosts_and_networks(value: Any) -> tuple[str, ...]:
     try:
-        return tuple(str(name) if is_network(name) else _hosts([name])[0] for name in _names(value))
+        return tuple(
+            form
+            for name in _names(value)
+            for form in ([str(name)] if is_network(name) else _hosts([name]))
+        )
     except (TypeError, ValueError):
         raise ValueError(
             "names of hosts without scheme, port and path, IP addresses, or networks such as "

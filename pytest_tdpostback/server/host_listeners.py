@@ -190,7 +190,8 @@ class ProxyConnection(Connection):
         listener = self._proxy.listeners.get(int(port) if port.isdecimal() and len(port) < 6 else 0)
         if listener is None or host_name(host) not in hosts:
             self._proxy.note_refused_connection(
-                self.peer, f"this proxy does not connect to {where}, only to hosts of the service"
+                self.peer,
+                f"this proxy does not connect to {where}, only to ports 80 and 443 of the service",
             )
             self.transport.write(_forbidden(where, hosts))
             self._close()

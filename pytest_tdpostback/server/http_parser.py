@@ -27,7 +27,8 @@ MAX_DRAIN = 256 * 1024 * 1024
 END_OF_HEAD = b"\r\n\r\n"
 LONGEST_REMEMBERED_HEAD = 4096
 
-_METHOD = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]{1,64}(?: |\Z)")
+_LONGEST_METHOD = 64
+_METHOD = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]{1,%d}(?: |\Z)" % _LONGEST_METHOD)
 """A method and the space behind it, or as much of a method as is there."""
 _CHECKED_METHODS = (b"CONNECT", b"PRI")
 """Methods with a syntax of their own; `PRI` begins HTTP/2, which is refused."""
@@ -35,8 +36,8 @@ _KNOWN_METHOD = b"PUT"
 """Stands in for every other method: httptools knows few, and takes some of them for RTSP."""
 _ONLY_ASCII = bytes(range(128)) + b"x" * 128
 _CHUNKED_HEAD = b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-_FORBIDDEN_IN_FIELDS = re.compile("[\r\n\0]")
-_FIELD_NAME = re.compile(r"[!#-'*+.^_`|~0-9A-Za-z-]+\Z")
+_FORBIDDEN_IN_FIELDS = re.compile("[^\t\x20-\x7e\x80-\U0010ffff]")
+_TOKEN = re.compile(r"[!#-'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
 class BadRequest(Exception):
@@ -63,12 +64,18 @@ class Head(NamedTuple):
 def check_start(start: bytes, checked: int = 0) -> None:
     """Raise `BadRequest` if no head begins with `start`; its first bytes may be `checked`."""
     if not _METHOD.match(start):
+        if start.startswith(b"\x16\x03"):
+            raise BadRequest(
+                "it is TLS at a port without TLS; send to a URL that begins with http://"
+            )
         raise BadRequest("it does not begin with an HTTP method")
+    if start.startswith(b"PRI * HTTP/2"):
+        raise BadRequest("it is HTTP/2; this server speaks HTTP/1.1")
     checked -= start[:checked].endswith(b"\r")  # the first half of a line break
     if start.count(b"\n", checked) != start.count(b"\r\n", checked):
         raise BadRequest("it has a line break inside a field")
-    if len(start) >= MAX_HEAD and not start.endswith(END_OF_HEAD):
-        raise BadRequest(f"its head has more than {MAX_HEAD} bytes", 431)
+    if not start.endswith(END_OF_HEAD):
+        check_length(len(start))
 
 
 def parse_head(raw: bytes) -> Head:
@@ -201,14 +208,25 @@ class BodyParser:
 def checked_head(method: str, target: str, fields: Sequence[tuple[str, str]]) -> RequestHead:
     """A head that does not come over a socket, checked like the others.
 
-    Raise `ValueError` if a name is not a token, or a part has a line break or NUL (RFC 9110, 5.5).
+    Raise `ValueError` if a name is not a token, or a part has a control character (RFC 9110, 5.5);
+    `BadRequest` if the head is too long.
     """
-    for name, value in (("method", method), ("target", target), *fields):
-        if not _FIELD_NAME.match(name):
+    if not _TOKEN.match(method) or len(method) > _LONGEST_METHOD:
+        raise ValueError(f"Illegal method {method!r}")
+    for name, value in (("target", target), *fields):
+        if not _TOKEN.match(name):
             raise ValueError(f"Illegal header name {name!r}")
         if _FORBIDDEN_IN_FIELDS.search(value):
-            raise ValueError(f"Illegal value of {name}: it has a line break or NUL")
-    return RequestHead.of(method, target, fields)
+            raise ValueError(f"Illegal value of {name}: it has a control character")
+    head = RequestHead.of(method, target, fields)
+    check_length(len(head.raw))
+    return head
+
+
+def check_length(size: int) -> None:
+    """Raise `BadRequest` if a head of `size` bytes is too long."""
+    if size >= MAX_HEAD:
+        raise BadRequest(f"its head has more than {MAX_HEAD} bytes", 431)
 
 
 def _body_framing(fields: dict[bytes, list[bytes]]) -> tuple[int, bool]:

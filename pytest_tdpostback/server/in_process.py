@@ -13,17 +13,17 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
-from .http_parser import checked_head
+from ..protocol.response import empty
+from .http_parser import BadRequest, checked_head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import httpx
     import requests
     from requests.adapters import BaseAdapter
 
     from ..collector.collector import Collector
-    from ..protocol.request import RequestHead
     from ..protocol.response import Response
 
 PEER = "127.0.0.1:0"
@@ -34,14 +34,33 @@ class Call:
     """One request to a collector, and the response to it."""
 
     def __init__(
-        self, collector: Collector, head: RequestHead, body: bytes, *, timeout: float | None
+        self,
+        collector: Collector,
+        method: str,
+        target: str,
+        fields: Sequence[tuple[str, str]],
+        body: bytes,
+        *,
+        timeout: float | None,
     ) -> None:
-        """`timeout` is how long the sender waits for a response, in seconds; `None`: for ever."""
+        """`timeout` is how long the sender waits for a response, in seconds; `None`: for ever.
+
+        Raise `ValueError` if no connection would carry the request.
+        """
+        self._timeout = timeout
+        self._transmission: Any = None
+        try:
+            head = checked_head(method, target, fields)
+        except BadRequest as error:
+            collector.note_refused_connection(f"{PEER} without a connection: {error}")
+            self._response = empty(error.status)
+            return
         kept = body if len(body) <= collector.size_limit(head) else b""
         self._exchange = collector.receive(head, kept, PEER, size=len(body))
+        self._response = self._exchange.response
         collector.response_sent(self._exchange)  # a fault delays the response, not validation
-        self._timeout = timeout
-        self._transmission: Any = self._exchange.effect and self._exchange.effect.transmission
+        if self._exchange.effect is not None:
+            self._transmission = self._exchange.effect.transmission
 
     @property
     def is_delayed(self) -> bool:
@@ -54,7 +73,7 @@ class Call:
             raise TimeoutError("the response did not come in time")
         if self._transmission is not None:
             self._transmission.arrive(self._exchange)
-        return self._exchange.response
+        return self._response
 
 
 def httpx_transport(collector: Collector) -> httpx.BaseTransport:
@@ -101,8 +120,16 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
             self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
         ) -> requests.Response:
             """The response of the collector."""
-            head = _requests_head(library, request)
-            call = Call(collector, head, _bytes(request.body), timeout=_read_timeout(timeout))
+            fields = [(_text(name), _text(value)) for name, value in request.headers.items()]
+            if "host" not in request.headers:
+                host = (request.url or "").partition("://")[2].partition("/")[0].partition("?")[0]
+                fields.insert(0, ("Host", host.rpartition("@")[2]))
+            method, target, body = request.method or "GET", request.path_url, _bytes(request.body)
+            seconds = _read_timeout(timeout)
+            try:
+                call = Call(collector, method, target, fields, body, timeout=seconds)
+            except ValueError as error:
+                raise library.exceptions.InvalidHeader(str(error), request=request) from None
             try:
                 response = call.response()
             except TimeoutError as error:
@@ -128,12 +155,12 @@ def _httpx_call(library: Any, collector: Collector, request: httpx.Request) -> C
     fields = [
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
     ]
+    method, target = request.method, request.url.raw_path.decode("latin-1")
+    timeout = request.extensions.get("timeout", {}).get("read")
     try:
-        head = checked_head(request.method, request.url.raw_path.decode("latin-1"), fields)
+        return Call(collector, method, target, fields, request.content, timeout=timeout)
     except ValueError as error:
         raise library.LocalProtocolError(str(error), request=request) from None
-    timeout = request.extensions.get("timeout", {}).get("read")
-    return Call(collector, head, request.content, timeout=timeout)
 
 
 def _httpx_response(library: Any, request: httpx.Request, call: Call) -> httpx.Response:
@@ -150,17 +177,6 @@ def _httpx_response(library: Any, request: httpx.Request, call: Call) -> httpx.R
         response.status, headers=list(response.headers), content=body, request=request
     )
     return converted
-
-
-def _requests_head(library: Any, request: requests.PreparedRequest) -> RequestHead:
-    fields = [(_text(name), _text(value)) for name, value in request.headers.items()]
-    if "host" not in request.headers:
-        host = (request.url or "").partition("://")[2].partition("/")[0].partition("?")[0]
-        fields.insert(0, ("Host", host.rpartition("@")[2]))
-    try:
-        return checked_head(request.method or "GET", request.path_url, fields)
-    except ValueError as error:
-        raise library.exceptions.InvalidHeader(str(error), request=request) from None
 
 
 def _text(value: str | bytes) -> str:

@@ -100,7 +100,13 @@ class Redirection(ContextDecorator):
             raise
 
     def __exit__(self, *_: object) -> None:
-        end(self._begun.pop())
+        try:
+            end(self._begun[-1])
+        except BaseException:  # an interrupt too
+            end(self._begun[-1])
+            raise
+        finally:
+            self._begun.pop()
 
 
 _lock = threading.RLock()
@@ -113,8 +119,11 @@ _hosts: dict[str, str] = {}
 """The host of each placeholder address."""
 _replaced: list[tuple[Any, str, Any]] = []
 """Attributes that were replaced: their owner, name and value before."""
-_changes: list[tuple[str, str, str | None]] = []
-"""Variables of the environment that were changed: the name, the new value, the value before."""
+_changes: dict[tuple[str, str | None], list[str | None]] = {}
+"""For each variable of the environment and value that it was given, the values before it, in order.
+
+The oldest is kept: a patch that began in a redirect and ends after it writes the new value again.
+"""
 
 
 def begin(redirect: Redirect) -> None:
@@ -145,11 +154,12 @@ def end(redirect: Redirect) -> None:
     global _active  # noqa: PLW0603 - as in `begin`
     with _lock:
         was_active = redirect in _active
-        _active = tuple(each for each in _active if each is not redirect)
-        if not _active:
+        remaining = tuple(each for each in _active if each is not redirect)
+        if not remaining:
             _restore()
             if was_active:
                 _ended.append(redirect)
+        _active = remaining
         _update_environment()
     if _active and was_active:
         redirect.close_connections()
@@ -225,12 +235,14 @@ def restore_environment() -> None:
     """Set `NO_PROXY` and `no_proxy` back, if a redirect that has ended set their current values.
 
     A `monkeypatch.setenv` inside a redirect keeps the value that the redirect gave, and writes it
-    again when it is undone, which may be after the redirect. So call this after each test.
+    again when it is undone, which may be after the redirect. So call this before and after each
+    test.
     """
     with _lock:
         _update_environment()
         if not _active:
-            _changes.clear()
+            for name in _BYPASS_VARIABLES:  # the next `*` may be that of a test
+                _changes.pop((name, "*"), None)
 
 
 def _proxy_urls() -> list[str]:
@@ -244,11 +256,11 @@ def _update_environment() -> None:
     If the network is blocked, they use no proxy at all: an error then names the blocked host. A
     value that somebody else has set since is kept, and extended like any other.
     """
-    for change in reversed(_changes.copy()):
-        name, changed, original = change
-        if os.environ.get(name) == changed:
-            _set_variable(name, original)
-            _changes.remove(change)
+    for name in _BYPASS_VARIABLES:
+        while (name, value := os.environ.get(name)) in _changes:
+            originals = _changes[name, value]
+            _set_variable(name, originals[-1])
+            del originals[max(1, len(originals) - 1) :]
     hosts = sorted({host for redirect in _active for host in redirect.hosts})
     if not hosts or not _proxy_urls():
         return
@@ -260,7 +272,9 @@ def _update_environment() -> None:
     for (name, value), original in zip(values.items(), (lower, upper), strict=True):
         changed = "*" if blocked else _with_bypass(value, hosts)
         if changed != original:
-            _changes.append((name, changed, original))
+            originals = _changes.setdefault((name, changed), [])
+            if original not in originals[-1:]:
+                originals.append(original)
             _set_variable(name, changed)
 
 

@@ -9,6 +9,7 @@ import socket
 import threading
 import weakref
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
@@ -61,6 +62,8 @@ class Listener:
         """Made in any thread; `collector()` returns what receives the request that arrives now."""
         self.current_collector = collector
         self.port: int = sockets[0].getsockname()[1]
+        self.host = server.host
+        """What it listens at."""
         scheme = "https" if ssl_context else "http"
         self.url = f"{scheme}://{server.format_host(server.host)}:{self.port}"
         """Base URL, no trailing slash."""
@@ -74,6 +77,11 @@ class Listener:
         self._exhausted = False
         self._starting: dict[asyncio.Task[None], Connection] = {}
         """Connections that were accepted and have no transport yet, and what starts them."""
+
+    def reopen(self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket]) -> None:
+        """After `close`, listen on `sockets` in another loop; any thread."""
+        self.loop, self._sockets = loop, sockets
+        loop.call_soon_threadsafe(self.open)
 
     def open(self) -> None:
         """Accept connections from now on."""
@@ -218,6 +226,7 @@ class CollectorServer(HTTPServerBase):
         self.collector = self.make_collector(settings)
         self.loop_thread: LoopThread
         self._listeners: list[Listener] = []
+        """Those that are open; after `stop`, those that `start` opens again at their ports."""
         self._is_copy = False
 
     def make_collector(self, settings: Settings) -> Collector:
@@ -236,13 +245,15 @@ class CollectorServer(HTTPServerBase):
         """Listen, and serve in a daemon thread."""
         if self.is_running():
             raise HTTPServerError("Server is already running")
-        sockets = self._listen(self.port, self.host)
+        sockets, others = self._listen(self.port, self.host), self._listeners[1:]
+        reopened: list[list[socket.socket]] = []
         try:
+            reopened.extend(self._listen(each.port, each.host) for each in others)
             self.loop_thread = LoopThread(
                 lambda error: self.current_collector().report_error(error)
             )
         except BaseException as error:
-            _close(sockets)
+            _close(chain(sockets, *reopened))
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
                 message = f"cannot start the server: {TOO_FEW_DESCRIPTORS}"
                 raise ConfigurationError(message) from None
@@ -250,8 +261,12 @@ class CollectorServer(HTTPServerBase):
         self._is_copy = False
         self.server_thread = self.loop_thread.thread
         self.server = self.loop_thread  # type: ignore[assignment]  # true while it runs
+        self._listeners.clear()
         listener = self._add(Listener(self, sockets, self.current_collector, self.ssl_context))
         self.port = listener.port
+        for each, its_sockets in zip(others, reopened, strict=True):
+            each.reopen(self.loop_thread.loop, its_sockets)
+            self._listeners.append(each)
         _running.add(self)
 
     @property
@@ -264,7 +279,7 @@ class CollectorServer(HTTPServerBase):
         self._check_running()
         self.server = self.server_thread = None
         _running.discard(self)
-        self.close_listeners(self._listeners)
+        self._close(self._listeners)
         self.loop_thread.stop()
 
     def open_listener(
@@ -278,20 +293,17 @@ class CollectorServer(HTTPServerBase):
         """Listen on a further free port, of `host` if it is given."""
         self._check_running()
         sockets = self._listen(0, host or self.host)
-        return self._add(listener_class(self, sockets, collector, ssl_context))
+        listener = listener_class(self, sockets, collector, ssl_context)
+        listener.host = host or self.host
+        return self._add(listener)
 
     def close_listeners(self, listeners: Iterable[Listener]) -> None:
         """Close those of `listeners` that are open, with their connections; wakes the loop once."""
         closing = [listener for listener in listeners if listener in self._listeners]
         for listener in closing:
             self._listeners.remove(listener)
-
-        def close() -> None:
-            for listener in closing:
-                listener.close()
-
-        if closing:
-            self.loop_thread.call(close)
+        if closing and self.is_running():
+            self._close(closing)
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """The response to a request that is not an event, as werkzeug sees it."""
@@ -326,6 +338,13 @@ class CollectorServer(HTTPServerBase):
         self.check_not_copy()
         if not self.is_running():
             raise HTTPServerError("Server is not running")
+
+    def _close(self, listeners: Sequence[Listener]) -> None:
+        def close() -> None:
+            for listener in listeners:
+                listener.close()
+
+        self.loop_thread.call(close)
 
     def _add(self, listener: Listener) -> Listener:
         self._listeners.append(listener)

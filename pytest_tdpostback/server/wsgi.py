@@ -11,7 +11,7 @@ from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..protocol.response import empty
-from .http_parser import MAX_DRAIN, checked_head
+from .http_parser import MAX_DRAIN, BadRequest, checked_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PIECE = 64 * 1024
 """Bytes of a body that are read at a time."""
+LONGEST_LENGTH = 19
+"""Digits of a `Content-Length`."""
 _PATH_SAFE = "/:@!$&'()*+,;=-._~"
 
 
@@ -31,6 +33,9 @@ def application(collector: Callable[[], Collector]) -> WSGIApplication:
     """A WSGI application; `collector()` returns what receives each request."""
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        length = environ.get("CONTENT_LENGTH", "")
+        if length.startswith("0"):  # werkzeug reads no number of thousands of digits
+            environ["CONTENT_LENGTH"] = length.lstrip("0") or "0"
         request = Request(environ)
         response = respond(collector(), request, request.stream)
         return response(environ, start_response)
@@ -49,9 +54,9 @@ def respond(
     peer = _peer(request.environ)
     try:
         head = head_of(request.environ)
-    except ValueError as error:
+    except (ValueError, BadRequest) as error:
         collector.note_refused_connection(f"{peer} by WSGI: {error}")
-        return response_of(empty(400))
+        return response_of(empty(getattr(error, "status", 400)))
     body, size = _read(request, stream, collector.size_limit(head))
     exchange = collector.receive(head, body, peer, size=size)
     effect = exchange.effect
@@ -72,6 +77,9 @@ def head_of(environ: WSGIEnvironment) -> RequestHead:
         for name, value in environ.items()
         if name.startswith("HTTP_")
     ]
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not length.isdecimal() or len(length) > LONGEST_LENGTH:
+        raise ValueError("its Content-Length is not one number")
     for name, key in (("Content-Type", "CONTENT_TYPE"), ("Content-Length", "CONTENT_LENGTH")):
         if environ.get(key):
             fields.append((name, environ[key]))

@@ -74,8 +74,6 @@ class Receiver:
         """Called after its port opened."""
         self.when_used: Callable[[Collector], object] | None = None
         """Called after its collector was made."""
-        self.redirected = False
-        """Whether a redirect was made."""
         self.generated_key: str | None = None
         """The write key, if somebody asked for it."""
         self._in_process = False
@@ -170,8 +168,6 @@ class Receiver:
     ) -> Redirection:
         """A context manager that connects this process to `hosts`, not to the service."""
         from ..server.redirect import Redirection
-
-        self.redirected = True
 
         def make() -> Redirect:
             __tracebackhide__ = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections import deque
@@ -138,10 +139,7 @@ class TestContext(Neighbours):
         for receiver, _, _ in self.members:
             receiver.end_faults()
             receiver.neighbours = Neighbours()
-            if receiver.redirected:
-                from ..server.redirect import restore_environment
-
-                restore_environment()
+        _restore_environment()
 
     def compare(self, wanted: object, got: object) -> list[str] | None:
         """Both values in full and how they differ, as pytest shows it; `None` without `-vv`."""
@@ -255,6 +253,7 @@ class RunServer(PostbackServer):
                     f"{self._stopped_by} stopped tdpostback_server, so it has to start again: "
                     f"{str(error).partition(';')[0]}; free that port, or do not stop the server"
                 ) from None
+        _restore_environment()
         self.context = TestContext(self, node_id, settings)
         return self.context
 
@@ -288,6 +287,7 @@ class RunServer(PostbackServer):
         """Stop serving; note what reached finished tests."""
         self._stopped_by = self.context.node_id if self.context else "something between two tests"
         CollectorServer.stop(self)
+        self.close_listeners(self._open)  # a start does not open them again
         self._open.clear()
         self.note_late_events()
 
@@ -385,3 +385,9 @@ def _descriptors() -> int:
     except ImportError:  # Windows does not count sockets among them
         return 4 * PORTS_KEPT_OPEN
     return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4 * PORTS_KEPT_OPEN)
+
+
+def _restore_environment() -> None:
+    redirect = sys.modules.get("pytest_tdpostback.server.redirect")
+    if redirect is not None:  # else no redirect was ever made
+        redirect.restore_environment()

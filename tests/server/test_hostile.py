@@ -148,6 +148,15 @@ def test_trick(server, trick):
     assert not [event for event in server.events if event.table == "smuggled"]
 
 
+@pytest.mark.parametrize(
+    ("trick", "reason"),
+    [("tls-hello", "it is TLS at a port without TLS"), ("http2-preface", "it is HTTP/2")],
+)
+def test_another_protocol_is_named(server, trick, reason):
+    talk(server.port, next(each.data for each in TRICKS if each.name == trick))
+    assert reason in server.collector.refused_connections[0]
+
+
 @pytest.mark.parametrize("trick", TRICKS, ids=str)
 def test_a_trick_in_pieces_has_the_same_outcome(trick):
     whole = outcome(Desk(), [trick.data])

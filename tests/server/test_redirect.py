@@ -14,6 +14,7 @@ from contextlib import ExitStack, nullcontext, suppress
 from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 from urllib.error import HTTPError
 
 import aiohttp
@@ -275,6 +276,12 @@ def test_knows_a_host_in_letters_that_clients_convert(tdpostback, host, scheme):
         for send in (libraries.with_http_client, libraries.on_asyncio(libraries.aiohttp_async)):
             assert send(tdpostback.write_key, f"{scheme}://{host}{PATH}", n=1) == 200
     tdpostback.assert_ingested("shop", "orders", count=2)
+
+
+@pytest.mark.parametrize("host", ["stra\xdfe.example", "xn--strae-oqa.example", "strasse.example"])
+def test_knows_both_forms_of_a_host_that_idna_2008_keeps(tdpostback, host):
+    with tdpostback.redirect(hosts=["Stra\xdfe.example"], block_network=True):
+        socket.create_connection((host, 80)).close()
 
 
 # verified
@@ -565,6 +572,18 @@ def test_a_variable_that_is_set_inside_stays_set(tdpostback, monkeypatch, name, 
 
 
 @pytest.mark.usefixtures("proxy")
+@pytest.mark.parametrize("block_network", [False, True])
+def test_a_patch_that_ends_after_the_redirect_leaves_nothing(tdpostback, block_network):
+    before = dict(os.environ)
+    patch = mock.patch.dict(os.environ, {"A_B": "1"})
+    with tdpostback.redirect(block_network=block_network):
+        patch.start()
+    patch.stop()
+    restore_environment()  # as at the end of a test
+    assert os.environ == before
+
+
+@pytest.mark.usefixtures("proxy")
 def test_a_variable_that_is_set_inside_is_extended_by_the_next_redirect(
     tdpostback, make_tdpostback, monkeypatch
 ):
@@ -594,12 +613,23 @@ def test_a_variable_that_a_test_patches_inside_is_restored_after_the_test(pytest
                 monkeypatch.setenv("NO_PROXY", "mine.example")
             assert os.environ["NO_PROXY"] == "mine.example"
 
+        @pytest.fixture(scope="class")
+        def class_patch():
+            with pytest.MonkeyPatch.context() as patch:
+                yield patch
+
+        class TestClass:
+            def test_in_a_class(self, class_patch, monkeypatch, tdpostback):
+                monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+                with tdpostback.redirect():
+                    class_patch.setenv("NO_PROXY", "mine.example")
+
         def test_after():
             assert "NO_PROXY" not in os.environ
         """
     )
     result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=4)
 
 
 # hosts that are let through
@@ -856,6 +886,30 @@ def test_an_interrupt_at_any_line_of_the_setup_leaves_all_as_it_was(
         assert replaceable() == before
 
 
+def test_an_interrupt_at_any_line_of_the_end_leaves_all_as_it_was(tdpostback, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    before = replaceable()
+    lines: set[int] = set()
+    with tdpostback.redirect():
+        pass  # opens the listeners
+
+    def interrupt(current):
+        if current == line:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    manager = tdpostback.redirect()
+    manager.__enter__()
+    traced(lambda: manager.__exit__(None, None, None), lines.add)
+    first = manager.__exit__.__code__.co_firstlineno
+    for line in sorted(lines - {first + 1}):  # there it has not begun
+        manager = tdpostback.redirect()
+        manager.__enter__()
+        with pytest.raises(KeyboardInterrupt):
+            traced(lambda manager=manager: manager.__exit__(None, None, None), interrupt)
+        assert replaceable() == before, line
+
+
 def traced(function, visit):
     """Call `function`, and `visit(number)` before each line of the redirect's code that runs."""
 
@@ -872,6 +926,19 @@ def traced(function, visit):
         function()
     finally:
         sys.settrace(previous)
+
+
+def test_a_redirect_and_a_proxy_outlive_a_restart_of_the_server():
+    with PostbackServer() as server, server.postback.redirect():
+        proxies = {"http": server.postback.proxy_environ()["HTTP_PROXY"]}
+        for n in range(2):
+            assert libraries.with_requests(server.write_key, n=n) == 200
+            assert requests.get("http://in.treasuredata.com/", proxies=proxies).status_code == 404
+            server.stop()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((HOST, 443))
+            server.start()
+        server.postback.assert_ingested("shop", "orders", count=2)
 
 
 def test_a_redirect_decorates_a_function(tdpostback):

@@ -135,6 +135,7 @@ class FaultHandle:
         self._left = limits.times
         self._random = random.Random(limits.seed or 0)  # noqa: S311 - it is meant to be predictable
         self._hits = array("Q")
+        self._removed = False
 
     @property
     def events(self) -> Events:
@@ -146,7 +147,7 @@ class FaultHandle:
     @property
     def over(self) -> bool:
         """Whether it will hit no further event."""
-        return self._left == 0 or self.action.over
+        return self._removed or self._left == 0 or self.action.over
 
     def effect_on(self, arrival: Arrival) -> Effect | None:
         """What it does to `arrival`; `None` if it does not hit it."""
@@ -174,6 +175,7 @@ class FaultHandle:
 
     def remove(self) -> None:
         """End the fault, and free the senders that it keeps waiting."""
+        self._removed = True
         self._on_remove(self)
         self.action.release()
 

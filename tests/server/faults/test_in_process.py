@@ -129,7 +129,9 @@ def test_an_async_client_is_released_too(tdpostback):
     assert asyncio.run(both()) == 200
 
 
-@pytest.mark.parametrize("value", ["a\r\nX-B: 1", "a\n", "a\r", "a\0b"])
+@pytest.mark.parametrize(
+    "value", ["a\r\nX-B: 1", "a\n", "a\r", "a\0b", "a\x01b", "a\x0bb", "a\x7fb"]
+)
 def test_a_header_that_no_connection_would_carry_is_refused(tdpostback, value):
     url, key = tdpostback.event_url("shop", "orders"), tdpostback.write_key
     headers = {"X-TD-Write-Key": key, "X-A": value}
@@ -159,3 +161,56 @@ def test_a_header_that_no_connection_would_carry_is_refused(tdpostback, value):
 
     assert not tdpostback.events
     assert len(tdpostback._collector.refused_connections) == 2
+
+
+@pytest.mark.parametrize("method", ["po st", "G\xc9T", "", "A" * 65])
+def test_a_method_that_no_connection_would_carry_is_refused(tdpostback, method):
+    url = tdpostback.event_url("shop", "orders")
+    prepared = requests.Request("POST", url, json={"id": 1}).prepare()
+    prepared.method = method
+    with (
+        requests.Session() as session,
+        httpx.Client(transport=tdpostback.httpx_transport()) as client,
+    ):
+        session.mount(tdpostback.url, tdpostback.requests_adapter())
+        if method:  # requests sends POST otherwise
+            with pytest.raises(requests.exceptions.InvalidHeader, match="Illegal method"):
+                session.send(prepared)
+        with pytest.raises(httpx.LocalProtocolError, match="Illegal method"):
+            client.request(method, url)
+    assert status_by_wsgi(tdpostback, REQUEST_METHOD=method) == 400
+    assert not tdpostback.events
+
+
+@pytest.mark.parametrize(
+    "fields", [{"X-A": "a" * 70_000}, {f"X-{n}": "a" * 700 for n in range(100)}]
+)
+def test_a_head_that_is_too_long_gets_431(tdpostback, fields):
+    url = tdpostback.event_url("shop", "orders")
+    with (
+        requests.Session() as session,
+        httpx.Client(transport=tdpostback.httpx_transport()) as client,
+    ):
+        session.mount(tdpostback.url, tdpostback.requests_adapter())
+        assert session.post(url, json={"id": 1}, headers=fields).status_code == 431
+        assert client.post(url, json={"id": 1}, headers=fields).status_code == 431
+    in_environ = {f"HTTP_{name.replace('-', '_')}": value for name, value in fields.items()}
+    assert status_by_wsgi(tdpostback, **in_environ) == 431
+    assert not tdpostback.events
+    assert len(tdpostback._collector.refused_connections) == 3
+
+
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [("0" * 5000 + "9", 200), ("9" * 5000, 400), ("9" * 19, 413), ("-9", 400), ("nine", 400)],
+    ids=lambda value: str(value)[:9],
+)
+def test_a_length_behind_another_server_is_read_as_by_a_connection(tdpostback, length, status):
+    given = {"CONTENT_LENGTH": length, "HTTP_X_TD_WRITE_KEY": tdpostback.write_key}
+    assert status_by_wsgi(tdpostback, **given) == status
+
+
+def status_by_wsgi(tdpostback, **changed):
+    builder = EnvironBuilder(Sender(tdpostback).target("orders"), method="POST", json={"id": 1})
+    environ = {**builder.get_environ(), **changed}
+    return int(run_wsgi_app(tdpostback.wsgi_app, environ)[1].split()[0])

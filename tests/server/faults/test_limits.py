@@ -229,6 +229,12 @@ def test_remove_and_clear(tdpostback):
     assert (len(first.events), len(second.events)) == (1, 1)
 
 
+def test_a_fault_that_was_removed_is_over(tdpostback):
+    with tdpostback.faults.drop() as fault:
+        assert not fault.over
+    assert fault.over
+
+
 def test_the_one_added_last_is_asked_first(tdpostback):
     tdpostback.faults.status(503)
     tdpostback.faults.status(500, times=1)
@@ -405,3 +411,9 @@ def test_wrong_arguments(tdpostback, call, message):
 
     assert str(caught.value).startswith(message)
     assert tdpostback._collector.fault_hook is None
+
+
+@pytest.mark.parametrize("name", ["advance", "freeze"])
+def test_a_clock_takes_no_text(tdpostback, name):
+    with pytest.raises(ConfigurationError, match="give a number of seconds"):
+        getattr(tdpostback.clock, name)("2")
