@@ -341,8 +341,14 @@ def test_columns_that_are_arguments_here(tdpostback, missing, send):
         ({"timeout": float("inf")}, "a number of seconds from 0 to 3,600"),
         ({"timeout": -1}, "a number of seconds from 0 to 3,600"),
         ({"timeout": 3_601}, "a number of seconds from 0 to 3,600"),
-        ({"where": 3}, "a mapping of columns or a function that takes a record"),
+        ({"count": True}, "a whole number from 0, or None for at least one"),
+        ({"where": 3}, "a mapping of column names to values, or a function that takes a record"),
+        (
+            {"where": {1: 2}},
+            "a mapping of column names to values, or a function that takes a record",
+        ),
         ({"table": 3}, "a string"),
+        ({"database": None}, "a string"),
     ],
 )
 def test_arguments_that_make_no_sense(tdpostback, given, valid):
@@ -355,10 +361,46 @@ def test_arguments_that_make_no_sense(tdpostback, given, valid):
     )
 
 
-@pytest.mark.parametrize("name", ["assert_refused", "assert_auth_failed", "expect_auth_failure"])
-def test_a_count_that_makes_no_sense(tdpostback, name):
-    with pytest.raises(ConfigurationError, match=r"^count='1' is not valid; give a whole number"):
-        getattr(tdpostback, name)(count="1")
+TWO_NAMES = 'the database and the table as two arguments: "web", "signups"'
+ONE_STATUS = "a whole number from 400 to 499, or 206 for a receipt"
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda p: p.assert_nothing_ingested("web.signups"), f"database='web.signups'…{TWO_NAMES}"),
+        (lambda p: p.assert_refused("web.signups", count=0), f"database='web.signups'…{TWO_NAMES}"),
+        (lambda p: p.assert_auth_failed("web.signups"), f"database='web.signups'…{TWO_NAMES}"),
+        (lambda p: p.assert_valid(True, "web.signups"), f"database='web.signups'…{TWO_NAMES}"),
+        (lambda p: p.records("web.signups"), f"database='web.signups'…{TWO_NAMES}"),
+        (lambda p: p.records(5), "database=5…a string"),
+        (lambda p: p.assert_valid({}, {"a": 1}), "database={'a': 1}…a string"),
+        (
+            lambda p: p.assert_valid({}, timeout="1"),
+            "timeout='1'…a number of seconds from 0 to 3,600",
+        ),
+        (lambda p: p.assert_refused(status="400", count=0), f"status='400'…{ONE_STATUS}"),
+        (lambda p: p.assert_refused(status=200, count=0), f"status=200…{ONE_STATUS}"),
+        (lambda p: p.assert_refused(status=400.0, count=0), f"status=400.0…{ONE_STATUS}"),
+        (lambda p: p.assert_auth_failed(key=5, count=0), "key=5…a string"),
+        (lambda p: p.expect_auth_failure(5), "database=5…a string"),
+        (lambda p: p.wait_for("x"), "predicate='x'…a function that takes an event"),
+        *(
+            (lambda p, name=name: getattr(p, name)(count="1"), f"count='1'…{valid}")
+            for name in ("assert_refused", "assert_auth_failed", "expect_auth_failure")
+            for valid in ["a whole number from 0, or None for at least one"]
+        ),
+    ],
+)
+def test_arguments_that_make_no_sense_where_no_columns_are(tdpostback, call, says):
+    with pytest.raises(ConfigurationError) as caught:
+        call(tdpostback)
+    assert str(caught.value) == says.replace("…", " is not valid; give ")
+
+
+def test_a_column_by_name_and_in_where(tdpostback):
+    with pytest.raises(TypeError, match=r"^the column user is given twice: by name and in where="):
+        tdpostback.assert_nothing_ingested("web", where={"user": "bob"}, user="ada")
 
 
 @pytest.mark.parametrize(
@@ -388,9 +430,10 @@ def test_a_rule_that_does_not_exist(tdpostback):
     )
 
 
-def test_database_and_table_in_one_argument(tdpostback):
+@pytest.mark.parametrize("table", [(), (None,)])
+def test_database_and_table_in_one_argument(tdpostback, table):
     with pytest.raises(TypeError) as caught:
-        tdpostback.assert_ingested("web.signups")
+        tdpostback.assert_ingested("web.signups", *table)
     assert str(caught.value) == (
         "assert_ingested('web.signups'): give the database and the table as two arguments: "
         'assert_ingested("web", "signups")'
@@ -568,7 +611,7 @@ def test_a_fault_whose_limits_match_no_event_is_named(tdpostback, text_of, send)
     named = (
         "  fault status(503) with table='signups', times=1 never matched: asked 1 time, matched 0"
     )
-    assert text_of(tdpostback.assert_refused, status=503, timeout=0)[-1] == named
+    assert text_of(tdpostback.assert_refused, status=400, timeout=0)[-1] == named
     assert text_of(tdpostback.assert_nothing_ingested)[-1] == named
 
 
