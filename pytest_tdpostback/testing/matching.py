@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -282,6 +284,10 @@ class Search:
 
 def predicate_name(predicate: Callable[..., object]) -> str:
     """What to call a function of a test: its name, or the source of a `lambda`."""
+    if isinstance(predicate, functools.partial):
+        given = "".join(f", {formatting.value(each, 40)}" for each in predicate.args)
+        given += f", {formatting.assignments(predicate.keywords)}" if predicate.keywords else ""
+        return f"partial({predicate_name(predicate.func)}{given})"
     name = getattr(predicate, "__name__", "") or type(predicate).__name__
     if name != "<lambda>":
         return formatting.escaped(name)
@@ -289,10 +295,10 @@ def predicate_name(predicate: Callable[..., object]) -> str:
         source = " ".join(inspect.getsource(predicate).split())
     except (OSError, TypeError):
         return "a lambda"
-    start = source.find("lambda")
-    if start < 0:  # Python does not know its place: a rewritten assertion holds it
+    starts = [word.start() for word in re.finditer(r"\blambda\b", source)]
+    if len(starts) != 1:  # a rewritten assertion has none; of several it may be any
         return "a lambda"
-    return formatting.escaped(_first_expression(source[start:])[:80])
+    return formatting.escaped(_first_expression(source[starts[0] :])[:80])
 
 
 def _first_expression(source: str) -> str:

@@ -64,6 +64,9 @@ def not_found(search: Search) -> str:
     elif wanted.state is None:
         cause = f"{counted(len(log), 'event')} arrived"
         details = [*_obstacles(receiver).values(), *_all(log)]
+    elif found:
+        cause = f"no more than {found:,} {too_many.format('s' * (found > 1))}"
+        details = _all(log)
     elif wanted.state is EventState.REFUSED:
         cause, near = _not_refused(search)
         details = _all(log)
@@ -310,8 +313,8 @@ def _nothing_in_place(
 
 
 def _not_refused(search: Search) -> tuple[str, Event | None]:
-    log, found = search.log, set(search.found)
-    others = [index for index in log.indexes(EventState.REFUSED) if index not in found]
+    log = search.log
+    others = list(log.indexes(EventState.REFUSED))
     if others:
         why = Counter(f"{log.statuses[index]} by {log.rules.get(index)}" for index in others)
         return f"refused (4xx) with {_with_counts(why)}", Event(log, others[-1])
@@ -323,8 +326,8 @@ def _not_refused(search: Search) -> tuple[str, Event | None]:
 
 def _not_rejected(search: Search) -> tuple[str, str]:
     """Why no event was rejected after its 200, and what to do, if that is known."""
-    log, found = search.log, set(search.found)
-    others = [index for index in log.indexes(EventState.REJECTED) if index not in found]
+    log = search.log
+    others = list(log.indexes(EventState.REJECTED))
     earlier = sum(log.first + index < search.first for index in others)
     if len(others) > earlier:
         return f"{len(others) - earlier} rejected after 200 with another key, database or table", ""

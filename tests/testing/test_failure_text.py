@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import httpx
 import pytest
@@ -256,6 +257,10 @@ def test_a_predicate_that_does_not_hold(missing, send):
     )
     text = missing(where=lambda record: record["id"] > 8)[0]
     assert 'that satisfies lambda record: record["id"] > 8 (' in text
+    text = missing(where=[lambda record: record["id"] > 8, lambda _: False][1])[0]
+    assert "that satisfies a lambda (" in text
+    text = missing(where=partial(lambda number, _: not number, 7))[0]
+    assert "that satisfies partial(lambda number, _: not number, 7) (" in text
 
 
 def test_held(tdpostback, missing, send):
@@ -555,6 +560,17 @@ def test_too_many_failed(tdpostback, text_of, send):
     says = "2 events rejected after 200; wanted 1 event rejected after 200"
     assert text_of(expecting)[0] == says
     assert text_of(tdpostback.assert_auth_failed, count=1)[0] == says
+
+
+def test_too_few_were_refused_or_failed(tdpostback, text_of, send):
+    send(key=WRONG)
+    send(raw="[]")
+    assert text_of(tdpostback.assert_auth_failed, count=2, timeout=0)[0] == (
+        "no more than 1 event rejected after 200; wanted 2 events rejected after 200 (waited 0 s)"
+    )
+    assert text_of(tdpostback.assert_refused, count=2, timeout=0)[0] == (
+        "no more than 1 event refused (4xx); wanted 2 refused events (4xx) (waited 0 s)"
+    )
 
 
 def test_nothing_was_refused(tdpostback, text_of, send):
