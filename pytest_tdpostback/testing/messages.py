@@ -174,7 +174,9 @@ def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
     told = [
         f"{call} was never {'awaited' if call.startswith('aio.') else 'entered'}" for call in calls
     ]
-    call = f"{receiver.name}.{calls[0].partition('(')[0]}(...)"
+    call = f"{calls[0].partition('(')[0]}(...)"
+    if not call.startswith("case."):
+        call = f"{receiver.name}.{call}"
     fix = f"Fix: await {call}" if calls[0].startswith("aio.") else f"Fix: with {call}: ..."
     others = [f"{each} either" for each in told[1:]]
     return _text(f"{told[0]}, so it did nothing", others, fix)
