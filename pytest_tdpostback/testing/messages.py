@@ -73,6 +73,8 @@ def not_found(search: Search) -> str:
     else:
         cause, fix = _not_rejected(search)
         details = [*_all(log), fix] if fix else _all(log)
+    if len(log) and found <= (count or 0):
+        details += refused_connections(search.collector.refused_connections)
     return _message(receiver, f"{cause}; {goal}{waited}", details, near.rule if near else None)
 
 
@@ -94,7 +96,7 @@ def requests(collector: Collector) -> str:
     arrived = [counted(len(log), "request")] if len(log) else []
     arrived += [counted(len(refused), "refused connection")] if refused else []
     head = f"{' and '.join(arrived)} arrived; wanted none"
-    return _text(head, [*_all(log), *_refused_connections(refused)])
+    return _text(head, [*_all(log), *refused_connections(refused)])
 
 
 def invalid_records(violations: Sequence[tuple[Event, str]], checked: int) -> str:
@@ -356,7 +358,7 @@ def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
     if refused:
         were = "connection was" if len(refused) == 1 else "connections were"
         reason = formatting.shortened(_SENDER.sub("", refused[0].partition(";")[0], 1), 120)
-        details = [*_refused_connections(refused), *obstacles.values()]
+        details = [*refused_connections(refused), *obstacles.values()]
         return f"{len(refused)} {were} refused: {reason}", details
     if collector.blocked_hosts:
         return f"no request arrived: {next(iter(obstacles))}", list(obstacles.values())
@@ -401,7 +403,8 @@ def _obstacles(receiver: Receiver) -> dict[str, str]:
     return found
 
 
-def _refused_connections(reasons: Sequence[str]) -> list[str]:
+def refused_connections(reasons: Sequence[str]) -> list[str]:
+    """A line for each connection that left no event, the first ones of many."""
     told = list(dict.fromkeys(escaped(reason) for reason in reasons))
     lines = [f"connection refused: {reason}" for reason in told[:SHOWN]]
     return formatting.first_of(lines, len(told))

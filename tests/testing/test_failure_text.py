@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from pytest_tdpostback import ConfigurationError, PostbackServer
+from pytest_tdpostback.testing.report import section
 
 WRONG = "12345/abcdef0123456789"
 pytestmark = [
@@ -70,6 +71,25 @@ def test_a_connection_was_refused(tdpostback, missing):
     assert missing(id=7) == [
         rf"1 connection was refused: the bytes are no HTTP\x1b[2J; {WANTED}",
         r"  connection refused: the bytes are no HTTP\x1b[2J",
+    ]
+
+
+def test_a_connection_was_refused_after_an_event_arrived(tdpostback, missing, text_of, send):
+    send()
+    tdpostback._collector.note_refused_connection("its head is too large")
+    line = "  connection refused: its head is too large"
+    assert line in missing(id=7, count=2)
+    assert line in missing(id=8)
+    assert line in text_of(tdpostback.assert_refused, timeout=0)
+    assert line in text_of(tdpostback.assert_valid, True, "web", timeout=0)
+    assert section([tdpostback._receiver]).splitlines()[-1] == line.strip()
+
+
+def test_the_report_of_a_refused_connection_alone(tdpostback):
+    tdpostback._collector.note_refused_connection("its head is too large")
+    assert section([tdpostback._receiver]).splitlines() == [
+        f"no event, at {tdpostback.url}",
+        "connection refused: its head is too large",
     ]
 
 
