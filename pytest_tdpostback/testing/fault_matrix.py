@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from . import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
 
     from _pytest.mark import ParameterSet
 
@@ -48,13 +49,19 @@ class FaultCase:
     """Only a sender with a timeout notices the fault; any other waits for `patience` seconds."""
     patience: float = 5.0
 
-    @contextmanager
-    def apply(self, postback: Postback) -> Iterator[FaultHandle]:
+    def apply(self, postback: Postback) -> AbstractContextManager[FaultHandle]:
         """A context manager: the fault is active in `postback`; it gives the handle of the fault.
+
+        The test fails if it is never entered.
 
         Raises:
             AssertionError: At the end, if the fault hit no event, so that the test proves nothing.
         """
+        expect_entering = postback._check.expect_entering  # noqa: SLF001 - it fails that test
+        return expect_entering("case.apply", _Application(self._applied(postback)))
+
+    @contextmanager
+    def _applied(self, postback: Postback) -> Iterator[FaultHandle]:
         __tracebackhide__ = True
         with self.make(postback.faults) as handle:
             removal = threading.Timer(self.patience, handle.remove)
@@ -116,6 +123,27 @@ class FaultCase:
 
     def __repr__(self) -> str:
         return f"<FaultCase {self.name}>"
+
+
+class _Application(AbstractContextManager["FaultHandle"]):
+    """What `FaultCase.apply` returns. It knows whether it was entered."""
+
+    def __init__(self, manager: AbstractContextManager[FaultHandle]) -> None:
+        self.entered = False
+        self._manager = manager
+
+    def __enter__(self) -> FaultHandle:
+        self.entered = True
+        return self._manager.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        __tracebackhide__ = True
+        return self._manager.__exit__(kind, error, traceback)
 
 
 def fault_matrix(seed: int = 0, *, patience: float = 5.0) -> list[ParameterSet]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +38,18 @@ class Wanted:
     database: str | None = None
     """`None` is any, as with every other part that may be `None`."""
     table: str | None = None
+    beside_columns: bool = False
+    """Whether the other arguments of the assertion are columns."""
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
         for argument, name in (("database", self.database), ("table", self.table)):
             if name is not None and not isinstance(name, str):
-                beside_columns = isinstance(self, WantedRecords)
-                raise invalid(argument, name, "a string", beside_columns=beside_columns)
+                raise invalid(argument, name, "a string", beside_columns=self.beside_columns)
+        if self.database and "." in self.database and self.table is None:
+            names = ", ".join(f'"{formatting.escaped(n)}"' for n in self.database.split(".", 1))
+            valid = f"the database and the table as two arguments: {names}"
+            raise invalid("database", self.database, valid)
 
     @property
     def place(self) -> str:
@@ -76,14 +84,28 @@ class WantedRecords(Wanted):
     def of(
         cls, database: str | None, table: str | None, where: Where, columns: Mapping[str, Any]
     ) -> WantedRecords:
-        """The arguments of an assertion; raises `ConfigurationError` if they make no sense."""
+        """The arguments of an assertion; raises `ConfigurationError` if they make no sense.
+
+        Raises `TypeError` if a column is given twice.
+        """
         __tracebackhide__ = True
-        if isinstance(where, Mapping):
-            return cls(EventState.INGESTED, database, table, {**where, **columns})
-        if where is not None and not callable(where):
-            valid = "a mapping of columns or a function that takes a record"
+        if isinstance(where, Mapping) and all(isinstance(name, str) for name in where):
+            twice = [name for name in columns if name in where]
+            if twice:
+                shown = formatting.shortened(twice[0])
+                raise TypeError(f"the column {shown} is given twice: by name and in where={{...}}")
+            columns, where = {**where, **columns}, None
+        elif isinstance(where, Mapping) or not (where is None or callable(where)):
+            valid = "a mapping of column names to values, or a function that takes a record"
             raise invalid("where", where, valid, beside_columns=True)
-        return cls(EventState.INGESTED, database, table, columns, where)
+        return cls(
+            EventState.INGESTED,
+            database,
+            table,
+            beside_columns=True,
+            columns=columns,
+            predicate=where,
+        )
 
     def match(self, log: EventLog, index: int) -> bool:
         """Whether the record of the event at `index` of `log`, in a right place, is one of them."""
@@ -123,6 +145,13 @@ class WantedEvents(Wanted):
     def __post_init__(self) -> None:
         __tracebackhide__ = True
         super().__post_init__()
+        possible = (None, HTTPStatus.PARTIAL_CONTENT, *range(400, 500))
+        if self.status not in possible or isinstance(self.status, float):
+            raise invalid(
+                "status", self.status, "a whole number from 400 to 499, or 206 for a receipt"
+            )
+        if self.key is not None and not isinstance(self.key, str):
+            raise invalid("key", self.key, "a string")
         if self.rule is not None:
             _check_rule(self.rule)
 
@@ -148,6 +177,11 @@ class WantedEvent(Wanted):
     """The first event that satisfies a predicate; it is asked on arrival and at the outcome."""
 
     predicate: Callable[[Event], object] = bool
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        if not callable(self.predicate):
+            raise invalid("predicate", self.predicate, "a function that takes an event")
 
     def match(self, log: EventLog, index: int) -> bool:
         """Whether the event at `index` of `log` satisfies the predicate."""
@@ -180,8 +214,8 @@ class Search:
     ) -> None:
         """Of an assertion that wants `count` of them; `None` is at least one."""
         __tracebackhide__ = True
-        beside_columns = isinstance(wanted, WantedRecords)
-        if count is not None and not (isinstance(count, int) and count >= 0):  # type: ignore[redundant-expr]
+        beside_columns = wanted.beside_columns
+        if count is not None and (type(count) is bool or not isinstance(count, int) or count < 0):  # type: ignore[redundant-expr]
             valid = "a whole number from 0, or None for at least one"
             raise invalid("count", count, valid, beside_columns=beside_columns)
         check_timeout(timeout, beside_columns=beside_columns)
@@ -250,6 +284,10 @@ class Search:
 
 def predicate_name(predicate: Callable[..., object]) -> str:
     """What to call a function of a test: its name, or the source of a `lambda`."""
+    if isinstance(predicate, functools.partial):
+        given = "".join(f", {formatting.value(each, 40)}" for each in predicate.args)
+        given += f", {formatting.assignments(predicate.keywords)}" if predicate.keywords else ""
+        return f"partial({predicate_name(predicate.func)}{given})"
     name = getattr(predicate, "__name__", "") or type(predicate).__name__
     if name != "<lambda>":
         return formatting.escaped(name)
@@ -257,10 +295,10 @@ def predicate_name(predicate: Callable[..., object]) -> str:
         source = " ".join(inspect.getsource(predicate).split())
     except (OSError, TypeError):
         return "a lambda"
-    start = source.find("lambda")
-    if start < 0:  # Python does not know its place: a rewritten assertion holds it
+    starts = [word.start() for word in re.finditer(r"\blambda\b", source)]
+    if len(starts) != 1:  # a rewritten assertion has none; of several it may be any
         return "a lambda"
-    return formatting.escaped(_first_expression(source[start:])[:80])
+    return formatting.escaped(_first_expression(source[starts[0] :])[:80])
 
 
 def _first_expression(source: str) -> str:

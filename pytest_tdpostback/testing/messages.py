@@ -64,12 +64,17 @@ def not_found(search: Search) -> str:
     elif wanted.state is None:
         cause = f"{counted(len(log), 'event')} arrived"
         details = [*_obstacles(receiver).values(), *_all(log)]
+    elif found:
+        cause = f"no more than {found:,} {too_many.format('s' * (found > 1))}"
+        details = _all(log)
     elif wanted.state is EventState.REFUSED:
         cause, near = _not_refused(search)
         details = _all(log)
     else:
         cause, fix = _not_rejected(search)
         details = [*_all(log), fix] if fix else _all(log)
+    if len(log) and found <= (count or 0):
+        details += refused_connections(search.collector.refused_connections)
     return _message(receiver, f"{cause}; {goal}{waited}", details, near.rule if near else None)
 
 
@@ -91,7 +96,7 @@ def requests(collector: Collector) -> str:
     arrived = [counted(len(log), "request")] if len(log) else []
     arrived += [counted(len(refused), "refused connection")] if refused else []
     head = f"{' and '.join(arrived)} arrived; wanted none"
-    return _text(head, [*_all(log), *_refused_connections(refused)])
+    return _text(head, [*_all(log), *refused_connections(refused)])
 
 
 def invalid_records(violations: Sequence[tuple[Event, str]], checked: int) -> str:
@@ -171,7 +176,9 @@ def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
     told = [
         f"{call} was never {'awaited' if call.startswith('aio.') else 'entered'}" for call in calls
     ]
-    call = f"{receiver.name}.{calls[0].partition('(')[0]}(...)"
+    call = f"{calls[0].partition('(')[0]}(...)"
+    if not call.startswith("case."):
+        call = f"{receiver.name}.{call}"
     fix = f"Fix: await {call}" if calls[0].startswith("aio.") else f"Fix: with {call}: ..."
     others = [f"{each} either" for each in told[1:]]
     return _text(f"{told[0]}, so it did nothing", others, fix)
@@ -310,8 +317,8 @@ def _nothing_in_place(
 
 
 def _not_refused(search: Search) -> tuple[str, Event | None]:
-    log, found = search.log, set(search.found)
-    others = [index for index in log.indexes(EventState.REFUSED) if index not in found]
+    log = search.log
+    others = list(log.indexes(EventState.REFUSED))
     if others:
         why = Counter(f"{log.statuses[index]} by {log.rules.get(index)}" for index in others)
         return f"refused (4xx) with {_with_counts(why)}", Event(log, others[-1])
@@ -323,8 +330,8 @@ def _not_refused(search: Search) -> tuple[str, Event | None]:
 
 def _not_rejected(search: Search) -> tuple[str, str]:
     """Why no event was rejected after its 200, and what to do, if that is known."""
-    log, found = search.log, set(search.found)
-    others = [index for index in log.indexes(EventState.REJECTED) if index not in found]
+    log = search.log
+    others = list(log.indexes(EventState.REJECTED))
     earlier = sum(log.first + index < search.first for index in others)
     if len(others) > earlier:
         return f"{len(others) - earlier} rejected after 200 with another key, database or table", ""
@@ -351,7 +358,7 @@ def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
     if refused:
         were = "connection was" if len(refused) == 1 else "connections were"
         reason = formatting.shortened(_SENDER.sub("", refused[0].partition(";")[0], 1), 120)
-        details = [*_refused_connections(refused), *obstacles.values()]
+        details = [*refused_connections(refused), *obstacles.values()]
         return f"{len(refused)} {were} refused: {reason}", details
     if collector.blocked_hosts:
         return f"no request arrived: {next(iter(obstacles))}", list(obstacles.values())
@@ -396,7 +403,8 @@ def _obstacles(receiver: Receiver) -> dict[str, str]:
     return found
 
 
-def _refused_connections(reasons: Sequence[str]) -> list[str]:
+def refused_connections(reasons: Sequence[str]) -> list[str]:
+    """A line for each connection that left no event, the first ones of many."""
     told = list(dict.fromkeys(escaped(reason) for reason in reasons))
     lines = [f"connection refused: {reason}" for reason in told[:SHOWN]]
     return formatting.first_of(lines, len(told))

@@ -18,7 +18,15 @@ from . import assertions, formatting, messages
 from .aio import InThread, awaitable
 from .check import RESPONSE_SECONDS
 from .context_managers import ExpectedFailures, HeldValidation
-from .matching import Search, WantedEvent, WantedEvents, WantedRecords, Where, check_timeout
+from .matching import (
+    Search,
+    WantedEvent,
+    WantedEvents,
+    WantedRecords,
+    Where,
+    check_timeout,
+    invalid,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -131,9 +139,11 @@ class Postback:
 
     def records(self, database: str | None = None, table: str | None = None) -> list[Record]:
         """The records that were ingested, in order of arrival."""
+        __tracebackhide__ = True
+        wanted = WantedRecords(EventState.INGESTED, database, table)
         self._collector.wait_for_responses(RESPONSE_SECONDS)
         log = self._collector.log
-        return [Record(log, index) for index in log.records(database, table)]
+        return [Record(log, index) for index in log.records(wanted.database, wanted.table)]
 
     @property
     def auth_failures(self) -> Sequence[Event]:
@@ -273,8 +283,10 @@ class Postback:
             TypeError: The table is missing.
         """
         __tracebackhide__ = True
-        if table == "":
+        if table in ("", None):
             raise TypeError(messages.two_arguments("assert_ingested", database))
+        if database is None:
+            raise invalid("database", None, "a string", beside_columns=True)
         wanted = WantedRecords.of(database, table, where, columns)
         search = Search(self._receiver, wanted, count=count, timeout=timeout)
         assertions.find(search)
@@ -396,7 +408,7 @@ class Postback:
         """
         __tracebackhide__ = True
         check_timeout(timeout)
-        wanted = WantedRecords.of(database, table, None, {})
+        wanted = WantedRecords(EventState.INGESTED, database, table)
         search = assertions.find(Search(self._receiver, wanted, timeout=timeout), settled=True)
         records = [Record(search.log, index) for index in search.found]
         wrong = assertions.violations(schema, records)

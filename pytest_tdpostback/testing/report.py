@@ -10,6 +10,7 @@ from ..collector.event_log import STATES, EventState
 from ..collector.events import Events
 from ..protocol.secrets import KeyRedactor
 from . import formatting
+from .messages import refused_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +27,11 @@ ENDS_SHOWN = 10
 
 def section(receivers: Iterable[Receiver]) -> str:
     """What the report of a failed test shows of what arrived; empty if nothing did."""
-    used = [each for each in receivers if each.used and not each.collector.empty]
+    used = [
+        each
+        for each in receivers
+        if each.used and (not each.collector.empty or each.collector.refused_connections)
+    ]
     return "\n".join(line for receiver in used for line in _section(receiver))
 
 
@@ -34,8 +39,9 @@ def _section(receiver: Receiver) -> Iterator[str]:
     collector = receiver.collector
     collector.wait_for_responses()
     log, account = collector.log, collector.account()
-    states = ", ".join(f"{log.count(state)} {state}" for state in STATES if log.count(state))
-    yield f"{formatting.counted(len(log), 'event')}: {states}, at {receiver.url}"
+    states = [f"{log.count(state)} {state}" for state in STATES if log.count(state)]
+    of = f": {', '.join(states)}" if states else ""
+    yield f"{formatting.counted(len(log), 'event')}{of}, at {receiver.url}"
     for number, what in (
         (account.stored_unconfirmed, "stored although no whole response reached its sender"),
         (account.duplicated, "stored more than once"),
@@ -50,6 +56,7 @@ def _section(receiver: Receiver) -> Iterator[str]:
         yield f"… {len(log) - 2 * ENDS_SHOWN} more …"
     for event in events[max(ENDS_SHOWN, len(log) - ENDS_SHOWN) :]:
         yield from _event(event, receiver.url)
+    yield from refused_connections(collector.refused_connections)
 
 
 def _event(event: Event, url: str) -> Iterator[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import httpx
 import pytest
 
 from pytest_tdpostback import ConfigurationError, PostbackServer
+from pytest_tdpostback.testing.report import section
 
 WRONG = "12345/abcdef0123456789"
 pytestmark = [
@@ -69,6 +71,25 @@ def test_a_connection_was_refused(tdpostback, missing):
     assert missing(id=7) == [
         rf"1 connection was refused: the bytes are no HTTP\x1b[2J; {WANTED}",
         r"  connection refused: the bytes are no HTTP\x1b[2J",
+    ]
+
+
+def test_a_connection_was_refused_after_an_event_arrived(tdpostback, missing, text_of, send):
+    send()
+    tdpostback._collector.note_refused_connection("its head is too large")
+    line = "  connection refused: its head is too large"
+    assert line in missing(id=7, count=2)
+    assert line in missing(id=8)
+    assert line in text_of(tdpostback.assert_refused, timeout=0)
+    assert line in text_of(tdpostback.assert_valid, True, "web", timeout=0)
+    assert section([tdpostback._receiver]).splitlines()[-1] == line.strip()
+
+
+def test_the_report_of_a_refused_connection_alone(tdpostback):
+    tdpostback._collector.note_refused_connection("its head is too large")
+    assert section([tdpostback._receiver]).splitlines() == [
+        f"no event, at {tdpostback.url}",
+        "connection refused: its head is too large",
     ]
 
 
@@ -256,6 +277,10 @@ def test_a_predicate_that_does_not_hold(missing, send):
     )
     text = missing(where=lambda record: record["id"] > 8)[0]
     assert 'that satisfies lambda record: record["id"] > 8 (' in text
+    text = missing(where=[lambda record: record["id"] > 8, lambda _: False][1])[0]
+    assert "that satisfies a lambda (" in text
+    text = missing(where=partial(lambda number, _: not number, 7))[0]
+    assert "that satisfies partial(lambda number, _: not number, 7) (" in text
 
 
 def test_held(tdpostback, missing, send):
@@ -341,8 +366,14 @@ def test_columns_that_are_arguments_here(tdpostback, missing, send):
         ({"timeout": float("inf")}, "a number of seconds from 0 to 3,600"),
         ({"timeout": -1}, "a number of seconds from 0 to 3,600"),
         ({"timeout": 3_601}, "a number of seconds from 0 to 3,600"),
-        ({"where": 3}, "a mapping of columns or a function that takes a record"),
+        ({"count": True}, "a whole number from 0, or None for at least one"),
+        ({"where": 3}, "a mapping of column names to values, or a function that takes a record"),
+        (
+            {"where": {1: 2}},
+            "a mapping of column names to values, or a function that takes a record",
+        ),
         ({"table": 3}, "a string"),
+        ({"database": None}, "a string"),
     ],
 )
 def test_arguments_that_make_no_sense(tdpostback, given, valid):
@@ -355,10 +386,46 @@ def test_arguments_that_make_no_sense(tdpostback, given, valid):
     )
 
 
-@pytest.mark.parametrize("name", ["assert_refused", "assert_auth_failed", "expect_auth_failure"])
-def test_a_count_that_makes_no_sense(tdpostback, name):
-    with pytest.raises(ConfigurationError, match=r"^count='1' is not valid; give a whole number"):
-        getattr(tdpostback, name)(count="1")
+TWO_NAMES = 'the database and the table as two arguments: "web", "signups"'
+ONE_STATUS = "a whole number from 400 to 499, or 206 for a receipt"
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda p: p.assert_nothing_ingested("web.signups"), f"database='web.signups'…{TWO_NAMES}"),
+        (lambda p: p.assert_refused("web.signups", count=0), f"database='web.signups'…{TWO_NAMES}"),
+        (lambda p: p.assert_auth_failed("web.signups"), f"database='web.signups'…{TWO_NAMES}"),
+        (lambda p: p.assert_valid(True, "web.signups"), f"database='web.signups'…{TWO_NAMES}"),
+        (lambda p: p.records("web.signups"), f"database='web.signups'…{TWO_NAMES}"),
+        (lambda p: p.records(5), "database=5…a string"),
+        (lambda p: p.assert_valid({}, {"a": 1}), "database={'a': 1}…a string"),
+        (
+            lambda p: p.assert_valid({}, timeout="1"),
+            "timeout='1'…a number of seconds from 0 to 3,600",
+        ),
+        (lambda p: p.assert_refused(status="400", count=0), f"status='400'…{ONE_STATUS}"),
+        (lambda p: p.assert_refused(status=200, count=0), f"status=200…{ONE_STATUS}"),
+        (lambda p: p.assert_refused(status=400.0, count=0), f"status=400.0…{ONE_STATUS}"),
+        (lambda p: p.assert_auth_failed(key=5, count=0), "key=5…a string"),
+        (lambda p: p.expect_auth_failure(5), "database=5…a string"),
+        (lambda p: p.wait_for("x"), "predicate='x'…a function that takes an event"),
+        *(
+            (lambda p, name=name: getattr(p, name)(count="1"), f"count='1'…{valid}")
+            for name in ("assert_refused", "assert_auth_failed", "expect_auth_failure")
+            for valid in ["a whole number from 0, or None for at least one"]
+        ),
+    ],
+)
+def test_arguments_that_make_no_sense_where_no_columns_are(tdpostback, call, says):
+    with pytest.raises(ConfigurationError) as caught:
+        call(tdpostback)
+    assert str(caught.value) == says.replace("…", " is not valid; give ")
+
+
+def test_a_column_by_name_and_in_where(tdpostback):
+    with pytest.raises(TypeError, match=r"^the column user is given twice: by name and in where="):
+        tdpostback.assert_nothing_ingested("web", where={"user": "bob"}, user="ada")
 
 
 @pytest.mark.parametrize(
@@ -388,9 +455,10 @@ def test_a_rule_that_does_not_exist(tdpostback):
     )
 
 
-def test_database_and_table_in_one_argument(tdpostback):
+@pytest.mark.parametrize("table", [(), (None,)])
+def test_database_and_table_in_one_argument(tdpostback, table):
     with pytest.raises(TypeError) as caught:
-        tdpostback.assert_ingested("web.signups")
+        tdpostback.assert_ingested("web.signups", *table)
     assert str(caught.value) == (
         "assert_ingested('web.signups'): give the database and the table as two arguments: "
         'assert_ingested("web", "signups")'
@@ -514,6 +582,17 @@ def test_too_many_failed(tdpostback, text_of, send):
     assert text_of(tdpostback.assert_auth_failed, count=1)[0] == says
 
 
+def test_too_few_were_refused_or_failed(tdpostback, text_of, send):
+    send(key=WRONG)
+    send(raw="[]")
+    assert text_of(tdpostback.assert_auth_failed, count=2, timeout=0)[0] == (
+        "no more than 1 event rejected after 200; wanted 2 events rejected after 200 (waited 0 s)"
+    )
+    assert text_of(tdpostback.assert_refused, count=2, timeout=0)[0] == (
+        "no more than 1 event refused (4xx); wanted 2 refused events (4xx) (waited 0 s)"
+    )
+
+
 def test_nothing_was_refused(tdpostback, text_of, send):
     send()
     assert text_of(tdpostback.assert_refused, status=400, timeout=0) == [
@@ -568,7 +647,7 @@ def test_a_fault_whose_limits_match_no_event_is_named(tdpostback, text_of, send)
     named = (
         "  fault status(503) with table='signups', times=1 never matched: asked 1 time, matched 0"
     )
-    assert text_of(tdpostback.assert_refused, status=503, timeout=0)[-1] == named
+    assert text_of(tdpostback.assert_refused, status=400, timeout=0)[-1] == named
     assert text_of(tdpostback.assert_nothing_ingested)[-1] == named
 
 

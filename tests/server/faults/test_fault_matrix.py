@@ -117,6 +117,16 @@ def test_an_event_that_was_never_sent_is_missing(tdpostback):
     assert said.endswith("no record with id in [9]\n  none of them was sent")
 
 
+def test_a_case_that_is_never_entered_fails_the_test(tdpostback):
+    CASES["status-503"].apply(tdpostback)
+    with pytest.raises(ConfigurationError) as caught:
+        tdpostback.check()
+    head, fix = str(caught.value).splitlines()
+    assert head.startswith(f"case.apply() at {__file__}:")
+    assert head.endswith(" was never entered, so it did nothing")
+    assert fix == "Fix: with case.apply(...): ..."
+
+
 def test_a_case_that_hits_nothing_proves_nothing(tdpostback):
     case = CASES["status-503"]
 
