@@ -116,21 +116,15 @@ class Catalogue(Generic[_Row]):
             raise KeyError(f"{key!r} is unknown; {self.hint(key)}") from None
 
     def hint(self, key: str) -> str:
-        """Return what to give instead of an unknown `key`: one that is like it, else all."""
+        """Return what to give instead of an unknown `key`: one like it, or where all are listed."""
         from difflib import get_close_matches  # only a mistake needs it
 
         known = {each.casefold(): each for each in self._rows}
         near = get_close_matches(str(key).casefold(), known, 1, 0.5)
-        return f"did you mean {known[near[0]]!r}?" if near else f"known: {', '.join(self._rows)}"
-
-    def nearest(self, key: str) -> str:
-        """Return the existing key that is most like `key`."""
-        from difflib import SequenceMatcher  # only a mistake needs it
-
-        def likeness(known: str) -> float:
-            return SequenceMatcher(None, known.casefold(), str(key).casefold()).ratio()
-
-        return max(self._rows, key=likeness)
+        if near:
+            return f"did you mean {known[near[0]]!r}?"
+        few = f"known: {', '.join(self._rows)}"
+        return few if len(self._rows) < 20 else "`tdpostback rules` lists all"
 
     def __contains__(self, key: object) -> bool:
         return key in self._rows

@@ -166,7 +166,7 @@ def _finding_action(value: Any) -> Any:
     names = _names(listed)
     for name in names:
         if name not in rules:
-            raise ValueError(f"ids of rules; did you mean {rules.nearest(name)} for {name!r}?")
+            raise ValueError(f"ids of rules; {name!r} is none: {rules.hint(name)}")
         if name not in WITH_FINDING:
             raise ValueError(f"ids of rules that have findings; {name} has none")
     if colon and not names:

@@ -197,7 +197,7 @@ class RunServer(PostbackServer):
         """How pytest shows that two values differ; `None` without `-vv`."""
         self.summary = summary
         self._own.receiver.name = "tdpostback_server.postback"
-        self._own.receiver.setting = "--tdpostback-{}={}"
+        self._own.receiver.setting = "tdpostback_{} = {} in the ini file"
         self._stopped_by = ""
         """The id of the test that stopped the server last."""
         self._reached_late: dict[Collector, FinishedTest] = {}
