@@ -146,7 +146,7 @@ def test_a_length_with_thousands_of_zeros(desk):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"\x16\x03\x01\x02", "does not begin with an HTTP method"),
+        (b"\x16\x03\x01\x02", "it is TLS at a port without TLS"),
         (request(BODY, b"X-A: " + b"a" * 100_000), "head has more than"),
         (request(version=b"2.0"), "HTTP/1.1"),
         (request(BODY, b"X-A : 1"), "header"),
