@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 
 
 def settle(collector: Collector, timeout: float) -> None:
-    """Wait until no event is pending; raise `SettleTimeout` after `timeout` seconds."""
+    """Wait until no event is pending; raise `SettleTimeout` after `timeout` seconds.
+
+    It raises at once if an event is due later than that.
+    """
     __tracebackhide__ = True
     check_timeout(timeout)
-    if not collector.settle(timeout):
+    collector.wait_for_responses(min(timeout, 0.1))  # else nothing is known to be due
+    too_late = not collector.held and collector.why_pending(timeout)
+    if not collector.settle(0 if too_late else timeout):
         log = collector.log
         text = messages.unsettled(log, timeout, collector.why_pending(0))
         raise SettleTimeout(text, [Event(log, at) for at in log.indexes(EventState.PENDING)])

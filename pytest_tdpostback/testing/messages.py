@@ -368,8 +368,6 @@ def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
         for where, event in elsewhere[:SHOWN]:
             details.append(f"{formatting.line(event)}, at {where}")
         return f"{counted(len(elsewhere), 'request')} arrived at another URL", details
-    if receiver.closed:
-        return "no request arrived: the server is stopped", ["Fix: start it before you send."]
     if obstacles:
         return f"no request arrived: {next(iter(obstacles))}", list(obstacles.values())
     return "no request arrived", [
@@ -388,6 +386,8 @@ def _obstacles(receiver: Receiver) -> dict[str, str]:
             f"block_network did not allow connections to {', '.join(hosts[:SHOWN])}. "
             "Fix: redirect them with extra_hosts, or let them through with allow_hosts"
         )
+    if receiver.closed:
+        found["the server is stopped"] = "The server is stopped. Fix: start it before you send."
     if in_event_loop():
         found["this call blocks the event loop"] = (
             "This call blocks an event loop that runs in this thread; "

@@ -163,7 +163,10 @@ def test_events_that_are_forgotten_meanwhile_do_no_harm():
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
-        (b"\x16\x03\x01 hello\r\n\r\n", "it is TLS at a port without TLS"),
+        (
+            b"\x16\x03\x01 hello\r\n\r\n",
+            "it is TLS at a port without TLS; send to a URL that begins with http://",
+        ),
         (b"GET / HTTP/1.1\r\nCookie: " + b"a" * 70_000, "its head has more than 65536 bytes"),
     ],
 )

@@ -8,7 +8,7 @@ from functools import partial
 import httpx
 import pytest
 
-from pytest_tdpostback import ConfigurationError, PostbackServer
+from pytest_tdpostback import ConfigurationError, PostbackServer, SettleTimeout
 from pytest_tdpostback.testing.report import section
 
 WRONG = "12345/abcdef0123456789"
@@ -696,8 +696,26 @@ def test_a_stopped_server_ends_the_wait():
         server.postback.assert_ingested("shop", "orders", timeout=3_600)
     assert str(caught.value).splitlines() == [
         "no request arrived: the server is stopped; wanted 1 record in shop.orders (waited 0 s)",
-        "  Fix: start it before you send.",
+        "  The server is stopped. Fix: start it before you send.",
     ]
+
+
+def test_a_stopped_server_is_why_no_more_arrived():
+    with PostbackServer() as server:
+        url = server.postback.event_url("shop", "orders")
+        httpx.post(url, json={}, headers={"X-TD-Write-Key": server.write_key})
+        server.postback.settle()
+    with pytest.raises(AssertionError, match=r"\n  The server is stopped\. Fix: start it"):
+        server.postback.assert_ingested("shop", "orders", count=2, timeout=3_600)
+
+
+def test_settling_ends_at_once_if_an_event_is_due_too_late():
+    postback = PostbackServer(validation_delay=3_600).postback
+    with httpx.Client(transport=postback.httpx_transport(), base_url="http://x") as client:
+        headers = {"X-TD-Write-Key": postback.write_key}
+        client.post("/postback/v3/event/shop/orders", json={}, headers=headers)
+    with pytest.raises(SettleTimeout, match="1 event still pending: the next one is due in 3"):
+        postback.settle(3_000)
 
 
 def test_a_client_without_a_socket_is_waited_for_though_the_server_is_stopped(while_waiting):
