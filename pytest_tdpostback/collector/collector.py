@@ -20,14 +20,13 @@ from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
 from ..protocol.secrets import KeyRedactor, shortened
 from .clock import Clock
-from .deduplication import Deduplication
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
 from .events import columns_of, global_id, made_up_uuid, sent_data
 from .waiting import Timer, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
-    from ..protocol.batch import Batch, Failure
+    from ..protocol.batch import BatchBody, Failure
     from ..protocol.request import RequestHead
     from ..protocol.response import Response
     from ..protocol.settings import Settings
@@ -75,7 +74,7 @@ class Arrival(Mapping[str, Any]):
         log: EventLog,
         *,
         refused: bool,
-        batch: Batch | None,
+        batch: BatchBody | None,
     ) -> None:
         self.request = self._record_request = request
         self._readable = not refused
@@ -162,7 +161,6 @@ class Collector:
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
-        self._deduplication = Deduplication()
         self._holds: list[str] = []
         """Who holds validation, once for each call of `hold`."""
         self._due: list[tuple[float, int, Exchange]] = []
@@ -445,7 +443,6 @@ class Collector:
         """Forget every event, error and note. Sequence numbers go on."""
         with self.lock:
             self.log = EventLog(self.next_seq)
-            self._deduplication = Deduplication()
             self._due.clear()
             self._schedule()
             self.errors.clear()
@@ -457,7 +454,7 @@ class Collector:
 
     def _judge_request(
         self, judged: JudgedHead, head: RequestHead, body: bytes, size: int | None
-    ) -> tuple[Refusal | None, Batch | None]:
+    ) -> tuple[Refusal | None, BatchBody | None]:
         """Why a request is refused as a whole; if it is not, the records of a batch."""
         verdict = judged.verdict
         refusal = verdict.refusal
@@ -485,7 +482,7 @@ class Collector:
 
     @staticmethod
     def _receipts(
-        judged: JudgedHead, log: EventLog, indexes: range, batch: Batch, second: int
+        judged: JudgedHead, log: EventLog, indexes: range, batch: BatchBody, second: int
     ) -> Response:
         """I12, I13: the response to a batch, whose events get its status."""
         outcomes: list[str | Failure] = []
@@ -503,7 +500,7 @@ class Collector:
         return response
 
     @staticmethod
-    def _apply(effect: Effect, exchange: Exchange, batch: Batch | None) -> None:
+    def _apply(effect: Effect, exchange: Exchange, batch: BatchBody | None) -> None:
         log = exchange.log
         has_receipts = batch is not None and effect.responded and effect.response is None
         exchange.response = effect.response or exchange.response
@@ -537,7 +534,7 @@ class Collector:
                 reason = f"write key {shortened(verdict.key)} {key_reason}"
             elif verdict.ingestion:
                 state, rule, sent = EventState.DEDUPLICATED, "I17", log.uuids.get(index)
-                if settings.deduplicate and self._deduplication.is_repeated(
+                if settings.deduplicate and log.deduplication.is_repeated(
                     judged.table, sent, log.received[index]
                 ):
                     reason = f"the uuid {sent} was stored in the last hour"

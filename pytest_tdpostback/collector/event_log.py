@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from ..protocol import response as responses
 from ..protocol.judge import judge_head
 from ..protocol.request import RequestHead
+from .deduplication import Deduplication
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..protocol.batch import Batch
+    from ..protocol.batch import BatchBody
     from ..protocol.response import Response
     from ..protocol.settings import Settings
     from .table_columns import TableColumns
@@ -242,6 +243,7 @@ class EventLog:
         self.responses_to_send = 0
         """Accepted events whose response is not out yet."""
         self._batches = _Batches()
+        self.deduplication = Deduplication()
         self._judges: list[JudgedHeads] = []
         self._judged_from: list[int] = []
         """The index of the first event that each of `_judges` judged."""
@@ -271,7 +273,7 @@ class EventLog:
         judge: JudgedHeads,
         head: bytes,
         body: bytes,
-        batch: Batch,
+        batch: BatchBody,
         peer: str,
         received: float,
         status: int,

@@ -54,14 +54,14 @@ class BatchRecord(NamedTuple):
     failure: Failure | None
 
 
-class Batch(NamedTuple):
+class BatchBody(NamedTuple):
     """The records of one request, and its body without content coding."""
 
     body: bytes
     records: list[BatchRecord]
 
 
-def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batch:
+def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> BatchBody:
     """Return the records of a request.
 
     Args:
@@ -87,7 +87,7 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
             spans = [(_skip(text, 0), len(text.rstrip(" \t\n\r")), value)]
         else:
             spans = _events(text, value)
-        return Batch(body, [_record(*span) for span in _in_bytes(text, spans)])
+        return BatchBody(body, [_record(*span) for span in _in_bytes(text, spans)])
     except json_body.InvalidBody as error:
         raise InvalidBatch(400, "I11", str(error)) from None
     finally:

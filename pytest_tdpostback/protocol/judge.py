@@ -174,7 +174,7 @@ def judge_body(
 
 def judge_batch(
     verdict: Verdict, head: RequestHead, body: bytes, *, size: int | None = None
-) -> tuple[Refusal | None, batch.Batch | None]:
+) -> tuple[Refusal | None, batch.BatchBody | None]:
     """Return why a request to the Data Ingestion API is refused, or the records in its body.
 
     The arguments are those of `judge_body`.
@@ -198,7 +198,7 @@ def with_number_of_records(
 ) -> Refusal:
     """Return the refusal of a whole batch with the number of its records, if it can be read."""
     sent = codings(head)
-    if not body or not all(each in batch.CODINGS for each in sent):
+    if not body or media_type(head) == SINGLE or not all(each in batch.CODINGS for each in sent):
         return refusal
     records = batch.count(body, sent, verdict.size_limit)
     if records is None:
@@ -217,10 +217,10 @@ def data_parameters(head: RequestHead) -> dict[str, str]:
     return {name: value for name, value in head.parameters if name not in CONSUMED}
 
 
-def content_encodings(head: RequestHead) -> set[str]:
-    """B8: return every coding in `Content-Encoding` in lower case; empty ones don't count."""
+def content_encodings(head: RequestHead) -> list[str]:
+    """B8, I10: return every coding in `Content-Encoding`, in order and in lower case."""
     values = ",".join(head.fields.get("content-encoding", ())).lower().split(",")
-    return {value.strip() for value in values} - {""}
+    return [coding for coding in map(str.strip, values) if coding]
 
 
 def media_type(head: RequestHead) -> str:
@@ -230,8 +230,7 @@ def media_type(head: RequestHead) -> str:
 
 def codings(head: RequestHead) -> list[str]:
     """I10: return the content codings of the body, in the order in which they were applied."""
-    values = ",".join(head.fields.get("content-encoding", ())).lower().split(",")
-    return [coding for coding in map(str.strip, values) if coding not in ("", "identity")]
+    return [coding for coding in content_encodings(head) if coding != "identity"]
 
 
 def _judge_ingestion_head(verdict: Verdict, head: RequestHead) -> Verdict:
@@ -342,7 +341,7 @@ def _body_refusal(head: RequestHead, source: RecordSource, limit: int) -> Refusa
         return None
     if source is _JSON and media_type(head) != "application/json":
         return _not_json(head)
-    for encoding in sorted(content_encodings(head) - {"identity"}):
+    for encoding in codings(head):
         return Refusal(400, "B8", f"Content-Encoding '{shown(encoding)}' is not documented")
     return None
 

@@ -107,6 +107,15 @@ def test_clear_forgets_what_was_stored(collector, send_batch):
     assert states(collector) == ["ingested"]
 
 
+def test_a_record_from_before_clear_is_not_known_after_it(collector, receive_batch, send_batch):
+    """Its response may be out only then; its outcome belongs to the log before."""
+    late = receive_batch(collector, [RECORD])
+    collector.clear()
+    collector.response_sent(late)
+    send_batch(collector, [RECORD])
+    assert states(collector) == ["ingested"]
+
+
 def test_the_postback_api_does_not_deduplicate(collector, store):
     for _ in range(2):
         store(collector, RECORD)

@@ -353,6 +353,14 @@ def test_the_reason_of_a_refused_batch_has_the_number_of_its_records(body, field
     assert reason == found.reason + counted
 
 
+def test_a_refused_record_is_no_batch_though_it_has_a_list_of_events():
+    sent = head(content_type="application/vnd.treasuredata.v1.single+json", key=None)
+    verdict = judge_head(sent, Settings().changed({"profile": "ingestion-v1"}))
+    found = verdict.refusal
+    assert found is not None
+    assert with_number_of_records(found, verdict, sent, b'{"events":[{}]}') == found
+
+
 def test_a_batch_of_the_wrong_type_has_the_number_of_its_records_in_the_reason():
     chosen, sent = Settings().changed({"profile": "ingestion-v1"}), head(**WRONG_TYPE)
     found, _ = judge_batch(judge_head(sent, chosen), sent, b'{"events":[{},{}]}')
