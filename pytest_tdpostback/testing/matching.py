@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..collector.event_log import EventState
 from ..collector.events import Event, Record, stored_columns
 from ..errors import ConfigurationError
+from ..protocol.rules import rules
 from ..protocol.secrets import shortened
 from ..protocol.settings import MAX_SECONDS
 from . import formatting
@@ -29,40 +28,42 @@ Where = Mapping[str, Any] | Callable[[Record], object] | None
 """What `where=` takes: columns, or a function that is asked about each record."""
 
 
-@dataclass(frozen=True)
 class Wanted:
-    """The events that an assertion is about."""
+    """The events that an assertion is about. A part that is `None` may be anything."""
 
-    state: EventState | None
-    """`None` is any, also if an event has no outcome yet: the first that matches is enough."""
-    database: str | None = None
-    """`None` is any, as with every other part that may be `None`."""
-    table: str | None = None
-    beside_columns: bool = False
-    """Whether the other arguments of the assertion are columns."""
+    def __init__(
+        self,
+        state: EventState | None,
+        database: str | None = None,
+        table: str | None = None,
+        *,
+        beside_columns: bool = False,
+    ) -> None:
+        """With `state` `None` an event need not have an outcome, and the first match is enough.
 
-    def __post_init__(self) -> None:
+        `beside_columns` is whether the other arguments of the assertion are columns.
+        """
         __tracebackhide__ = True
-        for argument, name in (("database", self.database), ("table", self.table)):
+        for argument, name in (("database", database), ("table", table)):
             if name is not None and not isinstance(name, str):
-                raise invalid(argument, name, "a string", beside_columns=self.beside_columns)
-        if self.database and "." in self.database and self.table is None:
-            names = ", ".join(f'"{formatting.escaped(n)}"' for n in self.database.split(".", 1))
-            valid = f"the database and the table as two arguments: {names}"
-            raise invalid("database", self.database, valid)
+                raise invalid(argument, name, "a string", beside_columns=beside_columns)
+        if database and "." in database and table is None:
+            names = ", ".join(f'"{formatting.escaped(n)}"' for n in database.split(".", 1))
+            raise invalid(
+                "database", database, f"the database and the table as two arguments: {names}"
+            )
+        self.state = state
+        self.database = database
+        self.table = table
+        self.beside_columns = beside_columns
 
     @property
     def place(self) -> str:
         """` in shop.orders`, ` in database shop`, ` in tables named orders`, or nothing."""
-        if self.database is not None:
-            inside = f"database {self.database}"
-            if self.table is not None:
-                inside = f"{self.database}.{self.table}"
-        elif self.table is not None:
-            inside = f"tables named {self.table}"
-        else:
-            return ""
-        return f" in {formatting.escaped(inside)}"
+        database, table = self.database, self.table
+        if database is None:
+            return "" if table is None else f" in tables named {table}"
+        return f" in database {database}" if table is None else f" in {database}.{table}"
 
     def is_in(self, database: str | None, table: str | None) -> bool:
         """Whether they may be in this database and table."""
@@ -73,39 +74,31 @@ class Wanted:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
 class WantedRecords(Wanted):
-    """Events that became records with certain columns."""
+    """Events that became records with certain columns, which a predicate accepts."""
 
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    predicate: Callable[[Record], object] | None = None
-
-    @classmethod
-    def of(
-        cls, database: str | None, table: str | None, where: Where, columns: Mapping[str, Any]
-    ) -> WantedRecords:
-        """The arguments of an assertion; raises `ConfigurationError` if they make no sense.
-
-        Raises `TypeError` if a column is given twice.
-        """
+    def __init__(
+        self,
+        database: str | None,
+        table: str | None,
+        where: Where = None,
+        columns: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`columns` is `None` for an assertion that takes no columns."""
         __tracebackhide__ = True
+        super().__init__(EventState.INGESTED, database, table, beside_columns=columns is not None)
+        self.columns = columns or {}
+        self.predicate: Callable[[Record], object] | None = None
         if isinstance(where, Mapping) and all(isinstance(name, str) for name in where):
-            twice = [name for name in columns if name in where]
-            if twice:
+            if twice := [name for name in self.columns if name in where]:
                 shown = formatting.shortened(twice[0])
                 raise TypeError(f"the column {shown} is given twice: by name and in where={{...}}")
-            columns, where = {**where, **columns}, None
-        elif isinstance(where, Mapping) or not (where is None or callable(where)):
+            self.columns = {**where, **self.columns}
+        elif callable(where):
+            self.predicate = where
+        elif where is not None:
             valid = "a mapping of column names to values, or a function that takes a record"
             raise invalid("where", where, valid, beside_columns=True)
-        return cls(
-            EventState.INGESTED,
-            database,
-            table,
-            beside_columns=True,
-            columns=columns,
-            predicate=where,
-        )
 
     def match(self, log: EventLog, index: int) -> bool:
         """Whether the record of the event at `index` of `log`, in a right place, is one of them."""
@@ -134,26 +127,35 @@ class WantedRecords(Wanted):
         return text
 
 
-@dataclass(frozen=True)
 class WantedEvents(Wanted):
-    """Events that were sent or refused in a certain way."""
+    """Events that were refused or rejected in a certain way."""
 
-    key: str | None = None
-    status: int | None = None
-    rule: str | None = None
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        state: EventState,
+        database: str | None,
+        table: str | None,
+        *,
+        key: str | None = None,
+        status: int | None = None,
+        rule: str | None = None,
+    ) -> None:
         __tracebackhide__ = True
-        super().__post_init__()
+        super().__init__(state, database, table)
         possible = (None, HTTPStatus.PARTIAL_CONTENT, *range(400, 500))
-        if self.status not in possible or isinstance(self.status, float):
-            raise invalid(
-                "status", self.status, "a whole number from 400 to 499, or 206 for a receipt"
+        if status not in possible or isinstance(status, float):
+            raise invalid("status", status, "a whole number from 400 to 499, or 206 for a receipt")
+        if key is not None and not isinstance(key, str):
+            raise invalid("key", key, "a string")
+        if rule is not None and not (isinstance(rule, str) and rule in rules):  # type: ignore[redundant-expr]
+            near = rules.hint(rule).replace("'", "").removesuffix("`tdpostback rules` lists all")
+            raise ConfigurationError(
+                f"rule={formatting.value(rule)} is not the id of a rule; "
+                f"{near}{' ' * bool(near)}`tdpostback rules` lists the rules"
             )
-        if self.key is not None and not isinstance(self.key, str):
-            raise invalid("key", self.key, "a string")
-        if self.rule is not None:
-            _check_rule(self.rule)
+        self.key = key
+        self.status = status
+        self.rule = rule
 
     def match(self, log: EventLog, index: int) -> bool:
         """Whether the event at `index` of `log` is one of them."""
@@ -172,16 +174,15 @@ class WantedEvents(Wanted):
         return self.place + (f" with {formatting.assignments(chosen)}" if chosen else "")
 
 
-@dataclass(frozen=True)
 class WantedEvent(Wanted):
     """The first event that satisfies a predicate; it is asked on arrival and at the outcome."""
 
-    predicate: Callable[[Event], object] = bool
-
-    def __post_init__(self) -> None:
+    def __init__(self, predicate: Callable[[Event], object]) -> None:
         __tracebackhide__ = True
-        if not callable(self.predicate):
-            raise invalid("predicate", self.predicate, "a function that takes an event")
+        super().__init__(None)
+        if not callable(predicate):
+            raise invalid("predicate", predicate, "a function that takes an event")
+        self.predicate = predicate
 
     def match(self, log: EventLog, index: int) -> bool:
         """Whether the event at `index` of `log` satisfies the predicate."""
@@ -205,25 +206,21 @@ class Search:
     """
 
     def __init__(
-        self,
-        receiver: Receiver,
-        wanted: Wanted,
-        *,
-        count: int | None = None,
-        timeout: float = 0,
+        self, receiver: Receiver, wanted: Wanted, *, count: int | None = None, timeout: float = 0
     ) -> None:
         """Of an assertion that wants `count` of them; `None` is at least one."""
         __tracebackhide__ = True
-        beside_columns = wanted.beside_columns
         if count is not None and (type(count) is bool or not isinstance(count, int) or count < 0):  # type: ignore[redundant-expr]
             valid = "a whole number from 0, or None for at least one"
-            raise invalid("count", count, valid, beside_columns=beside_columns)
-        check_timeout(timeout, beside_columns=beside_columns)
+            raise invalid("count", count, valid, beside_columns=wanted.beside_columns)
+        check_timeout(timeout, beside_columns=wanted.beside_columns)
         self.receiver = receiver
         self.collector = receiver.collector
         self.wanted = wanted
         self.count = count
         self.timeout = timeout
+        self.waited = 0.0
+        """For how many seconds the assertion waited."""
         self.first = 0
         """The lowest sequence number that counts."""
         self.log = self.collector.log
@@ -242,7 +239,7 @@ class Search:
         return [Event(self.log, index) for index in self.found]
 
     def look(self) -> bool:
-        """Look at what changed since the last look; gives whether the wait may end."""
+        """Look at what changed since the last look; gives whether there are enough."""
         __tracebackhide__ = True
         wanted, state = self.wanted, self.wanted.state
         candidates: Sequence[int]
@@ -277,8 +274,7 @@ class Search:
                 found.append(index)
                 if state is None:
                     break
-        in_order = not self.found or not found or found[0] >= self.found[-1]
-        self.found = self.found + found if in_order else sorted(self.found + found)
+        self.found = sorted(self.found + found)
         return len(self.found) >= (1 if self.count is None else self.count)
 
 
@@ -290,7 +286,7 @@ def predicate_name(predicate: Callable[..., object]) -> str:
         return f"partial({predicate_name(predicate.func)}{given})"
     name = getattr(predicate, "__name__", "") or type(predicate).__name__
     if name != "<lambda>":
-        return formatting.escaped(name)
+        return str(name)
     try:
         source = " ".join(inspect.getsource(predicate).split())
     except (OSError, TypeError):
@@ -298,30 +294,21 @@ def predicate_name(predicate: Callable[..., object]) -> str:
     starts = [word.start() for word in re.finditer(r"\blambda\b", source)]
     if len(starts) != 1:  # a rewritten assertion has none; of several it may be any
         return "a lambda"
-    return formatting.escaped(_first_expression(source[starts[0] :])[:80])
-
-
-def _first_expression(source: str) -> str:
-    """`source` up to the bracket or comma that ends the expression it begins with."""
-    depth = 0
-    for place, char in enumerate(source):
-        if char in "([{":
-            depth += 1
-        elif char in ")]}":
-            depth -= 1
-        if depth < 0 or (char == "," and not depth and ":" in source[:place]):
-            return source[:place]
-    return source
+    depth, source = 0, source[starts[0] :]
+    for at, char in enumerate(source):
+        depth += (char in "([{") - (char in ")]}")
+        if depth < 0 or (char == "," and not depth and ":" in source[:at]):
+            return source[: min(at, 80)]  # the bracket or comma behind the expression
+    return source[:80]
 
 
 def check_timeout(timeout: object, *, beside_columns: bool = False) -> None:
     """Raise `ConfigurationError` if `timeout` is not a number of seconds from 0 to 3,600."""
     __tracebackhide__ = True
-    number = float(timeout) if isinstance(timeout, Real) else -1.0
-    if 0 <= number <= MAX_SECONDS and not isinstance(timeout, bool):  # nan is not in the range
-        return
-    valid = f"a number of seconds from 0 to {MAX_SECONDS:,}"
-    raise invalid("timeout", timeout, valid, beside_columns=beside_columns)
+    number: Any = timeout if isinstance(timeout, Real) else -1
+    if isinstance(timeout, bool) or not 0 <= number <= MAX_SECONDS:  # nan is not in the range
+        valid = f"a number of seconds from 0 to {MAX_SECONDS:,}"
+        raise invalid("timeout", timeout, valid, beside_columns=beside_columns)
 
 
 def invalid(
@@ -335,15 +322,3 @@ def invalid(
     if beside_columns:
         text += f'; a column with this name is compared by where={{"{argument}": ...}}'
     return ConfigurationError(text)
-
-
-def _check_rule(rule: str) -> None:
-    from ..protocol.rules import rules
-
-    if rule not in rules:
-        near = difflib.get_close_matches(str(rule).upper(), [each.id for each in rules], 1, 0.5)
-        question = f"did you mean {near[0]}? " if near else ""
-        raise ConfigurationError(
-            f"rule={formatting.value(rule)} is not the id of a rule; {question}"
-            "`tdpostback rules` lists the rules"
-        )

@@ -140,7 +140,7 @@ class Postback:
     def records(self, database: str | None = None, table: str | None = None) -> list[Record]:
         """The records that were ingested, in order of arrival."""
         __tracebackhide__ = True
-        wanted = WantedRecords(EventState.INGESTED, database, table)
+        wanted = WantedRecords(database, table)
         self._collector.wait_for_responses(RESPONSE_SECONDS)
         log = self._collector.log
         return [Record(log, index) for index in log.records(wanted.database, wanted.table)]
@@ -219,7 +219,7 @@ class Postback:
             AssertionError: There was none in time.
         """
         __tracebackhide__ = True
-        wanted = WantedEvent(None, predicate=predicate)
+        wanted = WantedEvent(predicate)
         return assertions.find(Search(self._receiver, wanted, timeout=timeout)).events()[0]
 
     def hold_validation(self) -> AbstractContextManager[None]:
@@ -287,7 +287,7 @@ class Postback:
             raise TypeError(messages.two_arguments("assert_ingested", database))
         if database is None:
             raise invalid("database", None, "a string", beside_columns=True)
-        wanted = WantedRecords.of(database, table, where, columns)
+        wanted = WantedRecords(database, table, where, columns)
         search = Search(self._receiver, wanted, count=count, timeout=timeout)
         assertions.find(search)
         records = [Record(search.log, index) for index in search.found]
@@ -312,7 +312,7 @@ class Postback:
             SettleTimeout: An event is still pending.
         """
         __tracebackhide__ = True
-        wanted = WantedRecords.of(database, table, where, columns)
+        wanted = WantedRecords(database, table, where, columns)
         search = Search(self._receiver, wanted, timeout=timeout)
         assertions.settle(self._collector, timeout)
         if search.look():
@@ -408,7 +408,7 @@ class Postback:
         """
         __tracebackhide__ = True
         check_timeout(timeout)
-        wanted = WantedRecords(EventState.INGESTED, database, table)
+        wanted = WantedRecords(database, table)
         search = assertions.find(Search(self._receiver, wanted, timeout=timeout), settled=True)
         records = [Record(search.log, index) for index in search.found]
         wrong = assertions.violations(schema, records)
