@@ -11,6 +11,7 @@ from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailu
 from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
 from . import formatting, messages
+from .assertions import unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -109,13 +110,13 @@ class Check:
         if self._collector.settings.on_auth_failure != "ignore":
             events = self._new_events(EventState.REJECTED, self._collector.log.expected)
             if events:
-                text = self._redacted(messages.unexpected_losses(self.receiver, events))
+                text = messages.unexpected_losses(self.receiver, events)
                 raise UnexpectedAuthFailure(text, events)
         self._raise_unclaimed("on_refusal", EventState.REFUSED)
         self._raise_unclaimed("on_unasserted", EventState.INGESTED)
         found = self._new_findings("fail")
         if found:
-            raise StrictnessFailure(self._redacted(messages.findings(self.receiver, found)))
+            raise StrictnessFailure(messages.findings(self.receiver, found))
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last check, or had no outcome by then."""
@@ -124,13 +125,8 @@ class Check:
 
     def findings_to_warn_of(self) -> list[str]:
         """The warning of each new finding that `on_finding` makes a warning."""
-        return [
-            self._redacted(formatting.finding_warning(event, finding))
-            for event, finding in self._new_findings("warn")
-        ]
-
-    def _redacted(self, text: str) -> str:
-        return KeyRedactor(self._collector.keys.known())(text)
+        redact = KeyRedactor(self._collector.keys.known())
+        return [redact(formatting.finding_warning(*found)) for found in self._new_findings("warn")]
 
     def _new_findings(self, wanted: str) -> list[tuple[Event, Finding]]:
         """The findings, each kind once, for which `on_finding` has the action `wanted`."""
@@ -156,8 +152,7 @@ class Check:
         if getattr(self._collector.settings, setting) == "fail":
             events = self._new_events(state, self._collector.log.claimed)
             if events:
-                text = messages.unclaimed(self.receiver, events, setting)
-                raise StrictnessFailure(self._redacted(text))
+                raise StrictnessFailure(messages.unclaimed(self.receiver, events, setting))
 
     def _new_events(self, state: EventState, excused: Container[int]) -> list[Event]:
         """The events in `state` that are not excused, each of them once."""
@@ -175,19 +170,10 @@ class Check:
 
     def _settle(self) -> None:
         __tracebackhide__ = True
-        collector = self._collector
-        collector.wait_for_responses(RESPONSE_SECONDS)
-        why, log = collector.why_pending(SETTLE_SECONDS), collector.log
-        if not why and collector.settle(SETTLE_SECONDS):
-            return
-        pending = [Event(log, index) for index in log.indexes(EventState.PENDING)]
-        new = {event.seq for event in pending} - self._unsettled
-        if new:
+        pending = unsettled(self._collector, SETTLE_SECONDS, held_may_end=False)
+        if new := {event.seq for event in pending} - self._unsettled:
             self._unsettled |= new
-            why = why or collector.why_pending(0)
-            raise SettleTimeout(
-                self._redacted(messages.unsettled(log, SETTLE_SECONDS, why)), pending
-            )
+            raise SettleTimeout(messages.unsettled(self.receiver, pending, SETTLE_SECONDS), pending)
 
 
 def raise_errors(collectors: Iterable[Collector]) -> None:

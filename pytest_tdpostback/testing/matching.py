@@ -206,9 +206,18 @@ class Search:
     """
 
     def __init__(
-        self, receiver: Receiver, wanted: Wanted, *, count: int | None = None, timeout: float = 0
+        self,
+        receiver: Receiver,
+        wanted: Wanted,
+        *,
+        count: int | None = None,
+        timeout: float = 0,
+        settled: bool = False,
     ) -> None:
-        """Of an assertion that wants `count` of them; `None` is at least one."""
+        """Of an assertion that wants `count` of them; `None` is at least one.
+
+        With `settled` it also wants that no event is pending.
+        """
         __tracebackhide__ = True
         if count is not None and (type(count) is bool or not isinstance(count, int) or count < 0):  # type: ignore[redundant-expr]
             valid = "a whole number from 0, or None for at least one"
@@ -219,6 +228,7 @@ class Search:
         self.wanted = wanted
         self.count = count
         self.timeout = timeout
+        self.settled = settled
         self.waited = 0.0
         """For how many seconds the assertion waited."""
         self.first = 0
@@ -239,7 +249,7 @@ class Search:
         return [Event(self.log, index) for index in self.found]
 
     def look(self) -> bool:
-        """Look at what changed since the last look; gives whether there are enough."""
+        """Look at what changed since the last look; gives whether the wait may end."""
         __tracebackhide__ = True
         wanted, state = self.wanted, self.wanted.state
         candidates: Sequence[int]
@@ -275,7 +285,10 @@ class Search:
                 if state is None:
                     break
         self.found = sorted(self.found + found)
-        return len(self.found) >= (1 if self.count is None else self.count)
+        enough = len(self.found) >= (1 if self.count is None else self.count)
+        return (
+            enough and not (self.settled and log.count(EventState.PENDING))
+        ) or self.receiver.closed
 
 
 def predicate_name(predicate: Callable[..., object]) -> str:

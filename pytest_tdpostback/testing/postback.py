@@ -16,8 +16,8 @@ from ..server.tls import client_context
 from ..server.wsgi import application, respond
 from . import assertions, formatting, messages
 from .aio import InThread, awaitable
+from .assertions import ExpectedFailures, HeldValidation, with_columns
 from .check import RESPONSE_SECONDS
-from .context_managers import ExpectedFailures, HeldValidation
 from .matching import (
     Search,
     WantedEvent,
@@ -202,7 +202,7 @@ class Postback:
             SettleTimeout: An event is still pending; the message names it.
         """
         __tracebackhide__ = True
-        assertions.settle(self._collector, timeout)
+        assertions.settle(self._receiver, timeout)
 
     def wait_for(self, predicate: Callable[[Event], object], timeout: float = 2.0) -> Event:
         """Wait for an event that satisfies a predicate.
@@ -253,6 +253,7 @@ class Postback:
         where: Where = None,
         **columns: Any,
     ) -> list[Record]: ...
+    @with_columns
     def assert_ingested(
         self,
         /,
@@ -293,6 +294,7 @@ class Postback:
         records = [Record(search.log, index) for index in search.found]
         return records[0] if count == 1 else records
 
+    @with_columns
     def assert_nothing_ingested(
         self,
         /,
@@ -313,10 +315,7 @@ class Postback:
         """
         __tracebackhide__ = True
         wanted = WantedRecords(database, table, where, columns)
-        search = Search(self._receiver, wanted, timeout=timeout)
-        assertions.settle(self._collector, timeout)
-        if search.look():
-            raise assertions.failure(self._receiver, messages.ingested(search))
+        assertions.find(Search(self._receiver, wanted, count=0, timeout=timeout))
 
     def assert_refused(
         self,
@@ -409,12 +408,11 @@ class Postback:
         __tracebackhide__ = True
         check_timeout(timeout)
         wanted = WantedRecords(database, table)
-        search = assertions.find(Search(self._receiver, wanted, timeout=timeout), settled=True)
+        search = assertions.find(Search(self._receiver, wanted, timeout=timeout, settled=True))
         records = [Record(search.log, index) for index in search.found]
         wrong = assertions.violations(schema, records)
         if wrong:
-            text = messages.invalid_records(wrong, len(records))
-            raise assertions.failure(self._receiver, text)
+            raise AssertionError(messages.invalid_records(self._receiver, wrong, len(records)))
 
     def assert_no_requests(self, timeout: float = 0) -> None:
         """Want that no request arrived, and that none does for `timeout` seconds (default 0).
@@ -432,7 +430,7 @@ class Postback:
         )
         if arrived:
             collector.wait_for_responses()
-            raise assertions.failure(self._receiver, messages.requests(collector))
+            raise AssertionError(messages.requests(self._receiver))
 
     def claim(self, *events: Event) -> None:
         """Count events as asserted, for the settings `on_unasserted` and `on_refusal`.

@@ -103,7 +103,9 @@ class Receiver:
     @property
     def closed(self) -> bool:
         """Whether nothing can arrive any more, or get its outcome, because the server stopped."""
-        return self.server.stopped and not self._in_process and self.collector.settled()
+        if self.server.is_running() or self._in_process:
+            return False
+        return self.server.stopped and self.collector.settled()
 
     @property
     def used(self) -> bool:

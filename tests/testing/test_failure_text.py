@@ -263,6 +263,7 @@ def test_a_wholly_different_table_is_not_the_nearest(missing, send):
     assert missing(id=7) == [
         f"nothing arrived in shop.orders; {WANTED}",
         "  What arrived was for web.clicks.",
+        "  Fix: send it to shop.orders, or assert it there.",
     ]
 
 
@@ -552,14 +553,15 @@ def test_something_was_ingested(tdpostback, text_of, send):
         "1 record ingested; wanted none in database shop",
         "  #1 POST shop.orders: 200, ingested",
         "    {'time': '1', 'id': 7}",
+        "  Fix: stop the sender, or forget what came before with tdpostback.clear()",
     ]
 
 
 def test_refused_by_another_rule(tdpostback, text_of, send):
     send(raw="[]")
     assert text_of(tdpostback.assert_refused, "shop", "orders", rule="A4", timeout=0)[0] == (
-        "refused (4xx) with 400 by B3; "
-        "wanted at least 1 refused event (4xx) in shop.orders with rule='A4' (waited 0 s)"
+        "refused (4xx) with 400 by B3: the top level is an array, not an object; "
+        "wanted at least 1 event refused (4xx) in shop.orders with rule='A4' (waited 0 s)"
     )
 
 
@@ -567,7 +569,7 @@ def test_too_many_were_refused(tdpostback, text_of, send):
     for _ in range(2):
         send(headers={"X-TD-Write-Key": None})
     assert text_of(tdpostback.assert_refused, count=1)[0] == (
-        "2 events refused (4xx); wanted 1 refused event (4xx)"
+        "2 events refused (4xx); wanted 1 event refused (4xx)"
     )
 
 
@@ -589,15 +591,16 @@ def test_too_few_were_refused_or_failed(tdpostback, text_of, send):
         "no more than 1 event rejected after 200; wanted 2 events rejected after 200 (waited 0 s)"
     )
     assert text_of(tdpostback.assert_refused, count=2, timeout=0)[0] == (
-        "no more than 1 event refused (4xx); wanted 2 refused events (4xx) (waited 0 s)"
+        "no more than 1 event refused (4xx); wanted 2 events refused (4xx) (waited 0 s)"
     )
 
 
 def test_nothing_was_refused(tdpostback, text_of, send):
     send()
     assert text_of(tdpostback.assert_refused, status=400, timeout=0) == [
-        "1 event got 200; wanted at least 1 refused event (4xx) with status=400 (waited 0 s)",
+        "1 event got 200; wanted at least 1 event refused (4xx) with status=400 (waited 0 s)",
         "  #1 POST shop.orders: 200, ingested",
+        "  Fix: send what the service refuses; `tdpostback rules` lists it",
     ]
 
 
@@ -637,7 +640,7 @@ def test_a_fault_that_lost_an_event_is_why_none_was_refused(tdpostback, text_of,
     with tdpostback.faults.status(503):
         send()
     assert text_of(tdpostback.assert_refused, timeout=0)[0] == (
-        "1 event lost by a fault; wanted at least 1 refused event (4xx) (waited 0 s)"
+        "1 event lost by a fault; wanted at least 1 event refused (4xx) (waited 0 s)"
     )
 
 
@@ -659,6 +662,7 @@ def test_no_event_satisfied(tdpostback, text_of, send):
     assert text_of(tdpostback.wait_for, is_big, timeout=0) == [
         "1 event arrived; wanted one that satisfies is_big (waited 0 s)",
         "  #1 POST shop.orders: 200, ingested",
+        "  Fix: compare the predicate with tdpostback.events, or give a longer timeout",
     ]
 
 
@@ -670,6 +674,7 @@ def test_a_request_that_was_not_wanted(tdpostback, text_of, send):
         "1 request and 1 refused connection arrived; wanted none",
         "  #1 POST shop.orders: 200, ingested",
         "  connection refused: HTTP on a TLS port",
+        "Fix: stop the sender; tdpostback.clear() forgets what was sent on purpose",
     ]
 
 
@@ -679,6 +684,7 @@ def test_records_that_do_not_satisfy_a_schema(tdpostback, text_of, send):
     assert text_of(tdpostback.assert_valid, {"properties": {"id": {"type": "integer"}}}) == [
         "1 of 2 records does not satisfy the schema",
         "  #2 shop.orders: $.id: 'seven' is not of type 'integer'",
+        "Fix: change what is sent, or the schema",
     ]
 
 
