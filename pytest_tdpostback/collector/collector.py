@@ -18,7 +18,7 @@ from ..protocol import response as responses
 from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
 from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
-from ..protocol.secrets import KeyRedactor, shortened
+from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
 from .events import columns_of, global_id, made_up_uuid, sent_data
@@ -404,7 +404,9 @@ class Collector:
 
         def unsubscribe() -> None:
             with self.lock:
-                self._subscribers = tuple(it for it in self._subscribers if it is not callback)
+                remaining = list(self._subscribers)
+                remaining.remove(callback)
+                self._subscribers = tuple(remaining)
 
         return unsubscribe
 
@@ -475,7 +477,7 @@ class Collector:
         reason = self.keys.rejection(key, *judged.table)
         if not reason:
             return None
-        reason = f"write key {shortened(key)} {reason}"
+        reason = f"write key {key.shown} {reason}"
         if verdict.ingestion:
             return Refusal(403 if key in self.keys else 401, "I4", reason)
         return Refusal(403, "A6", reason)
@@ -531,7 +533,7 @@ class Collector:
                 continue
             state, rule, reason = EventState.REJECTED, key_rule, ""
             if key_reason:
-                reason = f"write key {shortened(verdict.key)} {key_reason}"
+                reason = f"write key {verdict.key.shown} {key_reason}"
             elif verdict.ingestion:
                 state, rule, sent = EventState.DEDUPLICATED, "I17", log.uuids.get(index)
                 if settings.deduplicate and log.deduplication.is_repeated(

@@ -84,11 +84,12 @@ class Verdict(NamedTuple):
     `body_refusal` (size, content type, encoding) after it. `database` and `table` are set if the
     path names them, whatever else is wrong. An event fails by `key_rule` if its key isn't valid.
     `from_url` is whether the URL parameters are the record. A request for the global id (I20) is
-    not an event either.
+    not an event either. `ingestion` is whether the request speaks the Data Ingestion API.
     """
 
     profile: Profile
     size_limit: int
+    ingestion: bool
     refusal: Refusal | None = None
     preflight: bool = False
     database: str | None = None
@@ -100,11 +101,6 @@ class Verdict(NamedTuple):
     body_refusal: Refusal | None = None
     global_id_request: bool = False
 
-    @property
-    def ingestion(self) -> bool:
-        """Whether the request speaks the Data Ingestion API."""
-        return self.profile.postback is not None
-
 
 def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     """Return what method, target and header fields decide; equal heads have equal verdicts."""
@@ -112,8 +108,8 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     served = head.segments[:4] == ROUTE
     if profile.postback is not None and served:
         profile = profile.postback
-    verdict = Verdict(profile, size_limit(profile, settings))
-    if profile.postback is not None:
+    verdict = Verdict(profile, size_limit(profile, settings), profile.postback is not None)
+    if verdict.ingestion:
         return _judge_ingestion_head(verdict, head)
     if not served:
         return verdict._replace(refusal=_not_served(head))
