@@ -86,13 +86,13 @@ def assignments(columns: Mapping[str, Any]) -> str:
 
 
 def place(event: Event) -> str:
-    """Where an event was sent: `database.table`, or the path if it is another one."""
+    """Where an event was sent: `database.table`, or the path if it is another one; not escaped."""
     database, table = event.database, event.table
     if database is not None and table is not None:
         text = f"{database}.{table}"
     else:
         text = without_keys(str(event.request.target)[: WIDTH + _LONGEST_KEY])
-    return escaped(text if len(text) <= WIDTH else f"{text[:WIDTH]}…")
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}…"
 
 
 def line(event: Event) -> str:

@@ -271,7 +271,7 @@ class Search:
                     if state is None or (decided and log.state(index) is state):
                         changed.add(index)
                 candidates = sorted(changed)
-                if state is EventState.INGESTED:
+                if changed and state is EventState.INGESTED:
                     candidates = [
                         index
                         for index in candidates

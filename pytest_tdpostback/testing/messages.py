@@ -207,10 +207,12 @@ def _text(receiver: Receiver, head: str, details: Iterable[str], *tail: str) -> 
         of = f" with {formatting.assignments(limits)}" if limits else ""
         asked = counted(fault.asked, "time")
         details.append(f"fault {fault.name}{of} never matched: asked {asked}, matched 0")
-    lines = [head, *formatting.indented(details), *tail]
+    lines = [head, *details, *tail]
     if not "".join(lines).isprintable():
         lines = [escaped(line) for line in lines]
-    return KeyRedactor(receiver.collector.keys.known())("\n".join(lines))
+    end = len(lines) - len(tail)
+    text = "\n".join(["\n  ".join(lines[:end]), *lines[end:]])
+    return KeyRedactor(receiver.collector.keys.known())(text)
 
 
 def _rules(events: Sequence[Event]) -> dict[str, None]:
