@@ -7,6 +7,7 @@ import itertools
 import logging
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -158,6 +159,8 @@ class Collector:
         """Hosts that a redirect did not let somebody connect to."""
         self.refused_connections: list[str] = []
         """What reached the server and left no event."""
+        self.other_requests: Counter[str] = Counter()
+        """How many requests arrived that are no event (R5, I20), by what they are."""
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
@@ -195,11 +198,13 @@ class Collector:
         verdict = judged.verdict
         now = self.clock.now()
         if verdict.preflight:
+            self.other_requests["CORS preflight"] += 1
             date = responses.http_date(int(now))
             response = responses.preflight(head, verdict.profile, date)
             return Exchange(self, self.log, judged, response, sent=True)
         refusal, batch = self._judge_request(judged, head, body, size)
         if verdict.global_id_request and refusal is None:
+            self.other_requests["global id request"] += 1
             value = responses.sent_global_id(head) or str(uuid.uuid4())
             response = responses.global_id(verdict, head, responses.http_date(int(now)), value)
             return Exchange(self, self.log, judged, response, sent=True)
@@ -247,7 +252,7 @@ class Collector:
             for index in indexes:
                 if log.states[index] != PENDING:
                     _report(log, index)
-        self._notify()
+        self.notify()
         return exchange
 
     def response_sent(self, exchange: Exchange) -> None:
@@ -269,7 +274,7 @@ class Collector:
             log.responses_to_send -= 1  # last: others look at it without the lock
         for index in unstored:
             _report(log, index)
-        self._notify()
+        self.notify()
 
     def response_returned(self, exchange: Exchange) -> None:
         """The response was returned to a server that may never say that it sent it (WSGI).
@@ -293,24 +298,24 @@ class Collector:
             for index in exchange.indexes:
                 log.statuses[index] = NO_STATUS if status is None else status
                 (log.unconfirmed.discard if complete else log.unconfirmed.add)(index)
-        self._notify()
+        self.notify()
 
     def report_error(self, error: BaseException) -> None:
         """Keep an error that happened while serving, so that the test fails with it."""
         self.errors.append(error)
-        self._notify()
+        self.notify()
 
     def note_refused_connection(self, reason: str) -> None:
         """Keep what reached the server and left no event, for the messages of assertions."""
         if len(self.refused_connections) < NOTED:
             self.refused_connections.append(reason)
-        self._notify()
+        self.notify()
 
     def note_blocked_host(self, host: str) -> None:
         """Keep a host that somebody was not let connect to, for the messages of assertions."""
         if len(self.blocked_hosts) < NOTED:
             self.blocked_hosts.append(host)
-        self._notify()
+        self.notify()
 
     # validating
 
@@ -328,7 +333,7 @@ class Collector:
             for index in unstored:
                 _report(log, index)
         if decided:
-            self._notify()
+            self.notify()
 
     def wait_for_responses(self, timeout: float = 1.0) -> None:
         """Wait until the responses on their way are out, then validate what is due.
@@ -410,6 +415,11 @@ class Collector:
 
         return unsubscribe
 
+    def notify(self) -> None:
+        """Let whoever waits look again, because something changed; never within the lock."""
+        for callback in self._subscribers:
+            callback()
+
     def wait_until(self, condition: Callable[[], _T], timeout: float) -> _T:
         """Wait until `condition()` is true, for at most `timeout` seconds of real time; its value.
 
@@ -450,7 +460,8 @@ class Collector:
             self.errors.clear()
             self.blocked_hosts.clear()
             self.refused_connections.clear()
-        self._notify()
+            self.other_requests.clear()
+        self.notify()
 
     # within
 
@@ -565,11 +576,6 @@ class Collector:
         with self.lock:
             self._timer = None
         self.validate()
-
-    def _notify(self) -> None:
-        """Call the subscribers; never within the lock."""
-        for callback in self._subscribers:
-            callback()
 
 
 def _wait_for_responses(of: ref[Collector]) -> None:

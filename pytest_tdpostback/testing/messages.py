@@ -222,7 +222,8 @@ def _rules(events: Sequence[Event]) -> dict[str, None]:
 def _too_many(search: Search, cause: str) -> _Told:
     wanted = search.wanted
     if not isinstance(wanted, WantedRecords):
-        return cause, formatting.lines(Events(search.log)), None
+        fix = "Give more arguments to choose one, or count=None to allow any number."
+        return cause, [*formatting.lines(Events(search.log)), fix], None
     events, details = Events(search.log, search.found), []
     if not search.count:
         for event in events[: formatting.EVENTS_SHOWN]:
@@ -271,6 +272,8 @@ def _not_ingested(search: Search, wanted: WantedRecords) -> _Told:
             place = formatting.place(event)
             cause = f"the nearest record is in {place}"
             details.append(f"Fix: send it to{wanted.place[3:]}, or assert it in {place}")
+        else:
+            details.append("Fix: change what is sent, or what is wanted; pytest -vv shows it all")
         details += _in_full(receiver, near, wanted)
     elif not near.in_place:
         details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[4:]}.")
@@ -387,6 +390,8 @@ def _nothing_arrived(receiver: Receiver) -> _Told:
     if refused:
         were = "connection was" if len(refused) == 1 else "connections were"
         reason = formatting.shortened(_SENDER.sub("", refused[0].partition(";")[0], 1), 120)
+        if not any(";" in each for each in refused):  # else a reason says what to do
+            details.append(f"Fix: send an HTTP/1.1 request to {receiver.name}.url")
         details = [*refused_connections(refused), *details]
         return f"{len(refused)} {were} refused: {reason}", details, None
     if not collector.blocked_hosts:
@@ -398,6 +403,9 @@ def _nothing_arrived(receiver: Receiver) -> _Told:
             return f"{counted(len(others), 'request')} arrived at another URL", details, None
     if obstacles:
         return f"no request arrived: {next(iter(obstacles))}", details, None
+    if apart := [counted(n, each) for each, n in collector.other_requests.items()]:
+        details = ["Did the page send its event after that? See the console of the browser."]
+        return f"no event arrived, only {' and '.join(apart)}", details, None
     return (
         "no request arrived",
         [
@@ -418,7 +426,11 @@ def _obstacles(receiver: Receiver) -> dict[str, str]:
             f"block_network did not allow connections to {hosts}. "
             "Fix: redirect them with extra_hosts, or let them through with allow_hosts"
         )
-    if receiver.closed:
+    if receiver.ended_test:
+        found["this Postback belongs to a test that has ended"] = (
+            f"{receiver.ended_test} has ended. Fix: use the Postback of the test that runs."
+        )
+    elif receiver.closed:
         found["the server is stopped"] = "The server is stopped. Fix: start it before you send."
     if in_event_loop():
         found["this call blocks the event loop"] = (

@@ -55,15 +55,33 @@ def test_nothing_arrived(missing, monkeypatch):
     ]
 
 
-def test_nothing_arrived_and_the_environment_names_a_proxy(missing, monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@proxy.example:3128")
-    monkeypatch.setenv("NO_PROXY", "")
-    monkeypatch.delenv("no_proxy", raising=False)
-    assert missing(id=7)[1] == (
-        "  HTTP_PROXY is set: a client may send to that proxy instead. Set NO_PROXY=127.0.0.1."
-    )
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    assert "HTTP_PROXY" not in "\n".join(missing(id=7))
+@pytest.mark.parametrize(
+    ("way", "exceptions"),
+    [
+        ((False, "HTTP_PROXY"), ("", True)),
+        ((False, "ALL_PROXY"), ("example.org", True)),
+        ((False, "HTTP_PROXY"), ("127.0.0.1", False)),
+        ((False, "HTTP_PROXY"), ("localhost, 127.0.0.0/8", False)),
+        ((False, "HTTP_PROXY"), ("10.0.0.0/8", True)),
+        ((False, "HTTPS_PROXY"), ("", False)),
+        ((True, "HTTPS_PROXY"), ("", True)),
+        ((True, "HTTP_PROXY"), ("", False)),
+    ],
+)
+def test_a_proxy_of_the_environment_is_named_if_clients_of_the_url_use_it(
+    make_tdpostback, text_of, monkeypatch, way, exceptions
+):
+    (tls, variable), (no_proxy, named) = way, exceptions
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv(variable, "http://user:secret@proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    head, *lines = text_of(make_tdpostback(tls=tls).assert_ingested, "web", "pages", timeout=0)
+    says = f"  {variable} is set: a client may send to that proxy instead. Set NO_PROXY=127.0.0.1."
+    assert (says in lines) == named
+    assert head.startswith(f"no request arrived: {variable} is set; ") == named
+    assert "secret" not in "\n".join(lines)
 
 
 def test_a_connection_was_refused(tdpostback, missing):
@@ -71,6 +89,7 @@ def test_a_connection_was_refused(tdpostback, missing):
     assert missing(id=7) == [
         rf"1 connection was refused: the bytes are no HTTP\x1b[2J; {WANTED}",
         r"  connection refused: the bytes are no HTTP\x1b[2J",
+        "  Fix: send an HTTP/1.1 request to tdpostback.url",
     ]
 
 
@@ -167,6 +186,13 @@ def test_a_key_outside_its_limits(tdpostback, missing, send):
     ]
 
 
+def test_a_key_limited_to_another_database(tdpostback, missing, send):
+    send(key=tdpostback.keys.add("12345/limited", databases="web"))
+    assert missing(id=7)[2] == (
+        '  Fix: extend its limits: tdpostback.keys.add("12345/lim…", databases=...)'
+    )
+
+
 def test_a_revoked_key(tdpostback, missing, send):
     key = tdpostback.keys.add("12345/revoked")
     tdpostback.keys.revoke(key)
@@ -204,6 +230,7 @@ def test_a_string_instead_of_a_number(missing, send):
         "  #1 POST shop.orders: 200, ingested",
         "  id: wanted 7, got '7' (it is a string, not a number)",
         "  record: {'time': '1', 'id': '7', 'total': 12}",
+        "  Fix: change what is sent, or what is wanted; pytest -vv shows it all",
     ]
 
 
@@ -442,7 +469,7 @@ def test_a_column_by_name_and_in_where(tdpostback):
         lambda postback, timeout: postback.assert_no_requests(timeout),
     ],
 )
-@pytest.mark.parametrize("timeout", ["1", float("nan"), float("inf"), 1e10, -1])
+@pytest.mark.parametrize("timeout", ["1", float("nan"), float("inf"), 1e10, 10**400, -1])
 def test_a_timeout_that_makes_no_sense(tdpostback, wait, timeout):
     with pytest.raises(ConfigurationError, match=r"^timeout=.* is not valid; give a number"):
         wait(tdpostback, timeout)
@@ -464,6 +491,40 @@ def test_database_and_table_in_one_argument(tdpostback, table):
         "assert_ingested('web.signups'): give the database and the table as two arguments: "
         'assert_ingested("web", "signups")'
     )
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda p: p.assert_ingested("web", "signups", {"user": "ada"}),
+            "positional arguments but 4 were given",
+        ),
+        (
+            lambda p: p.assert_ingested("web", "signups", table="t"),
+            "got multiple values for argument 'table'",
+        ),
+        (
+            lambda p: p.assert_nothing_ingested("web", "signups", {"user": "ada"}),
+            "positional arguments but 4 were given",
+        ),
+    ],
+)
+def test_a_call_that_does_not_fit_says_how_to_give_columns(tdpostback, call, says):
+    with pytest.raises(TypeError) as caught:
+        call(tdpostback)
+    what, _, hint = str(caught.value).partition("; ")
+    assert what.endswith(says)
+    assert hint == (
+        'give columns by name, or with where={"name": value} if an argument is named so'
+    )
+
+
+def test_a_type_error_of_a_predicate_stays_as_it_is(tdpostback, send):
+    send()
+    tdpostback.settle()
+    with pytest.raises(TypeError, match=r"^'int' object is not subscriptable\nasked"):
+        tdpostback.assert_ingested("shop", "orders", where=lambda record: record["id"]["x"])
 
 
 def test_a_predicate_that_raises_says_on_what(tdpostback, send):
@@ -602,6 +663,13 @@ def test_nothing_was_refused(tdpostback, text_of, send):
         "  #1 POST shop.orders: 200, ingested",
         "  Fix: send what the service refuses; `tdpostback rules` lists it",
     ]
+
+
+def test_a_rejected_event_is_why_none_was_refused(tdpostback, text_of, send):
+    send(key=WRONG)
+    assert text_of(tdpostback.assert_refused, status=403, timeout=0)[-1] == (
+        "  A bad key is rejected after its response: tdpostback.assert_auth_failed() asserts it"
+    )
 
 
 def test_another_key_failed(tdpostback, text_of, send):
