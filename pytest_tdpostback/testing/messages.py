@@ -23,6 +23,7 @@ from .nearest import CANDIDATES, did_you_mean, difference, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
     from .nearest import Nearest
     from .receiver import Receiver
@@ -36,6 +37,7 @@ _GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
 _SENDER = re.compile(r"\S+ (at \S+|by WSGI): ")
 """How the reason of a refused connection begins."""
 _TO_SETTLE = "Fix: end hold_validation(), lower validation_delay, or give a longer timeout"
+_END_FAULT = "Fix: end the fault before you send, or let the sender try again"
 _ALL_SENT = "Has the sender sent them all (flushed, joined, awaited)?"
 _NOUNS = {
     EventState.INGESTED: ("record", "", " matched"),
@@ -90,14 +92,14 @@ def invalid_records(
 ) -> str:
     """`assert_valid` found records that do not satisfy their schema."""
     wrong = len({event.seq for event, _ in violations})
-    do = "does" if wrong == 1 else "do"
+    do, first = "does" if wrong == 1 else "do", violations[0][1]
     details = [
         f"#{event.seq} {formatting.place(event)}: {text}"
         for event, text in violations[: formatting.EVENTS_SHOWN]
     ]
     return _text(
         receiver,
-        f"{wrong:,} of {counted(checked, 'record')} {do} not satisfy the schema",
+        f"{wrong:,} of {counted(checked, 'record')} {do} not satisfy the schema: {first}",
         formatting.first_of(details, len(violations)),
         "Fix: change what is sent, or the schema",
     )
@@ -226,9 +228,9 @@ def _too_many(search: Search, cause: str) -> _Told:
         return cause, [*formatting.lines(Events(search.log)), fix], None
     events, details = Events(search.log, search.found), []
     if not search.count:
-        for event in events[: formatting.EVENTS_SHOWN]:
+        for event in events[:SHOWN]:
             details += [formatting.line(event), f"  {formatting.value(event.columns())}"]
-        more = formatting.first_of([], len(events) - formatting.EVENTS_SHOWN)
+        more = formatting.first_of([], len(events) - SHOWN)
         name = search.receiver.name
         fix = f"Fix: stop the sender, or forget what came before with {name}.clear()"
         return cause.replace("matched", "ingested"), [*details, *more, fix], None
@@ -253,14 +255,16 @@ def _not_ingested(search: Search, wanted: WantedRecords) -> _Told:
     if near is None and found:
         details = list(_obstacles(receiver).values()) or [_ALL_SENT]
         details += _misread_arguments(search, Event(log, found[0]).columns())
-        verb = "arrived" if len(set(found)) == len(log) else "matched"
+        verb = "arrived"
+        if len(set(found)) < len(log):
+            verb, details = "matched", details + _latest(log)
         return f"no more than {counted(len(found), 'record')} {verb}", details, None
     if near is None:
         places = Counter(formatting.place(event) for event in Events(log)[-CANDIDATES:])
         question = did_you_mean(wanted.place.removeprefix(" in "), places)
-        details = [*_obstacles(receiver).values(), f"What arrived was for {_with_counts(places)}."]
-        details.append(question or f"Fix: send it to{wanted.place[3:]}, or assert it there.")
-        return f"nothing arrived{wanted.place}", details, None
+        fix = question or f"Fix: send it to{wanted.place[3:]}, or assert it where it arrived."
+        about = [*_obstacles(receiver).values(), f"What arrived was for {_with_counts(places)}."]
+        return f"nothing arrived{wanted.place}", [*about, fix], None
     event = near.event
     cause, details, rule = _not_stored(receiver, event)
     if not cause:
@@ -279,10 +283,14 @@ def _not_ingested(search: Search, wanted: WantedRecords) -> _Told:
         details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[4:]}.")
     details += _misread_arguments(search, near.columns)
     if len(log) > 1:
-        last = f", the last {SHOWN}" if len(log) > SHOWN else ""
-        details.append(f"{counted(len(log), 'event')} arrived{last}:")
-        details += formatting.indented(formatting.lines(Events(log)[-SHOWN:]))
+        details += _latest(log)
     return cause, details, rule
+
+
+def _latest(log: EventLog) -> list[str]:
+    last = f", the last {SHOWN}" if len(log) > SHOWN else ""
+    lines = formatting.lines(Events(log)[-SHOWN:])
+    return [f"{counted(len(log), 'event')} arrived{last}:", *formatting.indented(lines)]
 
 
 def _in_full(receiver: Receiver, near: Nearest, wanted: WantedRecords) -> list[str]:
@@ -308,8 +316,7 @@ def _not_stored(receiver: Receiver, event: Event) -> _Told:
         why = receiver.collector.why_pending(0) or "its validation has not run yet"
         return f"still pending: {why}", [*lines, _TO_SETTLE], rule
     if state is EventState.LOST:
-        fix = "Fix: end the fault before you send, or let the sender try again"
-        return f"lost by the fault {event.fault}", [*lines, fix], rule
+        return f"lost by the fault {event.fault}", [*lines, _END_FAULT], rule
     if state is EventState.REJECTED or rule == "A6":
         lines += _fixes(receiver, [event])
     if event.request.body or event.payload:
@@ -331,6 +338,8 @@ def _no_such_event(search: Search, there: str) -> _Told:
         fix = f"Fix: compare the predicate with {receiver.name}.events, or give a longer timeout"
     elif search.found:
         cause, fix = f"no more than {there}", _ALL_SENT
+    elif log.count(EventState.LOST) == len(log):
+        cause, fix = f"{counted(len(log), 'event')} lost by a fault", _END_FAULT
     elif state is EventState.REFUSED:
         cause, fix, rule = _not_refused(search)
     else:
@@ -346,9 +355,6 @@ def _not_refused(search: Search) -> tuple[str, str, str | None]:
         last, why = others[-1], Counter(f"{log.statuses[at]} by {log.rules[at]}" for at in others)
         reason = f": {log.reasons[last].partition(': ')[0]}" if len(why) == 1 else ""
         return f"refused (4xx) with {_with_counts(why)}{reason}", "", log.rules[last]
-    if log.count(EventState.LOST) == len(log):
-        fix = "Fix: end the fault before you send"
-        return f"{counted(len(log), 'event')} lost by a fault", fix, None
     got = Counter("no response" if each == NO_STATUS else str(each) for each in log.statuses)
     fix = "Fix: send what the service refuses; `tdpostback rules` lists it"
     if log.count(EventState.REJECTED):
