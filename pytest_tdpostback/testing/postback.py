@@ -15,7 +15,7 @@ from ..protocol.secrets import KeyRedactor, Redacted, without_keys
 from ..server.tls import client_context
 from ..server.wsgi import application, respond
 from . import assertions, formatting, messages
-from .aio import InThread, awaitable
+from .aio import awaitable
 from .assertions import ExpectedFailures, HeldValidation, with_columns
 from .check import RESPONSE_SECONDS
 from .matching import (
@@ -529,12 +529,17 @@ class Postback:
         return f"<Postback {self.url}, {formatting.counted(len(self.events), 'event')}>"
 
 
-class Aio(InThread[Postback]):
+class Aio:
     """The waiting methods of a `Postback` as coroutines, for asyncio and trio.
 
     Arguments, results and errors are the same. Time limits are real time, even if a test froze the
     clock. A coroutine that is cancelled stops waiting. One that is never awaited fails the test.
     """
+
+    def __init__(self, blocking: Postback, expect: Callable[[str, object], object]) -> None:
+        """Made by `Postback.aio`."""
+        self._blocking = blocking
+        self._expect = expect
 
     settle = awaitable(Postback.settle)
     wait_for = awaitable(Postback.wait_for)
