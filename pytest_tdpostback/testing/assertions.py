@@ -93,11 +93,11 @@ def find(search: Search) -> Search:
     if search.settled:
         settle(receiver, 0, waited=search.waited)
         search.look()
-    if search.wanted.state is None and not search.found:
+    if search.state is None and not search.found:
         search.start_at(0)  # a fault may have changed an event without an outcome since
         search.look()
     log, found = search.log, len(search.found)
-    if search.wanted.state is EventState.REJECTED:  # also if they are too many
+    if search.state is EventState.REJECTED:  # also if they are too many
         log.claimed.update(search.found)
         log.expected.update(search.found)
     if found != count and (count is not None or not found):
@@ -157,7 +157,7 @@ class ExpectedFailures:
             return
         log = search.collector.log
         sent = range(max(0, search.first - log.first), len(log))
-        log.expected.update(index for index in sent if search.wanted.match(log, index))
+        log.expected.update(index for index in sent if search.match(log, index))
 
     async def __aenter__(self) -> list[Event]:
         return self.__enter__()

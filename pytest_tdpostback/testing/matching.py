@@ -6,7 +6,6 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -28,122 +27,52 @@ Where = Mapping[str, Any] | Callable[[Record], object] | None
 """What `where=` takes: columns, or a function that is asked about each record."""
 
 
-class Wanted:
-    """The events that an assertion is about. A part that is `None` may be anything."""
+class Search:
+    """What an assertion wants, and the events that match, in the order of arrival.
+
+    A record is found as often as it was stored. An event is looked at once, when it gets its
+    outcome; a later look continues where the last one ended. The functions of a test run in the
+    thread that looks, without the lock of the collector.
+    """
 
     def __init__(
         self,
+        receiver: Receiver,
         state: EventState | None,
         database: str | None = None,
         table: str | None = None,
         *,
-        beside_columns: bool = False,
-    ) -> None:
-        """With `state` `None` an event need not have an outcome, and the first match is enough.
-
-        `beside_columns` is whether the other arguments of the assertion are columns.
-        """
-        __tracebackhide__ = True
-        for argument, name in (("database", database), ("table", table)):
-            if name is not None and not isinstance(name, str):
-                raise invalid(argument, name, "a string", beside_columns=beside_columns)
-        if database and "." in database and table is None:
-            names = ", ".join(f'"{formatting.escaped(n)}"' for n in database.split(".", 1))
-            raise invalid(
-                "database", database, f"the database and the table as two arguments: {names}"
-            )
-        self.state = state
-        self.database = database
-        self.table = table
-        self.beside_columns = beside_columns
-
-    @property
-    def place(self) -> str:
-        """` in shop.orders`, ` in database shop`, ` in tables named orders`, or nothing."""
-        database, table = self.database, self.table
-        if database is None:
-            return "" if table is None else f" in tables named {table}"
-        return f" in database {database}" if table is None else f" in {database}.{table}"
-
-    def is_in(self, database: str | None, table: str | None) -> bool:
-        """Whether they may be in this database and table."""
-        return self.database in (None, database) and self.table in (None, table)
-
-    def match(self, log: EventLog, index: int) -> bool:
-        """Whether the event at `index` of `log`, which is in `state`, is one of them."""
-        raise NotImplementedError
-
-
-class WantedRecords(Wanted):
-    """Events that became records with certain columns, which a predicate accepts."""
-
-    def __init__(
-        self,
-        database: str | None,
-        table: str | None,
         where: Where = None,
         columns: Mapping[str, Any] | None = None,
-    ) -> None:
-        """`columns` is `None` for an assertion that takes no columns."""
-        __tracebackhide__ = True
-        super().__init__(EventState.INGESTED, database, table, beside_columns=columns is not None)
-        self.columns = columns or {}
-        self.predicate: Callable[[Record], object] | None = None
-        if isinstance(where, Mapping) and all(isinstance(name, str) for name in where):
-            if twice := [name for name in self.columns if name in where]:
-                shown = formatting.shortened(twice[0])
-                raise TypeError(f"the column {shown} is given twice: by name and in where={{...}}")
-            self.columns = {**where, **self.columns}
-        elif callable(where):
-            self.predicate = where
-        elif where is not None:
-            valid = "a mapping of column names to values, or a function that takes a record"
-            raise invalid("where", where, valid, beside_columns=True)
-
-    def match(self, log: EventLog, index: int) -> bool:
-        """Whether the record of the event at `index` of `log`, in a right place, is one of them."""
-        __tracebackhide__ = True
-        if self.columns:
-            stored = stored_columns(log, index)
-            for name, value in self.columns.items():
-                if name not in stored or not value == stored[name]:  # noqa: SIM201 - matchers define ==
-                    return False
-        if self.predicate is None:
-            return True
-        record = Record(log, index)
-        try:
-            return bool(self.predicate(record))
-        except Exception as error:
-            line = formatting.line(record.event)
-            error.add_note(f"asked about {line}: {formatting.value(dict(record))}")
-            raise
-
-    def __str__(self) -> str:
-        text = self.place
-        if self.columns:
-            text += f" with {formatting.assignments(self.columns)}"
-        if self.predicate is not None:
-            text += f" that satisfies {predicate_name(self.predicate)}"
-        return text
-
-
-class WantedEvents(Wanted):
-    """Events that were refused or rejected in a certain way."""
-
-    def __init__(
-        self,
-        state: EventState,
-        database: str | None,
-        table: str | None,
-        *,
+        predicate: Callable[[Any], object] | None = None,
         key: str | None = None,
         status: int | None = None,
         rule: str | None = None,
+        count: int | None = None,
+        timeout: float = 0,
+        settled: bool = False,
     ) -> None:
+        """What is `None` may be anything; `count` is then at least one.
+
+        Without `state`, an event need not have an outcome, and the first that matches is enough.
+        `columns` is `None` for an assertion that takes no columns. With `settled`, no event may be
+        pending.
+        """
         __tracebackhide__ = True
-        super().__init__(state, database, table)
-        possible = (None, HTTPStatus.PARTIAL_CONTENT, *range(400, 500))
-        if status not in possible or isinstance(status, float):
+        beside_columns = columns is not None
+        check_names(database, table, beside_columns=beside_columns)
+        columns = columns or {}
+        if isinstance(where, Mapping) and all(isinstance(name, str) for name in where):
+            if twice := [name for name in columns if name in where]:
+                shown = formatting.shortened(twice[0])
+                raise TypeError(f"the column {shown} is given twice: by name and in where={{...}}")
+            columns = {**where, **columns}
+        elif callable(where):
+            predicate = where
+        elif where is not None:
+            valid = "a mapping of column names to values, or a function that takes a record"
+            raise invalid("where", where, valid, beside_columns=True)
+        if status not in (None, 206, *range(400, 500)) or isinstance(status, float):
             raise invalid("status", status, "a whole number from 400 to 499, or 206 for a receipt")
         if key is not None and not isinstance(key, str):
             raise invalid("key", key, "a string")
@@ -153,82 +82,15 @@ class WantedEvents(Wanted):
                 f"rule={formatting.value(rule)} is not the id of a rule; "
                 f"{near}{' ' * bool(near)}`tdpostback rules` lists the rules"
             )
-        self.key = key
-        self.status = status
-        self.rule = rule
-
-    def match(self, log: EventLog, index: int) -> bool:
-        """Whether the event at `index` of `log` is one of them."""
-        verdict = log.judged(index).verdict
-        return (
-            self.is_in(verdict.database, verdict.table)
-            and self.key in (None, verdict.key)
-            and self.status in (None, log.statuses[index])
-            and self.rule in (None, log.rules.get(index))
-        )
-
-    def __str__(self) -> str:
-        key = None if self.key is None else shortened(self.key)
-        parts = {"status": self.status, "rule": self.rule, "key": key}
-        chosen = {name: value for name, value in parts.items() if value is not None}
-        return self.place + (f" with {formatting.assignments(chosen)}" if chosen else "")
-
-
-class WantedEvent(Wanted):
-    """The first event that satisfies a predicate; it is asked on arrival and at the outcome."""
-
-    def __init__(self, predicate: Callable[[Event], object]) -> None:
-        __tracebackhide__ = True
-        super().__init__(None)
-        if not callable(predicate):
-            raise invalid("predicate", predicate, "a function that takes an event")
-        self.predicate = predicate
-
-    def match(self, log: EventLog, index: int) -> bool:
-        """Whether the event at `index` of `log` satisfies the predicate."""
-        __tracebackhide__ = True
-        event = Event(log, index)
-        try:
-            return bool(self.predicate(event))
-        except Exception as error:
-            error.add_note(f"asked about {formatting.line(event)}")
-            raise
-
-    def __str__(self) -> str:
-        return f" that satisfies {predicate_name(self.predicate)}"
-
-
-class Search:
-    """The events that match, in the order of arrival, each as often as it was stored.
-
-    An event is looked at once, when it gets its outcome; a later look continues where the last one
-    ended. The functions of a test run in the thread that looks, without the lock of the collector.
-    """
-
-    def __init__(
-        self,
-        receiver: Receiver,
-        wanted: Wanted,
-        *,
-        count: int | None = None,
-        timeout: float = 0,
-        settled: bool = False,
-    ) -> None:
-        """Of an assertion that wants `count` of them; `None` is at least one.
-
-        With `settled` it also wants that no event is pending.
-        """
-        __tracebackhide__ = True
         if count is not None and (type(count) is bool or not isinstance(count, int) or count < 0):  # type: ignore[redundant-expr]
             valid = "a whole number from 0, or None for at least one"
-            raise invalid("count", count, valid, beside_columns=wanted.beside_columns)
-        check_timeout(timeout, beside_columns=wanted.beside_columns)
-        self.receiver = receiver
-        self.collector = receiver.collector
-        self.wanted = wanted
-        self.count = count
-        self.timeout = timeout
-        self.settled = settled
+            raise invalid("count", count, valid, beside_columns=beside_columns)
+        check_timeout(timeout, beside_columns=beside_columns)
+        self.receiver, self.collector = receiver, receiver.collector
+        self.state, self.database, self.table = state, database, table
+        self.columns, self.predicate = columns, predicate
+        self.key, self.status, self.rule = key, status, rule
+        self.count, self.timeout, self.settled = count, timeout, settled
         self.waited = 0.0
         """For how many seconds the assertion waited."""
         self.first = 0
@@ -239,6 +101,56 @@ class Search:
         """Where in it the events are that match."""
         self._changes = -1
         """How many changes of the log were looked at; -1 before the first look."""
+
+    @property
+    def place(self) -> str:
+        """` in shop.orders`, ` in database shop`, ` in tables named orders`, or nothing."""
+        database, table = self.database, self.table
+        if database is None:
+            return "" if table is None else f" in tables named {table}"
+        return f" in database {database}" if table is None else f" in {database}.{table}"
+
+    def __str__(self) -> str:
+        key = None if self.key is None else shortened(self.key)
+        parts = {"status": self.status, "rule": self.rule, "key": key}
+        shown = {name: value for name, value in parts.items() if value is not None} or self.columns
+        text = self.place + (f" with {formatting.assignments(shown)}" if shown else "")
+        if self.predicate is not None:
+            text += f" that satisfies {predicate_name(self.predicate)}"
+        return text
+
+    def is_in_place(self, database: str | None, table: str | None) -> bool:
+        """Whether an event of this database and table may be wanted."""
+        return self.database in (None, database) and self.table in (None, table)
+
+    def match(self, log: EventLog, index: int) -> bool:
+        """Whether the event at `index` of `log`, which is in `state`, is one of them.
+
+        One that is a record is in a right place.
+        """
+        __tracebackhide__ = True
+        if self.state in (EventState.REFUSED, EventState.REJECTED):
+            verdict = log.judged(index).verdict
+            return (
+                self.is_in_place(verdict.database, verdict.table)
+                and self.key in (None, verdict.key)
+                and self.status in (None, log.statuses[index])
+                and self.rule in (None, log.rules.get(index))
+            )
+        if self.columns:
+            stored = stored_columns(log, index)
+            for name, value in self.columns.items():
+                if name not in stored or not value == stored[name]:  # noqa: SIM201 - matchers define ==
+                    return False
+        if self.predicate is None:
+            return True
+        event = Event(log, index)
+        try:
+            return bool(self.predicate(event if self.state is None else Record(log, index)))
+        except Exception as error:
+            columns = "" if self.state is None else f": {formatting.value(event.columns())}"
+            error.add_note(f"asked about {formatting.line(event)}{columns}")
+            raise
 
     def start_at(self, first: int) -> None:
         """Search anew, among the events from the sequence number `first` on."""
@@ -251,7 +163,7 @@ class Search:
     def look(self) -> bool:
         """Look at what changed since the last look; gives whether the wait may end."""
         __tracebackhide__ = True
-        wanted, state = self.wanted, self.wanted.state
+        state = self.state
         candidates: Sequence[int]
         with self.collector.lock:
             log, start = self.collector.log, self._changes
@@ -261,7 +173,7 @@ class Search:
                 if state is None:
                     candidates = range(len(log))
                 elif state is EventState.INGESTED:
-                    candidates = log.records(wanted.database, wanted.table)
+                    candidates = log.records(self.database, self.table)
                 else:
                     candidates = list(log.indexes(state))
             else:
@@ -275,12 +187,12 @@ class Search:
                     candidates = [
                         index
                         for index in candidates
-                        if wanted.is_in(*log.judged(index).table)
+                        if self.is_in_place(*log.judged(index).table)
                         for _ in range(log.copies.get(index, 1))
                     ]
         found = []
         for index in candidates:
-            if log.first + index >= self.first and wanted.match(log, index):
+            if log.first + index >= self.first and self.match(log, index):
                 found.append(index)
                 if state is None:
                     break
@@ -313,6 +225,23 @@ def predicate_name(predicate: Callable[..., object]) -> str:
         if depth < 0 or (char == "," and not depth and ":" in source[:at]):
             return source[: min(at, 80)]  # the bracket or comma behind the expression
     return source[:80]
+
+
+def check_names(database: object, table: object, *, beside_columns: bool = False) -> None:
+    """Raise `ConfigurationError` unless these are names, or `None`."""
+    __tracebackhide__ = True
+    for argument, name in (("database", database), ("table", table)):
+        if name is not None and not isinstance(name, str):
+            raise invalid(argument, name, "a string", beside_columns=beside_columns)
+    if isinstance(database, str) and "." in database and table is None:
+        valid = f"the database and the table as two arguments: {two_names(database)}"
+        raise invalid("database", database, valid)
+
+
+def two_names(name: str) -> str:
+    """`"shop", "orders"` for `shop.orders`."""
+    database, _, table = name.partition(".")
+    return formatting.escaped(f'"{database}", "{table or "table"}"')
 
 
 def check_timeout(timeout: object, *, beside_columns: bool = False) -> None:

@@ -17,7 +17,6 @@ from ..protocol.secrets import KeyRedactor, shortened
 from . import formatting
 from .aio import in_event_loop
 from .formatting import counted
-from .matching import Search, WantedRecords
 from .nearest import CANDIDATES, did_you_mean, difference, nearest
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
+    from .matching import Search
     from .nearest import Nearest
     from .receiver import Receiver
 
@@ -53,24 +53,24 @@ _Told = tuple[str, list[str], str | None]
 
 def not_found(search: Search) -> str:
     """An assertion found another number of records or events than it wanted."""
-    receiver, wanted, count, log = search.receiver, search.wanted, search.count, search.log
-    found, (noun, ending, there) = len(search.found), _NOUNS[wanted.state]
+    receiver, count, log = search.receiver, search.count, search.log
+    found, (noun, ending, there) = len(search.found), _NOUNS[search.state]
     goal = f"{counted(count, noun) if noun else 'one'}{ending}"
     if found > (count or 0):
         cause, details, rule = _too_many(search, f"{counted(found, noun)}{there}")
-        return _text(receiver, f"{cause}; wanted {goal if count else 'none'}{wanted}", details)
+        return _text(receiver, f"{cause}; wanted {goal if count else 'none'}{search}", details)
     refused = search.collector.refused_connections
     if not len(log):
         cause, details, rule = _nothing_arrived(receiver)
     else:
-        if isinstance(wanted, WantedRecords):
-            cause, details, rule = _not_ingested(search, wanted)
+        if search.state is EventState.INGESTED:
+            cause, details, rule = _not_ingested(search)
         else:
             cause, details, rule = _no_such_event(search, f"{counted(found, noun)}{there}")
         if refused:
             details += refused_connections(refused)
     so_far = f", found {found:,}" if found and noun == "record" else ""
-    head = f"{cause}; wanted {goal}{wanted}{so_far} (waited {search.waited:g} s)"
+    head = f"{cause}; wanted {goal}{search}{so_far} (waited {search.waited:g} s)"
     return _text(receiver, head, details, *([f"tdpostback rules {rule}"] if rule else []))
 
 
@@ -181,16 +181,6 @@ def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
     return _text(receiver, f"{told[0]}, so it did nothing", others, fix)
 
 
-def two_arguments(method: str, name: object) -> str:
-    """A method that takes a database and a table got one argument."""
-    database, _, table = str(name).partition(".")
-    example = escaped(f'"{database}", "{table or "table"}"')
-    given = formatting.value(name)
-    return (
-        f"{method}({given}): give the database and the table as two arguments: {method}({example})"
-    )
-
-
 def refused_connections(reasons: Sequence[str]) -> list[str]:
     """A line for each connection that left no event, the first ones of many."""
     told = list(dict.fromkeys(map(escaped, reasons)))
@@ -222,8 +212,7 @@ def _rules(events: Sequence[Event]) -> dict[str, None]:
 
 
 def _too_many(search: Search, cause: str) -> _Told:
-    wanted = search.wanted
-    if not isinstance(wanted, WantedRecords):
+    if search.state is not EventState.INGESTED:
         fix = "Give more arguments to choose one, or count=None to allow any number."
         return cause, [*formatting.lines(Events(search.log)), fix], None
     events, details = Events(search.log, search.found), []
@@ -243,15 +232,15 @@ def _too_many(search: Search, cause: str) -> _Told:
         details.append(f"#{copied[0].seq} was stored {copied[0].copies} times by a fault.")
     elif most > 1:
         details.append(f"{most} of them are equal in every byte. Was it sent again by a retry?")
-    if search.count == 1 and (wanted.columns or wanted.predicate):
+    if search.count == 1 and (search.columns or search.predicate):
         details.append("Give more columns to choose one, or count=None to allow any number.")
     return cause, details + _misread_arguments(search, events[0].columns()), None
 
 
-def _not_ingested(search: Search, wanted: WantedRecords) -> _Told:
+def _not_ingested(search: Search) -> _Told:
     """Why a record is not there."""
     receiver, log, found = search.receiver, search.log, search.found
-    near = nearest(log, wanted, found)
+    near = nearest(search)
     if near is None and found:
         details = list(_obstacles(receiver).values()) or [_ALL_SENT]
         details += _misread_arguments(search, Event(log, found[0]).columns())
@@ -261,26 +250,26 @@ def _not_ingested(search: Search, wanted: WantedRecords) -> _Told:
         return f"no more than {counted(len(found), 'record')} {verb}", details, None
     if near is None:
         places = Counter(formatting.place(event) for event in Events(log)[-CANDIDATES:])
-        question = did_you_mean(wanted.place.removeprefix(" in "), places)
-        fix = question or f"Fix: send it to{wanted.place[3:]}, or assert it where it arrived."
+        question = did_you_mean(search.place.removeprefix(" in "), places)
+        fix = question or f"Fix: send it to{search.place[3:]}, or assert it where it arrived."
         about = [*_obstacles(receiver).values(), f"What arrived was for {_with_counts(places)}."]
-        return f"nothing arrived{wanted.place}", [*about, fix], None
+        return f"nothing arrived{search.place}", [*about, fix], None
     event = near.event
     cause, details, rule = _not_stored(receiver, event)
     if not cause:
-        short, differences = difference(near, wanted)
+        short, differences = difference(near, search)
         record = f"record: {formatting.value(dict(near.columns), 200)}"
         details += [*formatting.findings(event), *differences, record]
         cause = f"the nearest record {short}"
         if not near.in_place:
             place = formatting.place(event)
             cause = f"the nearest record is in {place}"
-            details.append(f"Fix: send it to{wanted.place[3:]}, or assert it in {place}")
+            details.append(f"Fix: send it to{search.place[3:]}, or assert it in {place}")
         else:
             details.append("Fix: change what is sent, or what is wanted; pytest -vv shows it all")
-        details += _in_full(receiver, near, wanted)
+        details += _in_full(search, near)
     elif not near.in_place:
-        details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[4:]}.")
+        details.append(f"It was sent to {formatting.place(event)}, not to {search.place[4:]}.")
     details += _misread_arguments(search, near.columns)
     if len(log) > 1:
         details += _latest(log)
@@ -293,13 +282,13 @@ def _latest(log: EventLog) -> list[str]:
     return [f"{counted(len(log), 'event')} arrived{last}:", *formatting.indented(lines)]
 
 
-def _in_full(receiver: Receiver, near: Nearest, wanted: WantedRecords) -> list[str]:
+def _in_full(search: Search, near: Nearest) -> list[str]:
     """With `-vv`: the headers of the nearest request, and pytest's own comparison of the values."""
     request = near.event.request
-    got = {name: near.columns[name] for name in wanted.columns if name in near.columns}
+    got = {name: near.columns[name] for name in search.columns if name in near.columns}
     if len(request.body) > COMPARED_IN_FULL:
         got = {}
-    compared = receiver.neighbours.compare(dict(wanted.columns) if got else {}, got)
+    compared = search.receiver.neighbours.compare(dict(search.columns) if got else {}, got)
     if compared is None:
         return []
     headers = [f"header {name}: {value}" for name, value in request.headers.pairs]
@@ -332,7 +321,7 @@ def _not_stored(receiver: Receiver, event: Event) -> _Told:
 
 def _no_such_event(search: Search, there: str) -> _Told:
     """Why too few events were refused or rejected, or satisfy a predicate."""
-    receiver, log, state, rule = search.receiver, search.log, search.wanted.state, None
+    receiver, log, state, rule = search.receiver, search.log, search.state, None
     if state is None:
         cause = f"{counted(len(log), 'event')} arrived"
         fix = f"Fix: compare the predicate with {receiver.name}.events, or give a longer timeout"

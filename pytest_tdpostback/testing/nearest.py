@@ -13,8 +13,7 @@ from . import formatting
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..collector.event_log import EventLog
-    from .matching import WantedRecords
+    from .matching import Search
 
 CANDIDATES = 1_000
 """How many of the latest events may be the nearest."""
@@ -37,13 +36,13 @@ class Nearest(NamedTuple):
     """Whether it was sent to a database and a table that are wanted."""
 
 
-def nearest(log: EventLog, wanted: WantedRecords, found: Iterable[int]) -> Nearest | None:
-    """The event that came nearest to `wanted`, of those that are not at the places `found`.
+def nearest(wanted: Search) -> Nearest | None:
+    """The event that came nearest to a wanted record, of those that were not found.
 
     `None` if nothing that arrived can be meant.
     """
     best: Nearest | None = None
-    found = set(found)
+    log, found = wanted.log, set(wanted.found)
     for index in range(len(log))[-CANDIDATES:]:
         if index in found:
             continue
@@ -62,7 +61,7 @@ def nearest(log: EventLog, wanted: WantedRecords, found: Iterable[int]) -> Neare
     return best
 
 
-def difference(near: Nearest, wanted: WantedRecords) -> tuple[str, list[str]]:
+def difference(near: Nearest, wanted: Search) -> tuple[str, list[str]]:
     """How the nearest record differs.
 
     Returns:
@@ -100,11 +99,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {formatting.value(near[0])}?" if near else ""
 
 
-def _likeness_of_places(wanted: WantedRecords, event: Event) -> float:
+def _likeness_of_places(wanted: Search, event: Event) -> float:
     database, table = event.database, event.table
     if database is None or table is None:
         return 1.0
-    if wanted.database in (None, database) and wanted.table in (None, table):
+    if wanted.is_in_place(database, table):
         return _IN_PLACE
     pairs = ((wanted.database or database, database), (wanted.table or table, table))
     alike = all(get_close_matches(asked, [got], 1, 0.7) for asked, got in pairs)
