@@ -180,7 +180,7 @@ class Collector:
 
     def size_limit(self, head: RequestHead) -> int:
         """B6: the largest body in bytes that a request with `head` may have."""
-        return self._judge[head.raw].verdict.size_limit
+        return (self._judge.get(head.raw) or self._judge.add(head)).verdict.size_limit
 
     def receive(  # noqa: C901, PLR0912, PLR0915 - one request, top to bottom
         self, head: RequestHead, body: bytes, peer: str, *, size: int | None = None
@@ -191,7 +191,7 @@ class Collector:
         length in bytes then. `peer` is the address of the sender, `host:port`.
         """
         judge = self._judge
-        judged = judge[head.raw]
+        judged = judge.get(head.raw) or judge.add(head)
         verdict = judged.verdict
         now = self.clock.now()
         if verdict.preflight:
@@ -529,11 +529,11 @@ class Collector:
         for index in exchange.indexes:
             if log.states[index] != PENDING:
                 continue
-            state, rule, reason = EventState.REJECTED, key_rule, ""
+            rule, reason = key_rule, ""
             if key_reason:
                 reason = f"write key {shortened(verdict.key)} {key_reason}"
             elif verdict.ingestion:
-                state, rule, sent = EventState.DEDUPLICATED, "I17", log.uuids.get(index)
+                rule, sent = "I17", log.uuids.get(index)
                 if settings.deduplicate and log.deduplication.is_repeated(
                     judged.table, sent, log.received[index]
                 ):
@@ -543,6 +543,7 @@ class Collector:
                 when = time_of(request, verdict, data, log.received[index])
                 rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
             if reason:
+                state = EventState.DEDUPLICATED if rule == "I17" else EventState.REJECTED
                 log.decide(index, state, rule, reason)
                 unstored.append(index)
             else:

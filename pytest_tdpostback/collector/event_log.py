@@ -125,11 +125,15 @@ class JudgedHeads(dict[bytes, JudgedHead]):
         self.settings = settings
 
     def __missing__(self, raw: bytes) -> JudgedHead:
-        judged = JudgedHead(RequestHead(raw), self.settings)
-        if len(raw) <= LONGEST_HEAD:
+        return self.add(RequestHead(raw))
+
+    def add(self, head: RequestHead) -> JudgedHead:
+        """Judge a head that is not here yet."""
+        judged = JudgedHead(head, self.settings)
+        if len(head.raw) <= LONGEST_HEAD:
             if len(self) >= REMEMBERED:
                 self.clear()
-            self[raw] = judged
+            self[head.raw] = judged
         return judged
 
     def __reduce__(self) -> tuple[type[JudgedHeads], tuple[Settings]]:
