@@ -192,24 +192,32 @@ class Collector:
         """
         judge = self._judge
         judged = judge.get(head.raw) or judge.add(head)
-        verdict = judged.verdict
-        now = self.clock.now()
+        verdict, now = judged.verdict, self.clock.now()
+        refusal, batch, effect = verdict.refusal, None, None
         if verdict.preflight:
             date = responses.http_date(int(now))
             response = responses.preflight(head, verdict.profile, date)
             return Exchange(self, self.log, judged, response, sent=True)
-        refusal, batch = self._judge_request(judged, head, body, size)
-        if verdict.global_id_request and refusal is None:
+        if judged.key_decides and refusal is None:
+            refusal = self._key_refusal(judged)
+        if not verdict.ingestion:
+            if refusal is None:
+                refusal = judge_body(verdict, head, body, size=size)
+        elif refusal is not None:
+            refusal = with_number_of_records(refusal, verdict, head, body)
+        elif verdict.global_id_request:
             value = responses.sent_global_id(head) or str(uuid.uuid4())
             response = responses.global_id(verdict, head, responses.http_date(int(now)), value)
             return Exchange(self, self.log, judged, response, sent=True)
-        effect = None
+        else:
+            refusal, batch = judge_batch(verdict, head, body, size=size)
         if self.fault_hook is not None:
             request = PostbackRequest(head, body, peer)
             arrival = Arrival(
                 request, judged, now, self.log, refused=refusal is not None, batch=batch
             )
             effect = self.fault_hook(arrival)
+        decided: list[int] = []
         with self.lock:
             log = self.log
             if batch is not None:
@@ -235,31 +243,28 @@ class Collector:
                 else:
                     response = judged.accepted(int(now))
             exchange = Exchange(self, log, judged, response, indexes, effect)
-            if effect is not None:
-                self._apply(effect, exchange, batch)
-            if batch is None and effect is None:
-                exchange.sent = refusal is not None
-            else:
-                exchange.sent = all(log.states[index] != PENDING for index in indexes)
+            if refusal is not None or batch is not None or effect is not None:
+                if effect is not None:
+                    self._apply(effect, exchange, batch)
+                decided = [index for index in indexes if log.states[index] != PENDING]
+                exchange.sent = len(decided) == len(indexes)
             if not exchange.sent:
                 log.responses_to_send += 1
-        if refusal is not None or batch is not None or effect is not None:
-            for index in indexes:
-                if log.states[index] != PENDING:
-                    _report(log, index)
+        for index in decided:
+            _report(log, index)
         self._notify()
         return exchange
 
     def response_sent(self, exchange: Exchange) -> None:
         """The response is out: the validation of the event may begin (Y1)."""
-        log, delay = exchange.log, self.settings.validation_delay
-        unstored: list[int] = []
+        log, unstored = exchange.log, []
         with self.lock:
             if exchange.sent:
                 return
             exchange.sent = True
             if self._returned:
                 self._returned.discard(exchange)
+            delay = self.settings.validation_delay
             if delay or self._holds:
                 due = real_time() + delay
                 heapq.heappush(self._due, (due, next(self._due_numbers), exchange))
@@ -452,27 +457,13 @@ class Collector:
 
     # within
 
-    def _judge_request(
-        self, judged: JudgedHead, head: RequestHead, body: bytes, size: int | None
-    ) -> tuple[Refusal | None, BatchBody | None]:
-        """Why a request is refused as a whole; if it is not, the records of a batch."""
-        verdict = judged.verdict
-        refusal = verdict.refusal
-        if refusal is None and (verdict.ingestion or verdict.profile.refuses_unknown_keys):
-            refusal = self._key_refusal(judged)
-        if not verdict.ingestion:
-            return refusal or judge_body(verdict, head, body, size=size), None
-        if refusal is not None:
-            return with_number_of_records(refusal, verdict, head, body), None
-        return judge_batch(verdict, head, body, size=size)
-
     def _key_refusal(self, judged: JudgedHead) -> Refusal | None:
         """A6, I4: why the key is refused in the response, `None` if it is not."""
         verdict, key = judged.verdict, judged.verdict.key
         assert key is not None
         if verdict.global_id_request and key in self.keys:  # its limits are about tables
             return None
-        reason = self.keys.rejection(key, *judged.table)
+        reason = self.keys.rejection(key, judged.table)
         if not reason:
             return None
         reason = f"write key {shortened(key)} {reason}"
@@ -520,25 +511,26 @@ class Collector:
     def _decide(self, exchange: Exchange) -> list[int]:
         """Ingest each event, or say by which rule it is not stored; return those that are not."""
         log, judged = exchange.log, exchange.judged
-        verdict, settings = judged.verdict, judged.settings
-        assert verdict.key is not None
+        verdict, key, table = judged.verdict, judged.verdict.key, judged.table
+        assert key is not None
         unstored: list[int] = []
-        key_rule, key_reason = verdict.key_rule, self.keys.rejection(verdict.key, *judged.table)
-        if key_rule == "A10" and verdict.key in self.keys:
+        key_reason = self.keys.rejection(key, table)
+        if verdict.key_rule == "A10" and key in self.keys:
             key_reason = "is an Authorization without the scheme TD1"
         for index in exchange.indexes:
             if log.states[index] != PENDING:
                 continue
-            rule, reason = key_rule, ""
+            if not key_reason and not judged.validates_records:
+                log.ingest(index, table)
+                continue
+            rule, reason = verdict.key_rule, ""
             if key_reason:
-                reason = f"write key {shortened(verdict.key)} {key_reason}"
+                reason = f"write key {shortened(key)} {key_reason}"
             elif verdict.ingestion:
                 rule, sent = "I17", log.uuids.get(index)
-                if settings.deduplicate and log.deduplication.is_repeated(
-                    judged.table, sent, log.received[index]
-                ):
+                if log.deduplication.is_repeated(table, sent, log.received[index]):
                     reason = f"the uuid {sent} was stored in the last hour"
-            elif settings.stale_time == "drop":
+            else:
                 request, data = sent_data(log, index)
                 when = time_of(request, verdict, data, log.received[index])
                 rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
@@ -547,7 +539,7 @@ class Collector:
                 log.decide(index, state, rule, reason)
                 unstored.append(index)
             else:
-                log.ingest(index, judged.table)
+                log.ingest(index, table)
         return unstored
 
     def _schedule(self) -> None:

@@ -92,6 +92,8 @@ class Verdict(NamedTuple):
 
     profile: Profile
     size_limit: int
+    ingestion: bool
+    """Whether the request speaks the Data Ingestion API."""
     refusal: Refusal | None = None
     preflight: bool = False
     database: str | None = None
@@ -103,11 +105,6 @@ class Verdict(NamedTuple):
     body_refusal: Refusal | None = None
     global_id_request: bool = False
 
-    @property
-    def ingestion(self) -> bool:
-        """Whether the request speaks the Data Ingestion API."""
-        return self.profile.postback is not None
-
 
 def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     """Return what method, target and header fields decide; equal heads have equal verdicts."""
@@ -115,9 +112,9 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     served = head.segments[:4] == ROUTE
     if profile.postback is not None and served:
         profile = profile.postback
-    limit = size_limit(profile, settings)
-    verdict = partial(Verdict, profile, limit)
-    if profile.postback is not None:
+    limit, ingestion = size_limit(profile, settings), profile.postback is not None
+    verdict = partial(Verdict, profile, limit, ingestion)
+    if ingestion:
         return _judge_ingestion_head(verdict, limit, head)
     if not served:
         return verdict(refusal=_not_served(head))
@@ -161,18 +158,18 @@ def judge_body(
     size = len(body) if size is None else size
     if size > verdict.size_limit:
         return _too_large(size, verdict.size_limit)
-    if verdict.source is _URL_PARAMETERS and body:
+    source = verdict.source
+    if source is _URL_PARAMETERS and body:
         return _not_json(head)
     if verdict.body_refusal is not None:
         return verdict.body_refusal
-    if verdict.source is _URL_PARAMETERS and not data_parameters(head):
+    if source is _JSON:
+        try:
+            json_body.parse(body)
+        except json_body.InvalidBody as error:
+            return Refusal(400, error.rule, str(error))
+    elif source is _URL_PARAMETERS and not data_parameters(head):
         return Refusal(400, "B4", "the body is empty and the URL has no data parameter")
-    if verdict.source is not _JSON:
-        return None
-    try:
-        json_body.parse(body)
-    except json_body.InvalidBody as error:
-        return Refusal(400, error.rule, str(error))
     return None
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ..protocol.request import RequestHead
     from .http_parser import Head
 
+INSPECTION_PREFIX = "/.tdpostback/"
+"""How the path of a call of the REST interface begins."""
 MAX_INSPECTION_BODY = 1024 * 1024
 """Bytes of the body of a call of the REST interface."""
 HEAD_SECONDS = 10.0
@@ -88,11 +90,8 @@ class Service(Protocol):
     def current_collector(self) -> Collector:
         """The collector of the request that arrives now."""
 
-    def is_inspection(self, head: RequestHead) -> bool:
-        """Whether `head` asks the fake server about itself, and so is not an event."""
-
     def inspect(self, head: RequestHead, body: bytes, peer: str, size: int | None) -> Response:
-        """The response to such a request; may take long. `size` is that of `receive`."""
+        """The response of the REST interface; may take long. `size` is that of `receive`."""
 
     def report_error(self, error: BaseException) -> None:
         """Keep an error of the server for the test."""
@@ -139,12 +138,12 @@ class Connection(asyncio.Protocol):
         try:
             while at < len(data):
                 state = self.state
-                if state is BODY or state is DRAINING:
-                    at = self._read_body(data, at)
-                elif state is IDLE or state is NEW or state is HEAD:
+                if state is IDLE or state is NEW or state is HEAD:
                     at = self._read_head(data, at, known)
                     if self.state is HEAD:
                         break
+                elif state is BODY or state is DRAINING:
+                    at = self._read_body(data, at)
                 else:
                     break
         except BadRequest as error:
@@ -188,13 +187,14 @@ class Connection(asyncio.Protocol):
         """
         if data[at] in b"\r\n":  # empty lines before a request count for nothing
             at = len(data) - len(data[at:].lstrip(b"\r\n"))
-        end = data.find(END_OF_HEAD, max(at, known - 3)) + len(END_OF_HEAD)
-        if end < len(END_OF_HEAD):
+        end = data.find(END_OF_HEAD, at if known < 3 else max(at, known - 3))
+        if end < 0:
             if at < len(data):
                 check_start(data[at : at + MAX_HEAD], max(0, known - at))
                 if self.state is not HEAD:
                     self._enter(HEAD)
             return at
+        end += len(END_OF_HEAD)
         head = parse_head(data[at:end])
         at, end = end, end + head.length
         collector = self._service.current_collector()
@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
                 self._enter(IDLE)
             self.respond(collector, head, data[at:end])
             return end
-        if self._service.is_inspection(head.request):
+        if _is_inspection(collector, head.request):
             limit = MAX_INSPECTION_BODY
         self._body = BodyParser(head, limit)
         self._enter(BODY)
@@ -256,9 +256,9 @@ class Connection(asyncio.Protocol):
 
         `size` is the length of the body in bytes, if `body` is not all of it.
         """
-        service, request = self._service, head.request
-        if service.is_inspection(request):
-            self._process(head, partial(service.inspect, request, body, self.peer, size))
+        request = head.request
+        if _is_inspection(collector, request):
+            self._process(head, partial(self._service.inspect, request, body, self.peer, size))
         elif collector.calls_user_code or len(body) > LARGE_BODY:
             self._process(head, partial(collector.receive, request, body, self.peer, size=size))
         else:
@@ -443,3 +443,8 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._service.loop.call_later(seconds, self._timed_out)
+
+
+def _is_inspection(collector: Collector, head: RequestHead) -> bool:
+    """Whether `head` asks the fake server about itself, and so is not an event."""
+    return collector.settings.inspection and head.target.startswith(INSPECTION_PREFIX)

@@ -68,7 +68,6 @@ class Listener:
         self.url = f"{scheme}://{server.format_host(server.host)}:{self.port}"
         """Base URL, no trailing slash."""
         self.loop: asyncio.AbstractEventLoop = server.loop_thread.loop
-        self.is_inspection = server.is_inspection
         self.connections: set[Connection] = set()
         self._application = server.application
         self._ssl_context = ssl_context
@@ -236,10 +235,6 @@ class CollectorServer(HTTPServerBase):
     def current_collector(self) -> Collector:
         """The collector of what arrives at the address of the server now."""
         return self.collector
-
-    def is_inspection(self, head: RequestHead) -> bool:  # noqa: ARG002 - for subclasses
-        """Whether `head` asks the fake server about itself, so that `dispatch` responds to it."""
-        return False
 
     def start(self) -> None:
         """Listen, and serve in a daemon thread."""

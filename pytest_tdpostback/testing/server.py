@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import WeakSet
@@ -11,6 +10,7 @@ from weakref import WeakSet
 from ..errors import PostbackWarning
 from ..protocol.secrets import without_keys
 from ..protocol.settings import Settings
+from ..server.connection import INSPECTION_PREFIX
 from ..server.host_listeners import HostListeners
 from ..server.server import CollectorServer
 from ..server.tls import TrustFiles, own_names, server_context
@@ -28,12 +28,8 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..protocol.profiles import Profile
-    from ..protocol.request import RequestHead
     from ..protocol.settings import ServerSettingValues
-    from ..server.server import Listener
 
-INSPECTION_PREFIX = "/.tdpostback/"
-"""The REST interface responds to the requests whose path begins so."""
 _servers: WeakSet[PostbackServer] = WeakSet()
 
 
@@ -139,16 +135,6 @@ class PostbackServer(CollectorServer):
         """Every write key that was ever valid here: none may be shown whole."""
         return self.collector.keys.known()
 
-    def is_inspection(self, head: RequestHead) -> bool:
-        """Whether a request at the URL of the server is a call of the REST interface."""
-        return _is_inspection(head, self.current_collector)
-
-    def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
-        """Listen on a further free port; the settings there decide about the REST interface."""
-        listener = super().open_listener(collector, **options)
-        listener.is_inspection = partial(_is_inspection, collector=collector)
-        return listener
-
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """Respond to what is no event: a preflight (R5), or a call of the REST interface."""
         collector = request.environ.get("tdpostback.collector") or self.current_collector()
@@ -203,10 +189,6 @@ class PostbackServer(CollectorServer):
             text = f"{type(failure).__name__}: {failure}"
             message = f"nobody called server.check(), which raises this:\n{without_keys(text)}"
             warnings.warn(message, PostbackWarning, stacklevel=3)
-
-
-def _is_inspection(head: RequestHead, collector: Callable[[], Collector]) -> bool:
-    return head.target.startswith(INSPECTION_PREFIX) and collector().settings.inspection
 
 
 def known_keys() -> list[str]:
