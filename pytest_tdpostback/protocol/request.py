@@ -107,7 +107,7 @@ class RequestHead:
         for line in self.lines:
             name, _, value = line.partition(":")
             name = name.lower()
-            fields[name] = (*fields.get(name, ()), value)
+            fields[name] = (*fields[name], value) if name in fields else (value,)
         return fields
 
     def field(self, name: str) -> str:
