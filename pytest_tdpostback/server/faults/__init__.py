@@ -1,20 +1,18 @@
 """Faults: what goes wrong on the wire and behind it, and the truth about what was stored.
 
 `Faults` is what a test calls, `handle` decides which events a fault hits, `actions` what it does to
-them, `transmissions` how their responses travel. A collector without an active fault has no
-`fault_hook`.
+them. A collector without an active fault has no `fault_hook`.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import ConfigurationError
 from ...protocol.settings import MAX_SECONDS
-from . import transmissions
-from .actions import Action, AfterResponse, InOrder, Outage, RespondStatus, Throttle
+from . import actions
+from .actions import Action, AfterResponse, InOrder, Outage, RespondStatus, Throttle, brief
 from .handle import ABOVE_ZERO, FaultHandle, Limits, count, invalid, number
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ class Faults:
     def __init__(self, collector: Collector) -> None:
         """`collector` receives the events that the faults hit."""
         self._collector = collector
-        self._lock = threading.Lock()
         self._made: list[FaultHandle] = []
         self._active: tuple[FaultHandle, ...] = ()
 
@@ -53,7 +50,7 @@ class Faults:
         """Respond `code` (200 to 599) instead of the service: the event is lost."""
         if not _is_status(code):
             raise invalid("status", "code", code, f"an {_STATUS}")
-        return self._add(RespondStatus(f"status({code})", code), limits)
+        return self._add(RespondStatus(code), limits)
 
     def throttle(self, limit: int, per: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Let `limit` requests pass in any `per` seconds (up to 3,600) of the server's clock.
@@ -83,7 +80,7 @@ class Faults:
         the response is sent at once.
         """
         seconds = number("delay", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
-        action = Action(f"delay({seconds:g})", transmission=transmissions.delayed(seconds))
+        action = Action(f"delay({seconds:g})", transmission=actions.delayed(seconds))
         return self._add(action, limits)
 
     def hang(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
@@ -114,14 +111,14 @@ class Faults:
 
         To spare the first events, use `sequence`.
         """
-        cut = transmissions.cut_short(count("truncate", "after", after))
-        return self._add(Action(f"truncate({after})", transmission=cut), limits)
+        cut = actions.cut_short(count("truncate", "after", after))
+        return self._add(Action(f"truncate({brief(after)})", transmission=cut), limits)
 
     def drip(self, bytes_per_second: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and respond slowly. When the fault ends, the rest is sent at once."""
         valid = "a number above 0"
         rate = number("drip", "bytes_per_second", bytes_per_second, valid, least=ABOVE_ZERO)
-        action = Action(f"drip({rate:g})", transmission=transmissions.dripped(rate))
+        action = Action(f"drip({rate:g})", transmission=actions.dripped(rate))
         return self._add(action, limits)
 
     def garbage(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
@@ -175,13 +172,13 @@ class Faults:
     def _add(self, action: Action, limits: LimitArgumentsWithoutAfter) -> FaultHandle:
         method = action.name.partition("(")[0]
         handle = FaultHandle(action, Limits.of(method, limits), self._collector, self._retire)
-        with self._lock:
+        with self._collector.lock:
             self._made.append(handle)
             self._set_active((handle, *self._active))
         return handle
 
     def _retire(self, handle: FaultHandle) -> None:
-        with self._lock:
+        with self._collector.lock:
             self._set_active(tuple(each for each in self._active if each is not handle))
 
     def _set_active(self, active: tuple[FaultHandle, ...]) -> None:
@@ -212,17 +209,16 @@ def _is_status(value: Any) -> bool:
 def _entry(entry: Any) -> Action | None:
     """The action of an entry of a sequence, `None` for `"ok"`."""
     if isinstance(entry, FaultHandle):
-        entry.remove()
+        entry.leave()
         if entry.limits != Limits():
             valid = "an entry without limits, and the sequence its own"
             raise invalid("sequence", "entry", entry, valid)
         if isinstance(entry.action, InOrder):
             valid = "its entries; a sequence cannot be an entry"
             raise invalid("sequence", "entry", entry, valid)
-        entry.action.renew()
         return entry.action
     if _is_status(entry):
-        return RespondStatus(f"status({entry})", entry)
+        return RespondStatus(entry)
     if not isinstance(entry, str) or entry not in (*_BY_NAME, "ok"):
         names = ", ".join(map(repr, _BY_NAME))
         valid = f"an {_STATUS}, one of {names}, 'ok', or a fault with its arguments"
@@ -232,14 +228,14 @@ def _entry(entry: Any) -> Action | None:
 
 def _reset(before: str = "storing") -> Action:
     name, stored = f"reset(before={before!r})", before == "answer"
-    return Action(name, stored=stored, transmission=transmissions.reset())
+    return Action(name, stored=stored, transmission=actions.reset())
 
 
 _BY_NAME: dict[str, Callable[[], Action]] = {
     "drop": lambda: AfterResponse("drop", stored=False),
     "duplicate": lambda: AfterResponse("duplicate", copies=2),
-    "garbage": lambda: Action("garbage", transmission=transmissions.garbage()),
-    "hang": lambda: Action("hang", stored=False, transmission=transmissions.hanging()),
+    "garbage": lambda: Action("garbage", transmission=actions.garbage()),
+    "hang": lambda: Action("hang", stored=False, transmission=actions.hanging()),
     "reset": _reset,
 }
 """The faults that a sequence may call by name."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 import sys
-import threading
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ...collector.events import Events
 from ...errors import ConfigurationError
+from .actions import brief
 
 if TYPE_CHECKING:
     from typing import Self
@@ -130,7 +130,6 @@ class FaultHandle:
         """Which events it may hit."""
         self._collector = collector
         self._on_remove = on_remove
-        self._lock = threading.Lock()
         self._spare = limits.after
         self._left = limits.times
         self._random = random.Random(limits.seed or 0)  # noqa: S311 - it is meant to be predictable
@@ -156,7 +155,7 @@ class FaultHandle:
         self.asked += 1
         if not self.limits.match(arrival):
             return None
-        with self._lock:
+        with self._collector.lock:
             self.matched += 1
             if self.over:  # by an event that another thread receives
                 return None
@@ -173,10 +172,14 @@ class FaultHandle:
                 self._left -= 1
         return replace(effect, recorded=self._hits.append)
 
-    def remove(self) -> None:
-        """End the fault, and free the senders that it keeps waiting."""
+    def leave(self) -> None:
+        """Hit no further event by itself: `action` belongs to a sequence now."""
         self._removed = True
         self._on_remove(self)
+
+    def remove(self) -> None:
+        """End the fault, and free the senders that it keeps waiting."""
+        self.leave()
         self.action.release()
 
     def __enter__(self) -> Self:
@@ -210,4 +213,4 @@ def number(
 
 def invalid(method: str, name: str, value: Any, valid: str) -> ConfigurationError:
     """The error for `value` as the argument `name` of `faults.<method>`."""
-    return ConfigurationError(f"faults.{method}({name}={value!r}): give {valid}")
+    return ConfigurationError(f"faults.{method}({name}={brief(value)}): give {valid}")
