@@ -155,7 +155,7 @@ class Collector:
         self.calls_user_code = False
         """Whether `fault_hook` runs code of a user, so that `receive` may take long."""
         self.blocked_hosts: list[str] = []
-        """Hosts that a redirect did not let somebody connect to."""
+        """Hosts that a redirect did not let somebody connect to, and why: `host: reason`."""
         self.refused_connections: list[str] = []
         """What reached the server and left no event."""
         self._subscribers: tuple[Callable[[], object], ...] = ()
@@ -306,10 +306,10 @@ class Collector:
             self.refused_connections.append(reason)
         self._notify()
 
-    def note_blocked_host(self, host: str) -> None:
-        """Keep a host that somebody was not let connect to, for the messages of assertions."""
+    def note_blocked_host(self, blocked: str) -> None:
+        """Keep `host: reason` of who was not let connect, for the messages of assertions."""
         if len(self.blocked_hosts) < NOTED:
-            self.blocked_hosts.append(host)
+            self.blocked_hosts.append(blocked)
         self._notify()
 
     # validating
