@@ -15,6 +15,7 @@ from weakref import ref
 
 from ..errors import ConfigurationError
 from ..protocol import response as responses
+from ..protocol.escaping import shown
 from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
 from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
@@ -197,6 +198,8 @@ class Collector:
         if verdict.preflight:
             date = responses.http_date(int(now))
             response = responses.preflight(head, verdict.profile, date)
+            if reason := responses.refused_by_browser(head, response):
+                self.note_refused_connection(f"{peer} at {shown(head.host or '*')}: {reason}")
             return Exchange(self, self.log, judged, response, sent=True)
         refusal, batch = self._judge_request(judged, head, body, size)
         if verdict.global_id_request and refusal is None:
