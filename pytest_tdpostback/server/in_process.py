@@ -30,59 +30,41 @@ PEER = "127.0.0.1:0"
 """The sender of a request without a connection."""
 
 
-class Call:
-    """One request to a collector, and the response to it."""
+def _respond(
+    collector: Collector,
+    method: str,
+    target: str,
+    fields: Sequence[tuple[str, str]],
+    body: bytes,
+    *,
+    timeout: float | None,
+) -> Response:
+    """The response to a request; `timeout` is how long its sender waits, in seconds (`None`: ever).
 
-    def __init__(
-        self,
-        collector: Collector,
-        method: str,
-        target: str,
-        fields: Sequence[tuple[str, str]],
-        body: bytes,
-        *,
-        timeout: float | None,
-    ) -> None:
-        """`timeout` is how long the sender waits for a response, in seconds; `None`: for ever.
-
-        Raise `ValueError` if no connection would carry the request.
-        """
-        self._timeout = timeout
-        self._transmission: Any = None
-        try:
-            head = checked_head(method, target, fields)
-        except BadRequest as error:
-            collector.note_refused_connection(f"{PEER} without a connection: {error}")
-            self._response = empty(error.status)
-            return
-        kept = body if len(body) <= collector.size_limit(head) else b""
-        self._exchange = collector.receive(head, kept, PEER, size=len(body))
-        self._response = self._exchange.response
-        collector.response_sent(self._exchange)  # a fault delays the response, not validation
-        if self._exchange.effect is not None:
-            self._transmission = self._exchange.effect.transmission
-
-    @property
-    def is_delayed(self) -> bool:
-        """Whether `response` takes time, because a fault keeps the response back."""
-        return self._transmission is not None and self._transmission.seconds > 0
-
-    def response(self) -> Response:
-        """The response; raise `TimeoutError` or a `ConnectionError` if a fault leaves none."""
-        if self.is_delayed and not self._transmission.wait(self._timeout):
+    Raise `ValueError` if no connection would carry the request, and `TimeoutError` or a
+    `ConnectionError` if a fault leaves no response.
+    """
+    try:
+        head = checked_head(method, target, fields)
+    except BadRequest as error:
+        collector.note_refused_connection(f"{PEER} without a connection: {error}")
+        return empty(error.status)
+    kept = body if len(body) <= collector.size_limit(head) else b""
+    exchange = collector.receive(head, kept, PEER, size=len(body))
+    collector.response_sent(exchange)  # a fault delays the response, not validation
+    transmission = exchange.effect.transmission if exchange.effect else None
+    if transmission is not None:
+        if transmission.seconds and not transmission.wait(timeout):
             raise TimeoutError("the response did not come in time")
-        if self._transmission is not None:
-            self._transmission.arrive(self._exchange)
-        return self._response
+        transmission.arrive(exchange)
+    return exchange.response
 
 
 def httpx_transport(collector: Collector) -> httpx.BaseTransport:
     """A transport for `httpx.Client`."""
     library = _library("httpx", "httpx_transport()")
 
-    def handle(request: httpx.Request) -> httpx.Response:
-        return _httpx_response(library, request, _httpx_call(library, collector, request))
-
+    handle = partial(_httpx_response, library, collector)
     transport: httpx.BaseTransport = library.MockTransport(handle)
     return transport
 
@@ -92,17 +74,13 @@ def async_httpx_transport(collector: Collector) -> httpx.AsyncBaseTransport:
     library = _library("httpx", "async_httpx_transport()")
 
     async def handle(request: httpx.Request) -> httpx.Response:
-        receive = partial(_httpx_call, library, collector, request)
-        if collector.calls_user_code:
-            call = await _library("anyio", "a fault with a condition").to_thread.run_sync(receive)
-        else:
-            call = receive()
-        respond = partial(_httpx_response, library, request, call)
-        if not call.is_delayed:
+        respond = partial(_httpx_response, library, collector, request)
+        if collector.fault_hook is None:
             return respond()
-        threads = _library("anyio", "a fault that delays the response").to_thread
-        delayed: httpx.Response = await threads.run_sync(respond, abandon_on_cancel=True)
-        return delayed
+        # A fault may wait, or ask code of the user. httpx needs anyio, too.
+        threads = _library("anyio", "a fault").to_thread
+        response: httpx.Response = await threads.run_sync(respond, abandon_on_cancel=True)
+        return response
 
     transport: httpx.AsyncBaseTransport = library.MockTransport(handle)
     return transport
@@ -127,11 +105,9 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
             method, target, body = request.method or "GET", request.path_url, _bytes(request.body)
             seconds = _read_timeout(timeout)
             try:
-                call = Call(collector, method, target, fields, body, timeout=seconds)
+                response = _respond(collector, method, target, fields, body, timeout=seconds)
             except ValueError as error:
                 raise library.exceptions.InvalidHeader(str(error), request=request) from None
-            try:
-                response = call.response()
             except TimeoutError as error:
                 raise library.ReadTimeout(error, request=request) from None
             except ConnectionError as error:
@@ -151,28 +127,23 @@ def _library(name: str, what: str) -> Any:
         raise ConfigurationError(message) from None
 
 
-def _httpx_call(library: Any, collector: Collector, request: httpx.Request) -> Call:
+def _httpx_response(library: Any, collector: Collector, request: httpx.Request) -> httpx.Response:
     fields = [
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
     ]
     method, target = request.method, request.url.raw_path.decode("latin-1")
     timeout = request.extensions.get("timeout", {}).get("read")
     try:
-        return Call(collector, method, target, fields, request.content, timeout=timeout)
+        response = _respond(collector, method, target, fields, request.content, timeout=timeout)
     except ValueError as error:
         raise library.LocalProtocolError(str(error), request=request) from None
-
-
-def _httpx_response(library: Any, request: httpx.Request, call: Call) -> httpx.Response:
-    try:
-        response = call.response()
     except TimeoutError as error:
         raise library.ReadTimeout(str(error), request=request) from None
     except ConnectionResetError as error:
         raise library.ReadError(str(error), request=request) from None
     except ConnectionError as error:
         raise library.RemoteProtocolError(str(error), request=request) from None
-    body = b"" if request.method == "HEAD" else response.body
+    body = b"" if method == "HEAD" else response.body
     converted: httpx.Response = library.Response(
         response.status, headers=list(response.headers), content=body, request=request
     )
