@@ -55,15 +55,13 @@ class HostListeners:
         from . import redirect
 
         opened = [*self._listeners_of(hosts).values()]
-        proxies = dict.fromkeys(redirect.proxies_of_environment(), 0)
+        proxies = redirect.proxies_of_environment()
         if proxies:
-            proxy = self._proxy_of(hosts)
-            opened.append(proxy)
-            proxies = dict.fromkeys(proxies, proxy.port)
+            opened.append(self._proxy_of(hosts))
         return redirect.Redirect(
             hosts=frozenset(hosts),
             ports=self._ports(hosts),
-            proxies=proxies,
+            proxies=dict.fromkeys(proxies, opened[-1].port),
             close_connections=partial(self._close_connections, opened),
             note_blocked_host=lambda host: self.collector().note_blocked_host(host),
             block_network=block_network,
