@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...errors import ConfigurationError
 from ...protocol.settings import MAX_SECONDS
 from . import actions
-from .actions import Action, AfterResponse, InOrder, Outage, RespondStatus, Throttle, brief
+from .actions import InOrder, Outage, RespondStatus, Throttle
 from .handle import ABOVE_ZERO, FaultHandle, Limits, count, invalid, number
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ...collector.collector import Arrival, Collector, Effect
+    from .actions import Action
     from .handle import LimitArguments, LimitArgumentsWithoutAfter
 
 __all__ = ["FaultHandle", "Faults", "Limits"]
@@ -80,15 +81,14 @@ class Faults:
         the response is sent at once.
         """
         seconds = number("delay", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
-        action = Action(f"delay({seconds:g})", transmission=actions.delayed(seconds))
-        return self._add(action, limits)
+        return self._add(actions.delay(seconds), limits)
 
     def hang(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Never respond, and store nothing: the event is lost.
 
         The connection stays open until its sender closes it or the fault ends.
         """
-        return self._add(_BY_NAME["hang"](), limits)
+        return self._add(actions.hang(), limits)
 
     def reset(
         self,
@@ -104,36 +104,34 @@ class Faults:
         """
         if before not in ("storing", "answer"):
             raise invalid("reset", "before", before, "one of 'storing', 'answer'")
-        return self._add(_reset(before), limits)
+        return self._add(actions.reset(before), limits)
 
     def truncate(self, after: int, **limits: Unpack[LimitArgumentsWithoutAfter]) -> FaultHandle:
         """Store the event, and close the connection after `after` bytes of the response.
 
         To spare the first events, use `sequence`.
         """
-        cut = actions.cut_short(count("truncate", "after", after))
-        return self._add(Action(f"truncate({brief(after)})", transmission=cut), limits)
+        return self._add(actions.truncate(count("truncate", "after", after)), limits)
 
     def drip(self, bytes_per_second: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and respond slowly. When the fault ends, the rest is sent at once."""
         valid = "a number above 0"
         rate = number("drip", "bytes_per_second", bytes_per_second, valid, least=ABOVE_ZERO)
-        action = Action(f"drip({rate:g})", transmission=actions.dripped(rate))
-        return self._add(action, limits)
+        return self._add(actions.drip(rate), limits)
 
     def garbage(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and send bytes that are not HTTP instead of the response."""
-        return self._add(_BY_NAME["garbage"](), limits)
+        return self._add(actions.garbage(), limits)
 
     # after the response: only what the service accepts
 
     def drop(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store nothing: the event is lost, and its sender cannot know."""
-        return self._add(_BY_NAME["drop"](), limits)
+        return self._add(actions.drop(), limits)
 
     def duplicate(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store the event twice."""
-        return self._add(_BY_NAME["duplicate"](), limits)
+        return self._add(actions.duplicate(), limits)
 
     # several
 
@@ -201,6 +199,16 @@ class Faults:
         return None
 
 
+_BY_NAME: dict[str, Callable[[], Action]] = {
+    "drop": actions.drop,
+    "duplicate": actions.duplicate,
+    "garbage": actions.garbage,
+    "hang": actions.hang,
+    "reset": actions.reset,
+}
+"""The faults that a sequence may call by name."""
+
+
 def _is_status(value: Any) -> bool:
     """Whether `value` is the status of a final response."""
     return type(value) is int and 200 <= value <= 599
@@ -224,18 +232,3 @@ def _entry(entry: Any) -> Action | None:
         valid = f"an {_STATUS}, one of {names}, 'ok', or a fault with its arguments"
         raise invalid("sequence", "entry", entry, f"{valid}, like faults.delay(0.2)")
     return _BY_NAME[entry]() if entry in _BY_NAME else None
-
-
-def _reset(before: str = "storing") -> Action:
-    name, stored = f"reset(before={before!r})", before == "answer"
-    return Action(name, stored=stored, transmission=actions.reset())
-
-
-_BY_NAME: dict[str, Callable[[], Action]] = {
-    "drop": lambda: AfterResponse("drop", stored=False),
-    "duplicate": lambda: AfterResponse("duplicate", copies=2),
-    "garbage": lambda: Action("garbage", transmission=actions.garbage()),
-    "hang": lambda: Action("hang", stored=False, transmission=actions.hanging()),
-    "reset": _reset,
-}
-"""The faults that a sequence may call by name."""

@@ -183,16 +183,51 @@ class Transmission:
             self._end(transfer)
 
 
-def delayed(seconds: float) -> Transmission:
+class Action:
+    """What goes wrong: the same for every event. Its handle calls it within a lock."""
+
+    over = False
+    """Whether it will never hit again."""
+
+    def __init__(self, name: str, *, spares_refused: bool = False, **effect: Any) -> None:
+        """`name` is what `event.fault` shows, `effect` the other fields of its `Effect`.
+
+        `spares_refused`: it is behind the response, and hits only what the service accepts.
+        """
+        self.name = name
+        self.effect = Effect(name, responded="transmission" not in effect, **effect)
+        self._spares_refused = spares_refused
+
+    def effect_on(self, arrival: Arrival) -> Effect | None:
+        """What happens to the event; `None` spares it."""
+        return None if self._spares_refused and arrival.refused else self.effect
+
+    def release(self) -> None:
+        """Free the senders that it keeps waiting, and keep none waiting from now on; any thread."""
+        if self.effect.transmission is not None:
+            self.effect.transmission.release()
+
+
+def drop() -> Action:
+    """The event is lost after its response."""
+    return Action("drop", spares_refused=True, stored=False)
+
+
+def duplicate() -> Action:
+    """The event is stored twice."""
+    return Action("duplicate", spares_refused=True, copies=2)
+
+
+def delay(seconds: float) -> Action:
     """The response comes `seconds` late."""
     transmission = Transmission(
         lambda transfer: transmission.keep(transfer, seconds, Transfer.finish)
     )
     transmission.seconds = seconds
-    return transmission
+    return Action(f"delay({seconds:g})", transmission=transmission)
 
 
-def dripped(bytes_per_second: float) -> Transmission:
+def drip(bytes_per_second: float) -> Action:
     """The response comes at `bytes_per_second`."""
     size = max(1, int(bytes_per_second / DRIPS_PER_SECOND))
 
@@ -204,31 +239,38 @@ def dripped(bytes_per_second: float) -> Transmission:
             transmission.keep(transfer, size / bytes_per_second, start)
 
     transmission = Transmission(start)
-    return transmission
+    return Action(f"drip({bytes_per_second:g})", transmission=transmission)
 
 
-def cut_short(size: int) -> Transmission:
+def truncate(size: int) -> Action:
     """The response ends after `size` bytes, and the connection with it."""
 
     def start(transfer: Transfer) -> None:
         if transfer.send(size):
             transfer.close()
 
-    return Transmission(start, partial(ConnectionError, "the response was cut short"))
+    transmission = Transmission(start, partial(ConnectionError, "the response was cut short"))
+    return Action(f"truncate({brief(size)})", transmission=transmission)
 
 
-def garbage() -> Transmission:
+def garbage() -> Action:
     """Bytes that are not HTTP come instead of the response."""
     error = partial(ConnectionError, "the response is not HTTP")
-    return Transmission(lambda transfer: transfer.close(NOT_HTTP), error)
+    transmission = Transmission(lambda transfer: transfer.close(NOT_HTTP), error)
+    return Action("garbage", transmission=transmission)
 
 
-def reset() -> Transmission:
-    """The connection is reset."""
-    return Transmission(Transfer.reset, partial(ConnectionResetError, "connection reset by peer"))
+def reset(before: str = "storing") -> Action:
+    """The connection is reset `before` storing, or before the answer."""
+    error = partial(ConnectionResetError, "connection reset by peer")
+    return Action(
+        f"reset(before={before!r})",
+        stored=before == "answer",
+        transmission=Transmission(Transfer.reset, error),
+    )
 
 
-def hanging() -> Transmission:
+def hang() -> Action:
     """No response comes. The connection stays open until its sender or the fault ends."""
 
     def start(transfer: Transfer) -> None:
@@ -239,36 +281,7 @@ def hanging() -> Transmission:
         transfer.connection.abort()
 
     transmission = Transmission(start, partial(TimeoutError, "no response"), end)
-    return transmission
-
-
-class Action:
-    """What goes wrong: the same for every event. Its handle calls it within a lock."""
-
-    over = False
-    """Whether it will never hit again."""
-
-    def __init__(self, name: str, **effect: Any) -> None:
-        """`name` is what `event.fault` shows, `effect` the other fields of its `Effect`."""
-        self.name = name
-        self.effect = Effect(name, responded="transmission" not in effect, **effect)
-
-    def effect_on(self, arrival: Arrival) -> Effect | None:  # noqa: ARG002 - for subclasses
-        """What happens to the event; `None` spares it."""
-        return self.effect
-
-    def release(self) -> None:
-        """Free the senders that it keeps waiting, and keep none waiting from now on; any thread."""
-        if self.effect.transmission is not None:
-            self.effect.transmission.release()
-
-
-class AfterResponse(Action):
-    """Something behind the response: it hits only what the service accepts."""
-
-    def effect_on(self, arrival: Arrival) -> Effect | None:
-        """Spare what is refused."""
-        return None if arrival.refused else self.effect
+    return Action("hang", stored=False, transmission=transmission)
 
 
 class RespondStatus(Action):
@@ -319,7 +332,8 @@ class Outage(Action):
     """Resets connections before anything is stored, until a moment of the server's clock."""
 
     def __init__(self, seconds: float, now: float) -> None:
-        super().__init__(f"outage({seconds:g})", stored=False, transmission=reset())
+        transmission = reset().effect.transmission
+        super().__init__(f"outage({seconds:g})", stored=False, transmission=transmission)
         self._end = now + seconds
 
     def effect_on(self, arrival: Arrival) -> Effect | None:
