@@ -17,7 +17,7 @@ from ..protocol.response import empty
 from .http_parser import BadRequest, checked_head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import httpx
     import requests
@@ -159,7 +159,7 @@ def _bytes(body: Any) -> bytes:
         return b""
     if hasattr(body, "read"):
         body = body.read()
-    pieces: Iterable[str | bytes] = (body,) if isinstance(body, (str, bytes)) else body
+    pieces = (body,) if isinstance(body, (str, bytes, bytearray, memoryview)) else body
     return b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
 
 

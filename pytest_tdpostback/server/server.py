@@ -357,7 +357,7 @@ class CollectorServer(HTTPServerBase):
         """Sockets that listen on one port of each address of `host`."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # it cannot be a name
             raise ConfigurationError(f"cannot listen on {host!r}: {error}") from error
         addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
         tries = 1 if port or len(addresses) == 1 else PORT_TRIES

@@ -128,8 +128,9 @@ def test_a_taken_port_is_named_and_nothing_is_left(server):
     assert threads() == before
 
 
-def test_an_address_that_cannot_be_had():
-    server = Server("127.255.255.254.1", expose=True)
+@pytest.mark.parametrize("host", ["127.255.255.254.1", "x" * 300, "a\0b", "a..b"])
+def test_an_address_that_cannot_be_had(host):
+    server = Server(host, expose=True)
     with pytest.raises(ConfigurationError, match="cannot listen on"):
         server.start()
 
