@@ -7,6 +7,7 @@ them. A collector without an active fault has no `fault_hook`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import ConfigurationError
@@ -51,7 +52,7 @@ class Faults:
         """Respond `code` (200 to 599) instead of the service: the event is lost."""
         if not _is_status(code):
             raise invalid("status", "code", code, f"an {_STATUS}")
-        return self._add(RespondStatus(code), limits)
+        return self._add(partial(RespondStatus, code), limits)
 
     def throttle(self, limit: int, per: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Let `limit` requests pass in any `per` seconds (up to 3,600) of the server's clock.
@@ -61,7 +62,7 @@ class Faults:
         count("throttle", "limit", limit)
         valid = f"a number above 0, up to {MAX_SECONDS:,} seconds"
         number("throttle", "per", per, valid, least=ABOVE_ZERO, most=MAX_SECONDS)
-        return self._add(Throttle(limit, per), limits)
+        return self._add(partial(Throttle, limit, per), limits)
 
     def outage(self, seconds: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Reset each connection when a request is complete, for `seconds` of the server's clock.
@@ -70,7 +71,7 @@ class Faults:
         `clock.advance(seconds)` ends it without waiting.
         """
         seconds = number("outage", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
-        return self._add(Outage(seconds, self._collector.clock.now()), limits)
+        return self._add(partial(Outage, seconds, self._collector.clock.now()), limits)
 
     # on the wire
 
@@ -81,14 +82,14 @@ class Faults:
         the response is sent at once.
         """
         seconds = number("delay", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
-        return self._add(actions.delay(seconds), limits)
+        return self._add(partial(actions.delay, seconds), limits)
 
     def hang(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Never respond, and store nothing: the event is lost.
 
         The connection stays open until its sender closes it or the fault ends.
         """
-        return self._add(actions.hang(), limits)
+        return self._add(actions.hang, limits)
 
     def reset(
         self,
@@ -104,34 +105,34 @@ class Faults:
         """
         if before not in ("storing", "answer"):
             raise invalid("reset", "before", before, "one of 'storing', 'answer'")
-        return self._add(actions.reset(before), limits)
+        return self._add(partial(actions.reset, before), limits)
 
     def truncate(self, after: int, **limits: Unpack[LimitArgumentsWithoutAfter]) -> FaultHandle:
         """Store the event, and close the connection after `after` bytes of the response.
 
         To spare the first events, use `sequence`.
         """
-        return self._add(actions.truncate(count("truncate", "after", after)), limits)
+        return self._add(partial(actions.truncate, count("truncate", "after", after)), limits)
 
     def drip(self, bytes_per_second: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and respond slowly. When the fault ends, the rest is sent at once."""
         valid = "a number above 0"
         rate = number("drip", "bytes_per_second", bytes_per_second, valid, least=ABOVE_ZERO)
-        return self._add(actions.drip(rate), limits)
+        return self._add(partial(actions.drip, rate), limits)
 
     def garbage(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and send bytes that are not HTTP instead of the response."""
-        return self._add(actions.garbage(), limits)
+        return self._add(actions.garbage, limits)
 
     # after the response: only what the service accepts
 
     def drop(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store nothing: the event is lost, and its sender cannot know."""
-        return self._add(actions.drop(), limits)
+        return self._add(actions.drop, limits)
 
     def duplicate(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store the event twice."""
-        return self._add(actions.duplicate(), limits)
+        return self._add(actions.duplicate, limits)
 
     # several
 
@@ -153,7 +154,7 @@ class Faults:
         found = [_entry(entry) for entry in entries]
         if not found:
             raise ConfigurationError("faults.sequence([]): give at least one entry")
-        return self._add(InOrder(found), limits)
+        return self._add(partial(InOrder, found), limits)
 
     def unmatched(self) -> list[FaultHandle]:
         """The faults that were asked about events, and whose limits matched none of them."""
@@ -167,9 +168,10 @@ class Faults:
 
     # within
 
-    def _add(self, action: Action, limits: LimitArgumentsWithoutAfter) -> FaultHandle:
-        method = action.name.partition("(")[0]
-        handle = FaultHandle(action, Limits.of(method, limits), self._collector, self._retire)
+    def _add(
+        self, make_action: Callable[[], Action], limits: LimitArgumentsWithoutAfter
+    ) -> FaultHandle:
+        handle = FaultHandle(make_action, limits, self._collector, self._retire)
         with self._collector.lock:
             self._made.append(handle)
             self._set_active((handle, *self._active))
@@ -217,14 +219,14 @@ def _is_status(value: Any) -> bool:
 def _entry(entry: Any) -> Action | None:
     """The action of an entry of a sequence, `None` for `"ok"`."""
     if isinstance(entry, FaultHandle):
-        entry.leave()
+        entry.remove()
         if entry.limits != Limits():
             valid = "an entry without limits, and the sequence its own"
             raise invalid("sequence", "entry", entry, valid)
         if isinstance(entry.action, InOrder):
             valid = "its entries; a sequence cannot be an entry"
             raise invalid("sequence", "entry", entry, valid)
-        return entry.action
+        return entry.make_action()
     if _is_status(entry):
         return RespondStatus(entry)
     if not isinstance(entry, str) or entry not in (*_BY_NAME, "ok"):

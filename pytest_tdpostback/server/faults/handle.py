@@ -112,8 +112,8 @@ class FaultHandle:
 
     def __init__(
         self,
-        action: Action,
-        limits: Limits,
+        make_action: Callable[[], Action],
+        limits: Mapping[str, Any],
         collector: Collector,
         on_remove: Callable[[FaultHandle], None],
     ) -> None:
@@ -122,17 +122,19 @@ class FaultHandle:
         """How many events it was asked about."""
         self.matched = 0
         """How many of them its limits matched, before `after`, `times` and `probability` count."""
-        self.name = action.name
-        """What `event.fault` shows."""
-        self.action = action
+        self.make_action = make_action
+        """Makes a new action like `action`, for a sequence."""
+        self.action = make_action()
         """What it does to an event."""
-        self.limits = limits
+        self.name = self.action.name
+        """What `event.fault` shows."""
+        self.limits = Limits.of(self.name.partition("(")[0], limits)
         """Which events it may hit."""
         self._collector = collector
         self._on_remove = on_remove
-        self._spare = limits.after
-        self._left = limits.times
-        self._random = random.Random(limits.seed or 0)  # noqa: S311 - it is meant to be predictable
+        self._spare = self.limits.after
+        self._left = self.limits.times
+        self._random = random.Random(self.limits.seed or 0)  # noqa: S311 - it is meant to be predictable
         self._hits = array("Q")
         self._removed = False
 
@@ -172,14 +174,10 @@ class FaultHandle:
                 self._left -= 1
         return replace(effect, recorded=self._hits.append)
 
-    def leave(self) -> None:
-        """Hit no further event by itself: `action` belongs to a sequence now."""
-        self._removed = True
-        self._on_remove(self)
-
     def remove(self) -> None:
         """End the fault, and free the senders that it keeps waiting."""
-        self.leave()
+        self._removed = True
+        self._on_remove(self)
         self.action.release()
 
     def __enter__(self) -> Self:

@@ -250,6 +250,14 @@ def test_a_handle_in_a_sequence_acts_there_alone(tdpostback):
     assert send(tdpostback, 3) == [200, 502, 200]
 
 
+def test_a_fault_that_was_removed_acts_again_in_a_sequence(tdpostback):
+    delay = tdpostback.faults.delay(60)
+    delay.remove()
+    tdpostback.faults.sequence([delay])
+
+    assert Sender(tdpostback, timeout=0.2).by_socket({"id": 1}) == ERROR
+
+
 def test_a_limit_of_a_throttle_may_be_of_any_size(tdpostback):
     tdpostback.faults.throttle(10**30, 1)
     tdpostback.faults.throttle(10**5000, 1)
