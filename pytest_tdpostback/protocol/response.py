@@ -156,7 +156,7 @@ def refused_by_browser(head: RequestHead, response: Response) -> str:
     allowed = dict(response.headers)["Access-Control-Allow-Methods"]
     if asked in ("", "GET", "HEAD", "POST", *allowed.split(", ")):
         return ""
-    return f"its preflight asks for the method {shown(asked)}, which is not one of {allowed}"
+    return f"its preflight asks for the method {shown(asked)}; let the page use one of {allowed}"
 
 
 def empty(status: int) -> Response:

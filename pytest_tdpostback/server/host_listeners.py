@@ -182,7 +182,8 @@ class ProxyConnection(Connection):
         if listener is None or host_name(host) not in hosts:
             self._proxy.note_refused_connection(
                 self.peer,
-                f"this proxy does not connect to {where}, only to ports 80 and 443 of the service",
+                f"this proxy does not connect to {where}, only to ports 80 and 443 of the service; "
+                "the argument hosts= adds a host",
             )
             self.transport.write(_forbidden(where, hosts))
             self._close()
