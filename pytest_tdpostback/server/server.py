@@ -251,15 +251,15 @@ class CollectorServer(HTTPServerBase):
         """Listen, and serve in a daemon thread."""
         if self.is_running():
             raise HTTPServerError("Server is already running")
-        sockets, others = self._listen(self.port, self.host), self._listeners[1:]
-        reopened: list[list[socket.socket]] = []
+        places = [(each.port, each.host) for each in self._listeners] or [(self.port, self.host)]
+        opened: list[list[socket.socket]] = []
         try:
-            reopened.extend(self._listen(each.port, each.host) for each in others)
+            opened.extend(self._listen(*place) for place in places)
             self.loop_thread = LoopThread(
                 lambda error: self.current_collector().report_error(error)
             )
         except BaseException as error:
-            _close(chain(sockets, *reopened))
+            _close(chain(*opened))
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
                 message = f"cannot start the server: {TOO_FEW_DESCRIPTORS}"
                 raise ConfigurationError(message) from None
@@ -267,14 +267,12 @@ class CollectorServer(HTTPServerBase):
         self._is_copy = False
         self.server_thread = self.loop_thread.thread
         self.server = self.loop_thread  # type: ignore[assignment]  # true while it runs
-        self._listeners.clear()
-        listener = self._add(
-            Listener(self, self.host, sockets, self.current_collector, self.ssl_context)
-        )
-        self.port = listener.port
-        for each, its_sockets in zip(others, reopened, strict=True):
-            each.reopen(self.loop_thread.loop, its_sockets)
-            self._listeners.append(each)
+        if not self._listeners:
+            made = Listener(self, self.host, opened[0], self.current_collector, self.ssl_context)
+            self.port = self._add(made).port
+            return
+        for listener, sockets in zip(self._listeners, opened, strict=True):
+            listener.reopen(self.loop_thread.loop, sockets)
 
     @property
     def stopped(self) -> bool:
