@@ -11,6 +11,7 @@ from http.client import HTTPResponse
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
 from ..protocol.response import empty
@@ -98,10 +99,10 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
             self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
         ) -> requests.Response:
             """The response of the collector."""
-            fields = [(_text(name), _text(value)) for name, value in request.headers.items()]
+            text = partial(library.utils.to_native_string, encoding="latin-1")
+            fields = [(text(name), text(value)) for name, value in request.headers.items()]
             if "host" not in request.headers:
-                host = (request.url or "").partition("://")[2].partition("/")[0].partition("?")[0]
-                fields.insert(0, ("Host", host.rpartition("@")[2]))
+                fields.insert(0, ("Host", urlsplit(request.url or "").netloc.rpartition("@")[2]))
             method, target, body = request.method or "GET", request.path_url, _bytes(request.body)
             seconds = _read_timeout(timeout)
             try:
@@ -128,9 +129,7 @@ def _library(name: str, what: str) -> Any:
 
 
 def _httpx_response(library: Any, collector: Collector, request: httpx.Request) -> httpx.Response:
-    fields = [
-        (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
-    ]
+    fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.headers.raw]
     method, target = request.method, request.url.raw_path.decode("latin-1")
     timeout = request.extensions.get("timeout", {}).get("read")
     try:
@@ -148,10 +147,6 @@ def _httpx_response(library: Any, collector: Collector, request: httpx.Request) 
         response.status, headers=list(response.headers), content=body, request=request
     )
     return converted
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def _bytes(body: Any) -> bytes:

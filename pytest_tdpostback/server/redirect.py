@@ -5,7 +5,8 @@ While a redirect is active, three things happen to a connection:
 1. The name of a redirected host resolves to a placeholder address, one for each name. Clients that
    keep only the address therefore still say which host they mean. Placeholders are multicast
    addresses: no system opens a TCP connection to one. So a client that uses one after the redirect
-   gets an error at once, whatever listens on this machine.
+   gets an error at once, whatever listens on this machine. A datagram to one then ends in the local
+   network, because its TTL is 1.
 2. `socket.connect` replaces the placeholder address with 127.0.0.1 and the port of a host listener.
 3. `SSLContext.wrap_socket` uses a context with the same checks that trusts only the authority of
    this run. If a connection reached another machine by some way that is not redirected, its TLS
