@@ -15,6 +15,7 @@ from weakref import ref
 
 from ..errors import ConfigurationError
 from ..protocol import response as responses
+from ..protocol.escaping import shown
 from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
 from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
@@ -155,7 +156,7 @@ class Collector:
         self.calls_user_code = False
         """Whether `fault_hook` runs code of a user, so that `receive` may take long."""
         self.blocked_hosts: list[str] = []
-        """Hosts that a redirect did not let somebody connect to."""
+        """Hosts that a redirect did not let somebody connect to, and why: `host: reason`."""
         self.refused_connections: list[str] = []
         """What reached the server and left no event."""
         self._subscribers: tuple[Callable[[], object], ...] = ()
@@ -197,6 +198,8 @@ class Collector:
         if verdict.preflight:
             date = responses.http_date(int(now))
             response = responses.preflight(head, verdict.profile, date)
+            if reason := responses.refused_by_browser(head, response):
+                self.note_refused_connection(f"{peer} at {shown(head.host or '*')}: {reason}")
             return Exchange(self, self.log, judged, response, sent=True)
         if judged.key_decides and refusal is None:
             refusal = self._key_refusal(judged)
@@ -311,10 +314,10 @@ class Collector:
             self.refused_connections.append(reason)
         self._notify()
 
-    def note_blocked_host(self, host: str) -> None:
-        """Keep a host that somebody was not let connect to, for the messages of assertions."""
+    def note_blocked_host(self, blocked: str) -> None:
+        """Keep `host: reason` of who was not let connect, for the messages of assertions."""
         if len(self.blocked_hosts) < NOTED:
-            self.blocked_hosts.append(host)
+            self.blocked_hosts.append(blocked)
         self._notify()
 
     # validating

@@ -380,12 +380,10 @@ def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
 def _obstacles(receiver: Receiver) -> dict[str, str]:
     """What is known to keep a sender from sending: in a few words, and in a line."""
     collector, found = receiver.collector, {}
-    hosts = [escaped(host) for host in dict.fromkeys(collector.blocked_hosts)]
-    if hosts:
-        found[f"connections to {', '.join(hosts[:SHOWN])} were blocked"] = (
-            f"block_network did not allow connections to {', '.join(hosts[:SHOWN])}. "
-            "Fix: redirect them with extra_hosts, or let them through with allow_hosts"
-        )
+    blocked = [escaped(each) for each in dict.fromkeys(collector.blocked_hosts)][:SHOWN]
+    if blocked:
+        hosts = ", ".join(each.partition(": ")[0] for each in blocked)
+        found[f"connections to {hosts} were blocked"] = f"Blocked: {'. '.join(blocked)}."
     if receiver.closed:
         found["the server is stopped"] = "The server is stopped. Fix: start it before you send."
     if in_event_loop():

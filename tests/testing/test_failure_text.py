@@ -94,13 +94,10 @@ def test_the_report_of_a_refused_connection_alone(tdpostback):
 
 
 def test_a_host_was_blocked(tdpostback, missing):
-    tdpostback._collector.note_blocked_host("api.example")
+    tdpostback._collector.note_blocked_host("api.example: no connections to other hosts")
     assert missing(id=7) == [
         f"no request arrived: connections to api.example were blocked; {WANTED}",
-        (
-            "  block_network did not allow connections to api.example. "
-            "Fix: redirect them with extra_hosts, or let them through with allow_hosts"
-        ),
+        "  Blocked: api.example: no connections to other hosts.",
     ]
 
 
