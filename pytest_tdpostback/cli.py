@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .protocol.rules import Rule
+    from .protocol.schemas import SchemaName
 
 ONLY_IN_TESTS = frozenset({"on_auth_failure"})
 """Settings that have a rule but say what a test does; they have no effect on a command."""
@@ -184,7 +185,7 @@ def _table() -> Iterator[str]:
     yield from (f"{source.id}  {source.title}\n    {source.url}" for source in sources)
 
 
-def _print_schema(*, name: str) -> int:
+def _print_schema(*, name: SchemaName) -> int:
     return _print_json(load_schema(name))
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response as WerkzeugResponse
 
     from ..collector.collector import Collector
-    from ..protocol.profiles import Profile
+    from ..protocol.profiles import Profile, ProfileName
     from ..protocol.request import RequestHead
     from ..protocol.settings import ServerSettingValues
     from ..server.server import Listener
@@ -62,7 +62,7 @@ class PostbackServer(CollectorServer):
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        profile: str | Profile | None = "openapi-1.0.0",
+        profile: ProfileName | Profile | None = "openapi-1.0.0",
         write_keys: Iterable[str] = (),
         ssl_context: SSLContext | None = None,
         expose: bool = False,
