@@ -139,7 +139,7 @@ class _Lines:
             if noted or end > self._written:
                 redact = KeyRedactor(self._collector.keys.known())
             for each in noted:
-                self.write(redact(escaped(f"refused connection: {each}")))
+                self.write(redact(escaped(f"refused connection: {each.reason}")))
             while self._written < end:
                 index, decided = log.change(self._written)
                 self._written += 1

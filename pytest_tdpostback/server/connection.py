@@ -94,7 +94,7 @@ class Service(Protocol):
     def report_error(self, error: BaseException) -> None:
         """Keep an error of the server for the test."""
 
-    def note_refused_connection(self, peer: str, reason: str) -> None:
+    def note_refused_connection(self, peer: str, reason: str, status: int | None = None) -> None:
         """Keep that `peer` sent what is not an event, and why."""
 
 
@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
         if self.state is State.DRAINING:  # the response is out
             self._close()
             return
-        self._service.note_refused_connection(self.peer, str(error))
+        self._service.note_refused_connection(self.peer, str(error), error.status)
         self._send_response(empty(error.status), keep_alive=False)
 
     # from requests to responses

@@ -52,7 +52,7 @@ class Call:
         try:
             head = checked_head(method, target, fields)
         except BadRequest as error:
-            collector.note_refused_connection(f"{PEER} without a connection: {error}")
+            collector.note_refused_connection(f"{PEER} without a connection: {error}", error.status)
             self._response = empty(error.status)
             return
         kept = body if len(body) <= collector.size_limit(head) else b""

@@ -55,8 +55,9 @@ def respond(
     try:
         head = head_of(request.environ)
     except (ValueError, BadRequest) as error:
-        collector.note_refused_connection(f"{peer} by WSGI: {error}")
-        return response_of(empty(getattr(error, "status", 400)))
+        status = getattr(error, "status", 400)
+        collector.note_refused_connection(f"{peer} by WSGI: {error}", status)
+        return response_of(empty(status))
     body, size = _read(request, stream, collector.size_limit(head))
     exchange = collector.receive(head, body, peer, size=size)
     effect = exchange.effect
