@@ -256,7 +256,11 @@ class Connection(asyncio.Protocol):
         service, request = self._service, head.request
         if service.is_inspection(request):
             self._process(head, partial(service.inspect, request, body, self.peer, size))
-        elif collector.calls_user_code or len(body) > LARGE_BODY:
+        elif (
+            collector.calls_user_code
+            or len(body) > LARGE_BODY
+            or b"\ncontent-encoding:" in request.raw.lower()  # 1 KiB may decode to 1 MiB
+        ):
             self._process(head, partial(collector.receive, request, body, self.peer, size=size))
         else:
             self._send(head, collector.receive(request, body, self.peer, size=size))
