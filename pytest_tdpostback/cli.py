@@ -199,24 +199,28 @@ def _print_json(value: Any) -> int:
 
 
 def _validate(*, file: str, **settings: Any) -> int:
+    from .collector.event_log import EventState
     from .testing.bodies import events_of
 
-    lines = records = refused = noted = 0
+    lines = records = accepted = noted = repeated = 0
     for lines, event in events_of(_lines(file), Settings().changed(settings)):
         records += 1
         problems = [f"finding, {found}" for found in event.findings]
-        if event.record is None:
-            refused += 1
+        if event.record is not None:
+            accepted += 1
+            noted += bool(problems)
+        else:
+            repeated += event.state is EventState.DEDUPLICATED
             problems.insert(0, f"{event.state}, {event.rule}: {event.reason}")
-        elif problems:
-            noted += 1
         place = "" if event.batch is None else f"record {event.batch.index + 1}: "
         for text in problems:
             print(f"{file}:{lines}: {place}{text}")
     counted = f"{lines} line{'' if lines == 1 else 's'}"
     counted += f" with {records} records" if records > lines else ""
-    accepted = records - refused
-    print(f"{counted}: {accepted} accepted ({noted} with findings), {refused} not accepted")
+    counted += f": {accepted} accepted ({noted} with findings)"
+    counted += f", {repeated} deduplicated" if repeated else ""
+    refused = records - accepted - repeated
+    print(f"{counted}, {refused} not accepted")
     return 1 if refused else 0
 
 
