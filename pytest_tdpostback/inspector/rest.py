@@ -24,7 +24,7 @@ from ..protocol.secrets import KeyRedactor
 from ..protocol.settings import valid_seconds
 from ..recording.export import exported
 from ..server.connection import MAX_INSPECTION_BODY
-from ..testing.server import INSPECTION_PREFIX as PREFIX
+from ..server.server import INSPECTION_PREFIX as PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

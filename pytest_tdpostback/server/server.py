@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ..protocol.request import RequestHead
     from ..protocol.settings import Settings
 
+INSPECTION_PREFIX = "/.tdpostback/"
+"""The path of a call of the REST interface begins so."""
 BACKLOG = 2048
 HANDSHAKE_SECONDS = 10.0
 PORT_TRIES = 20
@@ -68,7 +70,6 @@ class Listener:
         self.url = f"{scheme}://{server.format_host(server.host)}:{self.port}"
         """Base URL, no trailing slash."""
         self.loop: asyncio.AbstractEventLoop = server.loop_thread.loop
-        self.is_inspection = server.is_inspection
         self.connections: set[Connection] = set()
         self._application = server.application
         self._ssl_context = ssl_context
@@ -114,6 +115,11 @@ class Listener:
                 sock.close()
 
     # what a connection asks
+
+    def is_inspection(self, head: RequestHead) -> bool:
+        """Whether `head` is a call of the REST interface, to which `dispatch` responds."""
+        collector = self.current_collector()
+        return head.target.startswith(INSPECTION_PREFIX) and collector.settings.inspection
 
     def inspect(self, head: RequestHead, body: bytes, peer: str, size: int | None) -> Response:
         """The response of the server to an inspection request; from any thread."""
@@ -236,10 +242,6 @@ class CollectorServer(HTTPServerBase):
     def current_collector(self) -> Collector:
         """The collector of what arrives at the address of the server now."""
         return self.collector
-
-    def is_inspection(self, head: RequestHead) -> bool:  # noqa: ARG002 - for subclasses
-        """Whether `head` asks the fake server about itself, so that `dispatch` responds to it."""
-        return False
 
     def start(self) -> None:
         """Listen, and serve in a daemon thread."""
