@@ -14,8 +14,10 @@ _SHOWN = 3
 # Each begins with the characters to search for, and looks back from there: that is five times as
 # fast in a text of megabytes.
 _NAMED = re.compile(
-    r"""([WwTt](?i:(?<=w)rite[-_]?key["']?\s*[=:]\s*["']?|(?<=\bt)d1\s+))([^\s&"',;]+)"""
+    r"""([WwTt](?i:(?<=w)rite[-_]?key["']?\s*[=:]\s*["']?|(?<=\bt)d1\s+))"""
+    r"""(?!(?i:[<{]?[a-z_.]*key[>})\]]*(?:[\s&"',;]|$)))([^\s&"',;]+)"""
 )
+"""What stands after a name of a key. `write_key` in a line of source code stays as it is."""
 _BARE = re.compile(r"(?i)((?:/(?<=\d/)|%2f(?<=\d%2f))[0-9a-f]{3})[0-9a-f]{37}(?![0-9a-f])")
 """The service's keys, and those that the fake server makes: a number and 40 hexadecimal digits."""
 
