@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import ref
 
 from ..errors import ConfigurationError
@@ -114,6 +114,16 @@ class Arrival(Mapping[str, Any]):
         return len(self._columns)
 
 
+class RefusedConnection(NamedTuple):
+    """What reached the server and left no event."""
+
+    reason: str
+    status: int | None
+    """That of the response; `None` if the service would not have sent one."""
+    number: int
+    """Counts those of one collector, from 1."""
+
+
 @dataclass(slots=True, eq=False)
 class Exchange:
     """One request and the response to it, for whoever sends the response."""
@@ -157,8 +167,8 @@ class Collector:
         """Whether `fault_hook` runs code of a user, so that `receive` may take long."""
         self.blocked_hosts: list[str] = []
         """Hosts that a redirect did not let somebody connect to, and why: `host: reason`."""
-        self.refused_connections: list[str] = []
-        """What reached the server and left no event."""
+        self.refused_connections: list[RefusedConnection] = []
+        self._refused_numbers = itertools.count(1)
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
@@ -308,10 +318,11 @@ class Collector:
         self.errors.append(error)
         self._notify()
 
-    def note_refused_connection(self, reason: str) -> None:
-        """Keep what reached the server and left no event, for the messages of assertions."""
+    def note_refused_connection(self, reason: str, status: int | None = None) -> None:
+        """Keep what reached the server and left no event; `status` is that of the response."""
         if len(self.refused_connections) < NOTED:
-            self.refused_connections.append(reason)
+            refused = RefusedConnection(reason, status, next(self._refused_numbers))
+            self.refused_connections.append(refused)
         self._notify()
 
     def note_blocked_host(self, blocked: str) -> None:

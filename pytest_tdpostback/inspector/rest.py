@@ -223,5 +223,5 @@ def _json(
 ) -> WerkzeugResponse:
     # Keys are found in the text as it is; then no character is left that a terminal acts on.
     text = redact(json.dumps(value, ensure_ascii=False))
-    text = re.sub(r"[^ -~]", lambda found: json.dumps(found[0])[1:-1], text)
+    text = re.sub(r"[^ -~]+", lambda found: json.dumps(found[0])[1:-1], text)
     return WerkzeugResponse(text, status, mimetype="application/json")

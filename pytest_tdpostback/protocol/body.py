@@ -133,9 +133,11 @@ def duplicate_keys(body: bytes, parsed: Mapping[str, Any]) -> list[str]:
     found: dict[str, None] = {}
 
     def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        times = Counter(key for key, _ in pairs)
-        found.update(dict.fromkeys(key for key in times if times[key] > 1))
-        return dict(pairs)
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            times = Counter(key for key, _ in pairs)
+            found.update(dict.fromkeys(key for key in times if times[key] > 1))
+        return value
 
     json.JSONDecoder(object_pairs_hook=note, parse_int=str, parse_float=str).decode(body.decode())
     return list(found)

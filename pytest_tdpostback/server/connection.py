@@ -96,7 +96,7 @@ class Service(Protocol):
     def report_error(self, error: BaseException) -> None:
         """Keep an error of the server for the test."""
 
-    def note_refused_connection(self, peer: str, reason: str) -> None:
+    def note_refused_connection(self, peer: str, reason: str, status: int | None = None) -> None:
         """Keep that `peer` sent what is not an event, and why."""
 
 
@@ -244,7 +244,7 @@ class Connection(asyncio.Protocol):
         if self.state is DRAINING:  # the response is out
             self._close()
             return
-        self._service.note_refused_connection(self.peer, str(error))
+        self._service.note_refused_connection(self.peer, str(error), error.status)
         self._send_response(empty(error.status), keep_alive=False)
 
     # from requests to responses
@@ -259,7 +259,11 @@ class Connection(asyncio.Protocol):
         request = head.request
         if _is_inspection(collector, request):
             self._process(head, partial(self._service.inspect, request, body, self.peer, size))
-        elif collector.calls_user_code or len(body) > LARGE_BODY:
+        elif (
+            collector.calls_user_code
+            or len(body) > LARGE_BODY
+            or "content-encoding" in request.fields  # 1 KiB may decode to 1 MiB
+        ):
             self._process(head, partial(collector.receive, request, body, self.peer, size=size))
         else:
             self._send(head, collector.receive(request, body, self.peer, size=size))

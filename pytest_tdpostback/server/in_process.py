@@ -48,7 +48,7 @@ def _respond(
     try:
         head = checked_head(method, target, fields)
     except BadRequest as error:
-        collector.note_refused_connection(f"{PEER} without a connection: {error}")
+        collector.note_refused_connection(f"{PEER} without a connection: {error}", error.status)
         return empty(error.status)
     kept = body if len(body) <= collector.size_limit(head) else b""
     exchange = collector.receive(head, kept, PEER, size=len(body))

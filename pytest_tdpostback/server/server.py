@@ -133,9 +133,9 @@ class Listener:
         """Keep an error of the server for the test; from any thread."""
         self.current_collector().report_error(error)
 
-    def note_refused_connection(self, peer: str, reason: str) -> None:
-        """Keep that `peer` sent what is not an event; from any thread."""
-        self.current_collector().note_refused_connection(f"{peer} at {self.url}: {reason}")
+    def note_refused_connection(self, peer: str, reason: str, status: int | None = None) -> None:
+        """Keep that `peer` sent what is not an event, and got `status`; from any thread."""
+        self.current_collector().note_refused_connection(f"{peer} at {self.url}: {reason}", status)
 
     # accepting
 

@@ -59,8 +59,9 @@ def respond(
     except (ValueError, BadRequest, ClientDisconnected) as error:
         ended = isinstance(error, ClientDisconnected)
         reason = "it ended in the middle of a request" if ended else error
-        collector.note_refused_connection(f"{peer} by WSGI: {reason}")
-        return response_of(empty(getattr(error, "status", 400)))
+        status = getattr(error, "status", 400)
+        collector.note_refused_connection(f"{peer} by WSGI: {reason}", status)
+        return response_of(empty(status))
     exchange = collector.receive(head, body, peer, size=size)
     effect = exchange.effect
     if effect is not None and effect.transmission is not None:

@@ -15,7 +15,7 @@ from . import formatting, messages
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
-    from ..collector.collector import Collector
+    from ..collector.collector import Collector, RefusedConnection
     from ..protocol.findings import Finding
     from .receiver import Receiver
 
@@ -55,6 +55,8 @@ class Check:
         """The events that a failure was raised for."""
         self._unsettled: set[int] = set()
         """The events that were pending when `SettleTimeout` was raised."""
+        self._connections = 0
+        """How many refused connections were looked at."""
         self._inspected = 1
         """The first event whose findings were not looked for."""
         self._findings: dict[str, list[tuple[Event, Finding]]] = {"warn": [], "fail": []}
@@ -81,7 +83,9 @@ class Check:
         if self._context_managers:
             return False
         return not self.receiver.used or (
-            self._checked == self._collector.next_seq and not self._collector.errors
+            self._checked == self._collector.next_seq
+            and not self._collector.errors
+            and not self._new_refused_connections()
         )
 
     def check(self, *, wait: bool = True) -> None:
@@ -111,6 +115,11 @@ class Check:
             if events:
                 text = self._redacted(messages.unexpected_losses(self.receiver, events))
                 raise UnexpectedAuthFailure(text, events)
+        refused = self._new_refused_connections()
+        if refused:
+            self._connections = refused[-1].number
+            text = messages.unclaimed_connections(self.receiver, refused)
+            raise StrictnessFailure(self._redacted(text))
         self._raise_unclaimed("on_refusal", EventState.REFUSED)
         self._raise_unclaimed("on_unasserted", EventState.INGESTED)
         found = self._new_findings("fail")
@@ -158,6 +167,13 @@ class Check:
             if events:
                 text = messages.unclaimed(self.receiver, events, setting)
                 raise StrictnessFailure(self._redacted(text))
+
+    def _new_refused_connections(self) -> list[RefusedConnection]:
+        """Those that got a 4xx, if the setting `on_refusal` makes that a failure."""
+        if self._collector.settings.on_refusal != "fail":
+            return []
+        refused = self._collector.refused_connections
+        return [e for e in refused if e.number > self._connections and 400 <= (e.status or 0) < 500]
 
     def _new_events(self, state: EventState, excused: Container[int]) -> list[Event]:
         """The events in `state` that are not excused, each of them once."""

@@ -20,7 +20,7 @@ from .nearest import CANDIDATES, did_you_mean, difference, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ..collector.collector import Collector
+    from ..collector.collector import Collector, RefusedConnection
     from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
     from .nearest import Nearest
@@ -156,6 +156,18 @@ def unclaimed(receiver: Receiver, events: Sequence[Event], setting: str) -> str:
         f"Fix: assert it with {receiver.name}.{assertion}, or {receiver.name}.claim(event)",
         f"Or allow it: {receiver.setting.format(setting, 'ignore')}",
         *_rules(events),
+    )
+
+
+def unclaimed_connections(receiver: Receiver, refused: Sequence[RefusedConnection]) -> str:
+    """Connections that were refused with a 4xx, which the setting `on_refusal` makes a failure."""
+    statuses = Counter(str(each.status) for each in refused)
+    what = f"{counted(len(refused), 'connection')} refused (4xx) with {_with_counts(statuses)}"
+    return _text(
+        f'{what}, which left no event (on_refusal="fail")',
+        refused_connections(refused),
+        "Fix: change what the sender sends; no assertion claims this",
+        f"Or allow it: {receiver.setting.format('on_refusal', 'ignore')}",
     )
 
 
@@ -357,7 +369,7 @@ def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
     obstacles = _obstacles(receiver)
     if refused:
         were = "connection was" if len(refused) == 1 else "connections were"
-        reason = formatting.shortened(_SENDER.sub("", refused[0].partition(";")[0], 1), 120)
+        reason = formatting.shortened(_SENDER.sub("", refused[0].reason.partition(";")[0], 1), 120)
         details = [*refused_connections(refused), *obstacles.values()]
         return f"{len(refused)} {were} refused: {reason}", details
     if collector.blocked_hosts:
@@ -401,9 +413,9 @@ def _obstacles(receiver: Receiver) -> dict[str, str]:
     return found
 
 
-def refused_connections(reasons: Sequence[str]) -> list[str]:
+def refused_connections(refused: Sequence[RefusedConnection]) -> list[str]:
     """A line for each connection that left no event, the first ones of many."""
-    told = list(dict.fromkeys(escaped(reason) for reason in reasons))
+    told = list(dict.fromkeys(escaped(each.reason) for each in refused))
     lines = [f"connection refused: {reason}" for reason in told[:SHOWN]]
     return formatting.first_of(lines, len(told))
 

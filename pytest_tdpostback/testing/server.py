@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import WeakSet
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response as WerkzeugResponse
 
     from ..collector.collector import Collector
-    from ..protocol.profiles import Profile
+    from ..protocol.profiles import Profile, ProfileName
     from ..protocol.settings import ServerSettingValues
 
 _servers: WeakSet[PostbackServer] = WeakSet()
@@ -58,7 +57,7 @@ class PostbackServer(CollectorServer):
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        profile: str | Profile | None = "openapi-1.0.0",
+        profile: ProfileName | Profile | None = "openapi-1.0.0",
         write_keys: Iterable[str] = (),
         ssl_context: SSLContext | None = None,
         expose: bool = False,
@@ -127,10 +126,6 @@ class PostbackServer(CollectorServer):
         check = Check(receiver)
         return Member(receiver, check, Postback(receiver, check))
 
-    def current_collector(self) -> Collector:
-        """The collector of a request that arrives now."""
-        return self.collector
-
     def known_keys(self) -> list[str]:
         """Every write key that was ever valid here: none may be shown whole."""
         return self.collector.keys.known()
@@ -193,4 +188,4 @@ class PostbackServer(CollectorServer):
 
 def known_keys() -> list[str]:
     """Every write key that was ever valid at a server of this process."""
-    return list(chain.from_iterable(server.known_keys() for server in list(_servers)))
+    return [key for server in list(_servers) for key in server.known_keys()]

@@ -248,7 +248,8 @@ def test_a_pending_event_fails_with_a_key_that_is_revoked_meanwhile(collector, s
 
 def test_refused_connections_wake_who_waits_and_are_forgotten_by_clear(collector):
     threading.Thread(target=collector.note_refused_connection, args=("no HTTP",)).start()
-    assert collector.wait_until(lambda: collector.refused_connections, DEADLINE) == ["no HTTP"]
+    refused = collector.wait_until(lambda: collector.refused_connections, DEADLINE)
+    assert [each.reason for each in refused] == ["no HTTP"]
     collector.clear()
     assert collector.refused_connections == []
 

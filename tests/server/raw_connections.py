@@ -149,7 +149,7 @@ class Desk:
     def report_error(self, error: BaseException) -> None:
         self.errors.append(error)
 
-    def note_refused_connection(self, peer: str, reason: str) -> None:  # noqa: ARG002
+    def note_refused_connection(self, _peer: str, reason: str, _status: object = None) -> None:
         self.refused.append(reason)
 
     def connect(self) -> tuple[Connection, Wire]:

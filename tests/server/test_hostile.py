@@ -154,7 +154,7 @@ def test_trick(server, trick):
 )
 def test_another_protocol_is_named(server, trick, reason):
     talk(server.port, next(each.data for each in TRICKS if each.name == trick))
-    assert reason in server.collector.refused_connections[0]
+    assert reason in server.collector.refused_connections[0].reason
 
 
 @pytest.mark.parametrize("trick", TRICKS, ids=str)

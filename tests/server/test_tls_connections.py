@@ -101,7 +101,7 @@ def test_a_client_that_does_not_trust_the_certificate_is_noted(server):
         strange.do_handshake()
     refused = server.collector.refused_connections
     assert server.collector.wait_until(lambda: refused, DEADLINE)
-    assert "does not trust the certificate" in refused[0]
+    assert "does not trust the certificate" in refused[0].reason
 
 
 def test_a_client_that_misses_its_host_name_in_the_certificate_is_noted(server):
@@ -121,7 +121,7 @@ def test_plain_http_on_a_tls_port_is_noted(server):
         sender.read_to_end()
     refused = server.collector.refused_connections
     assert server.collector.wait_until(lambda: refused, DEADLINE)
-    assert "https://" in refused[0]
+    assert "https://" in refused[0].reason
 
 
 def test_a_connection_that_says_nothing_is_not_noted(server):

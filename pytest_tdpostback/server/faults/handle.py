@@ -8,7 +8,7 @@ import sys
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 from ...collector.events import Events
 from ...errors import ConfigurationError
@@ -185,6 +185,9 @@ class FaultHandle:
 
     def __exit__(self, *_: object) -> None:
         self.remove()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a fault cannot be copied or pickled; call the method of faults again")
 
     def __repr__(self) -> str:
         return f"<fault {self.name}: {len(self._hits)} hit>"
