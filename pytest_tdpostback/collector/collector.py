@@ -7,6 +7,7 @@ import itertools
 import logging
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -19,7 +20,7 @@ from ..protocol.escaping import shown
 from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
 from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
-from ..protocol.secrets import KeyRedactor, shortened
+from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
 from .events import columns_of, global_id, made_up_uuid, sent_data
@@ -169,6 +170,8 @@ class Collector:
         """Hosts that a redirect did not let somebody connect to, and why: `host: reason`."""
         self.refused_connections: list[RefusedConnection] = []
         self._refused_numbers = itertools.count(1)
+        self.other_requests: Counter[str] = Counter()
+        """How many requests arrived that are no event (R5, I20), by what they are."""
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
@@ -206,6 +209,7 @@ class Collector:
         verdict, now = judged.verdict, self.clock.now()
         refusal, batch, effect = verdict.refusal, None, None
         if verdict.preflight:
+            self.other_requests["CORS preflight"] += 1
             date = responses.http_date(int(now))
             response = responses.preflight(head, verdict.profile, date)
             if reason := responses.refused_by_browser(head, response):
@@ -219,6 +223,7 @@ class Collector:
         elif refusal is not None:
             refusal = with_number_of_records(refusal, verdict, head, body)
         elif verdict.global_id_request:
+            self.other_requests["global id request"] += 1
             value = responses.sent_global_id(head) or str(uuid.uuid4())
             response = responses.global_id(verdict, head, responses.http_date(int(now)), value)
             return Exchange(self, self.log, judged, response, sent=True)
@@ -265,7 +270,7 @@ class Collector:
                 log.responses_to_send += 1
         for index in decided:
             _report(log, index)
-        self._notify()
+        self.notify()
         return exchange
 
     def response_sent(self, exchange: Exchange) -> None:
@@ -287,7 +292,7 @@ class Collector:
             log.responses_to_send -= 1  # last: others look at it without the lock
         for index in unstored:
             _report(log, index)
-        self._notify()
+        self.notify()
 
     def response_returned(self, exchange: Exchange) -> None:
         """The response was returned to a server that may never say that it sent it (WSGI).
@@ -311,25 +316,25 @@ class Collector:
             for index in exchange.indexes:
                 log.statuses[index] = NO_STATUS if status is None else status
                 (log.unconfirmed.discard if complete else log.unconfirmed.add)(index)
-        self._notify()
+        self.notify()
 
     def report_error(self, error: BaseException) -> None:
         """Keep an error that happened while serving, so that the test fails with it."""
         self.errors.append(error)
-        self._notify()
+        self.notify()
 
     def note_refused_connection(self, reason: str, status: int | None = None) -> None:
         """Keep what reached the server and left no event; `status` is that of the response."""
         if len(self.refused_connections) < NOTED:
             refused = RefusedConnection(reason, status, next(self._refused_numbers))
             self.refused_connections.append(refused)
-        self._notify()
+        self.notify()
 
     def note_blocked_host(self, blocked: str) -> None:
         """Keep `host: reason` of who was not let connect, for the messages of assertions."""
         if len(self.blocked_hosts) < NOTED:
             self.blocked_hosts.append(blocked)
-        self._notify()
+        self.notify()
 
     # validating
 
@@ -347,7 +352,7 @@ class Collector:
             for index in unstored:
                 _report(log, index)
         if decided:
-            self._notify()
+            self.notify()
 
     def wait_for_responses(self, timeout: float = 1.0) -> None:
         """Wait until the responses on their way are out, then validate what is due.
@@ -423,9 +428,16 @@ class Collector:
 
         def unsubscribe() -> None:
             with self.lock:
-                self._subscribers = tuple(it for it in self._subscribers if it is not callback)
+                remaining = list(self._subscribers)
+                remaining.remove(callback)
+                self._subscribers = tuple(remaining)
 
         return unsubscribe
+
+    def notify(self) -> None:
+        """Let whoever waits look again, because something changed; never within the lock."""
+        for callback in self._subscribers:
+            callback()
 
     def wait_until(self, condition: Callable[[], _T], timeout: float) -> _T:
         """Wait until `condition()` is true, for at most `timeout` seconds of real time; its value.
@@ -467,7 +479,8 @@ class Collector:
             self.errors.clear()
             self.blocked_hosts.clear()
             self.refused_connections.clear()
-        self._notify()
+            self.other_requests.clear()
+        self.notify()
 
     # within
 
@@ -480,7 +493,7 @@ class Collector:
         reason = self.keys.rejection(key, judged.table)
         if not reason:
             return None
-        reason = f"write key {shortened(key)} {reason}"
+        reason = f"write key {key.shown} {reason}"
         if verdict.ingestion:
             return Refusal(403 if key in self.keys else 401, "I4", reason)
         return Refusal(403, "A6", reason)
@@ -539,7 +552,7 @@ class Collector:
                 continue
             rule, reason = verdict.key_rule, ""
             if key_reason:
-                reason = f"write key {shortened(key)} {key_reason}"
+                reason = f"write key {key.shown} {key_reason}"
             elif verdict.ingestion:
                 rule, sent = "I17", log.uuids.get(index)
                 if log.deduplication.is_repeated(table, sent, log.received[index]):
@@ -570,11 +583,6 @@ class Collector:
         with self.lock:
             self._timer = None
         self.validate()
-
-    def _notify(self) -> None:
-        """Call the subscribers; never within the lock."""
-        for callback in self._subscribers:
-            callback()
 
 
 def _wait_for_responses(of: ref[Collector]) -> None:

@@ -173,24 +173,29 @@ class _BytesColumn:
         self._ends.append(len(self._bytes))
 
 
-class _RepeatedColumn:
+class _RepeatedColumn(_BytesColumn):
     """Byte strings in order, of which many are equal. Equal ones are kept once."""
 
     def __init__(self) -> None:
-        self._distinct = _BytesColumn()
+        super().__init__()
         self._places = array("I")
+        """For each string, which of the distinct ones it is."""
         self._recent: dict[bytes | str, int] = {}
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def __getitem__(self, index: int) -> bytes:
-        return self._distinct[self._places[index]]
+        place = self._places[index]
+        return bytes(self._bytes[self._ends[place] : self._ends[place + 1]])
 
     def append(self, value: bytes | str) -> None:
         place = self._recent.get(value)
         if place is None:
             if len(self._recent) >= REMEMBERED:
                 self._recent.clear()
-            place = self._recent[value] = len(self._distinct)
-            self._distinct.append(value.encode() if isinstance(value, str) else value)
+            place = self._recent[value] = len(self._ends) - 1
+            super().append(value.encode() if isinstance(value, str) else value)
         self._places.append(place)
 
 
@@ -342,7 +347,7 @@ class EventLog:
 
     def request_body(self, index: int) -> bytes:
         """The whole body of the request of the event at `index`, as it was sent."""
-        number = self._batches.find(index)
+        number = self._batches.find(index) if self._batches.starts else None
         if number is None:
             return self.bodies[index]
         first, size = self._batches.starts[number], self._batches.sizes[number]
@@ -351,11 +356,10 @@ class EventLog:
 
     def judged(self, index: int) -> JudgedHead:
         """What the head of the event at `index` decided, by the settings of that moment."""
-        return self._judge(index)[self.heads[index]]
+        judge = self._judges[0] if len(self._judges) == 1 else self._judge(index)
+        return judge[self.heads[index]]
 
     def _judge(self, index: int) -> JudgedHeads:
-        if len(self._judges) == 1:
-            return self._judges[0]
         return self._judges[bisect_right(self._judged_from, index) - 1]
 
     def decide(self, index: int, state: EventState, rule: str = "", reason: str = "") -> None:
@@ -419,8 +423,8 @@ class EventLog:
             for route, rows in self.ingested.copy().items()
             if database in (None, route[0]) and table in (None, route[1])
         ]
-        if len(chosen) == 1:
-            return chosen[0]
+        if len(chosen) < 2:
+            return chosen[0] if chosen else array("I")
         return array("I", sorted(index for rows in chosen for index in rows))
 
     def account(self) -> Account:

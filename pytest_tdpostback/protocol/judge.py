@@ -87,7 +87,7 @@ class Verdict(NamedTuple):
     `body_refusal` (size, content type, encoding) after it. `database` and `table` are set if the
     path names them, whatever else is wrong. An event fails by `key_rule` if its key isn't valid.
     `from_url` is whether the URL parameters are the record. A request for the global id (I20) is
-    not an event either.
+    not an event either. `ingestion` is whether the request speaks the Data Ingestion API.
     """
 
     profile: Profile

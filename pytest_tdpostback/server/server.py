@@ -280,6 +280,8 @@ class CollectorServer(HTTPServerBase):
         self.server = self.server_thread = None
         self._close(self._listeners)
         self.loop_thread.stop()
+        for listener in self._listeners:
+            listener.current_collector().notify()  # a wait for what cannot arrive any more ends
 
     def open_listener(
         self,

@@ -240,6 +240,27 @@ def test_a_late_event_for_the_service_is_at_the_host_that_it_names(downstream):
     result.stdout.fnmatch_lines(["*#1 POST *, at in.treasuredata.com of test_it.py::test_first"])
 
 
+def test_a_postback_kept_from_an_ended_test_is_not_waited_for_and_is_the_cause(downstream):
+    result = downstream(
+        """
+    kept = []
+
+    def test_first(tdpostback):
+        kept.append(tdpostback)
+
+    def test_second():
+        kept[0].assert_ingested("shop", "orders", timeout=3_600)
+"""
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*no request arrived: this Postback belongs to a test that has ended; wanted 1 record*",
+            "*test_it.py::test_first has ended. Fix: use the Postback of the test that runs.",
+        ]
+    )
+
+
 def test_an_event_at_a_url_first_asked_for_after_its_test_is_late(downstream):
     result = downstream(
         """
