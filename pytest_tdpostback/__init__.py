@@ -6,7 +6,7 @@ Importing this package costs nothing: each public name is loaded when it is firs
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .collector.clock import Clock
@@ -70,15 +70,16 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    home = next((home for home, names in _HOMES.items() if name in names.split()), None)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    if name == "PostbackServer":
-        value.inspection = import_module(f"{__name__}.inspector.rest").respond
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package
+
+    def __getattr__(name: str) -> object:
+        home = next((home for home, names in _HOMES.items() if name in names.split()), None)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value = getattr(import_module(f"{__name__}.{home}"), name)
+        if name == "PostbackServer":
+            value.inspection = import_module(f"{__name__}.inspector.rest").respond
+        return value
 
 
 def __dir__() -> list[str]:

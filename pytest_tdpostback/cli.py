@@ -23,15 +23,11 @@ from .protocol.schemas import NAMES, load_openapi, load_schema
 from .protocol.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .collector.events import Event
     from .protocol.rules import Rule
 
-ONLY_IN_TESTS = frozenset({"on_auth_failure"})
-"""Settings that have a rule but say what a test does; they have no effect on a command."""
-JUDGING = ("profile", "value_types", "stale_time")
-"""Settings that change the judgement of a body in a file."""
 PROFILES = [profile.name for profile in profiles]
 
 
@@ -47,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(_parser().parse_args(argv))
     command, run = arguments.pop("command"), arguments.pop("run")
     try:
-        status: int = run(**arguments)
+        status = run(**arguments)
         sys.stdout.flush()
     except ConfigurationError as error:
         print(f"tdpostback {command}: {error}", file=sys.stderr)
@@ -55,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return status
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         made.set_defaults(run=run)
         return made
@@ -76,9 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     listing = command("rules", _rules, "print the rules, or one rule and what to do about it")
     listing.add_argument("rule", metavar="ID", nargs="?", help="one rule, such as A5")
     listing.add_argument("--json", action="store_true", dest="as_json", help="print them as JSON")
-    schema = command("schema", _print_schema, "print a JSON Schema (draft 2020-12)")
+    text = "print a JSON Schema (draft 2020-12)"
+    schema = command("schema", lambda name: _print_json(load_schema(name)), text)
     schema.add_argument("name", metavar="NAME", choices=NAMES, help=f"one of {', '.join(NAMES)}")
-    document = command("openapi", _print_openapi, "print the OpenAPI 3.1 document of a profile")
+    text = "print the OpenAPI 3.1 document of a profile"
+    document = command("openapi", lambda profile: _print_json(load_openapi(profile)), text)
     text = f"one of {', '.join(PROFILES)} (default: %(default)s)"
     document.add_argument(
         "--profile", metavar="NAME", choices=PROFILES, default=DEFAULT.name, help=text
@@ -88,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("file", metavar="FILE.jsonl", help="the file, - for standard input")
     # There is no request whose host could decide.
     text = f"documents to imitate: {', '.join(PROFILES)} (default: {DEFAULT.name})"
-    _add_settings(validate, JUDGING, profile=text)
+    _add_settings(validate, ("profile", "value_types", "stale_time"), profile=text)
     serve = command("serve", _serve, "run the fake server until Ctrl-C, and print what happens")
     flag: dict[str, Any] = {"action": "store_true"}
     keys = {"action": "append", "default": [], "dest": "write_keys", "metavar": "ACCOUNT/SECRET"}
@@ -100,8 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         ("--inspection", flag, "offer the inspection interface below /.tdpostback/"),
     ):
         serve.add_argument(option, help=text, **how)
-    served = [row.name for row in fields(Settings) if row.metadata["rule"]]
-    _add_settings(serve, [name for name in served if name not in ONLY_IN_TESTS])
+    # What has no rule is about tests, and so is `on_auth_failure`.
+    ruled = [row.name for row in fields(Settings) if row.metadata["rule"]]
+    _add_settings(serve, [name for name in ruled if name != "on_auth_failure"])
     return parser
 
 
@@ -128,14 +127,13 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str], **help_
         )
 
 
-def _rules(*, rule: str | None, as_json: bool) -> int:
+def _rules(*, rule: str | None, as_json: bool) -> None:
     if rule is not None and rule not in rules:
         raise ConfigurationError(f"{rule!r} is unknown; {rules.hint(rule)}")
     if as_json:
-        return _print_json(_row(rules[rule]) if rule else [_row(each) for each in rules])
-    for line in _one_rule(rules[rule]) if rule else _table():
-        print(line)
-    return 0
+        _print_json(_row(rules[rule]) if rule else [_row(each) for each in rules])
+    else:
+        print("\n".join(_one_rule(rules[rule]) if rule else _table()))
 
 
 def _one_rule(rule: Rule) -> Iterator[str]:
@@ -186,36 +184,32 @@ def _table() -> Iterator[str]:
     yield from (f"{source.id}  {source.title}\n    {source.url}" for source in sources)
 
 
-def _print_schema(*, name: str) -> int:
-    return _print_json(load_schema(name))
-
-
-def _print_openapi(*, profile: str) -> int:
-    return _print_json(load_openapi(profile))
-
-
-def _print_json(value: Any) -> int:
+def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
-    return 0
 
 
 def _validate(*, file: str, **settings: Any) -> int:
-    lines = records = refused = noted = 0
+    from .collector.event_log import EventState
+
+    lines = records = accepted = noted = repeated = 0
     for lines, event in _events(_lines(file), Settings().changed(settings)):
         records += 1
         problems = [f"finding, {found}" for found in event.findings]
-        if event.record is None:
-            refused += 1
+        if event.record is not None:
+            accepted += 1
+            noted += bool(problems)
+        else:
+            repeated += event.state is EventState.DEDUPLICATED
             problems.insert(0, f"{event.state}, {event.rule}: {event.reason}")
-        elif problems:
-            noted += 1
         place = "" if event.batch is None else f"record {event.batch.index + 1}: "
         for text in problems:
             print(f"{file}:{lines}: {place}{text}")
     counted = f"{lines} line{'' if lines == 1 else 's'}"
     counted += f" with {records} records" if records > lines else ""
-    accepted = records - refused
-    print(f"{counted}: {accepted} accepted ({noted} with findings), {refused} not accepted")
+    counted += f": {accepted} accepted ({noted} with findings)"
+    counted += f", {repeated} deduplicated" if repeated else ""
+    refused = records - accepted - repeated
+    print(f"{counted}, {refused} not accepted")
     return 1 if refused else 0
 
 

@@ -126,6 +126,17 @@ def test_validate_reads_records_and_batches_of_the_data_ingestion_api(file, caps
     ]
 
 
+def test_validate_of_a_repeated_uuid_is_no_problem(file, capsys):
+    uuid = "0b9c5a4e-3d43-4b67-9d8f-6d0e5f1a2b3c"
+    line = json.dumps({"events": [{"uuid": uuid}]}).encode()
+    name = file(line, line)
+    assert main(["validate", name, "--profile=ingestion-v1"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{name}:2: record 1: deduplicated, I17: the uuid {uuid} was stored in the last hour",
+        "2 lines: 1 accepted (0 with findings), 1 deduplicated, 0 not accepted",
+    ]
+
+
 def test_validate_of_good_lines_returns_0(file, capsys):
     assert main(["validate", file(b'{"a": 1}', b'{"b": 2}', b"")]) == 0
     assert capsys.readouterr().out == "2 lines: 2 accepted (0 with findings), 0 not accepted\n"

@@ -18,6 +18,7 @@ from pytest_tdpostback import (
     PostbackServer,
     Record,
     WriteKeys,
+    load_schema,
 )
 from pytest_tdpostback.protocol.settings import Settings, SettingValues
 from pytest_tdpostback.testing.assertions import ExpectedFailures
@@ -90,6 +91,11 @@ def uses_of_everything(tdpostback: Postback, make_tdpostback: PostbackFactory) -
     assert_type(aio.expect_auth_failure("web"), ExpectedFailures)
     aio.expect_auth_failure(colour="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     make_tdpostback(colour="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    make_tdpostback(profile="v2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    PostbackServer(profile="v2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    load_schema("recrod")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    faults.sequence(["nope"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    pytest_tdpostback.Nonsense  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue, reportUnusedExpression]
     make_tdpostback(stale_time="keep")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

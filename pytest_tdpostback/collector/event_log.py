@@ -92,13 +92,28 @@ class Account:
 class JudgedHead:
     """A head, the settings that it was judged by, the verdict, and what follows from that alone."""
 
-    __slots__ = ("_accepted", "_accepted_second", "head", "settings", "table", "verdict")
+    __slots__ = (
+        "_accepted",
+        "_accepted_second",
+        "head",
+        "key_decides",
+        "settings",
+        "table",
+        "validates_records",
+        "verdict",
+    )
 
     def __init__(self, head: RequestHead, settings: Settings) -> None:
         self.head = head
         self.settings = settings
-        self.verdict = judge_head(head, settings)
-        self.table = (self.verdict.database or "", self.verdict.table or "")
+        self.verdict = verdict = judge_head(head, settings)
+        self.table = (verdict.database or "", verdict.table or "")
+        self.key_decides = verdict.ingestion or verdict.profile.refuses_unknown_keys
+        """A6, I4: whether an unknown key is refused in the response."""
+        self.validates_records = (
+            settings.deduplicate if verdict.ingestion else settings.stale_time == "drop"
+        )
+        """T3, I17: whether an event with a good key may still be thrown away."""
         self._accepted_second = -1
         self._accepted: Response
 
@@ -125,11 +140,15 @@ class JudgedHeads(dict[bytes, JudgedHead]):
         self.settings = settings
 
     def __missing__(self, raw: bytes) -> JudgedHead:
-        judged = JudgedHead(RequestHead(raw), self.settings)
-        if len(raw) <= LONGEST_HEAD:
+        return self.add(RequestHead(raw))
+
+    def add(self, head: RequestHead) -> JudgedHead:
+        """Judge a head that is not here yet."""
+        judged = JudgedHead(head, self.settings)
+        if len(head.raw) <= LONGEST_HEAD:
             if len(self) >= REMEMBERED:
                 self.clear()
-            self[raw] = judged
+            self[head.raw] = judged
         return judged
 
     def __reduce__(self) -> tuple[type[JudgedHeads], tuple[Settings]]:
@@ -249,6 +268,7 @@ class EventLog:
         """Accepted events whose response is not out yet."""
         self._batches = _Batches()
         self.deduplication = Deduplication()
+        self._last_judge: JudgedHeads | None = None
         self._judges: list[JudgedHeads] = []
         self._judged_from: list[int] = []
         """The index of the first event that each of `_judges` judged."""
@@ -261,7 +281,8 @@ class EventLog:
     ) -> int:
         """Add a pending event and return its index."""
         index = len(self.states)
-        if not self._judges or self._judges[-1] is not judge:
+        if judge is not self._last_judge:
+            self._last_judge = judge
             self._judges.append(judge)
             self._judged_from.append(index)
         self.heads.append(head)
@@ -360,11 +381,11 @@ class EventLog:
         rows = self.ingested.get(table)
         if rows is None:
             rows = self.ingested[table] = array("I")
-        for _ in range(self.copies.get(index, 1)):
-            if rows and rows[-1] > index:
+        if index not in self.copies and (not rows or rows[-1] < index):
+            rows.append(index)
+        else:
+            for _ in range(self.copies.get(index, 1)):
                 insort(rows, index)
-            else:
-                rows.append(index)
         self.states[index] = _INGESTED
         self.changes.append(index << 1 | 1)
 

@@ -146,7 +146,7 @@ class Event(_Entry):
 
         `None` if it cannot be parsed; `request.body` has the bytes.
         """
-        if self._judged.verdict.from_url:
+        if self._judged.verdict.from_url and self.rule != "B1":  # that is about a body
             return protocol_record.payload(self.request, self._judged.verdict)
         try:
             return json_body.parse_any(self._own_request.body)

@@ -23,8 +23,8 @@ from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
 from ..protocol.settings import valid_seconds
 from ..recording.export import exported
+from ..server.connection import INSPECTION_PREFIX as PREFIX
 from ..server.connection import MAX_INSPECTION_BODY
-from ..testing.server import INSPECTION_PREFIX as PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -223,5 +223,5 @@ def _json(
 ) -> WerkzeugResponse:
     # Keys are found in the text as it is; then no character is left that a terminal acts on.
     text = redact(json.dumps(value, ensure_ascii=False))
-    text = re.sub(r"[^ -~]", lambda found: json.dumps(found[0])[1:-1], text)
+    text = re.sub(r"[^ -~]+", lambda found: json.dumps(found[0])[1:-1], text)
     return WerkzeugResponse(text, status, mimetype="application/json")

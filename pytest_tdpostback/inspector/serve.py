@@ -139,7 +139,7 @@ class _Lines:
             if noted or end > self._written:
                 redact = KeyRedactor(self._collector.keys.known())
             for each in noted:
-                self.write(redact(escaped(f"refused connection: {each}")))
+                self.write(redact(escaped(f"refused connection: {each.reason}")))
             while self._written < end:
                 index, decided = log.change(self._written)
                 self._written += 1
@@ -186,7 +186,7 @@ def _handler_of_signals(handler: Callable[..., None]) -> Iterator[None]:
 
 def _preface(server: PostbackServer, write_keys: Sequence[str]) -> Iterator[str]:
     profile = server.settings.profile
-    yield f"profile: {profile or 'that of the host that is asked, else openapi-1.0.0'}"
+    yield f"profile: {profile or 'chosen by the host of the request, else openapi-1.0.0'}"
     for key in write_keys:
         yield f"write key: {shortened(key)} (as given)"
     if not write_keys:

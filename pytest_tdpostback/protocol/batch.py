@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import gzip
+import io
 import json
 import re
 import zlib
@@ -106,13 +108,18 @@ def count(body: bytes, encodings: list[str], limit: int) -> int | None:
 def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
     """I10: `body` without the content coding `encoding`."""
     decoder = zlib.decompressobj(CODINGS[encoding])
+    several = False
     try:
         decoded = decoder.decompress(body, limit + 1)
-    except zlib.error as error:
+        several = encoding == "gzip" and bool(decoder.unused_data)
+        if several:  # a gzip body is a series of members (RFC 1952)
+            others = gzip.GzipFile(fileobj=io.BytesIO(decoder.unused_data))
+            decoded += others.read(limit + 1 - len(decoded))
+    except (zlib.error, gzip.BadGzipFile, EOFError) as error:
         raise InvalidBatch(400, "I10", f"the body is not {encoding}: {error}") from None
     if len(decoded) > limit:
         raise InvalidBatch(413, "I9", f"the decoded body has more than {limit} bytes")
-    if not decoder.eof or decoder.unused_data:
+    if not decoder.eof or (decoder.unused_data and not several):
         where = "is cut off" if not decoder.eof else "has bytes after its end"
         raise InvalidBatch(400, "I10", f"the {encoding} body {where}")
     return decoded

@@ -6,9 +6,12 @@ Profiles differ in data alone. Code asks for a field of a profile, never for its
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .rules import Catalogue
 
+ProfileName = Literal["openapi-1.0.0", "article-2015", "v2-2.0.0", "ingestion-v1"]
+"""What the setting `profile` takes."""
 V2_BODY_LIMIT = 1_048_064
 """B6: the largest body in bytes that the v2 documents accept."""
 BATCH_LIMIT = 5 * 1024 * 1024

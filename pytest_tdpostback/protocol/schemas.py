@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ..errors import ConfigurationError
 from .profiles import profiles
 
-NAMES = ("request", "body", "record", "response", "event")
+SchemaName = Literal["request", "body", "record", "response", "event"]
+NAMES: tuple[SchemaName, ...] = get_args(SchemaName)
 
 
-def load_schema(name: str) -> dict[str, Any]:
+def load_schema(name: SchemaName) -> dict[str, Any]:
     """The JSON Schema `name` (draft 2020-12): `request`, `body`, `record`, `response` or `event`.
 
     Raises `ConfigurationError` for another name.

@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from .profiles import Profile
+    from .profiles import Profile, ProfileName
 
 MAX_SECONDS = 3_600
 """The longest timeout or delay that can be given, in seconds."""
@@ -205,7 +205,7 @@ class ServerSettingValues(TypedDict, total=False):
 class SettingValues(ServerSettingValues, total=False):
     """The settings that `make_tdpostback` takes; see `Settings`."""
 
-    profile: str | Profile | None
+    profile: ProfileName | Profile | None
     inspection: bool
 
 

@@ -54,6 +54,8 @@ def awaitable(
         self._expect(f"aio.{method.__name__}", Call(coroutine))
         return coroutine
 
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(call)
     return call
 
 

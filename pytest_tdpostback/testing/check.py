@@ -16,7 +16,7 @@ from .assertions import unsettled
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
-    from ..collector.collector import Collector
+    from ..collector.collector import Collector, RefusedConnection
     from ..protocol.findings import Finding
     from .receiver import Receiver
 
@@ -47,6 +47,8 @@ class Check:
         """The events that a failure was raised for."""
         self._unsettled: set[int] = set()
         """The events that were pending when `SettleTimeout` was raised."""
+        self._connections = 0
+        """How many refused connections were looked at."""
         self._inspected = {"warn": 1, "fail": 1}
         """The first event whose findings were not looked for, by the action of `on_finding`."""
         self._known_findings: dict[str, set[object]] = {"warn": set(), "fail": set()}
@@ -71,7 +73,9 @@ class Check:
         if self._context_managers:
             return False
         return not self.receiver.used or (
-            self._checked == self._collector.next_seq and not self._collector.errors
+            self._checked == self._collector.next_seq
+            and not self._collector.errors
+            and not self._new_refused_connections()
         )
 
     def check(self, *, wait: bool = True) -> None:
@@ -108,6 +112,9 @@ class Check:
             events := self._new_events(EventState.REJECTED, log.expected)
         ):
             raise UnexpectedAuthFailure(messages.unexpected_losses(receiver, events), events)
+        if refused := self._new_refused_connections():
+            self._connections = refused[-1].number
+            raise StrictnessFailure(messages.unclaimed_connections(receiver, refused))
         for setting, state in (
             ("on_refusal", EventState.REFUSED),
             ("on_unasserted", EventState.INGESTED),
@@ -150,6 +157,13 @@ class Check:
                     found.append((event, finding))
         self.reported += [finding.rule for _, finding in found]
         return found
+
+    def _new_refused_connections(self) -> list[RefusedConnection]:
+        """Those that got a 4xx, if the setting `on_refusal` makes that a failure."""
+        if self._collector.settings.on_refusal != "fail":
+            return []
+        refused = self._collector.refused_connections
+        return [e for e in refused if e.number > self._connections and 400 <= (e.status or 0) < 500]
 
     def _new_events(self, state: EventState, excused: Container[int]) -> list[Event]:
         """The events in `state` that are not excused, each of them once."""

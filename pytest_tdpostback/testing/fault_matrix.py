@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from . import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import TracebackType
 
     from _pytest.mark import ParameterSet
 
@@ -58,22 +57,7 @@ class FaultCase:
             AssertionError: At the end, if the fault hit no event, so that the test proves nothing.
         """
         expect_entering = postback._check.expect_entering  # noqa: SLF001 - it fails that test
-        return expect_entering("case.apply", _Application(self._applied(postback)))
-
-    @contextmanager
-    def _applied(self, postback: Postback) -> Iterator[FaultHandle]:
-        __tracebackhide__ = True
-        with self.make(postback.faults) as handle:
-            removal = threading.Timer(self.patience, handle.remove)
-            removal.daemon = True
-            if self.needs_timeout:
-                removal.start()
-            try:
-                yield handle
-            finally:
-                removal.cancel()
-        if not handle.events:
-            raise AssertionError(f"{self.name} hit no event: send inside the block")
+        return expect_entering("case.apply", _Application(self, postback.faults))
 
     def assert_at_least_once(
         self, postback: Postback, database: str, table: str, column: str, values: Iterable[Any]
@@ -128,22 +112,26 @@ class FaultCase:
 class _Application(AbstractContextManager["FaultHandle"]):
     """What `FaultCase.apply` returns. It knows whether it was entered."""
 
-    def __init__(self, manager: AbstractContextManager[FaultHandle]) -> None:
+    def __init__(self, case: FaultCase, faults: Faults) -> None:
         self.entered = False
-        self._manager = manager
+        self._case = case
+        self._faults = faults
 
     def __enter__(self) -> FaultHandle:
         self.entered = True
-        return self._manager.__enter__()
+        self._handle = self._case.make(self._faults)
+        self._removal = threading.Timer(self._case.patience, self._handle.remove)
+        self._removal.daemon = True
+        if self._case.needs_timeout:
+            self._removal.start()
+        return self._handle
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         __tracebackhide__ = True
-        return self._manager.__exit__(kind, error, traceback)
+        self._removal.cancel()
+        self._handle.remove()
+        if error is None and not self._handle.events:
+            raise AssertionError(f"{self._case.name} hit no event: send inside the block")
 
 
 def fault_matrix(seed: int = 0, *, patience: float = 5.0) -> list[ParameterSet]:

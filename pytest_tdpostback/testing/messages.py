@@ -22,6 +22,7 @@ from .nearest import CANDIDATES, did_you_mean, difference, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ..collector.collector import RefusedConnection
     from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
     from .matching import Search
@@ -154,6 +155,19 @@ def unclaimed(receiver: Receiver, events: Sequence[Event], setting: str) -> str:
     )
 
 
+def unclaimed_connections(receiver: Receiver, refused: Sequence[RefusedConnection]) -> str:
+    """Connections that were refused with a 4xx, which the setting `on_refusal` makes a failure."""
+    statuses = Counter(str(each.status) for each in refused)
+    what = f"{counted(len(refused), 'connection')} refused (4xx) with {_with_counts(statuses)}"
+    return _text(
+        receiver,
+        f'{what}, which left no event (on_refusal="fail")',
+        refused_connections(refused),
+        "Fix: change what the sender sends; no assertion claims this",
+        f"Or allow it: {receiver.setting.format('on_refusal', 'ignore')}",
+    )
+
+
 def findings(receiver: Receiver, found: Sequence[tuple[Event, Finding]]) -> str:
     """Findings that the setting `on_finding` makes failures."""
     rules = list(dict.fromkeys(finding.rule for _, finding in found))
@@ -181,9 +195,9 @@ def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
     return _text(receiver, f"{told[0]}, so it did nothing", others, fix)
 
 
-def refused_connections(reasons: Sequence[str]) -> list[str]:
+def refused_connections(refused: Sequence[RefusedConnection]) -> list[str]:
     """A line for each connection that left no event, the first ones of many."""
-    told = list(dict.fromkeys(map(escaped, reasons)))
+    told = list(dict.fromkeys(escaped(each.reason) for each in refused))
     lines = [f"connection refused: {reason}" for reason in told[:SHOWN]]
     return formatting.first_of(lines, len(told))
 
@@ -384,8 +398,8 @@ def _nothing_arrived(receiver: Receiver) -> _Told:
     details = list(obstacles.values())
     if refused:
         were = "connection was" if len(refused) == 1 else "connections were"
-        reason = formatting.shortened(_SENDER.sub("", refused[0].partition(";")[0], 1), 120)
-        if not any(";" in each for each in refused):  # else a reason says what to do
+        reason = formatting.shortened(_SENDER.sub("", refused[0].reason.partition(";")[0], 1), 120)
+        if not any(";" in each.reason for each in refused):  # else a reason says what to do
             details.append(f"Fix: send an HTTP/1.1 request to {receiver.name}.url")
         details = [*refused_connections(refused), *details]
         return f"{len(refused)} {were} refused: {reason}", details, None
@@ -415,12 +429,10 @@ def _nothing_arrived(receiver: Receiver) -> _Told:
 def _obstacles(receiver: Receiver) -> dict[str, str]:
     """What is known to keep a sender from sending: in a few words, and in a line."""
     collector, found = receiver.collector, {}
-    hosts = ", ".join(list(dict.fromkeys(collector.blocked_hosts))[:SHOWN])
-    if hosts:
-        found[f"connections to {hosts} were blocked"] = (
-            f"block_network did not allow connections to {hosts}. "
-            "Fix: redirect them with extra_hosts, or let them through with allow_hosts"
-        )
+    blocked = [escaped(each) for each in dict.fromkeys(collector.blocked_hosts)][:SHOWN]
+    if blocked:
+        hosts = ", ".join(each.partition(": ")[0] for each in blocked)
+        found[f"connections to {hosts} were blocked"] = f"Blocked: {'. '.join(blocked)}."
     if receiver.ended_test:
         found["this Postback belongs to a test that has ended"] = (
             f"{receiver.ended_test} has ended. Fix: use the Postback of the test that runs."

@@ -6,7 +6,7 @@ import logging
 import re
 import weakref
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, overload
 from urllib.parse import quote, urlencode
 
 from ..collector.event_log import EventState
@@ -519,6 +519,9 @@ class Postback:
         access_log.addFilter(shorten_keys)
         weakref.finalize(self, access_log.removeFilter, shorten_keys)
         httpserver.expect_request(re.compile("")).respond_with_handler(handle)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Postback cannot be copied or pickled; share it, or give its url")
 
     def __repr__(self) -> str:
         return f"<Postback {self.url}, {formatting.counted(len(self.events), 'event')}>"

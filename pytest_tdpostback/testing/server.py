@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import WeakSet
 
 from ..errors import PostbackWarning
 from ..protocol.secrets import without_keys
 from ..protocol.settings import Settings
+from ..server.connection import INSPECTION_PREFIX
 from ..server.host_listeners import HostListeners
 from ..server.server import CollectorServer
 from ..server.tls import TrustFiles, own_names, server_context
@@ -27,13 +26,9 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response as WerkzeugResponse
 
     from ..collector.collector import Collector
-    from ..protocol.profiles import Profile
-    from ..protocol.request import RequestHead
+    from ..protocol.profiles import Profile, ProfileName
     from ..protocol.settings import ServerSettingValues
-    from ..server.server import Listener
 
-INSPECTION_PREFIX = "/.tdpostback/"
-"""The REST interface responds to the requests whose path begins so."""
 _servers: WeakSet[PostbackServer] = WeakSet()
 
 
@@ -62,7 +57,7 @@ class PostbackServer(CollectorServer):
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        profile: str | Profile | None = "openapi-1.0.0",
+        profile: ProfileName | Profile | None = "openapi-1.0.0",
         write_keys: Iterable[str] = (),
         ssl_context: SSLContext | None = None,
         expose: bool = False,
@@ -131,23 +126,9 @@ class PostbackServer(CollectorServer):
         check = Check(receiver)
         return Member(receiver, check, Postback(receiver, check))
 
-    def current_collector(self) -> Collector:
-        """The collector of a request that arrives now."""
-        return self.collector
-
     def known_keys(self) -> list[str]:
         """Every write key that was ever valid here: none may be shown whole."""
         return self.collector.keys.known()
-
-    def is_inspection(self, head: RequestHead) -> bool:
-        """Whether a request at the URL of the server is a call of the REST interface."""
-        return _is_inspection(head, self.current_collector)
-
-    def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
-        """Listen on a further free port; the settings there decide about the REST interface."""
-        listener = super().open_listener(collector, **options)
-        listener.is_inspection = partial(_is_inspection, collector=collector)
-        return listener
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """Respond to what is no event: a preflight (R5), or a call of the REST interface."""
@@ -205,10 +186,6 @@ class PostbackServer(CollectorServer):
             warnings.warn(message, PostbackWarning, stacklevel=3)
 
 
-def _is_inspection(head: RequestHead, collector: Callable[[], Collector]) -> bool:
-    return head.target.startswith(INSPECTION_PREFIX) and collector().settings.inspection
-
-
 def known_keys() -> list[str]:
     """Every write key that was ever valid at a server of this process."""
-    return list(chain.from_iterable(server.known_keys() for server in list(_servers)))
+    return [key for server in list(_servers) for key in server.known_keys()]

@@ -50,8 +50,6 @@ class TestContext(Neighbours):
         self.members: list[Member] = []
         self.failed = False
         """Whether the test has failed already: one failure is enough."""
-        self.late: dict[Collector, tuple[FinishedTest, int]] = {}
-        """The finished tests that events reached during this one, and the first event of each."""
         self._server = server
         self._own: Member | None = None
         self._making = threading.Lock()
@@ -75,8 +73,7 @@ class TestContext(Neighbours):
         receiver = self.own.receiver
         if not receiver.own_port:
             _check_tls(self.settings)
-            receiver.own_port, receiver.name = True, "tdpostback"
-            receiver.generated_key = None
+            receiver.own_port, receiver.name, receiver.generated_key = True, "tdpostback", None
             self.redirect()
         return self.own.postback
 
@@ -161,12 +158,11 @@ class TestContext(Neighbours):
                 receiver.collector.wait_for_responses()
                 for event in Events(receiver.collector.log):
                     yield _sent_to(event, receiver.url), event
-        for reached, (finished, first) in list(self.late.items()):
+        for reached, finished in list(self._server.reached_late.items()):
             reached.wait_for_responses()
             for event in Events(reached.log):
-                if event.seq >= first:
-                    where = _sent_to(event, finished.url or self._server.url)
-                    yield f"{where} of {finished.node_id}", event
+                where = _sent_to(event, finished.url or self._server.url)
+                yield f"{where} of {finished.node_id}", event
 
     def _redirect(self, receiver: Receiver) -> None:
         self._redirects = self._redirects or ExitStack()
@@ -180,10 +176,6 @@ class FinishedTest:
     node_id: str
     url: str
     """The URL of its own port, empty if that was never opened."""
-    next_seq: int = 1
-    """The sequence number of the first late event."""
-    seen_seq: int = 1
-    """That of the next event, when one last arrived: an outcome alone is no arrival."""
 
 
 class RunServer(PostbackServer):
@@ -201,8 +193,9 @@ class RunServer(PostbackServer):
         self._own.receiver.setting = "tdpostback_{} = {} in the ini file"
         self._stopped_by = ""
         """The id of the test that stopped the server last."""
-        self._reached_late: dict[Collector, FinishedTest] = {}
-        """Collectors of finished tests with events that are not in the summary yet."""
+        self.reached_late: dict[Collector, FinishedTest] = {}
+        """Collectors of finished tests with late events: those of the test that runs now, and what
+        has no outcome yet. The others are in the summary."""
         self._open: deque[Listener] = deque()
         """The listeners of finished tests, the oldest first."""
         self._most_open = min(PORTS_KEPT_OPEN, _descriptors() // 4)
@@ -255,6 +248,8 @@ class RunServer(PostbackServer):
                     f"{str(error).partition(';')[0]}; free that port, or do not stop the server"
                 ) from None
         _restore_environment()
+        for collector in [each for each in self.reached_late if each.settled()]:
+            self._note_late(collector)
         self.context = TestContext(self, node_id, settings)
         return self.context
 
@@ -300,7 +295,7 @@ class RunServer(PostbackServer):
 
     def note_late_events(self) -> None:
         """Put what reached finished tests, and what came after the last test, in the summary."""
-        for collector in list(self._reached_late):
+        for collector in list(self.reached_late):
             self._note_late(collector)
         if not self.collector.empty:
             self.summary.take(self.collector, "between tests", Events(self.collector.log))
@@ -329,20 +324,14 @@ class RunServer(PostbackServer):
             self._listen_for_late_events(finished, collector)
 
     def _listen_for_late_events(self, finished: FinishedTest, collector: Collector) -> None:
-        finished.next_seq = finished.seen_seq = collector.next_seq
-        collector.subscribe(partial(self._arrived_late, weakref.ref(collector), finished))
+        reference = weakref.ref(collector)
 
-    def _arrived_late(self, reference: weakref.ref[Collector], finished: FinishedTest) -> None:
-        """Something changed in the collector of a finished test."""
-        collector = reference()
-        if collector is None or collector.next_seq == finished.next_seq:
-            return
-        self._reached_late[collector] = finished
-        arrived = collector.next_seq != finished.seen_seq
-        finished.seen_seq = collector.next_seq
-        context = self.context
-        if arrived and context is not None and collector not in context.late:
-            context.late[collector] = (finished, collector.next_seq - 1)
+        def arrived() -> None:
+            collector = reference()
+            if collector is not None and not collector.empty:
+                self.reached_late[collector] = finished
+
+        collector.subscribe(arrived)
 
     def _opened_late(self, finished: FinishedTest, receiver: Receiver) -> None:
         """Somebody asked a finished test for its URL: its port stays open for a while too."""
@@ -350,12 +339,11 @@ class RunServer(PostbackServer):
         self._open += receiver.listeners
 
     def _note_late(self, collector: Collector) -> None:
-        finished = self._reached_late.pop(collector, None)
+        finished = self.reached_late.pop(collector, None)
         if finished is not None:
             collector.wait_for_responses(0)
             with collector.lock:
                 self.summary.take(collector, finished.node_id, Events(collector.log))
-                finished.next_seq = collector.next_seq
 
 
 def _sent_to(event: Event, url: str) -> str:

@@ -11,6 +11,7 @@ from pytest_tdpostback.collector import collector as collectors
 from pytest_tdpostback.collector.collector import Collector, Effect
 from pytest_tdpostback.collector.events import Events
 from pytest_tdpostback.collector.waiting import Cancellation, WaitCancelled, current_cancellation
+from pytest_tdpostback.protocol.request import RequestHead
 from pytest_tdpostback.protocol.settings import Settings
 from tests.collector.conftest import KEY
 
@@ -247,6 +248,18 @@ def test_a_pending_event_fails_with_a_key_that_is_revoked_meanwhile(collector, s
 
 def test_refused_connections_wake_who_waits_and_are_forgotten_by_clear(collector):
     threading.Thread(target=collector.note_refused_connection, args=("no HTTP",)).start()
-    assert collector.wait_until(lambda: collector.refused_connections, DEADLINE) == ["no HTTP"]
+    refused = collector.wait_until(lambda: collector.refused_connections, DEADLINE)
+    assert [each.reason for each in refused] == ["no HTTP"]
     collector.clear()
     assert collector.refused_connections == []
+
+
+def test_a_preflight_after_which_a_browser_sends_nothing_is_noted(collector):
+    fields = {"Host": "127.0.0.1:80", "Origin": "http://a.example"}
+    for method in ("POST", "PUT"):
+        asked = fields | {"Access-Control-Request-Method": method}
+        head = RequestHead.of("OPTIONS", "/postback/v3/event/shop/orders", asked.items())
+        assert collector.receive(head, b"", "127.0.0.1:1").response.status == 204
+    assert collector.empty
+    (noted,) = collector.refused_connections
+    assert noted.startswith("127.0.0.1:1 at 127.0.0.1:80: its preflight asks for the method PUT;")

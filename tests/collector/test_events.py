@@ -141,3 +141,9 @@ def test_what_is_no_event_has_no_place(different):
     with pytest.raises(IndexError, match=r"^\[9\]: there are 5 events$"):
         Events(different.log)[9]
     assert Events(different.log)[-1] == Event(different.log, 4)
+
+
+def test_the_payload_of_a_body_of_another_type_is_what_the_body_holds(collector, store):
+    store(collector, {"id": 7}, **{"Content-Type": "text/plain"})
+    (event,) = Events(collector.log)
+    assert (event.rule, event.payload) == ("B1", {"id": 7})

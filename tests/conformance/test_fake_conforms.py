@@ -69,7 +69,7 @@ def behind(make, app):
 @contextmanager
 def serving(profile, *, inspection):
     words = {"inspection": inspection, "on_auth_failure": "ignore"}
-    with PostbackServer(profile=profile, write_keys=[KEY], **words) as server:
+    with PostbackServer(profile=profiles[profile], write_keys=[KEY], **words) as server:
         yield server
 
 
@@ -112,7 +112,7 @@ def test_without_inspection_what_cannot_be_seen_is_not_passed(profile: str) -> N
     [(by_werkzeug, DEFAULT), *((by_wsgiref, name) for name in OTHERS)],
 )
 def test_the_wsgi_application_passes_behind_another_server(profile: str, make) -> None:
-    server = PostbackServer(profile=profile, write_keys=[KEY])
+    server = PostbackServer(profile=profiles[profile], write_keys=[KEY])
     with behind(make, inspected(server.collector, server.postback.wsgi_app)) as url:
         outcome = run_checks(url, profile)
     assert outcome.code == pytest.ExitCode.OK, outcome.text()

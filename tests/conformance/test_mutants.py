@@ -6,6 +6,7 @@ import pytest
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.conformance.catalogue import CHECKED, checks_of, status_of
+from pytest_tdpostback.protocol.profiles import profiles
 from pytest_tdpostback.protocol.rules import rules
 from tests.conformance.mutants import MUTANTS, Mutant
 from tests.conformance.running import KEY, run_checks
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.once
 def test_mutant_is_caught_by_the_checks_of_its_rule(mutant: Mutant, monkeypatch) -> None:
     checks = [f"{check.module}.py::{check.name}" for check in checks_of(mutant.rule)]
     server = PostbackServer(
-        profile=mutant.profile,
+        profile=profiles[mutant.profile],
         write_keys=[KEY],
         inspection=not mutant.outside,
         on_auth_failure="ignore",

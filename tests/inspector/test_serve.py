@@ -79,7 +79,7 @@ def served(*options):
 def test_events_and_outcomes_are_told_line_by_line(number):
     with served("--write-key", KEY) as double:
         assert re.fullmatch(r"tdpostback serves http://127\.0\.0\.1:\d+\n", double.first)
-        assert double.line() == ("profile: that of the host that is asked, else openapi-1.0.0")
+        assert double.line() == "profile: chosen by the host of the request, else openapi-1.0.0"
         assert double.line() == "write key: 12345/abc… (as given)"
         assert double.line() == "Ctrl-C ends it"
         assert double.post() == 200

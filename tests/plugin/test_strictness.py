@@ -127,6 +127,60 @@ def test_the_marker_and_the_factory_are_strict_too(downstream):
     ).assert_outcomes(passed=1, failed=2)
 
 
+LEFT_NO_EVENT = """
+    import pytest
+    from sender import post
+
+    def send_too_large_a_head(url, size=70_000):
+        assert post(url, None, path="/" + size * "a") == 431
+
+    def test_no_assertion_can_claim_it(tdpostback):
+        send_too_large_a_head(tdpostback.url)
+
+    def test_it_is_found_behind_an_event(make_tdpostback):
+        other = make_tdpostback()
+        post(other.url, other.write_key)
+        other.assert_ingested("shop", "orders")
+        other.check()
+        send_too_large_a_head(other.url)
+
+    def test_each_one_is_raised_once(tdpostback):
+        for _ in range(2):
+            send_too_large_a_head(tdpostback.url)
+            with pytest.raises(AssertionError, match=r"1 connection refused \\(4xx\\) with 431"):
+                tdpostback.clear()
+            tdpostback.clear()
+
+    @pytest.mark.tdpostback(on_refusal="ignore")
+    def test_it_is_allowed(tdpostback):
+        send_too_large_a_head(tdpostback.url)
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "workers"),
+    [("on-refusal=fail", 0), ("strict", 0), pytest.param("strict", 1, marks=pytest.mark.once)],
+)
+def test_a_4xx_that_left_no_event_fails_too(downstream, option, workers):
+    beside = {"plugins": ["xdist"], "apart": True} if workers else {}
+    options = [f"-n{workers}"] if workers else []
+    result = downstream(LEFT_NO_EVENT, f"--tdpostback-{option}", *options, **beside)
+    result.assert_outcomes(passed=2, failed=2)
+    line = '1 connection refused (4xx) with 431, which left no event (on_refusal="fail")'
+    result.stdout.fnmatch_lines([line, "FAILED *1 connection refused (4xx) with 431*"])
+
+
+def test_a_4xx_that_left_no_event_is_ignored_by_default(downstream):
+    downstream(
+        """
+        from sender import post
+
+        def test_it(tdpostback):
+            assert post(tdpostback.url, None, path="/" + 70_000 * "a") == 431
+        """
+    ).assert_outcomes(passed=1)
+
+
 LATE = """
     import threading
     from sender import post

@@ -168,14 +168,22 @@ def test_a_bomb_is_not_decoded_beyond_the_limit():
     bomb = gzip.compress(gzip.compress(b" " * 64 * MIB))
     assert len(bomb) < 1_000
     assert refusal(bomb, "gzip", "gzip") == (413, "I9")
+    assert refusal(gzip.compress(b" ") + gzip.compress(b" " * LIMIT), "gzip") == (413, "I9")
 
 
 COMPRESSED = gzip.compress(b'{"events":[{}]}', mtime=0)
 
 
+def test_a_gzip_body_may_have_several_members():
+    body = b"".join(map(gzip.compress, (b'{"events":[{"a"', b"", b":1}]}")))
+    assert read(body, "gzip") == [b'{"a":1}']
+
+
 @pytest.mark.parametrize(
     ("body", "encodings"),
     [
+        (COMPRESSED + COMPRESSED[:-1], ["gzip"]),
+        (zlib.compress(b"1") * 2, ["deflate"]),
         (b'{"events":[{}]}', ["gzip"]),
         (b'{"events":[{}]}', ["deflate"]),
         (COMPRESSED, ["deflate"]),

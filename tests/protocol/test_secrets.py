@@ -75,9 +75,25 @@ def test_no_12_characters_of_a_secret_are_left_wherever_it_is_cut(key, lower):
             assert not any(piece in result for piece in pieces), (first, last, result)
 
 
-def test_text_without_a_key_stays_as_it_is():
-    text = "the horse correct at 1/abcd and team-a/other: 0123456"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the horse correct at 1/abcd and team-a/other: 0123456",
+        'post(url, json={}, headers={"X-TD-Write-Key": tdpostback.write_key})',
+        '{"X-TD-Write-Key": KEY}',
+        "write_key=self.key, retries=3",
+        'f"Authorization: TD1 {server.write_key}"',
+        "Authorization is missing, not 'TD1 <key>'",
+    ],
+)
+def test_text_without_a_key_stays_as_it_is(text):
     assert REDACT(text) == text
+
+
+@pytest.mark.parametrize("key", ["1/ab", "key-of-yesterday", "abckey/9", "k3y", "write_key/1"])
+@pytest.mark.parametrize("form", ["X-TD-Write-Key: {}", '"X-TD-Write-Key": "{}"', "TD1 {}"])
+def test_what_stands_after_the_name_of_a_key_is_shortened(key, form):
+    assert REDACT(form.format(key)) == form.format(shortened(key))
 
 
 def test_letters_that_lower_case_makes_longer_shift_nothing():

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.collector.events import Events
+from pytest_tdpostback.protocol.profiles import profiles
 from pytest_tdpostback.protocol.settings import Settings
 from pytest_tdpostback.server.server import CollectorServer
 from tests.http_client import HttpClient
@@ -87,7 +88,7 @@ def postback_for() -> Iterator[Callable[..., Postback]]:
             name = (profile, *sorted(settings.items()))
             if name not in running:
                 server = PostbackServer(
-                    profile=profile,
+                    profile=profiles[profile] if profile else None,
                     write_keys=[behaviour.KEY],
                     on_auth_failure="ignore",
                     **settings,

@@ -143,16 +143,13 @@ class Desk:
     def current_collector(self) -> Collector:
         return self.collector
 
-    def is_inspection(self, head):  # noqa: ARG002
-        return False
-
     def inspect(self, head, body, peer, size) -> Response:
         raise NotImplementedError
 
     def report_error(self, error: BaseException) -> None:
         self.errors.append(error)
 
-    def note_refused_connection(self, peer: str, reason: str) -> None:  # noqa: ARG002
+    def note_refused_connection(self, _peer: str, reason: str, _status: object = None) -> None:
         self.refused.append(reason)
 
     def connect(self) -> tuple[Connection, Wire]:

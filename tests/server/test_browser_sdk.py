@@ -1,9 +1,12 @@
 """The published browser SDK, unchanged, in a browser: it sends to the Data Ingestion API."""
 
+import base64
+import hashlib
 import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 from contextlib import contextmanager
 from functools import partial
@@ -15,13 +18,15 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_pem_x509_certificate
 
 SDK = Path(__file__).parent / "browser_sdk/node_modules/td-js-sdk/dist/td.min.js"
 HOST = "us01.records.in.treasuredata.com"
 DEADLINE = 30
 OPTIONS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
 --disable-background-networking --disable-component-update --disable-dev-shm-usage
---ignore-certificate-errors --remote-debugging-port=0"""
+--remote-debugging-port=0"""
 # The page tells its server what happens: the callbacks of the SDK, and whatever the console gets.
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script>
@@ -64,8 +69,8 @@ def run_page(tdpostback, tmp_path):
             pass
 
     @contextmanager
-    def run(script, *, key=None):
-        page = PAGE.replace("SCRIPT", script).replace("HOST", HOST)
+    def run(script, *, key=None, host=HOST, trust="--ignore-certificate-errors", env=None):
+        page = PAGE.replace("SCRIPT", script).replace("HOST", host)
         (tmp_path / "page.html").write_text(page.replace("KEY", key or str(tdpostback.write_key)))
         (tmp_path / "empty.html").write_text('<!doctype html><link rel="icon" href="data:,">')
         shutil.copy(SDK, tmp_path)
@@ -78,8 +83,8 @@ def run_page(tdpostback, tmp_path):
             Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
             url = f"http://127.0.0.1:{server.server_port}/page.html"
             browser = subprocess.Popen(
-                [chromium, *OPTIONS.split(), f"--user-data-dir={tmp_path / 'profile'}", url],
-                env=tdpostback.proxy_environ(),
+                [chromium, *OPTIONS.split(), trust, f"--user-data-dir={tmp_path / 'profile'}", url],
+                env=env or tdpostback.proxy_environ(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
@@ -115,6 +120,28 @@ def test_a_record_and_events_of_the_sdk_are_stored_and_reported_as_success(run_p
     tdpostback.assert_ingested("web", "events", step="é", td_path="/page.html")
     tdpostback.assert_ingested("web", "views", td_title="")
     assert {event.findings == [] for event in tdpostback.events} == {True}
+
+
+def test_the_sdk_sends_to_an_https_url_of_the_fake_server(run_page, make_tdpostback):
+    server = make_tdpostback(tls=True, profile="ingestion-v1")
+    host = server.url.removeprefix("https://")
+    certificate = load_pem_x509_certificate(
+        ssl.get_server_certificate(tuple(host.split(":"))).encode()
+    )
+    public_key = certificate.public_key().public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+    pin = base64.b64encode(hashlib.sha256(public_key).digest()).decode()
+    script = 'new Treasure(settings).addRecord("clicks", {id: 7}, ...callbacks("record"));'
+    with run_page(
+        script,
+        key=server.write_key,
+        host=host,
+        trust=f"--ignore-certificate-errors-spki-list={pin}",
+        env=dict(os.environ),
+    ) as told:
+        assert told()[1][0] == "success"
+    server.assert_ingested("web", "clicks", id=7)
 
 
 def test_in_signed_mode_records_carry_the_address_and_the_global_id(run_page, tdpostback):

@@ -258,6 +258,22 @@ def test_knows_the_records_host_without_a_region(tdpostback, send):
     assert for_host("records.in.treasuredata.com").name == "ingestion-v1"
 
 
+def test_names_no_setting_that_is_off_where_a_port_or_a_datagram_was_refused(tdpostback):
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with datagrams as sock, tdpostback.redirect():
+        with pytest.raises(BlockedConnection):
+            sock.sendto(b"x", (RECORDS, 443))
+        with pytest.raises(BlockedConnection):
+            socket.create_connection((HOST, 8443))
+    with pytest.raises(AssertionError) as caught:
+        tdpostback.assert_ingested("shop", "orders", timeout=0)
+    text = str(caught.value)
+    assert f"connections to {RECORDS}, {HOST}:8443 were blocked" in text
+    assert f"{RECORDS}: datagrams to it are not redirected" in text
+    assert f"{HOST}:8443: only the ports 80 and 443 of {HOST} are redirected" in text
+    assert "block_network" not in text
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("host", ["my_service", "_a.example.org", "127.84.0.9", "x" * 63])
 def test_takes_hosts_that_no_authority_would_certify(tdpostback, host, scheme):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import sys
 import threading
 from functools import partial
 
@@ -206,3 +208,5 @@ def test_the_signature_is_that_of_the_name_without_aio(tdpostback):
     assert tdpostback.aio.assert_refused.__doc__ == tdpostback.assert_refused.__doc__
     with pytest.raises(TypeError, match="colour"):
         asyncio.run(tdpostback.aio.assert_refused(colour="red"))
+    if sys.version_info >= (3, 12):
+        assert inspect.iscoroutinefunction(tdpostback.aio.assert_refused)

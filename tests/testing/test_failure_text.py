@@ -113,13 +113,10 @@ def test_the_report_of_a_refused_connection_alone(tdpostback):
 
 
 def test_a_host_was_blocked(tdpostback, missing):
-    tdpostback._collector.note_blocked_host("api.example")
+    tdpostback._collector.note_blocked_host("api.example: no connections to other hosts")
     assert missing(id=7) == [
         f"no request arrived: connections to api.example were blocked; {WANTED}",
-        (
-            "  block_network did not allow connections to api.example. "
-            "Fix: redirect them with extra_hosts, or let them through with allow_hosts"
-        ),
+        "  Blocked: api.example: no connections to other hosts.",
     ]
 
 
@@ -769,7 +766,7 @@ def test_a_stopped_server_ends_the_wait():
     server.start()
     server.stop()
     with pytest.raises(AssertionError) as caught:
-        server.postback.assert_ingested("shop", "orders", timeout=3_600)
+        server.postback.assert_ingested("shop", "orders", timeout=20)
     assert str(caught.value).splitlines() == [
         "no request arrived: the server is stopped; wanted 1 record in shop.orders (waited 0 s)",
         "  The server is stopped. Fix: start it before you send.",
@@ -781,17 +778,19 @@ def test_a_stopped_server_is_why_no_more_arrived():
         url = server.postback.event_url("shop", "orders")
         httpx.post(url, json={}, headers={"X-TD-Write-Key": server.write_key})
         server.postback.settle()
-    with pytest.raises(AssertionError, match=r"\n  The server is stopped\. Fix: start it"):
-        server.postback.assert_ingested("shop", "orders", count=2, timeout=3_600)
+    with pytest.raises(AssertionError, match=r"waited 0 s.*\n  The server is stopped\. Fix: start"):
+        server.postback.assert_ingested("shop", "orders", count=2, timeout=20)
 
 
 def test_settling_ends_at_once_if_an_event_is_due_too_late():
-    postback = PostbackServer(validation_delay=3_600).postback
+    postback = PostbackServer(validation_delay=40).postback
     with httpx.Client(transport=postback.httpx_transport(), base_url="http://x") as client:
         headers = {"X-TD-Write-Key": postback.write_key}
         client.post("/postback/v3/event/shop/orders", json={}, headers=headers)
-    with pytest.raises(SettleTimeout, match="1 event still pending: the next one is due in 3"):
-        postback.settle(3_000)
+    with pytest.raises(
+        SettleTimeout, match=r"1 event still pending: the next one is due in (39|40)"
+    ):
+        postback.settle(20)
 
 
 def test_a_client_without_a_socket_is_waited_for_though_the_server_is_stopped(while_waiting):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import sys
 import warnings
 from typing import Any
@@ -307,6 +309,14 @@ def test_a_coroutine_that_is_never_awaited_is_named_with_its_line():
 def test_the_rest_interface_at_an_exposed_address_is_a_warning():
     with pytest.warns(PostbackWarning, match="expose=True with inspection=True"):
         PostbackServer("0.0.0.0", expose=True, inspection=True)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_what_cannot_be_copied_says_so(copied):
+    with PostbackServer() as server:
+        for each in (server.postback, server.postback.faults.status(503)):
+            with pytest.raises(TypeError, match=r"a (Postback|fault) cannot be copied or pickled"):
+                copied([each] if copied is copy.deepcopy else each)
 
 
 def test_only_names_of_the_contract_are_public():
