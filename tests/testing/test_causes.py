@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 
 import httpx
 import pytest
 
-from pytest_tdpostback import PostbackError, PostbackServer
+from pytest_tdpostback import BlockedConnection, PostbackError, PostbackServer
 
 KEY = "1/" + 4 * "0123456789"
 pytestmark = [
@@ -23,6 +24,14 @@ def ingested(postback, **columns):
 
 def is_rejected(event):
     return event.state == "rejected"
+
+
+def block_a_host(postback, _):
+    with (
+        postback.redirect(block_network=True),
+        pytest.raises(BlockedConnection),
+    ):
+        socket.create_connection(("api.example", 80))
 
 
 def expect_nothing_new(postback):
@@ -171,7 +180,7 @@ CASES = {
         ingested,
     ),
     "no request arrived: connections to api.example were blocked; ": (
-        lambda postback, _: postback._collector.note_blocked_host("api.example"),
+        block_a_host,
         ingested,
     ),
     "no event arrived, only 1 CORS preflight; wanted 1 record in s": (
@@ -181,7 +190,9 @@ CASES = {
 }
 
 
-NEXT_STEP = re.compile(r"Fix: |\?|tdpostback rules [A-Z]|Give more | instead\.| asserts")
+NEXT_STEP = re.compile(
+    r"Fix: |\?|tdpostback rules [A-Z]|Give more | instead\.| asserts|; redirect it"
+)
 
 
 @pytest.mark.parametrize("cause", CASES)
