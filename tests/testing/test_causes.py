@@ -191,7 +191,7 @@ CASES = {
 
 
 NEXT_STEP = re.compile(
-    r"Fix: |\?|tdpostback rules [A-Z]|Give more | instead\.| asserts|; redirect it"
+    r"Fix: |\?|tdpostback rules [A-Z]|Give more | instead\.| asserts| lets it through"
 )
 
 
