@@ -38,7 +38,7 @@ def with_columns(method: Callable[P, T]) -> Callable[P, T]:
         except TypeError as error:
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise  # from within the method
-            hint = 'give columns by name, or with where={"name": value} if an argument is named so'
+            hint = 'give a database, a table, and columns by name, or as where={"name": value}'
             raise TypeError(f"{error}; {hint}") from None
 
     return call

@@ -419,13 +419,15 @@ class Postback:
         """
         __tracebackhide__ = True
         check_timeout(timeout)
-        collector = self._collector
-        arrived = collector.wait_until(
-            lambda: bool(len(collector.log) or collector.refused_connections), timeout
-        )
-        if arrived:
+        receiver, collector = self._receiver, self._collector
+
+        def arrived() -> bool:
+            return bool(len(collector.log) or collector.refused_connections)
+
+        collector.wait_until(lambda: arrived() or receiver.closed, timeout)
+        if arrived():
             collector.wait_for_responses()
-            raise AssertionError(messages.requests(self._receiver))
+            raise AssertionError(messages.requests(receiver))
 
     def claim(self, *events: Event) -> None:
         """Count events as asserted, for the settings `on_unasserted` and `on_refusal`.

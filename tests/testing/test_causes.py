@@ -274,6 +274,12 @@ def test_a_server_that_stops_ends_every_wait_and_is_its_cause(wait, while_waitin
     assert "(waited 3600 s)" not in str(caught.value)
 
 
+def test_a_server_that_stops_ends_the_wait_for_a_quiet_time(while_waiting):
+    server = PostbackServer()
+    server.start()
+    while_waiting(lambda: server.postback.assert_no_requests(3_600), server.stop)
+
+
 @pytest.mark.parametrize("wait", [ALL[1], ALL[2], ALL[4]])
 def test_a_stopped_server_is_named_beside_what_arrived(wait):
     with PostbackServer() as server:
