@@ -51,6 +51,7 @@ def run_checks(url: str, profile: str, *checks: str) -> Outcome:
         f"--tdpostback-key={KEY}",
         f"--tdpostback-profile={profile}",
         "--quiet",
+        "--tb=native",  # the other styles parse the whole file for each failure
         *INSIDE,
         "-pno:cacheprovider",
         "-pno:faulthandler",

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.server.client_libraries import HOST, PATH, URL
+from tests.server.client_programs import ENVIRONMENT
 
 RECORDS = "us01.records.in.treasuredata.com"
 
@@ -126,7 +127,7 @@ def program(request, tdpostback, tmp_path):
             pytest.skip(f"{needed} is not installed")
     tmp_path.joinpath(name).write_text(source)
     key = str(tdpostback.write_key)
-    environment = {**tdpostback.proxy_environ(), "TD_WRITE_KEY": key, "GO111MODULE": "off"}
+    environment = {**ENVIRONMENT, **tdpostback.proxy_environ(), "TD_WRITE_KEY": key}
 
     def run(url: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
