@@ -14,7 +14,10 @@ pytestmark = pytest.mark.once
 
 FAST_PYTHON = f"""#!/bin/sh
 "{sys.executable}" -m uv venv --quiet --python "{sys.executable}" "$3"
-printf '#!/bin/sh\\nexec "{sys.executable}" -m uv pip "$@" --python .venv/bin/python\\n' >"$3/bin/pip"
+cat >"$3/bin/pip" <<'END'
+#!/bin/sh
+exec "{sys.executable}" -m uv pip "$@" --python .venv/bin/python
+END
 chmod +x "$3/bin/pip"
 """
 """In place of `python3 -m venv`: the same environment by uv, a quarter of a minute sooner."""

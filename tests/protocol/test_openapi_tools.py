@@ -50,12 +50,8 @@ def test_schemathesis_finds_nothing_in_any_profile(tmp_path):
             for profile in PROFILES
         }
         runs = [arguments_for(server, profile, tmp_path) for profile, server in servers.items()]
-        output = run(
-            *(sys.executable, "-c", ALL_PROFILES),
-            cwd=tmp_path,
-            stdin=json.dumps(runs),
-            timeout=1800,
-        )
+        command = (sys.executable, "-c", ALL_PROFILES)
+        output = run(*command, cwd=tmp_path, stdin=json.dumps(runs), timeout=1800)
         assert output.count("No issues found") == len(PROFILES)
         for profile, server in servers.items():
             # It did send, and what it sent was served without an error of our own.
