@@ -171,7 +171,9 @@ CASES = {
         ingested,
     ),
     "no request arrived: connections to api.example were blocked; ": (
-        lambda postback, _: postback._collector.note_blocked_host("api.example"),
+        lambda postback, _: postback._collector.note_blocked_host(
+            "api.example: no connections; let it through with allow_hosts"
+        ),
         ingested,
     ),
     "no event arrived, only 1 CORS preflight; wanted 1 record in s": (
