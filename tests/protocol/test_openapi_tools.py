@@ -46,10 +46,8 @@ def test_schemathesis_finds_nothing_in_any_profile(tmp_path):
     with ExitStack() as stack:
         # It makes up keys too, whose rejection is as it should be.
         servers = {
-            profile: stack.enter_context(
-                PostbackServer(profile=profiles[profile], on_auth_failure="ignore")
-            )
-            for profile in PROFILES
+            row.name: stack.enter_context(PostbackServer(profile=row, on_auth_failure="ignore"))
+            for row in profiles
         }
         runs = [arguments_for(server, profile, tmp_path) for profile, server in servers.items()]
         command = (sys.executable, "-c", ALL_PROFILES)
