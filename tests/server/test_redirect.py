@@ -686,7 +686,7 @@ def test_a_blocked_network_lets_allowed_hosts_through(make_tdpostback, allowed, 
     server = make_tdpostback(allow_hosts=allowed)
     with server.redirect(block_network=True):
         socket.create_connection((reached, 5432), timeout=20).close()
-        with pytest.raises(BlockedConnection, match=rf"{refused}: .*let it through with allow_hosts"):
+        with pytest.raises(BlockedConnection, match=rf"{refused}: .*allow_hosts"):
             socket.create_connection((refused, 5432), timeout=20)
     with pytest.raises(
         AssertionError, match=f"^no request arrived: connections to {refused} were blocked"
