@@ -119,11 +119,16 @@ class Receiver:
         """The base URL, no trailing slash."""
         if not self.own_port:
             return self.server.url_for("/").rstrip("/")
-        if self._listener is None:
-            with self._making:
-                if self._listener is None:
-                    self._listener = self._open()
-        return self._listener.url
+        with self._making:
+            if self._listener is None:
+                collector, context = self.collector, None
+                if collector.settings.tls:
+                    context = server_context(own_names(self.server.host))
+                self._listener = self.server.open_listener(lambda: collector, ssl_context=context)
+                self.listeners.append(self._listener)
+                if self.when_opened is not None:
+                    self.when_opened(self)
+            return self._listener.url
 
     @property
     def url_if_open(self) -> str:
@@ -193,15 +198,3 @@ class Receiver:
         settings = self.collector.settings
         given = settings.changed({"extra_hosts": more}, "hosts").extra_hosts
         return tuple(sorted({*by_host, *settings.extra_hosts, *given}))
-
-    def _open(self) -> Listener:
-        context = None
-        if self.collector.settings.tls:
-            context = server_context(own_names(self.server.host))
-        collector = self.collector
-        listener = self.server.open_listener(lambda: collector, ssl_context=context)
-        self.listeners.append(listener)
-        self._listener = listener
-        if self.when_opened is not None:
-            self.when_opened(self)
-        return listener
