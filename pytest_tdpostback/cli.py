@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import textwrap
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,9 @@ from .protocol.schemas import NAMES, load_openapi, load_schema
 from .protocol.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from .collector.events import Event
     from .protocol.rules import Rule
 
 PROFILES = [profile.name for profile in profiles]
@@ -188,10 +190,9 @@ def _print_json(value: Any) -> None:
 
 def _validate(*, file: str, **settings: Any) -> int:
     from .collector.event_log import EventState
-    from .testing.bodies import events_of
 
     lines = records = accepted = noted = repeated = 0
-    for lines, event in events_of(_lines(file), Settings().changed(settings)):
+    for lines, event in _events(_lines(file), Settings().changed(settings)):
         records += 1
         problems = [f"finding, {found}" for found in event.findings]
         if event.record is not None:
@@ -210,6 +211,36 @@ def _validate(*, file: str, **settings: Any) -> int:
     refused = records - accepted - repeated
     print(f"{counted}, {refused} not accepted")
     return 1 if refused else 0
+
+
+def _events(bodies: Iterable[bytes], settings: Settings) -> Iterator[tuple[int, Event]]:
+    """What becomes of each body, from number 1, that is sent to one table with a valid key.
+
+    With the profile `ingestion-v1`, an object with a list `events` is a batch, and any other body a
+    record.
+    """
+    from .collector.collector import Collector
+    from .collector.events import Event
+    from .protocol.body import InvalidBody, parse
+    from .protocol.request import RequestHead
+
+    collector = Collector(settings)
+    collector.keys.add("any/key")
+    for number, line in enumerate(bodies, 1):
+        body = line.removesuffix(b"\n").removesuffix(b"\r")
+        path, sent = "/postback/v3/event/database/table", "application/json"
+        name, key = "X-TD-Write-Key", "any/key"
+        if settings.profile is not None and settings.profile.postback is not None:
+            path, sent = "/database/table", "application/vnd.treasuredata.v1.single+json"
+            name, key = "Authorization", "TD1 any/key"
+            with suppress(InvalidBody):
+                if isinstance(parse(body).get("events"), list):
+                    sent = sent.replace(".single", "")
+        headers = [("Content-Type", sent), (name, key)]
+        exchange = collector.receive(RequestHead.of("POST", path, headers), body, "")
+        collector.response_sent(exchange)
+        for index in exchange.indexes:
+            yield number, Event(exchange.log, index)
 
 
 def _lines(file: str) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from pytest_tdpostback import (
     load_schema,
 )
 from pytest_tdpostback.protocol.settings import Settings, SettingValues
-from pytest_tdpostback.testing.context_managers import ExpectedFailures
+from pytest_tdpostback.testing.assertions import ExpectedFailures
 
 
 def test_a_count_decides_what_assert_ingested_returns(tdpostback: Postback) -> None:

@@ -7,6 +7,7 @@ import itertools
 import logging
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -15,10 +16,11 @@ from weakref import ref
 
 from ..errors import ConfigurationError
 from ..protocol import response as responses
+from ..protocol.escaping import shown
 from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
 from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
-from ..protocol.secrets import KeyRedactor, shortened
+from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
 from .events import columns_of, global_id, made_up_uuid, sent_data
@@ -165,9 +167,11 @@ class Collector:
         self.calls_user_code = False
         """Whether `fault_hook` runs code of a user, so that `receive` may take long."""
         self.blocked_hosts: list[str] = []
-        """Hosts that a redirect did not let somebody connect to."""
+        """Hosts that a redirect did not let somebody connect to, and why: `host: reason`."""
         self.refused_connections: list[RefusedConnection] = []
         self._refused_numbers = itertools.count(1)
+        self.other_requests: Counter[str] = Counter()
+        """How many requests arrived that are no event (R5, I20), by what they are."""
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
@@ -190,7 +194,7 @@ class Collector:
 
     def size_limit(self, head: RequestHead) -> int:
         """B6: the largest body in bytes that a request with `head` may have."""
-        return self._judge[head.raw].verdict.size_limit
+        return (self._judge.get(head.raw) or self._judge.add(head)).verdict.size_limit
 
     def receive(  # noqa: C901, PLR0912, PLR0915 - one request, top to bottom
         self, head: RequestHead, body: bytes, peer: str, *, size: int | None = None
@@ -201,25 +205,37 @@ class Collector:
         length in bytes then. `peer` is the address of the sender, `host:port`.
         """
         judge = self._judge
-        judged = judge[head.raw]
-        verdict = judged.verdict
-        now = self.clock.now()
+        judged = judge.get(head.raw) or judge.add(head)
+        verdict, now = judged.verdict, self.clock.now()
+        refusal, batch, effect = verdict.refusal, None, None
         if verdict.preflight:
+            self.other_requests["CORS preflight"] += 1
             date = responses.http_date(int(now))
             response = responses.preflight(head, verdict.profile, date)
+            if reason := responses.refused_by_browser(head, response):
+                self.note_refused_connection(f"{peer} at {shown(head.host or '*')}: {reason}")
             return Exchange(self, self.log, judged, response, sent=True)
-        refusal, batch = self._judge_request(judged, head, body, size)
-        if verdict.global_id_request and refusal is None:
+        if judged.key_decides and refusal is None:
+            refusal = self._key_refusal(judged)
+        if not verdict.ingestion:
+            if refusal is None:
+                refusal = judge_body(verdict, head, body, size=size)
+        elif refusal is not None:
+            refusal = with_number_of_records(refusal, verdict, head, body)
+        elif verdict.global_id_request:
+            self.other_requests["global id request"] += 1
             value = responses.sent_global_id(head) or str(uuid.uuid4())
             response = responses.global_id(verdict, head, responses.http_date(int(now)), value)
             return Exchange(self, self.log, judged, response, sent=True)
-        effect = None
+        else:
+            refusal, batch = judge_batch(verdict, head, body, size=size)
         if self.fault_hook is not None:
             request = PostbackRequest(head, body, peer)
             arrival = Arrival(
                 request, judged, now, self.log, refused=refusal is not None, batch=batch
             )
             effect = self.fault_hook(arrival)
+        decided: list[int] = []
         with self.lock:
             log = self.log
             if batch is not None:
@@ -245,31 +261,28 @@ class Collector:
                 else:
                     response = judged.accepted(int(now))
             exchange = Exchange(self, log, judged, response, indexes, effect)
-            if effect is not None:
-                self._apply(effect, exchange, batch)
-            if batch is None and effect is None:
-                exchange.sent = refusal is not None
-            else:
-                exchange.sent = all(log.states[index] != PENDING for index in indexes)
+            if refusal is not None or batch is not None or effect is not None:
+                if effect is not None:
+                    self._apply(effect, exchange, batch)
+                decided = [index for index in indexes if log.states[index] != PENDING]
+                exchange.sent = len(decided) == len(indexes)
             if not exchange.sent:
                 log.responses_to_send += 1
-        if refusal is not None or batch is not None or effect is not None:
-            for index in indexes:
-                if log.states[index] != PENDING:
-                    _report(log, index)
-        self._notify()
+        for index in decided:
+            _report(log, index)
+        self.notify()
         return exchange
 
     def response_sent(self, exchange: Exchange) -> None:
         """The response is out: the validation of the event may begin (Y1)."""
-        log, delay = exchange.log, self.settings.validation_delay
-        unstored: list[int] = []
+        log, unstored = exchange.log, []
         with self.lock:
             if exchange.sent:
                 return
             exchange.sent = True
             if self._returned:
                 self._returned.discard(exchange)
+            delay = self.settings.validation_delay
             if delay or self._holds:
                 due = real_time() + delay
                 heapq.heappush(self._due, (due, next(self._due_numbers), exchange))
@@ -279,7 +292,7 @@ class Collector:
             log.responses_to_send -= 1  # last: others look at it without the lock
         for index in unstored:
             _report(log, index)
-        self._notify()
+        self.notify()
 
     def response_returned(self, exchange: Exchange) -> None:
         """The response was returned to a server that may never say that it sent it (WSGI).
@@ -303,25 +316,25 @@ class Collector:
             for index in exchange.indexes:
                 log.statuses[index] = NO_STATUS if status is None else status
                 (log.unconfirmed.discard if complete else log.unconfirmed.add)(index)
-        self._notify()
+        self.notify()
 
     def report_error(self, error: BaseException) -> None:
         """Keep an error that happened while serving, so that the test fails with it."""
         self.errors.append(error)
-        self._notify()
+        self.notify()
 
     def note_refused_connection(self, reason: str, status: int | None = None) -> None:
         """Keep what reached the server and left no event; `status` is that of the response."""
         if len(self.refused_connections) < NOTED:
             refused = RefusedConnection(reason, status, next(self._refused_numbers))
             self.refused_connections.append(refused)
-        self._notify()
+        self.notify()
 
-    def note_blocked_host(self, host: str) -> None:
-        """Keep a host that somebody was not let connect to, for the messages of assertions."""
+    def note_blocked_host(self, blocked: str) -> None:
+        """Keep `host: reason` of who was not let connect, for the messages of assertions."""
         if len(self.blocked_hosts) < NOTED:
-            self.blocked_hosts.append(host)
-        self._notify()
+            self.blocked_hosts.append(blocked)
+        self.notify()
 
     # validating
 
@@ -339,7 +352,7 @@ class Collector:
             for index in unstored:
                 _report(log, index)
         if decided:
-            self._notify()
+            self.notify()
 
     def wait_for_responses(self, timeout: float = 1.0) -> None:
         """Wait until the responses on their way are out, then validate what is due.
@@ -415,9 +428,16 @@ class Collector:
 
         def unsubscribe() -> None:
             with self.lock:
-                self._subscribers = tuple(it for it in self._subscribers if it is not callback)
+                remaining = list(self._subscribers)
+                remaining.remove(callback)
+                self._subscribers = tuple(remaining)
 
         return unsubscribe
+
+    def notify(self) -> None:
+        """Let whoever waits look again, because something changed; never within the lock."""
+        for callback in self._subscribers:
+            callback()
 
     def wait_until(self, condition: Callable[[], _T], timeout: float) -> _T:
         """Wait until `condition()` is true, for at most `timeout` seconds of real time; its value.
@@ -459,23 +479,10 @@ class Collector:
             self.errors.clear()
             self.blocked_hosts.clear()
             self.refused_connections.clear()
-        self._notify()
+            self.other_requests.clear()
+        self.notify()
 
     # within
-
-    def _judge_request(
-        self, judged: JudgedHead, head: RequestHead, body: bytes, size: int | None
-    ) -> tuple[Refusal | None, BatchBody | None]:
-        """Why a request is refused as a whole; if it is not, the records of a batch."""
-        verdict = judged.verdict
-        refusal = verdict.refusal
-        if refusal is None and (verdict.ingestion or verdict.profile.refuses_unknown_keys):
-            refusal = self._key_refusal(judged)
-        if not verdict.ingestion:
-            return refusal or judge_body(verdict, head, body, size=size), None
-        if refusal is not None:
-            return with_number_of_records(refusal, verdict, head, body), None
-        return judge_batch(verdict, head, body, size=size)
 
     def _key_refusal(self, judged: JudgedHead) -> Refusal | None:
         """A6, I4: why the key is refused in the response, `None` if it is not."""
@@ -483,10 +490,10 @@ class Collector:
         assert key is not None
         if verdict.global_id_request and key in self.keys:  # its limits are about tables
             return None
-        reason = self.keys.rejection(key, *judged.table)
+        reason = self.keys.rejection(key, judged.table)
         if not reason:
             return None
-        reason = f"write key {shortened(key)} {reason}"
+        reason = f"write key {key.shown} {reason}"
         if verdict.ingestion:
             return Refusal(403 if key in self.keys else 401, "I4", reason)
         return Refusal(403, "A6", reason)
@@ -531,33 +538,35 @@ class Collector:
     def _decide(self, exchange: Exchange) -> list[int]:
         """Ingest each event, or say by which rule it is not stored; return those that are not."""
         log, judged = exchange.log, exchange.judged
-        verdict, settings = judged.verdict, judged.settings
-        assert verdict.key is not None
+        verdict, key, table = judged.verdict, judged.verdict.key, judged.table
+        assert key is not None
         unstored: list[int] = []
-        key_rule, key_reason = verdict.key_rule, self.keys.rejection(verdict.key, *judged.table)
-        if key_rule == "A10" and verdict.key in self.keys:
+        key_reason = self.keys.rejection(key, table)
+        if verdict.key_rule == "A10" and key in self.keys:
             key_reason = "is an Authorization without the scheme TD1"
         for index in exchange.indexes:
             if log.states[index] != PENDING:
                 continue
-            state, rule, reason = EventState.REJECTED, key_rule, ""
+            if not key_reason and not judged.validates_records:
+                log.ingest(index, table)
+                continue
+            rule, reason = verdict.key_rule, ""
             if key_reason:
-                reason = f"write key {shortened(verdict.key)} {key_reason}"
+                reason = f"write key {key.shown} {key_reason}"
             elif verdict.ingestion:
-                state, rule, sent = EventState.DEDUPLICATED, "I17", log.uuids.get(index)
-                if settings.deduplicate and log.deduplication.is_repeated(
-                    judged.table, sent, log.received[index]
-                ):
+                rule, sent = "I17", log.uuids.get(index)
+                if log.deduplication.is_repeated(table, sent, log.received[index]):
                     reason = f"the uuid {sent} was stored in the last hour"
-            elif settings.stale_time == "drop":
+            else:
                 request, data = sent_data(log, index)
                 when = time_of(request, verdict, data, log.received[index])
                 rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
             if reason:
+                state = EventState.DEDUPLICATED if rule == "I17" else EventState.REJECTED
                 log.decide(index, state, rule, reason)
                 unstored.append(index)
             else:
-                log.ingest(index, judged.table)
+                log.ingest(index, table)
         return unstored
 
     def _schedule(self) -> None:
@@ -574,11 +583,6 @@ class Collector:
         with self.lock:
             self._timer = None
         self.validate()
-
-    def _notify(self) -> None:
-        """Call the subscribers; never within the lock."""
-        for callback in self._subscribers:
-            callback()
 
 
 def _wait_for_responses(of: ref[Collector]) -> None:

@@ -92,13 +92,28 @@ class Account:
 class JudgedHead:
     """A head, the settings that it was judged by, the verdict, and what follows from that alone."""
 
-    __slots__ = ("_accepted", "_accepted_second", "head", "settings", "table", "verdict")
+    __slots__ = (
+        "_accepted",
+        "_accepted_second",
+        "head",
+        "key_decides",
+        "settings",
+        "table",
+        "validates_records",
+        "verdict",
+    )
 
     def __init__(self, head: RequestHead, settings: Settings) -> None:
         self.head = head
         self.settings = settings
-        self.verdict = judge_head(head, settings)
-        self.table = (self.verdict.database or "", self.verdict.table or "")
+        self.verdict = verdict = judge_head(head, settings)
+        self.table = (verdict.database or "", verdict.table or "")
+        self.key_decides = verdict.ingestion or verdict.profile.refuses_unknown_keys
+        """A6, I4: whether an unknown key is refused in the response."""
+        self.validates_records = (
+            settings.deduplicate if verdict.ingestion else settings.stale_time == "drop"
+        )
+        """T3, I17: whether an event with a good key may still be thrown away."""
         self._accepted_second = -1
         self._accepted: Response
 
@@ -125,11 +140,15 @@ class JudgedHeads(dict[bytes, JudgedHead]):
         self.settings = settings
 
     def __missing__(self, raw: bytes) -> JudgedHead:
-        judged = JudgedHead(RequestHead(raw), self.settings)
-        if len(raw) <= LONGEST_HEAD:
+        return self.add(RequestHead(raw))
+
+    def add(self, head: RequestHead) -> JudgedHead:
+        """Judge a head that is not here yet."""
+        judged = JudgedHead(head, self.settings)
+        if len(head.raw) <= LONGEST_HEAD:
             if len(self) >= REMEMBERED:
                 self.clear()
-            self[raw] = judged
+            self[head.raw] = judged
         return judged
 
     def __reduce__(self) -> tuple[type[JudgedHeads], tuple[Settings]]:
@@ -154,24 +173,29 @@ class _BytesColumn:
         self._ends.append(len(self._bytes))
 
 
-class _RepeatedColumn:
+class _RepeatedColumn(_BytesColumn):
     """Byte strings in order, of which many are equal. Equal ones are kept once."""
 
     def __init__(self) -> None:
-        self._distinct = _BytesColumn()
+        super().__init__()
         self._places = array("I")
+        """For each string, which of the distinct ones it is."""
         self._recent: dict[bytes | str, int] = {}
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def __getitem__(self, index: int) -> bytes:
-        return self._distinct[self._places[index]]
+        place = self._places[index]
+        return bytes(self._bytes[self._ends[place] : self._ends[place + 1]])
 
     def append(self, value: bytes | str) -> None:
         place = self._recent.get(value)
         if place is None:
             if len(self._recent) >= REMEMBERED:
                 self._recent.clear()
-            place = self._recent[value] = len(self._distinct)
-            self._distinct.append(value.encode() if isinstance(value, str) else value)
+            place = self._recent[value] = len(self._ends) - 1
+            super().append(value.encode() if isinstance(value, str) else value)
         self._places.append(place)
 
 
@@ -244,6 +268,7 @@ class EventLog:
         """Accepted events whose response is not out yet."""
         self._batches = _Batches()
         self.deduplication = Deduplication()
+        self._last_judge: JudgedHeads | None = None
         self._judges: list[JudgedHeads] = []
         self._judged_from: list[int] = []
         """The index of the first event that each of `_judges` judged."""
@@ -256,7 +281,8 @@ class EventLog:
     ) -> int:
         """Add a pending event and return its index."""
         index = len(self.states)
-        if not self._judges or self._judges[-1] is not judge:
+        if judge is not self._last_judge:
+            self._last_judge = judge
             self._judges.append(judge)
             self._judged_from.append(index)
         self.heads.append(head)
@@ -321,7 +347,7 @@ class EventLog:
 
     def request_body(self, index: int) -> bytes:
         """The whole body of the request of the event at `index`, as it was sent."""
-        number = self._batches.find(index)
+        number = self._batches.find(index) if self._batches.starts else None
         if number is None:
             return self.bodies[index]
         first, size = self._batches.starts[number], self._batches.sizes[number]
@@ -330,11 +356,10 @@ class EventLog:
 
     def judged(self, index: int) -> JudgedHead:
         """What the head of the event at `index` decided, by the settings of that moment."""
-        return self._judge(index)[self.heads[index]]
+        judge = self._judges[0] if len(self._judges) == 1 else self._judge(index)
+        return judge[self.heads[index]]
 
     def _judge(self, index: int) -> JudgedHeads:
-        if len(self._judges) == 1:
-            return self._judges[0]
         return self._judges[bisect_right(self._judged_from, index) - 1]
 
     def decide(self, index: int, state: EventState, rule: str = "", reason: str = "") -> None:
@@ -356,11 +381,11 @@ class EventLog:
         rows = self.ingested.get(table)
         if rows is None:
             rows = self.ingested[table] = array("I")
-        for _ in range(self.copies.get(index, 1)):
-            if rows and rows[-1] > index:
+        if index not in self.copies and (not rows or rows[-1] < index):
+            rows.append(index)
+        else:
+            for _ in range(self.copies.get(index, 1)):
                 insort(rows, index)
-            else:
-                rows.append(index)
         self.states[index] = _INGESTED
         self.changes.append(index << 1 | 1)
 
@@ -398,8 +423,8 @@ class EventLog:
             for route, rows in self.ingested.copy().items()
             if database in (None, route[0]) and table in (None, route[1])
         ]
-        if len(chosen) == 1:
-            return chosen[0]
+        if len(chosen) < 2:
+            return chosen[0] if chosen else array("I")
         return array("I", sorted(index for rows in chosen for index in rows))
 
     def account(self) -> Account:

@@ -106,6 +106,13 @@ class Event(_Entry):
         body = log.request_body(index)
         return PostbackRequest(self._judged.head, body, log.peers[index].decode())
 
+    @cached_property
+    def _own_request(self) -> PostbackRequest:
+        """The request; of a batch, as if its record had come alone."""
+        if self._judged.verdict.source is not RecordSource.BATCH:
+            return self.request
+        return _request(self._log, self._index, self._judged)
+
     @property
     def batch(self) -> Batch | None:
         """The place of the event in its batch, `None` if it is not a record of a batch (I7)."""
@@ -142,7 +149,7 @@ class Event(_Entry):
         if self._judged.verdict.from_url and self.rule != "B1":  # that is about a body
             return protocol_record.payload(self.request, self._judged.verdict)
         try:
-            return json_body.parse_any(self._log.body(self._index))
+            return json_body.parse_any(self._own_request.body)
         except json_body.InvalidBody:
             return None
 
@@ -175,7 +182,8 @@ class Event(_Entry):
 
     def columns(self) -> dict[str, Any]:
         """The record that the event is stored as, or would be stored as."""
-        return stored_columns(self._log, self._index, self._judged)
+        log, index, request = self._log, self._index, self._own_request
+        return columns_of(log, index, self._judged, request, log.received[index])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):
@@ -335,9 +343,9 @@ def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any
     return request, protocol_record.sent_data(request, judged.verdict, judged.settings)
 
 
-def stored_columns(log: EventLog, index: int, judged: JudgedHead | None = None) -> dict[str, Any]:
+def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
-    judged = judged or log.judged(index)
+    judged = log.judged(index)
     return columns_of(log, index, judged, _request(log, index, judged), log.received[index])
 
 

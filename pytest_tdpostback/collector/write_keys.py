@@ -110,11 +110,14 @@ class WriteKeys:
         """Every key that was ever added, revoked ones too: none may be shown whole."""
         return list(self._scopes.copy())
 
-    def rejection(self, key: str, database: str, table: str) -> str:
-        """Why an event with `key` fails its validation; empty if it does not."""
+    def rejection(self, key: str, table: tuple[str, str]) -> str:
+        """Why an event with `key` fails its validation; empty if it does not.
+
+        `table` is the names of the database and of the table.
+        """
         scope = self._scopes.get(key)
         if scope is not None:
-            return "" if scope is _EVERYTHING else scope.rejection(database, table)
+            return "" if scope is _EVERYTHING else scope.rejection(*table)
         if key in self._scopes:
             return "was revoked"
         if self._accepts_any:

@@ -23,8 +23,8 @@ from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
 from ..protocol.settings import valid_seconds
 from ..recording.export import exported
+from ..server.connection import INSPECTION_PREFIX as PREFIX
 from ..server.connection import MAX_INSPECTION_BODY
-from ..server.server import INSPECTION_PREFIX as PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

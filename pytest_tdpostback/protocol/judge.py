@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import batch
@@ -22,6 +23,8 @@ from .profiles import for_host
 from .secrets import WriteKey, shortened
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .profiles import Profile
     from .request import RequestHead
     from .settings import Settings
@@ -62,8 +65,8 @@ class RecordSource(Enum):
     SINGLE = "the JSON body, `v1.single+json` (I5)"
 
 
-# Python 3.11 takes long to find a member.
-_JSON, _URL_PARAMETERS = RecordSource.JSON, RecordSource.URL_PARAMETERS
+# Python 3.11 takes long to find a member of an enumeration.
+_JSON, _PIXEL, _DEPRECATED_GET, _URL_PARAMETERS, _BATCH, _SINGLE = RecordSource
 
 
 @dataclass(frozen=True)
@@ -84,26 +87,23 @@ class Verdict(NamedTuple):
     `body_refusal` (size, content type, encoding) after it. `database` and `table` are set if the
     path names them, whatever else is wrong. An event fails by `key_rule` if its key isn't valid.
     `from_url` is whether the URL parameters are the record. A request for the global id (I20) is
-    not an event either.
+    not an event either. `ingestion` is whether the request speaks the Data Ingestion API.
     """
 
     profile: Profile
     size_limit: int
+    ingestion: bool
+    """Whether the request speaks the Data Ingestion API."""
     refusal: Refusal | None = None
     preflight: bool = False
     database: str | None = None
     table: str | None = None
     key: WriteKey | None = None
     key_rule: str = "A5"
-    source: RecordSource = RecordSource.JSON
+    source: RecordSource = _JSON
     from_url: bool = False
     body_refusal: Refusal | None = None
     global_id_request: bool = False
-
-    @property
-    def ingestion(self) -> bool:
-        """Whether the request speaks the Data Ingestion API."""
-        return self.profile.postback is not None
 
 
 def judge_head(head: RequestHead, settings: Settings) -> Verdict:
@@ -112,19 +112,20 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     served = head.segments[:4] == ROUTE
     if profile.postback is not None and served:
         profile = profile.postback
-    verdict = Verdict(profile, size_limit(profile, settings))
-    if profile.postback is not None:
-        return _judge_ingestion_head(verdict, head)
+    limit, ingestion = size_limit(profile, settings), profile.postback is not None
+    verdict = partial(Verdict, profile, limit, ingestion)
+    if ingestion:
+        return _judge_ingestion_head(verdict, limit, head)
     if not served:
-        return verdict._replace(refusal=_not_served(head))
+        return verdict(refusal=_not_served(head))
     if head.method == "OPTIONS":
-        return verdict._replace(preflight=True)
+        return verdict(preflight=True)
     database, table, names_refusal = _route(head)
-    verdict = verdict._replace(database=database, table=table)
+    verdict = partial(verdict, database=database, table=table)
     if head.method not in profile.methods:
         allowed = ", ".join(profile.methods)
         reason = f"the method {shown(head.method)} is not one of {allowed}"
-        return verdict._replace(refusal=Refusal(405, "R4", reason))
+        return verdict(refusal=Refusal(405, "R4", reason))
     key, key_rule = _sent_key(profile, head)
     key_refusal: Refusal | None = None
     if not key:
@@ -135,14 +136,14 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
             reason = f"the write key {shown(shortened(key))} is not account/secret"
             key_refusal = Refusal(403, "A7", reason)
     if refusal := names_refusal or key_refusal:
-        return verdict._replace(refusal=refusal)
+        return verdict(refusal=refusal)
     source = _record_source(profile, head)
-    return verdict._replace(
+    return verdict(
         key=WriteKey(key),
         key_rule=key_rule,
         source=source,
         from_url=source is not _JSON,
-        body_refusal=_body_refusal(head, source, verdict.size_limit),
+        body_refusal=_body_refusal(head, source, limit),
     )
 
 
@@ -157,18 +158,18 @@ def judge_body(
     size = len(body) if size is None else size
     if size > verdict.size_limit:
         return _too_large(size, verdict.size_limit)
-    if verdict.source is _URL_PARAMETERS and body:
+    source = verdict.source
+    if source is _URL_PARAMETERS and body:
         return _not_json(head)
     if verdict.body_refusal is not None:
         return verdict.body_refusal
-    if verdict.source is _URL_PARAMETERS and not data_parameters(head):
+    if source is _JSON:
+        try:
+            json_body.parse(body)
+        except json_body.InvalidBody as error:
+            return Refusal(400, error.rule, str(error))
+    elif source is _URL_PARAMETERS and not data_parameters(head):
         return Refusal(400, "B4", "the body is empty and the URL has no data parameter")
-    if verdict.source is not _JSON:
-        return None
-    try:
-        json_body.parse(body)
-    except json_body.InvalidBody as error:
-        return Refusal(400, error.rule, str(error))
     return None
 
 
@@ -186,7 +187,7 @@ def judge_batch(
         return with_number_of_records(verdict.body_refusal, verdict, head, body), None
     if size > verdict.size_limit:
         return _too_large(size, verdict.size_limit, "I9"), None
-    single = verdict.source is RecordSource.SINGLE
+    single = verdict.source is _SINGLE
     try:
         return None, batch.read(body, codings(head), single=single, limit=verdict.size_limit)
     except batch.InvalidBatch as error:
@@ -233,36 +234,38 @@ def codings(head: RequestHead) -> list[str]:
     return [coding for coding in content_encodings(head) if coding != "identity"]
 
 
-def _judge_ingestion_head(verdict: Verdict, head: RequestHead) -> Verdict:
+def _judge_ingestion_head(
+    verdict: Callable[..., Verdict], limit: int, head: RequestHead
+) -> Verdict:
     """I1 to I5, I20: what the head of a request to the Data Ingestion API decides."""
     names = head.segments[1:]
     wants_global_id = names == ("",)
     if len(names) != 2 and not wants_global_id:
-        return verdict._replace(refusal=_not_served(head))
+        return verdict(refusal=_not_served(head))
     if head.method == "OPTIONS":
-        return verdict._replace(preflight=True)
+        return verdict(preflight=True)
     if not wants_global_id:
         wrong = [name for name in names if not PLATFORM_NAME.match(name)]
         if not wrong:
-            verdict = verdict._replace(database=names[0], table=names[1])
+            verdict = partial(verdict, database=names[0], table=names[1])
         elif head.method == "POST":
             reason = f"the name '{shown(wrong[0])}' is not 3 to 128 of a to z, 0 to 9 and _"
-            return verdict._replace(refusal=Refusal(400, "I2", reason))
+            return verdict(refusal=Refusal(400, "I2", reason))
     if head.method != ("GET" if wants_global_id else "POST"):
         allowed = "GET, OPTIONS" if wants_global_id else "POST, OPTIONS"
         reason = f"the method {shown(head.method)} is not one of {allowed}"
-        return verdict._replace(refusal=Refusal(405, "I2", reason, allowed))
+        return verdict(refusal=Refusal(405, "I2", reason, allowed))
     scheme, _, key = head.field("authorization").partition(" ")
     if scheme.lower() != "td1" or not key.strip():
         sent = "has no key" if scheme.lower() == "td1" else f"has the scheme '{shown(scheme)}'"
         reason = f"no write key: Authorization {sent if scheme else 'is missing'}, not 'TD1 <key>'"
-        return verdict._replace(refusal=Refusal(401, "I4", reason))
-    verdict = verdict._replace(key=WriteKey(key.strip()), key_rule="I14")
+        return verdict(refusal=Refusal(401, "I4", reason))
+    verdict = partial(verdict, key=WriteKey(key.strip()), key_rule="I14")
     if wants_global_id:
-        return verdict._replace(global_id_request=True)
-    source = RecordSource.SINGLE if media_type(head) == SINGLE else RecordSource.BATCH
-    body_refusal = _ingestion_body_refusal(head, verdict.size_limit)
-    return verdict._replace(source=source, body_refusal=body_refusal)
+        return verdict(global_id_request=True)
+    source = _SINGLE if media_type(head) == SINGLE else _BATCH
+    body_refusal = _ingestion_body_refusal(head, limit)
+    return verdict(source=source, body_refusal=body_refusal)
 
 
 def _ingestion_body_refusal(head: RequestHead, limit: int) -> Refusal | None:
@@ -325,19 +328,19 @@ def _sent_key(profile: Profile, head: RequestHead) -> tuple[str, str]:
 def _record_source(profile: Profile, head: RequestHead) -> RecordSource:
     if profile.url_interface:
         if head.last_parameters.get("td_format") == "pixel":
-            return RecordSource.PIXEL
+            return _PIXEL
         if head.method == "GET":
-            return RecordSource.DEPRECATED_GET
+            return _DEPRECATED_GET
         if media_type(head) in ("", "text/plain"):
-            return RecordSource.URL_PARAMETERS
-    return RecordSource.JSON
+            return _URL_PARAMETERS
+    return _JSON
 
 
 def _body_refusal(head: RequestHead, source: RecordSource, limit: int) -> Refusal | None:
     refusal = _announced_too_large(head, limit, "B6")
     if refusal is not None:
         return refusal
-    if source in (RecordSource.PIXEL, RecordSource.DEPRECATED_GET):
+    if source in (_PIXEL, _DEPRECATED_GET):
         return None
     if source is _JSON and media_type(head) != "application/json":
         return _not_json(head)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import body as json_body
@@ -162,6 +163,8 @@ def substituted(name: str, value: str, request: PostbackRequest, global_id: str)
     if value != name or name not in ("td_global_id", "td_ip", "td_ua"):
         return value
     user_agent = request.headers.get("user-agent", "")
+    with suppress(UnicodeDecodeError):  # a sender may use any letters; UTF-8 is what it means
+        user_agent = user_agent.encode("latin-1").decode()
     return {"td_global_id": global_id, "td_ip": _address(request), "td_ua": user_agent}[name]
 
 

@@ -101,12 +101,13 @@ class RequestHead:
         return Headers(self)
 
     @cached_property
-    def fields(self) -> dict[str, list[str]]:
+    def fields(self) -> dict[str, tuple[str, ...]]:
         """The values of each field by its name in lower case, as plain strings, for judging."""
-        fields: dict[str, list[str]] = {}
+        fields: dict[str, tuple[str, ...]] = {}
         for line in self.lines:
             name, _, value = line.partition(":")
-            fields.setdefault(name.lower(), []).append(value)
+            name = name.lower()
+            fields[name] = (*fields[name], value) if name in fields else (value,)
         return fields
 
     def field(self, name: str) -> str:

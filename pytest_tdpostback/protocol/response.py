@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from .escaping import shown
 from .judge import RecordSource
 
 if TYPE_CHECKING:
@@ -144,6 +145,18 @@ def preflight(head: RequestHead, profile: Profile, date: str) -> Response:
         ("Vary", "Origin"),
     ]
     return Response(204, tuple(headers), b"")
+
+
+def refused_by_browser(head: RequestHead, response: Response) -> str:
+    """R5: return why a browser sends no request after this `preflight`, empty if it sends one.
+
+    A browser sends `GET`, `HEAD` and `POST` whatever methods are allowed (Fetch, 4.8).
+    """
+    asked = head.field("access-control-request-method")
+    allowed = dict(response.headers)["Access-Control-Allow-Methods"]
+    if asked in ("", "GET", "HEAD", "POST", *allowed.split(", ")):
+        return ""
+    return f"its preflight asks for the method {shown(asked)}; let the page use one of {allowed}"
 
 
 def empty(status: int) -> Response:

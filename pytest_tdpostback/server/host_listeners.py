@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.settings import host_name
 from .connection import Connection, State
 from .http_parser import BadRequest
-from .server import Listener
 from .tls import STORE_PASSWORD, server_context
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from .http_parser import Head
     from .redirect import Redirect
-    from .server import CollectorServer
+    from .server import CollectorServer, Listener
     from .tls import TrustFiles
 
 LOOPBACK = "127.0.0.1"
@@ -56,15 +55,13 @@ class HostListeners:
         from . import redirect
 
         opened = [*self._listeners_of(hosts).values()]
-        proxies = dict.fromkeys(redirect.proxies_of_environment(), 0)
+        proxies = redirect.proxies_of_environment()
         if proxies:
-            proxy = self._proxy_of(hosts)
-            opened.append(proxy)
-            proxies = dict.fromkeys(proxies, proxy.port)
+            opened.append(self._proxy_of(hosts))
         return redirect.Redirect(
             hosts=frozenset(hosts),
             ports=self._ports(hosts),
-            proxies=proxies,
+            proxies=dict.fromkeys(proxies, opened[-1].port),
             close_connections=partial(self._close_connections, opened),
             note_blocked_host=lambda host: self.collector().note_blocked_host(host),
             block_network=block_network,
@@ -88,7 +85,7 @@ class HostListeners:
         )
         changed |= {"NODE_EXTRA_CA_CERTS": files.ca, "NODE_USE_ENV_PROXY": "1"}
         changed["NODE_OPTIONS"] = _extended("NODE_OPTIONS", f'--require "{PRELOAD.as_posix()}"')
-        told = {"hosts": hosts, "ports": self._ports(hosts)}
+        told = {"hosts": hosts, "ports": self._ports(hosts), "proxy": port}
         changed["TDPOSTBACK_REDIRECT"] = json.dumps(told)
         java = {
             "http.proxyHost": LOOPBACK,
@@ -121,8 +118,9 @@ class HostListeners:
     def _proxy_of(self, hosts: tuple[str, ...]) -> Listener:
         __tracebackhide__ = True
         if hosts not in self._proxies:
-            proxy_class = partial(ProxyListener, self._listeners_of(hosts), frozenset(hosts))
-            self._proxies[hosts] = self._open(listener_class=proxy_class)
+            listeners = self._listeners_of(hosts)
+            connection = partial(ProxyConnection, listeners=listeners, hosts=frozenset(hosts))
+            self._proxies[hosts] = self._open(connection=connection)
         return self._proxies[hosts]
 
     def _open(self, **options: Any) -> Listener:
@@ -146,29 +144,22 @@ class HostListeners:
         done.wait(1.0)
 
 
-class ProxyListener(Listener):
-    """A listening socket for proxy requests: `CONNECT` and absolute targets."""
-
-    def __init__(
-        self, listeners: Mapping[int, Listener], hosts: frozenset[str], *listening: Any
-    ) -> None:
-        """`listeners` gives the listener for each port of `hosts`."""
-        super().__init__(*listening)
-        self.listeners = listeners
-        self.hosts = hosts
-
-    def connection(self, peer: str) -> Connection:
-        """The protocol of a new connection from `peer`."""
-        return ProxyConnection(self, peer)
-
-
 class ProxyConnection(Connection):
     """Serves a client that uses the fake server as its proxy."""
 
-    def __init__(self, proxy: ProxyListener, peer: str) -> None:
-        """`proxy` has the hosts that are served."""
+    def __init__(
+        self,
+        proxy: Listener,
+        peer: str,
+        *,
+        listeners: Mapping[int, Listener],
+        hosts: frozenset[str],
+    ) -> None:
+        """`listeners` gives the listener for each port of `hosts`."""
         super().__init__(proxy, peer)
         self._proxy = proxy
+        self._listeners = listeners
+        self._hosts = hosts
         self._more_follows = False
 
     def data_received(self, data: bytes) -> None:
@@ -180,18 +171,19 @@ class ProxyConnection(Connection):
         self, collector: Collector, head: Head, body: bytes, size: int | None = None
     ) -> None:
         """Open a tunnel for `CONNECT`, respond to other requests, refuse those for other hosts."""
-        request, hosts = head.request, self._proxy.hosts
+        request, hosts = head.request, self._hosts
         connect = request.method == "CONNECT"
         where = str(request.target) if connect else request.host
         host, colon, port = where.partition(":")
         # Only CONNECT has to name a port. The listener of port 80 also takes `https` targets, which
         # some clients send without CONNECT.
         port = port if colon or connect else "80"
-        listener = self._proxy.listeners.get(int(port) if port.isdecimal() and len(port) < 6 else 0)
+        listener = self._listeners.get(int(port) if port.isdecimal() and len(port) < 6 else 0)
         if listener is None or host_name(host) not in hosts:
             self._proxy.note_refused_connection(
                 self.peer,
-                f"this proxy does not connect to {where}, only to ports 80 and 443 of the service",
+                f"this proxy does not connect to {where}, only to ports 80 and 443 of the service; "
+                "the argument hosts= adds a host",
             )
             self.transport.write(_forbidden(where, hosts))
             self._close()

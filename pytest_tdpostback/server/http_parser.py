@@ -30,11 +30,10 @@ LONGEST_REMEMBERED_HEAD = 4096
 _LONGEST_METHOD = 64
 _METHOD = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]{1,%d}(?: |\Z)" % _LONGEST_METHOD)
 """A method and the space behind it, or as much of a method as is there."""
-_CHECKED_METHODS = (b"CONNECT", b"PRI")
+_CHECKED_METHODS = ("CONNECT", "PRI")
 """Methods with a syntax of their own; `PRI` begins HTTP/2, which is refused."""
-_KNOWN_METHOD = b"PUT"
+_KNOWN_METHOD = "PUT"
 """Stands in for every other method: httptools knows few, and takes some of them for RTSP."""
-_ONLY_ASCII = bytes(range(128)) + b"x" * 128
 _CHUNKED_HEAD = b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 _FORBIDDEN_IN_FIELDS = re.compile("[^\t\x20-\x7e\x80-\U0010ffff]")
 _TOKEN = re.compile(r"[!#-'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -85,13 +84,13 @@ def parse_head(raw: bytes) -> Head:
 
 def _parse_head(raw: bytes) -> Head:
     check_start(raw[:MAX_HEAD])
-    line, *lines = raw[: -len(END_OF_HEAD)].split(b"\r\n")
-    method, target, *_ = [*(word for word in line.split(b" ") if word), b""]
+    line, *lines = raw[: -len(END_OF_HEAD)].decode("latin-1").split("\r\n")
+    method, target, *_ = [*(word for word in line.split(" ") if word), ""]
     known_method = method if method in _CHECKED_METHODS else _KNOWN_METHOD
-    ascii_line = line[len(method) :].translate(_ONLY_ASCII)
+    ascii_line = (known_method + line[len(method) :]).encode("ascii", "replace")
     parser = httptools.HttpRequestParser(None)
     try:
-        parser.feed_data(known_method + ascii_line + raw[len(line) :])
+        parser.feed_data(ascii_line + raw[len(line) :])
     except httptools.HttpParserUpgrade:
         pass  # no offer of another protocol is accepted
     except httptools.HttpParserError as error:
@@ -101,25 +100,20 @@ def _parse_head(raw: bytes) -> Head:
         raise BadRequest(f"its version is HTTP/{version}; this server speaks HTTP/1.1")
     if raw.count(b"\r") != raw.count(b"\r\n"):
         raise BadRequest("it has a line break inside a field")
-    pairs = [(name, value.strip(b" \t")) for name, _, value in (x.partition(b":") for x in lines)]
-    fields: dict[bytes, list[bytes]] = {}
-    for name, value in pairs:
-        fields.setdefault(name.lower(), []).append(value)
-    hosts = len(fields.get(b"host", ()))
+    request = RequestHead.of(method, target, [line.partition(":")[::2] for line in lines])
+    fields = request.fields
+    hosts = len(fields.get("host", ()))
     if hosts > 1 or (version == "1.1" and not hosts):
         raise BadRequest(f"it has {hosts} Host fields (RFC 9112, 3.2: exactly one)")
     # What follows the head of CONNECT is not a body.
-    length, chunked = (0, False) if method == b"CONNECT" else _body_framing(fields)
-    options = b",".join(fields.get(b"connection", ())).lower().split(b",")
-    expected = fields.get(b"expect", [b""])[0].lower()
+    length, chunked = (0, False) if method == "CONNECT" else _body_framing(fields)
+    options = ",".join(fields.get("connection", ())).lower().split(",")
     return Head(
-        request=RequestHead(
-            b"\r\n".join([b"%b %b" % (method, target), *(b"%b:%b" % pair for pair in pairs)])
-        ),
+        request=request,
         length=length,
         chunked=chunked,
-        keep_alive=version == "1.1" and b"close" not in [each.strip() for each in options],
-        expects_continue=version == "1.1" and expected == b"100-continue",
+        keep_alive=version == "1.1" and "close" not in [each.strip() for each in options],
+        expects_continue=version == "1.1" and request.field("expect").lower() == "100-continue",
     )
 
 
@@ -229,16 +223,16 @@ def check_length(size: int) -> None:
         raise BadRequest(f"its head has more than {MAX_HEAD} bytes", 431)
 
 
-def _body_framing(fields: dict[bytes, list[bytes]]) -> tuple[int, bool]:
+def _body_framing(fields: dict[str, tuple[str, ...]]) -> tuple[int, bool]:
     """The length of the body, and whether it is chunked instead (RFC 9112, 6)."""
-    lengths = fields.get(b"content-length", [])
-    if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
+    lengths = fields.get("content-length", ())
+    if len(lengths) > 1 or not all(re.fullmatch("[0-9]+", length) for length in lengths):
         raise BadRequest("its Content-Length is not one number")
-    codings = b",".join(fields.get(b"transfer-encoding", ())).lower()
+    codings = ",".join(fields.get("transfer-encoding", ())).lower()
     if not codings:
-        return int(lengths[0].lstrip(b"0") or b"0") if lengths else 0, False
-    *others, last = (coding.strip() for coding in codings.split(b","))
-    if lengths or last != b"chunked" or b"chunked" in others:
+        return int(lengths[0].lstrip("0") or "0") if lengths else 0, False
+    *others, last = (coding.strip() for coding in codings.split(","))
+    if lengths or last != "chunked" or "chunked" in others:
         raise BadRequest("its Transfer-Encoding cannot be understood")
     if others:
         raise BadRequest("it has a transfer coding other than chunked", 501)

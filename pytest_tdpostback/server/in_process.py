@@ -11,13 +11,14 @@ from http.client import HTTPResponse
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
 from ..protocol.response import empty
 from .http_parser import BadRequest, checked_head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import httpx
     import requests
@@ -30,59 +31,41 @@ PEER = "127.0.0.1:0"
 """The sender of a request without a connection."""
 
 
-class Call:
-    """One request to a collector, and the response to it."""
+def _respond(
+    collector: Collector,
+    method: str,
+    target: str,
+    fields: Sequence[tuple[str, str]],
+    body: bytes,
+    *,
+    timeout: float | None,
+) -> Response:
+    """The response to a request; `timeout` is how long its sender waits, in seconds (`None`: ever).
 
-    def __init__(
-        self,
-        collector: Collector,
-        method: str,
-        target: str,
-        fields: Sequence[tuple[str, str]],
-        body: bytes,
-        *,
-        timeout: float | None,
-    ) -> None:
-        """`timeout` is how long the sender waits for a response, in seconds; `None`: for ever.
-
-        Raise `ValueError` if no connection would carry the request.
-        """
-        self._timeout = timeout
-        self._transmission: Any = None
-        try:
-            head = checked_head(method, target, fields)
-        except BadRequest as error:
-            collector.note_refused_connection(f"{PEER} without a connection: {error}", error.status)
-            self._response = empty(error.status)
-            return
-        kept = body if len(body) <= collector.size_limit(head) else b""
-        self._exchange = collector.receive(head, kept, PEER, size=len(body))
-        self._response = self._exchange.response
-        collector.response_sent(self._exchange)  # a fault delays the response, not validation
-        if self._exchange.effect is not None:
-            self._transmission = self._exchange.effect.transmission
-
-    @property
-    def is_delayed(self) -> bool:
-        """Whether `response` takes time, because a fault keeps the response back."""
-        return self._transmission is not None and self._transmission.seconds > 0
-
-    def response(self) -> Response:
-        """The response; raise `TimeoutError` or a `ConnectionError` if a fault leaves none."""
-        if self.is_delayed and not self._transmission.wait(self._timeout):
+    Raise `ValueError` if no connection would carry the request, and `TimeoutError` or a
+    `ConnectionError` if a fault leaves no response.
+    """
+    try:
+        head = checked_head(method, target, fields)
+    except BadRequest as error:
+        collector.note_refused_connection(f"{PEER} without a connection: {error}", error.status)
+        return empty(error.status)
+    kept = body if len(body) <= collector.size_limit(head) else b""
+    exchange = collector.receive(head, kept, PEER, size=len(body))
+    collector.response_sent(exchange)  # a fault delays the response, not validation
+    transmission = exchange.effect.transmission if exchange.effect else None
+    if transmission is not None:
+        if transmission.seconds and not transmission.wait(timeout):
             raise TimeoutError("the response did not come in time")
-        if self._transmission is not None:
-            self._transmission.arrive(self._exchange)
-        return self._response
+        transmission.arrive(exchange)
+    return exchange.response
 
 
 def httpx_transport(collector: Collector) -> httpx.BaseTransport:
     """A transport for `httpx.Client`."""
     library = _library("httpx", "httpx_transport()")
 
-    def handle(request: httpx.Request) -> httpx.Response:
-        return _httpx_response(library, request, _httpx_call(library, collector, request))
-
+    handle = partial(_httpx_response, library, collector)
     transport: httpx.BaseTransport = library.MockTransport(handle)
     return transport
 
@@ -92,17 +75,13 @@ def async_httpx_transport(collector: Collector) -> httpx.AsyncBaseTransport:
     library = _library("httpx", "async_httpx_transport()")
 
     async def handle(request: httpx.Request) -> httpx.Response:
-        receive = partial(_httpx_call, library, collector, request)
-        if collector.calls_user_code:
-            call = await _library("anyio", "a fault with a condition").to_thread.run_sync(receive)
-        else:
-            call = receive()
-        respond = partial(_httpx_response, library, request, call)
-        if not call.is_delayed:
+        respond = partial(_httpx_response, library, collector, request)
+        if collector.fault_hook is None:
             return respond()
-        threads = _library("anyio", "a fault that delays the response").to_thread
-        delayed: httpx.Response = await threads.run_sync(respond, abandon_on_cancel=True)
-        return delayed
+        # A fault may wait, or ask code of the user. httpx needs anyio, too.
+        threads = _library("anyio", "a fault").to_thread
+        response: httpx.Response = await threads.run_sync(respond, abandon_on_cancel=True)
+        return response
 
     transport: httpx.AsyncBaseTransport = library.MockTransport(handle)
     return transport
@@ -120,18 +99,16 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
             self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
         ) -> requests.Response:
             """The response of the collector."""
-            fields = [(_text(name), _text(value)) for name, value in request.headers.items()]
+            text = partial(library.utils.to_native_string, encoding="latin-1")
+            fields = [(text(name), text(value)) for name, value in request.headers.items()]
             if "host" not in request.headers:
-                host = (request.url or "").partition("://")[2].partition("/")[0].partition("?")[0]
-                fields.insert(0, ("Host", host.rpartition("@")[2]))
+                fields.insert(0, ("Host", urlsplit(request.url or "").netloc.rpartition("@")[2]))
             method, target, body = request.method or "GET", request.path_url, _bytes(request.body)
             seconds = _read_timeout(timeout)
             try:
-                call = Call(collector, method, target, fields, body, timeout=seconds)
+                response = _respond(collector, method, target, fields, body, timeout=seconds)
             except ValueError as error:
                 raise library.exceptions.InvalidHeader(str(error), request=request) from None
-            try:
-                response = call.response()
             except TimeoutError as error:
                 raise library.ReadTimeout(error, request=request) from None
             except ConnectionError as error:
@@ -151,36 +128,25 @@ def _library(name: str, what: str) -> Any:
         raise ConfigurationError(message) from None
 
 
-def _httpx_call(library: Any, collector: Collector, request: httpx.Request) -> Call:
-    fields = [
-        (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
-    ]
+def _httpx_response(library: Any, collector: Collector, request: httpx.Request) -> httpx.Response:
+    fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.headers.raw]
     method, target = request.method, request.url.raw_path.decode("latin-1")
     timeout = request.extensions.get("timeout", {}).get("read")
     try:
-        return Call(collector, method, target, fields, request.content, timeout=timeout)
+        response = _respond(collector, method, target, fields, request.content, timeout=timeout)
     except ValueError as error:
         raise library.LocalProtocolError(str(error), request=request) from None
-
-
-def _httpx_response(library: Any, request: httpx.Request, call: Call) -> httpx.Response:
-    try:
-        response = call.response()
     except TimeoutError as error:
         raise library.ReadTimeout(str(error), request=request) from None
     except ConnectionResetError as error:
         raise library.ReadError(str(error), request=request) from None
     except ConnectionError as error:
         raise library.RemoteProtocolError(str(error), request=request) from None
-    body = b"" if request.method == "HEAD" else response.body
+    body = b"" if method == "HEAD" else response.body
     converted: httpx.Response = library.Response(
         response.status, headers=list(response.headers), content=body, request=request
     )
     return converted
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def _bytes(body: Any) -> bytes:
@@ -188,7 +154,7 @@ def _bytes(body: Any) -> bytes:
         return b""
     if hasattr(body, "read"):
         body = body.read()
-    pieces: Iterable[str | bytes] = (body,) if isinstance(body, (str, bytes)) else body
+    pieces = (body,) if isinstance(body, (str, bytes, bytearray, memoryview)) else body
     return b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
 
 

@@ -1,11 +1,12 @@
 // Node before 22.21 and 24.5 does not read HTTPS_PROXY. This module is loaded into such a Node: it
-// connects the service's hosts to the ports of the fake server, and refuses other hosts as the proxy
-// does. TLS stays as it is: Node checks the name, and NODE_EXTRA_CA_CERTS adds the authority.
+// connects the service's hosts to the ports of the fake server, and refuses other hosts. It asks the
+// proxy for a refused host, so that the proxy notes the host. TLS stays as it is: Node checks the
+// name, and NODE_EXTRA_CA_CERTS adds the authority.
 "use strict";
 
 const net = require("node:net");
 const { domainToASCII } = require("node:url");
-const { hosts, ports } = JSON.parse(process.env.TDPOSTBACK_REDIRECT);
+const { hosts, ports, proxy } = JSON.parse(process.env.TDPOSTBACK_REDIRECT);
 const connect = net.Socket.prototype.connect;
 
 function nameOf(host) {
@@ -26,8 +27,17 @@ function redirected(options) {
   if (port) return { ...options, host: "127.0.0.1", port };
   const names = hosts.join(", ");
   const error = new Error(`tdpostback: ${host}:${options.port} is not port 80 or 443 of ${names}`);
-  const lookup = (_name, _options, done) => process.nextTick(done, error);
+  const lookup = (_name, _options, done) => askProxy(host, options.port, () => done(error));
   return { ...options, host: "refused.invalid", lookup };
+}
+
+function askProxy(host, port, done) {
+  const name = host.replace(/[^!-~]/g, "?");
+  const place = `${net.isIPv6(name) ? `[${name}]` : name}:${port}`;
+  const socket = new net.Socket();
+  socket.on("error", () => {}).on("close", done).resume();
+  connect.call(socket, { host: "127.0.0.1", port: proxy });
+  socket.write(`CONNECT ${place} HTTP/1.1\r\nHost: ${place}\r\n\r\n`);
 }
 
 net.Socket.prototype.connect = function (...args) {

@@ -5,7 +5,8 @@ While a redirect is active, three things happen to a connection:
 1. The name of a redirected host resolves to a placeholder address, one for each name. Clients that
    keep only the address therefore still say which host they mean. Placeholders are multicast
    addresses: no system opens a TCP connection to one. So a client that uses one after the redirect
-   gets an error at once, whatever listens on this machine.
+   gets an error at once, whatever listens on this machine. A datagram to one then ends in the local
+   network, because its TTL is 1.
 2. `socket.connect` replaces the placeholder address with 127.0.0.1 and the port of a host listener.
 3. `SSLContext.wrap_socket` uses a context with the same checks that trusts only the authority of
    this run. If a connection reached another machine by some way that is not redirected, its TLS
@@ -67,7 +68,7 @@ class Redirect:
     """Ends the connections to these ports. A client that keeps one would otherwise send its next
     request to a fake server that is no longer meant."""
     note_blocked_host: Callable[[str], None]
-    """Is told each host that somebody was not allowed to connect to."""
+    """Is told each host that somebody was not allowed to connect to, and why: `host: reason`."""
     block_network: bool = False
     """Whether connections to hosts that are not redirected and not this machine are refused."""
     allow_hosts: tuple[str, ...] = ()
@@ -163,6 +164,16 @@ def end(redirect: Redirect) -> None:
         _update_environment()
     if _active and was_active:
         redirect.close_connections()
+
+
+def _renew_lock() -> None:
+    """In a forked process: a thread that does not exist here may have the lock."""
+    global _lock  # noqa: PLW0603 - as in `begin`
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _install() -> None:
@@ -360,8 +371,12 @@ def _check_allowed(name: str) -> None:
         networks = map(ipaddress.ip_network, filter(is_network, blocking.allow_hosts))
         if address.is_loopback or address.is_unspecified or any(address in n for n in networks):
             return
-    reason = "no connections to other hosts while block_network is in force"
-    _block(blocking, name, f"{reason}; the setting allow_hosts lets hosts through")
+    _block(
+        blocking,
+        name,
+        "no connections to other hosts while block_network is in force; "
+        "redirect it with the setting extra_hosts, or let it through with allow_hosts",
+    )
 
 
 def _note_addresses(name: str, addresses: Iterable[str]) -> None:
@@ -380,8 +395,9 @@ def _check_datagram(host: object) -> None:
 
 
 def _block(redirect: Redirect, destination: str, reason: str) -> NoReturn:
-    redirect.note_blocked_host(destination)
-    raise BlockedConnection(f"{destination}: {reason}")
+    error = BlockedConnection(f"{destination}: {reason}")
+    redirect.note_blocked_host(str(error))
+    raise error
 
 
 def _ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from ..protocol.request import RequestHead
     from ..protocol.settings import Settings
 
-INSPECTION_PREFIX = "/.tdpostback/"
-"""The path of a call of the REST interface begins so."""
 BACKLOG = 2048
 HANDSHAKE_SECONDS = 10.0
 PORT_TRIES = 20
@@ -48,30 +46,36 @@ TOO_FEW_DESCRIPTORS = (
     "raise the limit (`ulimit -n`), or close what the tests leave open"
 )
 
-_running: weakref.WeakSet[CollectorServer] = weakref.WeakSet()
+_servers: weakref.WeakSet[CollectorServer] = weakref.WeakSet()
 
 
 class Listener:
     """Listens on one port. Methods run in the loop, unless they say otherwise."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - all are needed
         self,
         server: CollectorServer,
+        host: str,
         sockets: Sequence[socket.socket],
         collector: Callable[[], Collector],
-        ssl_context: SSLContext | None = None,
+        ssl_context: SSLContext | None,
+        connection: Callable[[Listener, str], Connection] = Connection,
     ) -> None:
-        """Made in any thread; `collector()` returns what receives the request that arrives now."""
+        """Made in any thread; `collector()` returns what receives the request that arrives now.
+
+        `connection(listener, peer)` makes what serves the sender `peer`.
+        """
         self.current_collector = collector
         self.port: int = sockets[0].getsockname()[1]
-        self.host = server.host
+        self.host = host
         """What it listens at."""
         scheme = "https" if ssl_context else "http"
-        self.url = f"{scheme}://{server.format_host(server.host)}:{self.port}"
+        self.url = f"{scheme}://{server.format_host(host)}:{self.port}"
         """Base URL, no trailing slash."""
         self.loop: asyncio.AbstractEventLoop = server.loop_thread.loop
         self.connections: set[Connection] = set()
-        self._application = server.application
+        self._dispatch = server.dispatch
+        self._make_connection = connection
         self._ssl_context = ssl_context
         self._sockets = sockets
         self._accepting = False
@@ -116,16 +120,11 @@ class Listener:
 
     # what a connection asks
 
-    def is_inspection(self, head: RequestHead) -> bool:
-        """Whether `head` is a call of the REST interface, to which `dispatch` responds."""
-        collector = self.current_collector()
-        return head.target.startswith(INSPECTION_PREFIX) and collector.settings.inspection
-
     def inspect(self, head: RequestHead, body: bytes, peer: str, size: int | None) -> Response:
         """The response of the server to an inspection request; from any thread."""
         environ = environ_of(head, body, peer, size, secure=self._ssl_context is not None)
         environ["tdpostback.collector"] = self.current_collector()
-        response = self._application(Request(environ))
+        response = self._dispatch(Request(environ))
         body = response.get_data()
         response.close()
         return Response(response.status_code, tuple(response.headers), body)
@@ -140,14 +139,10 @@ class Listener:
 
     # accepting
 
-    def connection(self, peer: str) -> Connection:
-        """What serves the sender `peer`; a subclass may return another kind."""
-        return Connection(self, peer)
-
     def serve(self, sock: socket.socket, peer: str) -> None:
         """Serve the sender `peer` at the other end of the non-blocking socket `sock`."""
         try:
-            connection = self.connection(peer)
+            connection = self._make_connection(self, peer)
             connection.socket = sock
             task = self.loop.create_task(self._start(connection, sock))
         except BaseException:
@@ -229,15 +224,19 @@ class CollectorServer(HTTPServerBase):
                 "pass expose=True, or --expose on the command line"
             )
         self.settings = settings
+        self._collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
         self.collector = self.make_collector(settings)
         self.loop_thread: LoopThread
         self._listeners: list[Listener] = []
         """Those that are open; after `stop`, those that `start` opens again at their ports."""
         self._is_copy = False
+        _servers.add(self)
 
     def make_collector(self, settings: Settings) -> Collector:
         """A collector whose validation runs in the loop of this server."""
-        return Collector(settings, call_later=self._call_later)
+        collector = Collector(settings, call_later=self._call_later)
+        self._collectors.add(collector)
+        return collector
 
     def current_collector(self) -> Collector:
         """The collector of what arrives at the address of the server now."""
@@ -247,15 +246,15 @@ class CollectorServer(HTTPServerBase):
         """Listen, and serve in a daemon thread."""
         if self.is_running():
             raise HTTPServerError("Server is already running")
-        sockets, others = self._listen(self.port, self.host), self._listeners[1:]
-        reopened: list[list[socket.socket]] = []
+        places = [(each.port, each.host) for each in self._listeners] or [(self.port, self.host)]
+        opened: list[list[socket.socket]] = []
         try:
-            reopened.extend(self._listen(each.port, each.host) for each in others)
+            opened.extend(self._listen(*place) for place in places)
             self.loop_thread = LoopThread(
                 lambda error: self.current_collector().report_error(error)
             )
         except BaseException as error:
-            _close(chain(sockets, *reopened))
+            _close(chain(*opened))
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
                 message = f"cannot start the server: {TOO_FEW_DESCRIPTORS}"
                 raise ConfigurationError(message) from None
@@ -263,13 +262,12 @@ class CollectorServer(HTTPServerBase):
         self._is_copy = False
         self.server_thread = self.loop_thread.thread
         self.server = self.loop_thread  # type: ignore[assignment]  # true while it runs
-        self._listeners.clear()
-        listener = self._add(Listener(self, sockets, self.current_collector, self.ssl_context))
-        self.port = listener.port
-        for each, its_sockets in zip(others, reopened, strict=True):
-            each.reopen(self.loop_thread.loop, its_sockets)
-            self._listeners.append(each)
-        _running.add(self)
+        if not self._listeners:
+            made = Listener(self, self.host, opened[0], self.current_collector, self.ssl_context)
+            self.port = self._add(made).port
+            return
+        for listener, sockets in zip(self._listeners, opened, strict=True):
+            listener.reopen(self.loop_thread.loop, sockets)
 
     @property
     def stopped(self) -> bool:
@@ -280,9 +278,10 @@ class CollectorServer(HTTPServerBase):
         """Close every socket and end the thread, without waiting for any sender."""
         self._check_running()
         self.server = self.server_thread = None
-        _running.discard(self)
         self._close(self._listeners)
         self.loop_thread.stop()
+        for listener in self._listeners:
+            listener.current_collector().notify()  # a wait for what cannot arrive any more ends
 
     def open_listener(
         self,
@@ -290,14 +289,13 @@ class CollectorServer(HTTPServerBase):
         *,
         ssl_context: SSLContext | None = None,
         host: str | None = None,
-        listener_class: Callable[..., Listener] = Listener,
+        connection: Callable[[Listener, str], Connection] = Connection,
     ) -> Listener:
         """Listen on a further free port, of `host` if it is given."""
         self._check_running()
-        sockets = self._listen(0, host or self.host)
-        listener = listener_class(self, sockets, collector, ssl_context)
-        listener.host = host or self.host
-        return self._add(listener)
+        host = host or self.host
+        sockets = self._listen(0, host)
+        return self._add(Listener(self, host, sockets, collector, ssl_context, connection))
 
     def close_listeners(self, listeners: Iterable[Listener]) -> None:
         """Close those of `listeners` that are open, with their connections; wakes the loop once."""
@@ -312,27 +310,24 @@ class CollectorServer(HTTPServerBase):
         collector = request.environ.get("tdpostback.collector") or self.current_collector()
         return respond(collector, request)
 
-    def application(self, request: Request) -> WerkzeugResponse:
-        """What werkzeug calls. An error of `dispatch` is kept by whoever called this."""
-        return self.dispatch(request)
-
-    def become_copy(self) -> None:
+    def after_fork(self) -> None:
         """Be a stopped server in a forked process. That of the parent is not affected."""
-        self._is_copy = True
-        self.server = self.server_thread = None
-        for listener in self._listeners:
-            listener.close_copies()
-            # Another thread may have held it, and that thread does not exist here.
-            listener.current_collector().lock = threading.RLock()
-        self._listeners.clear()
+        for collector in self._collectors:  # a thread that does not exist here may have its lock
+            collector.lock = threading.RLock()
+        if self.is_running():
+            self._is_copy = True
+            self.server = self.server_thread = None
+            for listener in self._listeners:
+                listener.close_copies()
+            self._listeners.clear()
 
     def check_not_copy(self) -> None:
         """Raise `ConfigurationError` in a process that was forked while the server ran."""
         __tracebackhide__ = True
         if self._is_copy:
             raise ConfigurationError(
-                "the fake server runs in the parent of this forked process; "
-                "read `url` and `write_key` before the fork, and use the values here"
+                "the fake server runs in the parent of this forked process; enter `redirect()`, "
+                "call `proxy_environ()`, and read `url` and `write_key` before the fork"
             )
 
     def _check_running(self) -> None:
@@ -357,7 +352,7 @@ class CollectorServer(HTTPServerBase):
         """Sockets that listen on one port of each address of `host`."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # it cannot be a name
             raise ConfigurationError(f"cannot listen on {host!r}: {error}") from error
         addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
         tries = 1 if port or len(addresses) == 1 else PORT_TRIES
@@ -391,22 +386,16 @@ def _bound(
     try:
         for number, (family, (host, port, *more)) in enumerate(addresses, 1):
             shared = sockets[0].getsockname()[1] if sockets else port
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            sockets.append(sock)
-            if os.name == "posix":  # else a restart may fail with "address in use"
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            address = (host, shared, *more)
             try:
-                sock.bind((host, shared, *more))
+                sock = socket.create_server(address, family=family, backlog=BACKLOG)
             except OSError as error:
-                only = len(sockets) == 1 and number == len(addresses)
+                only = not sockets and number == len(addresses)
                 if error.errno != errno.EADDRNOTAVAIL or only:
                     raise
-                sockets.pop().close()
-                continue
-            sock.listen(BACKLOG)
-            sock.setblocking(False)
+            else:
+                sock.setblocking(False)
+                sockets.append(sock)
     except BaseException:
         _close(sockets)
         raise
@@ -435,18 +424,20 @@ def _failed_handshake(error: OSError) -> str:
     reason = str(getattr(error, "reason", ""))
     if reason in ("HTTP_REQUEST", "WRONG_VERSION_NUMBER"):
         return "it does not speak TLS; send to a URL that begins with https://"
-    if "UNKNOWN_CA" in reason or "CERTIFICATE" in reason:
+    fix = "let it trust the authority in `ca_file`, or use `ssl_context()`"
+    if "UNKNOWN_CA" in reason:
+        return f"it does not trust the certificate; {fix}"
+    if "CERTIFICATE" in reason:  # some clients send this alert in both cases
         return (
-            "it does not trust the certificate; let it trust the authority in `ca_file`, "
-            "or use `ssl_context()`"
+            "it does not accept the certificate; check that the certificate names the host in its "
+            f"URL, and {fix}"
         )
     return f"the TLS handshake failed: {error}"
 
 
 def _after_fork_in_child() -> None:
-    for server in list(_running):
-        server.become_copy()
-    _running.clear()
+    for server in _servers:
+        server.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
+import re
 import shutil
 import ssl
 import struct
 import tempfile
 import weakref
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
@@ -31,7 +33,7 @@ STORE_PASSWORD = "changeit"  # noqa: S105 - Java wants a password; it protects n
 VALID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
 VALID_UNTIL = datetime(2038, 1, 1, tzinfo=UTC)
 """Certificates do not depend on the current time, because tests freeze it."""
-_END_OF_CERTIFICATE = "-----END CERTIFICATE-----"
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @cache
@@ -127,7 +129,7 @@ def client_context() -> ssl.SSLContext:
 class TrustFiles:
     """Files with the authority's certificate, in the formats that programs read.
 
-    Each file is written when it is first needed, into a folder of the run.
+    Each is written when it is first needed.
     """
 
     def __init__(self, folder: Callable[[], Path] | None = None) -> None:
@@ -208,22 +210,14 @@ def _usual_authorities() -> list[str]:
     if path is None:
         found = ssl.create_default_context().get_ca_certs(binary_form=True)
         return [ssl.DER_cert_to_PEM_cert(each) for each in found]
-    pieces = Path(path).read_text(encoding="utf-8", errors="replace").split(_END_OF_CERTIFICATE)
-    begins = [piece.find("-----BEGIN CERTIFICATE-----") for piece in pieces]
-    return [
-        f"{piece[begin:]}{_END_OF_CERTIFICATE}\n"
-        for piece, begin in zip(pieces, begins, strict=True)
-        if begin >= 0
-    ]
+    return _CERTIFICATE.findall(Path(path).read_text(encoding="utf-8", errors="replace"))
 
 
 def _bundle_files() -> Iterator[str]:
     yield os.environ.get("SSL_CERT_FILE", "")
-    try:
+    with suppress(ImportError):
         from certifi import where
-    except ImportError:
-        pass
-    else:
+
         yield where()
     paths = ssl.get_default_verify_paths()
     yield paths.cafile or ""

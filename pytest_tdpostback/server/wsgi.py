@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 from werkzeug.datastructures import Headers as WerkzeugHeaders
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -54,11 +55,13 @@ def respond(
     peer = _peer(request.environ)
     try:
         head = head_of(request.environ)
-    except (ValueError, BadRequest) as error:
+        body, size = _read(request, stream, collector.size_limit(head))
+    except (ValueError, BadRequest, ClientDisconnected) as error:
+        ended = isinstance(error, ClientDisconnected)
+        reason = "it ended in the middle of a request" if ended else error
         status = getattr(error, "status", 400)
-        collector.note_refused_connection(f"{peer} by WSGI: {error}", status)
+        collector.note_refused_connection(f"{peer} by WSGI: {reason}", status)
         return response_of(empty(status))
-    body, size = _read(request, stream, collector.size_limit(head))
     exchange = collector.receive(head, body, peer, size=size)
     effect = exchange.effect
     if effect is not None and effect.transmission is not None:

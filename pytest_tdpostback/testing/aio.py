@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from ..collector.waiting import Cancellation, current_cancellation
 
@@ -17,17 +17,8 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 
-class InThread(Generic[S]):
-    """An object whose methods run those of `blocking` in a worker thread."""
-
-    def __init__(self, blocking: S, expect: Callable[[str, Call], object]) -> None:
-        """`expect(name, call)` makes the test fail if nobody awaits a call of a method."""
-        self._blocking = blocking
-        self._expect = expect
-
-
 class Call:
-    """A call of such a method. Nothing happens before somebody awaits its coroutine."""
+    """The call of a coroutine. Nothing happens before somebody awaits it."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, object]) -> None:
         self._coroutine = coroutine
@@ -44,11 +35,14 @@ class Call:
 
 def awaitable(
     method: Callable[Concatenate[S, P], T],
-) -> Callable[Concatenate[InThread[S], P], Coroutine[Any, Any, T]]:
-    """`method` of the object that blocks, as a coroutine."""
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    """A method that runs `method` of the object `self._blocking` in a worker thread.
+
+    `self._expect(name, call)` makes the test fail if nobody awaits the call.
+    """
 
     @wraps(method)
-    def call(self: InThread[S], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         __tracebackhide__ = True
 
         @wraps(method)  # its name is in the repr of a task

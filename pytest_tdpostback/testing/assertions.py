@@ -1,15 +1,18 @@
-"""What several assertions have in common: they wait, search, claim what matches, and fail."""
+"""What assertions have in common: they wait, search, claim what matches, and fail."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from contextlib import ContextDecorator
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..collector.event_log import EventState
 from ..collector.events import Event, SettleTimeout
+from ..collector.waiting import real_time
 from ..errors import ConfigurationError
-from ..protocol.secrets import KeyRedactor
 from . import formatting, messages
+from .aio import run_in_thread
 from .matching import check_timeout
 
 if TYPE_CHECKING:
@@ -20,70 +23,87 @@ if TYPE_CHECKING:
     from .matching import Search
     from .receiver import Receiver
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-def settle(collector: Collector, timeout: float) -> None:
+
+def with_columns(method: Callable[P, T]) -> Callable[P, T]:
+    """`method`, which says how to give columns if a call does not fit its arguments."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        __tracebackhide__ = True
+        try:
+            return method(*args, **kwargs)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # from within the method
+            hint = 'give columns by name, or with where={"name": value} if an argument is named so'
+            raise TypeError(f"{error}; {hint}") from None
+
+    return call
+
+
+def unsettled(collector: Collector, timeout: float, *, held_may_end: bool = True) -> list[Event]:
+    """Wait until no event is pending, for `timeout` seconds; gives those that still are.
+
+    It does not wait if an event is due later than that.
+    """
+    collector.wait_for_responses(0.1)  # else nothing is known to be due
+    held = held_may_end and collector.held
+    if collector.settle(0 if not held and collector.why_pending(timeout) else timeout):
+        return []
+    log = collector.log
+    return [Event(log, index) for index in log.indexes(EventState.PENDING)]
+
+
+def settle(receiver: Receiver, timeout: float, *, waited: float | None = None) -> None:
     """Wait until no event is pending; raise `SettleTimeout` after `timeout` seconds.
 
-    It raises at once if an event is due later than that.
+    `waited` is what the message calls the time of the wait, if it began earlier.
     """
     __tracebackhide__ = True
     check_timeout(timeout)
-    collector.wait_for_responses(min(timeout, 0.1))  # else nothing is known to be due
-    too_late = not collector.held and collector.why_pending(timeout)
-    if not collector.settle(0 if too_late else timeout):
-        log = collector.log
-        text = messages.unsettled(log, timeout, collector.why_pending(0))
-        raise SettleTimeout(text, [Event(log, at) for at in log.indexes(EventState.PENDING)])
+    if pending := unsettled(receiver.collector, timeout):
+        told = timeout if waited is None else waited
+        raise SettleTimeout(messages.unsettled(receiver, pending, told), pending)
 
 
-def find(search: Search, *, settled: bool = False) -> Search:
+def find(search: Search) -> Search:
     """Wait for as many events as `search` wants, and claim them; with count 0, settle instead.
 
-    It does not wait if nothing can arrive any more. With `settled` it also waits until nothing is
-    pending.
+    It does not wait if nothing can arrive any more.
 
     Raises:
         AssertionError: Another number of them is there.
         SettleTimeout: It should settle, and an event is still pending.
     """
     __tracebackhide__ = True
-    collector, count = search.collector, search.count
-
-    def looked_and_settled() -> bool:
-        __tracebackhide__ = True
-        return search.look() and collector.settled()
-
+    receiver, collector, count = search.receiver, search.collector, search.count
+    began = real_time()
     if count == 0:
-        settle(collector, search.timeout)
-        search.look()
+        settle(receiver, search.timeout)
     else:
-        if search.receiver.closed:
-            search.timeout = 0
-        collector.wait_until(looked_and_settled if settled else search.look, search.timeout)
-        if collector.log.responses_to_send:
-            collector.wait_for_responses()
-            search.look()
-    if settled:
-        settle(collector, 0)
+        collector.wait_until(search.look, search.timeout)
+    passed = real_time() - began
+    search.waited = search.timeout if passed >= search.timeout else round(passed, 1)
+    if count == 0 or collector.log.responses_to_send:
+        collector.wait_for_responses()
         search.look()
-    if search.wanted.state is None and not search.found:
+    if search.settled:
+        settle(receiver, 0, waited=search.waited)
+        search.look()
+    if search.state is None and not search.found:
         search.start_at(0)  # a fault may have changed an event without an outcome since
         search.look()
     log, found = search.log, len(search.found)
-    if search.wanted.state is EventState.REJECTED:  # also if they are too many
+    if search.state is EventState.REJECTED:  # also if they are too many
         log.claimed.update(search.found)
         log.expected.update(search.found)
     if found != count and (count is not None or not found):
-        raise failure(search.receiver, messages.not_found(search))
+        raise AssertionError(messages.not_found(search))
     log.claimed.update(search.found)
     return search
-
-
-def expect_sent(search: Search) -> None:
-    """Expect the failure of every event that may be one of those that `search` wants."""
-    log = search.collector.log
-    sent = range(max(0, search.first - log.first), len(log))
-    log.expected.update(index for index in sent if search.wanted.match(log, index))
 
 
 def claim(collector: Collector, events: Iterable[Event]) -> None:
@@ -95,9 +115,56 @@ def claim(collector: Collector, events: Iterable[Event]) -> None:
             log.claimed.add(index)
 
 
-def failure(receiver: Receiver, text: str) -> AssertionError:
-    """An `AssertionError` with `text`, in which every known write key is shortened."""
-    return AssertionError(KeyRedactor(receiver.collector.keys.known())(text))
+class HeldValidation(ContextDecorator):
+    """Keeps accepted events pending while it lasts (Y2, Y5)."""
+
+    def __init__(self, collector: Collector) -> None:
+        """Made by `Postback.hold_validation`."""
+        self.entered = False
+        self._collector = collector
+
+    def __enter__(self) -> None:
+        self.entered = True
+        self._collector.hold()
+
+    def __exit__(self, *_: object) -> None:
+        self._collector.release()
+
+
+class ExpectedFailures:
+    """Expects authentication failures while it lasts, for `with` and for `async with`.
+
+    It gives a list, which holds the failed events after the end. If an exception ends the block,
+    it passes, and what was sent inside may still fail.
+    """
+
+    def __init__(self, search: Search) -> None:
+        """Made by `Postback.expect_auth_failure`."""
+        self.entered = False
+        self._search = search
+        self._failures: list[Event] = []
+
+    def __enter__(self) -> list[Event]:
+        self.entered = True
+        self._search.start_at(self._search.collector.next_seq)
+        return self._failures
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        __tracebackhide__ = True
+        search = self._search
+        if error is None:
+            self._failures += find(search).events()
+            return
+        log = search.collector.log
+        sent = range(max(0, search.first - log.first), len(log))
+        log.expected.update(index for index in sent if search.match(log, index))
+
+    async def __aenter__(self) -> list[Event]:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        __tracebackhide__ = True
+        await run_in_thread(self.__exit__, kind, error, traceback)
 
 
 def violations(
@@ -106,10 +173,8 @@ def violations(
 ) -> list[tuple[Event, str]]:
     """Each place where a record does not satisfy a JSON Schema: its event, and what is wrong.
 
-    The draft is that of `$schema`, else 2020-12. A `format` counts.
-
-    Raises:
-        ConfigurationError: `schema` is not a JSON Schema.
+    The draft is that of `$schema`, else 2020-12. A `format` counts. Raises `ConfigurationError` if
+    `schema` is not a JSON Schema.
     """
     __tracebackhide__ = True
     from jsonschema import Draft202012Validator, FormatChecker, SchemaError

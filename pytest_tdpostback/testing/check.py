@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..collector.event_log import EventState
 from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailure
 from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
 from . import formatting, messages
+from .assertions import unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -27,21 +28,12 @@ EVENTS_INSPECTED = 1_000
 """The findings of so many events are looked for at the end of a test."""
 FINDINGS_REPORTED = 20
 """How many kinds of findings a test is warned about."""
+T = TypeVar("T")
 _PACKAGE = str(Path(__file__).parents[1])
 
 
 class StrictnessFailure(AssertionError):
     """A test fails because of a setting: `on_refusal`, `on_unasserted` or `on_finding`."""
-
-
-class MustBeEntered(Protocol):
-    """A context manager or the call of a coroutine: it does nothing before somebody enters it."""
-
-    @property
-    def entered(self) -> bool: ...  # noqa: D102
-
-
-Manager = TypeVar("Manager", bound=MustBeEntered)
 
 
 class Check:
@@ -57,22 +49,20 @@ class Check:
         """The events that were pending when `SettleTimeout` was raised."""
         self._connections = 0
         """How many refused connections were looked at."""
-        self._inspected = 1
-        """The first event whose findings were not looked for."""
-        self._findings: dict[str, list[tuple[Event, Finding]]] = {"warn": [], "fail": []}
-        """Findings that nobody was told of yet, by the action of `on_finding`."""
+        self._inspected = {"warn": 1, "fail": 1}
+        """The first event whose findings were not looked for, by the action of `on_finding`."""
+        self._known_findings: dict[str, set[object]] = {"warn": set(), "fail": set()}
         self.reported: list[str] = []
         """The rules of the findings that somebody was told of."""
-        self._known_findings: dict[str, set[object]] = {"warn": set(), "fail": set()}
-        self._context_managers: list[tuple[str, MustBeEntered]] = []
+        self._context_managers: list[tuple[str, Any]] = []
         """The calls of those that were not entered when somebody last looked."""
 
     @property
     def _collector(self) -> Collector:
         return self.receiver.collector
 
-    def expect_entering(self, name: str, manager: Manager) -> Manager:
-        """Fail if `manager`, the result of the method `name`, is never entered."""
+    def expect_entering(self, name: str, manager: T) -> T:
+        """Fail if `manager.entered`, of the result of the method `name`, never becomes true."""
         self._context_managers = [each for each in self._context_managers if not each[1].entered]
         self._context_managers.append((f"{name}() at {_call_site()}", manager))
         return manager
@@ -96,7 +86,10 @@ class Check:
         """
         __tracebackhide__ = True
         raise_errors([self._collector])
-        self._raise_never_entered()
+        calls = [call for call, manager in self._context_managers if not manager.entered]
+        self._context_managers = []
+        if calls:
+            raise ConfigurationError(messages.never_entered(self.receiver, calls))
         if self.nothing_new:
             return
         self.raise_failures(wait=wait)
@@ -108,23 +101,30 @@ class Check:
         """Raise errors of the server, what is pending, and what the settings make a failure."""
         __tracebackhide__ = True
         if wait and not self._collector.settled():
-            self._settle()
+            pending = unsettled(self._collector, SETTLE_SECONDS, held_may_end=False)
+            if new := {event.seq for event in pending} - self._unsettled:
+                self._unsettled |= new
+                text = messages.unsettled(self.receiver, pending, SETTLE_SECONDS)
+                raise SettleTimeout(text, pending)
         raise_errors([self._collector])
-        if self._collector.settings.on_auth_failure != "ignore":
-            events = self._new_events(EventState.REJECTED, self._collector.log.expected)
-            if events:
-                text = self._redacted(messages.unexpected_losses(self.receiver, events))
-                raise UnexpectedAuthFailure(text, events)
-        refused = self._new_refused_connections()
-        if refused:
+        log, settings, receiver = self._collector.log, self._collector.settings, self.receiver
+        if settings.on_auth_failure != "ignore" and (
+            events := self._new_events(EventState.REJECTED, log.expected)
+        ):
+            raise UnexpectedAuthFailure(messages.unexpected_losses(receiver, events), events)
+        if refused := self._new_refused_connections():
             self._connections = refused[-1].number
-            text = messages.unclaimed_connections(self.receiver, refused)
-            raise StrictnessFailure(self._redacted(text))
-        self._raise_unclaimed("on_refusal", EventState.REFUSED)
-        self._raise_unclaimed("on_unasserted", EventState.INGESTED)
-        found = self._new_findings("fail")
-        if found:
-            raise StrictnessFailure(self._redacted(messages.findings(self.receiver, found)))
+            raise StrictnessFailure(messages.unclaimed_connections(receiver, refused))
+        for setting, state in (
+            ("on_refusal", EventState.REFUSED),
+            ("on_unasserted", EventState.INGESTED),
+        ):
+            if getattr(settings, setting) == "fail" and (
+                events := self._new_events(state, log.claimed)
+            ):
+                raise StrictnessFailure(messages.unclaimed(receiver, events, setting))
+        if found := self._new_findings("fail"):
+            raise StrictnessFailure(messages.findings(receiver, found))
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last check, or had no outcome by then."""
@@ -133,40 +133,30 @@ class Check:
 
     def findings_to_warn_of(self) -> list[str]:
         """The warning of each new finding that `on_finding` makes a warning."""
-        return [
-            self._redacted(formatting.finding_warning(event, finding))
-            for event, finding in self._new_findings("warn")
-        ]
+        redact = KeyRedactor(self._collector.keys.known())
+        return [redact(formatting.finding_warning(*found)) for found in self._new_findings("warn")]
 
-    def _redacted(self, text: str) -> str:
-        return KeyRedactor(self._collector.keys.known())(text)
-
-    def _new_findings(self, wanted: str) -> list[tuple[Event, Finding]]:
-        """The findings, each kind once, for which `on_finding` has the action `wanted`."""
-        log, settings = self._collector.log, self._collector.settings
-        arrived = len(log)
-        start, self._inspected = max(0, self._inspected - log.first), log.first + arrived
+    def _new_findings(self, action: str) -> list[tuple[Event, Finding]]:
+        """The findings, each kind once, for which `on_finding` has this action."""
+        log, settings, known = self._collector.log, self._collector.settings, self._known_findings
+        found: list[tuple[Event, Finding]] = []
+        if action == "fail" and "fail" not in settings.on_finding:
+            return found
+        start, arrived = max(0, self._inspected[action] - log.first), len(log)
+        self._inspected[action] = log.first + arrived
         end = arrived if "fail" in settings.on_finding else min(arrived, EVENTS_INSPECTED)
         for event in Events(log)[start:end]:
             for finding in event.findings:
-                action = settings.finding_action(finding.rule)
-                known = self._known_findings.get(action)
-                if known is not None and len(known) < FINDINGS_REPORTED:
-                    kind = (finding.rule, finding.column, formatting.place(event))
-                    if kind not in known:
-                        known.add(kind)
-                        self._findings[action].append((event, finding))
-        found, self._findings[wanted] = self._findings[wanted], []
+                kind = (finding.rule, finding.column, formatting.place(event))
+                if (
+                    settings.finding_action(finding.rule) == action
+                    and kind not in known[action]
+                    and len(known[action]) < FINDINGS_REPORTED
+                ):
+                    known[action].add(kind)
+                    found.append((event, finding))
         self.reported += [finding.rule for _, finding in found]
         return found
-
-    def _raise_unclaimed(self, setting: str, state: EventState) -> None:
-        __tracebackhide__ = True
-        if getattr(self._collector.settings, setting) == "fail":
-            events = self._new_events(state, self._collector.log.claimed)
-            if events:
-                text = messages.unclaimed(self.receiver, events, setting)
-                raise StrictnessFailure(self._redacted(text))
 
     def _new_refused_connections(self) -> list[RefusedConnection]:
         """Those that got a 4xx, if the setting `on_refusal` makes that a failure."""
@@ -181,29 +171,6 @@ class Check:
         found = [i for i in log.indexes(state) if i not in excused and log.first + i not in raised]
         raised.update(log.first + index for index in found)
         return [Event(log, index) for index in found]
-
-    def _raise_never_entered(self) -> None:
-        __tracebackhide__ = True
-        calls = [call for call, manager in self._context_managers if not manager.entered]
-        self._context_managers = []
-        if calls:
-            raise ConfigurationError(messages.never_entered(self.receiver, calls))
-
-    def _settle(self) -> None:
-        __tracebackhide__ = True
-        collector = self._collector
-        collector.wait_for_responses(RESPONSE_SECONDS)
-        why, log = collector.why_pending(SETTLE_SECONDS), collector.log
-        if not why and collector.settle(SETTLE_SECONDS):
-            return
-        pending = [Event(log, index) for index in log.indexes(EventState.PENDING)]
-        new = {event.seq for event in pending} - self._unsettled
-        if new:
-            self._unsettled |= new
-            why = why or collector.why_pending(0)
-            raise SettleTimeout(
-                self._redacted(messages.unsettled(log, SETTLE_SECONDS, why)), pending
-            )
 
 
 def raise_errors(collectors: Iterable[Collector]) -> None:

@@ -79,20 +79,20 @@ def _part(text: str, start: int, end: int) -> str:
 def assignments(columns: Mapping[str, Any]) -> str:
     """Columns as `name=value, …`, the first ones of many."""
     names = list(columns)[:COLUMNS_SHOWN]
-    parts = [f"{escaped(without_keys(name[:WIDTH]))}={value(columns[name], 40)}" for name in names]
+    parts = [shortened(f"{name}={_repr(columns[name])}", 60) for name in names]
     if len(columns) > len(parts):
         parts.append(f"… and {len(columns) - len(parts)} more")
     return ", ".join(parts)
 
 
 def place(event: Event) -> str:
-    """Where an event was sent: `database.table`, or the path if it is another one."""
+    """Where an event was sent: `database.table`, or the path if it is another one; not escaped."""
     database, table = event.database, event.table
     if database is not None and table is not None:
         text = f"{database}.{table}"
     else:
         text = without_keys(str(event.request.target)[: WIDTH + _LONGEST_KEY])
-    return escaped(text if len(text) <= WIDTH else f"{text[:WIDTH]}…")
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}…"
 
 
 def line(event: Event) -> str:
@@ -102,7 +102,7 @@ def line(event: Event) -> str:
     if state == "refused":
         text = f"refused {'in its receipt' if status == 206 else '(4xx)'} with {got}"
     elif state == "rejected":
-        text = "rejected after 200"
+        text = f"rejected after {got}"
     else:
         text = f"{got}, {state}"
     if fault:
@@ -150,5 +150,5 @@ def finding_warning(event: Event, finding: Finding) -> str:
 
 
 def indented(texts: Iterable[str]) -> list[str]:
-    """Each line of `texts` two spaces further to the right."""
-    return [f"  {line}" for text in texts for line in text.splitlines()]
+    """Each of `texts` two spaces further to the right."""
+    return [f"  {text}" for text in texts]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ..collector.event_log import EventState
 from ..collector.events import Event, Record, stored_columns
 from ..errors import ConfigurationError
+from ..protocol.rules import rules
 from ..protocol.secrets import shortened
 from ..protocol.settings import MAX_SECONDS
 from . import formatting
@@ -29,201 +27,72 @@ Where = Mapping[str, Any] | Callable[[Record], object] | None
 """What `where=` takes: columns, or a function that is asked about each record."""
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """The events that an assertion is about."""
-
-    state: EventState | None
-    """`None` is any, also if an event has no outcome yet: the first that matches is enough."""
-    database: str | None = None
-    """`None` is any, as with every other part that may be `None`."""
-    table: str | None = None
-    beside_columns: bool = False
-    """Whether the other arguments of the assertion are columns."""
-
-    def __post_init__(self) -> None:
-        __tracebackhide__ = True
-        for argument, name in (("database", self.database), ("table", self.table)):
-            if name is not None and not isinstance(name, str):
-                raise invalid(argument, name, "a string", beside_columns=self.beside_columns)
-        if self.database and "." in self.database and self.table is None:
-            names = ", ".join(f'"{formatting.escaped(n)}"' for n in self.database.split(".", 1))
-            valid = f"the database and the table as two arguments: {names}"
-            raise invalid("database", self.database, valid)
-
-    @property
-    def place(self) -> str:
-        """` in shop.orders`, ` in database shop`, ` in tables named orders`, or nothing."""
-        if self.database is not None:
-            inside = f"database {self.database}"
-            if self.table is not None:
-                inside = f"{self.database}.{self.table}"
-        elif self.table is not None:
-            inside = f"tables named {self.table}"
-        else:
-            return ""
-        return f" in {formatting.escaped(inside)}"
-
-    def is_in(self, database: str | None, table: str | None) -> bool:
-        """Whether they may be in this database and table."""
-        return self.database in (None, database) and self.table in (None, table)
-
-    def match(self, log: EventLog, index: int) -> bool:
-        """Whether the event at `index` of `log`, which is in `state`, is one of them."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class WantedRecords(Wanted):
-    """Events that became records with certain columns."""
-
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    predicate: Callable[[Record], object] | None = None
-
-    @classmethod
-    def of(
-        cls, database: str | None, table: str | None, where: Where, columns: Mapping[str, Any]
-    ) -> WantedRecords:
-        """The arguments of an assertion; raises `ConfigurationError` if they make no sense.
-
-        Raises `TypeError` if a column is given twice.
-        """
-        __tracebackhide__ = True
-        if isinstance(where, Mapping) and all(isinstance(name, str) for name in where):
-            twice = [name for name in columns if name in where]
-            if twice:
-                shown = formatting.shortened(twice[0])
-                raise TypeError(f"the column {shown} is given twice: by name and in where={{...}}")
-            columns, where = {**where, **columns}, None
-        elif isinstance(where, Mapping) or not (where is None or callable(where)):
-            valid = "a mapping of column names to values, or a function that takes a record"
-            raise invalid("where", where, valid, beside_columns=True)
-        return cls(
-            EventState.INGESTED,
-            database,
-            table,
-            beside_columns=True,
-            columns=columns,
-            predicate=where,
-        )
-
-    def match(self, log: EventLog, index: int) -> bool:
-        """Whether the record of the event at `index` of `log`, in a right place, is one of them."""
-        __tracebackhide__ = True
-        if self.columns:
-            stored = stored_columns(log, index)
-            for name, value in self.columns.items():
-                if name not in stored or not value == stored[name]:  # noqa: SIM201 - matchers define ==
-                    return False
-        if self.predicate is None:
-            return True
-        record = Record(log, index)
-        try:
-            return bool(self.predicate(record))
-        except Exception as error:
-            line = formatting.line(record.event)
-            error.add_note(f"asked about {line}: {formatting.value(dict(record))}")
-            raise
-
-    def __str__(self) -> str:
-        text = self.place
-        if self.columns:
-            text += f" with {formatting.assignments(self.columns)}"
-        if self.predicate is not None:
-            text += f" that satisfies {predicate_name(self.predicate)}"
-        return text
-
-
-@dataclass(frozen=True)
-class WantedEvents(Wanted):
-    """Events that were sent or refused in a certain way."""
-
-    key: str | None = None
-    status: int | None = None
-    rule: str | None = None
-
-    def __post_init__(self) -> None:
-        __tracebackhide__ = True
-        super().__post_init__()
-        possible = (None, HTTPStatus.PARTIAL_CONTENT, *range(400, 500))
-        if self.status not in possible or isinstance(self.status, float):
-            raise invalid(
-                "status", self.status, "a whole number from 400 to 499, or 206 for a receipt"
-            )
-        if self.key is not None and not isinstance(self.key, str):
-            raise invalid("key", self.key, "a string")
-        if self.rule is not None:
-            _check_rule(self.rule)
-
-    def match(self, log: EventLog, index: int) -> bool:
-        """Whether the event at `index` of `log` is one of them."""
-        verdict = log.judged(index).verdict
-        return (
-            self.is_in(verdict.database, verdict.table)
-            and self.key in (None, verdict.key)
-            and self.status in (None, log.statuses[index])
-            and self.rule in (None, log.rules.get(index))
-        )
-
-    def __str__(self) -> str:
-        key = None if self.key is None else shortened(self.key)
-        parts = {"status": self.status, "rule": self.rule, "key": key}
-        chosen = {name: value for name, value in parts.items() if value is not None}
-        return self.place + (f" with {formatting.assignments(chosen)}" if chosen else "")
-
-
-@dataclass(frozen=True)
-class WantedEvent(Wanted):
-    """The first event that satisfies a predicate; it is asked on arrival and at the outcome."""
-
-    predicate: Callable[[Event], object] = bool
-
-    def __post_init__(self) -> None:
-        __tracebackhide__ = True
-        if not callable(self.predicate):
-            raise invalid("predicate", self.predicate, "a function that takes an event")
-
-    def match(self, log: EventLog, index: int) -> bool:
-        """Whether the event at `index` of `log` satisfies the predicate."""
-        __tracebackhide__ = True
-        event = Event(log, index)
-        try:
-            return bool(self.predicate(event))
-        except Exception as error:
-            error.add_note(f"asked about {formatting.line(event)}")
-            raise
-
-    def __str__(self) -> str:
-        return f" that satisfies {predicate_name(self.predicate)}"
-
-
 class Search:
-    """The events that match, in the order of arrival, each as often as it was stored.
+    """What an assertion wants, and the events that match, in the order of arrival.
 
-    An event is looked at once, when it gets its outcome; a later look continues where the last one
-    ended. The functions of a test run in the thread that looks, without the lock of the collector.
+    A record is found as often as it was stored. An event is looked at once, when it gets its
+    outcome; a later look continues where the last one ended. The functions of a test run in the
+    thread that looks, without the lock of the collector.
     """
 
     def __init__(
         self,
         receiver: Receiver,
-        wanted: Wanted,
+        state: EventState | None,
+        database: str | None = None,
+        table: str | None = None,
         *,
+        where: Where = None,
+        columns: Mapping[str, Any] | None = None,
+        predicate: Callable[[Any], object] | None = None,
+        key: str | None = None,
+        status: int | None = None,
+        rule: str | None = None,
         count: int | None = None,
         timeout: float = 0,
+        settled: bool = False,
     ) -> None:
-        """Of an assertion that wants `count` of them; `None` is at least one."""
+        """What is `None` may be anything; `count` is then at least one.
+
+        Without `state`, an event need not have an outcome, and the first that matches is enough.
+        `columns` is `None` for an assertion that takes no columns. With `settled`, no event may be
+        pending.
+        """
         __tracebackhide__ = True
-        beside_columns = wanted.beside_columns
+        beside_columns = columns is not None
+        check_names(database, table, beside_columns=beside_columns)
+        columns = columns or {}
+        if isinstance(where, Mapping) and all(isinstance(name, str) for name in where):
+            if twice := [name for name in columns if name in where]:
+                shown = formatting.shortened(twice[0])
+                raise TypeError(f"the column {shown} is given twice: by name and in where={{...}}")
+            columns = {**where, **columns}
+        elif callable(where):
+            predicate = where
+        elif where is not None:
+            valid = "a mapping of column names to values, or a function that takes a record"
+            raise invalid("where", where, valid, beside_columns=True)
+        if status not in (None, 206, *range(400, 500)) or isinstance(status, float):
+            raise invalid("status", status, "a whole number from 400 to 499, or 206 for a receipt")
+        if key is not None and not isinstance(key, str):
+            raise invalid("key", key, "a string")
+        if rule is not None and not (isinstance(rule, str) and rule in rules):  # type: ignore[redundant-expr]
+            near = rules.hint(rule).replace("'", "").removesuffix("`tdpostback rules` lists all")
+            raise ConfigurationError(
+                f"rule={formatting.value(rule)} is not the id of a rule; "
+                f"{near}{' ' * bool(near)}`tdpostback rules` lists the rules"
+            )
         if count is not None and (type(count) is bool or not isinstance(count, int) or count < 0):  # type: ignore[redundant-expr]
             valid = "a whole number from 0, or None for at least one"
             raise invalid("count", count, valid, beside_columns=beside_columns)
         check_timeout(timeout, beside_columns=beside_columns)
-        self.receiver = receiver
-        self.collector = receiver.collector
-        self.wanted = wanted
-        self.count = count
-        self.timeout = timeout
+        self.receiver, self.collector = receiver, receiver.collector
+        self.state, self.database, self.table = state, database, table
+        self.columns, self.predicate = columns, predicate
+        self.key, self.status, self.rule = key, status, rule
+        self.count, self.timeout, self.settled = count, timeout, settled
+        self.waited = 0.0
+        """For how many seconds the assertion waited."""
         self.first = 0
         """The lowest sequence number that counts."""
         self.log = self.collector.log
@@ -232,6 +101,56 @@ class Search:
         """Where in it the events are that match."""
         self._changes = -1
         """How many changes of the log were looked at; -1 before the first look."""
+
+    @property
+    def place(self) -> str:
+        """` in shop.orders`, ` in database shop`, ` in tables named orders`, or nothing."""
+        database, table = self.database, self.table
+        if database is None:
+            return "" if table is None else f" in tables named {table}"
+        return f" in database {database}" if table is None else f" in {database}.{table}"
+
+    def __str__(self) -> str:
+        key = None if self.key is None else shortened(self.key)
+        parts = {"status": self.status, "rule": self.rule, "key": key}
+        shown = {name: value for name, value in parts.items() if value is not None} or self.columns
+        text = self.place + (f" with {formatting.assignments(shown)}" if shown else "")
+        if self.predicate is not None:
+            text += f" that satisfies {predicate_name(self.predicate)}"
+        return text
+
+    def is_in_place(self, database: str | None, table: str | None) -> bool:
+        """Whether an event of this database and table may be wanted."""
+        return self.database in (None, database) and self.table in (None, table)
+
+    def match(self, log: EventLog, index: int) -> bool:
+        """Whether the event at `index` of `log`, which is in `state`, is one of them.
+
+        One that is a record is in a right place.
+        """
+        __tracebackhide__ = True
+        if self.state in (EventState.REFUSED, EventState.REJECTED):
+            verdict = log.judged(index).verdict
+            return (
+                self.is_in_place(verdict.database, verdict.table)
+                and self.key in (None, verdict.key)
+                and self.status in (None, log.statuses[index])
+                and self.rule in (None, log.rules.get(index))
+            )
+        if self.columns:
+            stored = stored_columns(log, index)
+            for name, value in self.columns.items():
+                if name not in stored or not value == stored[name]:  # noqa: SIM201 - matchers define ==
+                    return False
+        if self.predicate is None:
+            return True
+        event = Event(log, index)
+        try:
+            return bool(self.predicate(event if self.state is None else Record(log, index)))
+        except Exception as error:
+            columns = "" if self.state is None else f": {formatting.value(event.columns())}"
+            error.add_note(f"asked about {formatting.line(event)}{columns}")
+            raise
 
     def start_at(self, first: int) -> None:
         """Search anew, among the events from the sequence number `first` on."""
@@ -244,7 +163,7 @@ class Search:
     def look(self) -> bool:
         """Look at what changed since the last look; gives whether the wait may end."""
         __tracebackhide__ = True
-        wanted, state = self.wanted, self.wanted.state
+        state = self.state
         candidates: Sequence[int]
         with self.collector.lock:
             log, start = self.collector.log, self._changes
@@ -254,7 +173,7 @@ class Search:
                 if state is None:
                     candidates = range(len(log))
                 elif state is EventState.INGESTED:
-                    candidates = log.records(wanted.database, wanted.table)
+                    candidates = log.records(self.database, self.table)
                 else:
                     candidates = list(log.indexes(state))
             else:
@@ -264,22 +183,24 @@ class Search:
                     if state is None or (decided and log.state(index) is state):
                         changed.add(index)
                 candidates = sorted(changed)
-                if state is EventState.INGESTED:
+                if changed and state is EventState.INGESTED:
                     candidates = [
                         index
                         for index in candidates
-                        if wanted.is_in(*log.judged(index).table)
+                        if self.is_in_place(*log.judged(index).table)
                         for _ in range(log.copies.get(index, 1))
                     ]
         found = []
         for index in candidates:
-            if log.first + index >= self.first and wanted.match(log, index):
+            if log.first + index >= self.first and self.match(log, index):
                 found.append(index)
                 if state is None:
                     break
-        in_order = not self.found or not found or found[0] >= self.found[-1]
-        self.found = self.found + found if in_order else sorted(self.found + found)
-        return len(self.found) >= (1 if self.count is None else self.count)
+        self.found = sorted(self.found + found)
+        enough = len(self.found) >= (1 if self.count is None else self.count)
+        return (
+            enough and not (self.settled and log.count(EventState.PENDING))
+        ) or self.receiver.closed
 
 
 def predicate_name(predicate: Callable[..., object]) -> str:
@@ -290,7 +211,7 @@ def predicate_name(predicate: Callable[..., object]) -> str:
         return f"partial({predicate_name(predicate.func)}{given})"
     name = getattr(predicate, "__name__", "") or type(predicate).__name__
     if name != "<lambda>":
-        return formatting.escaped(name)
+        return str(name)
     try:
         source = " ".join(inspect.getsource(predicate).split())
     except (OSError, TypeError):
@@ -298,30 +219,38 @@ def predicate_name(predicate: Callable[..., object]) -> str:
     starts = [word.start() for word in re.finditer(r"\blambda\b", source)]
     if len(starts) != 1:  # a rewritten assertion has none; of several it may be any
         return "a lambda"
-    return formatting.escaped(_first_expression(source[starts[0] :])[:80])
+    depth, source = 0, source[starts[0] :]
+    for at, char in enumerate(source):
+        depth += (char in "([{") - (char in ")]}")
+        if depth < 0 or (char == "," and not depth and ":" in source[:at]):
+            return source[: min(at, 80)]  # the bracket or comma behind the expression
+    return source[:80]
 
 
-def _first_expression(source: str) -> str:
-    """`source` up to the bracket or comma that ends the expression it begins with."""
-    depth = 0
-    for place, char in enumerate(source):
-        if char in "([{":
-            depth += 1
-        elif char in ")]}":
-            depth -= 1
-        if depth < 0 or (char == "," and not depth and ":" in source[:place]):
-            return source[:place]
-    return source
+def check_names(database: object, table: object, *, beside_columns: bool = False) -> None:
+    """Raise `ConfigurationError` unless these are names, or `None`."""
+    __tracebackhide__ = True
+    for argument, name in (("database", database), ("table", table)):
+        if name is not None and not isinstance(name, str):
+            raise invalid(argument, name, "a string", beside_columns=beside_columns)
+    if isinstance(database, str) and "." in database and table is None:
+        valid = f"the database and the table as two arguments: {two_names(database)}"
+        raise invalid("database", database, valid)
+
+
+def two_names(name: str) -> str:
+    """`"shop", "orders"` for `shop.orders`."""
+    database, _, table = name.partition(".")
+    return formatting.escaped(f'"{database}", "{table or "table"}"')
 
 
 def check_timeout(timeout: object, *, beside_columns: bool = False) -> None:
     """Raise `ConfigurationError` if `timeout` is not a number of seconds from 0 to 3,600."""
     __tracebackhide__ = True
-    number = float(timeout) if isinstance(timeout, Real) else -1.0
-    if 0 <= number <= MAX_SECONDS and not isinstance(timeout, bool):  # nan is not in the range
-        return
-    valid = f"a number of seconds from 0 to {MAX_SECONDS:,}"
-    raise invalid("timeout", timeout, valid, beside_columns=beside_columns)
+    number: Any = timeout if isinstance(timeout, Real) else -1
+    if isinstance(timeout, bool) or not 0 <= number <= MAX_SECONDS:  # nan is not in the range
+        valid = f"a number of seconds from 0 to {MAX_SECONDS:,}"
+        raise invalid("timeout", timeout, valid, beside_columns=beside_columns)
 
 
 def invalid(
@@ -335,15 +264,3 @@ def invalid(
     if beside_columns:
         text += f'; a column with this name is compared by where={{"{argument}": ...}}'
     return ConfigurationError(text)
-
-
-def _check_rule(rule: str) -> None:
-    from ..protocol.rules import rules
-
-    if rule not in rules:
-        near = difflib.get_close_matches(str(rule).upper(), [each.id for each in rules], 1, 0.5)
-        question = f"did you mean {near[0]}? " if near else ""
-        raise ConfigurationError(
-            f"rule={formatting.value(rule)} is not the id of a rule; {question}"
-            "`tdpostback rules` lists the rules"
-        )

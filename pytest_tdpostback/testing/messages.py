@@ -1,28 +1,31 @@
-"""What a failed assertion says: first what happened, then what was wanted, then what to do."""
+"""What a failure says: first what happened, then what was wanted, then what to do."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import Counter
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment, proxy_bypass
 
-from ..collector.event_log import EventState
+from ..collector.event_log import NO_STATUS, EventState
 from ..collector.events import Event, Events
-from ..protocol.secrets import shortened
+from ..protocol.escaping import escaped
+from ..protocol.secrets import KeyRedactor, shortened
 from . import formatting
 from .aio import in_event_loop
-from .formatting import counted, escaped
-from .matching import Search, WantedRecords
+from .formatting import counted
 from .nearest import CANDIDATES, did_you_mean, difference, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ..collector.collector import Collector, RefusedConnection
+    from ..collector.collector import RefusedConnection
     from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
+    from .matching import Search
     from .nearest import Nearest
     from .receiver import Receiver
 
@@ -35,106 +38,98 @@ _GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
 _SENDER = re.compile(r"\S+ (at \S+|by WSGI): ")
 """How the reason of a refused connection begins."""
 _TO_SETTLE = "Fix: end hold_validation(), lower validation_delay, or give a longer timeout"
-_NOUNS: dict[EventState | None, tuple[str, str, str]] = {
-    EventState.INGESTED: ("record", "", "record{} matched"),
-    EventState.REFUSED: ("refused event", " (4xx)", "event{} refused (4xx)"),
-    EventState.REJECTED: ("event", " rejected after 200", "event{} rejected after 200"),
+_END_FAULT = "Fix: end the fault before you send, or let the sender try again"
+_ALL_SENT = "Has the sender sent them all (flushed, joined, awaited)?"
+_NOUNS = {
+    EventState.INGESTED: ("record", "", " matched"),
+    EventState.REFUSED: ("event", " refused (4xx)", " refused (4xx)"),
+    EventState.REJECTED: ("event", " rejected after 200", " rejected after 200"),
     None: ("", "", ""),
 }
-"""What an assertion counts, what follows that word, and how it says that there are too many."""
+"""What an assertion counts, what follows that word, and what follows it if they are there."""
+
+_Told = tuple[str, list[str], str | None]
+"""The cause in a few words, lines about it, and the id of the rule that explains it."""
 
 
 def not_found(search: Search) -> str:
     """An assertion found another number of records or events than it wanted."""
-    receiver, wanted, count = search.receiver, search.wanted, search.count
-    log, found = search.log, len(search.found)
-    noun, ending, too_many = _NOUNS[wanted.state]
-    goal = f"wanted {counted(count, noun) if noun else 'one'}{ending}{wanted}"
-    waited = f" (waited {search.timeout:g} s)"
-    near: Event | None = None
+    receiver, count, log = search.receiver, search.count, search.log
+    found, (noun, ending, there) = len(search.found), _NOUNS[search.state]
+    goal = f"{counted(count, noun) if noun else 'one'}{ending}"
     if found > (count or 0):
-        cause = f"{found:,} {too_many.format('s' * (found > 1))}"
-        waited = ""
-        details = _too_many(search)
-    elif not len(log):
-        cause, details = _nothing_arrived(receiver)
-    elif isinstance(wanted, WantedRecords):
-        goal += f", found {found:,}" if found else ""
-        cause, details, near = _not_ingested(search, wanted)
-    elif wanted.state is None:
-        cause = f"{counted(len(log), 'event')} arrived"
-        details = [*_obstacles(receiver).values(), *_all(log)]
-    elif found:
-        cause = f"no more than {found:,} {too_many.format('s' * (found > 1))}"
-        details = _all(log)
-    elif wanted.state is EventState.REFUSED:
-        cause, near = _not_refused(search)
-        details = _all(log)
+        cause, details, rule = _too_many(search, f"{counted(found, noun)}{there}")
+        return _text(receiver, f"{cause}; wanted {goal if count else 'none'}{search}", details)
+    refused = search.collector.refused_connections
+    if not len(log):
+        cause, details, rule = _nothing_arrived(receiver)
     else:
-        cause, fix = _not_rejected(search)
-        details = [*_all(log), fix] if fix else _all(log)
-    if len(log) and found <= (count or 0):
-        details += refused_connections(search.collector.refused_connections)
-    return _message(receiver, f"{cause}; {goal}{waited}", details, near.rule if near else None)
+        if search.state is EventState.INGESTED:
+            cause, details, rule = _not_ingested(search)
+        else:
+            cause, details, rule = _no_such_event(search, f"{counted(found, noun)}{there}")
+        if refused:
+            details += refused_connections(refused)
+    so_far = f", found {found:,}" if found and noun == "record" else ""
+    head = f"{cause}; wanted {goal}{search}{so_far} (waited {search.waited:g} s)"
+    return _text(receiver, head, details, *([f"tdpostback rules {rule}"] if rule else []))
 
 
-def ingested(search: Search) -> str:
-    """`assert_nothing_ingested` found records."""
-    events = Events(search.log, search.found)
-    details = []
-    for event in events[: formatting.EVENTS_SHOWN]:
-        details += [formatting.line(event), f"  {formatting.value(event.columns())}"]
-    if len(events) > formatting.EVENTS_SHOWN:
-        details.append(f"… and {len(events) - formatting.EVENTS_SHOWN:,} more")
-    head = f"{counted(len(events), 'record')} ingested; wanted none{search.wanted}"
-    return _message(search.receiver, head, details)
-
-
-def requests(collector: Collector) -> str:
+def requests(receiver: Receiver) -> str:
     """`assert_no_requests` saw some."""
-    log, refused = collector.log, collector.refused_connections
+    log, refused = receiver.collector.log, receiver.collector.refused_connections
     arrived = [counted(len(log), "request")] if len(log) else []
     arrived += [counted(len(refused), "refused connection")] if refused else []
-    head = f"{' and '.join(arrived)} arrived; wanted none"
-    return _text(head, [*_all(log), *refused_connections(refused)])
+    return _text(
+        receiver,
+        f"{' and '.join(arrived)} arrived; wanted none",
+        [*formatting.lines(Events(log)), *refused_connections(refused)],
+        f"Fix: stop the sender; {receiver.name}.clear() forgets what was sent on purpose",
+    )
 
 
-def invalid_records(violations: Sequence[tuple[Event, str]], checked: int) -> str:
+def invalid_records(
+    receiver: Receiver, violations: Sequence[tuple[Event, str]], checked: int
+) -> str:
     """`assert_valid` found records that do not satisfy their schema."""
     wrong = len({event.seq for event, _ in violations})
+    do, first = "does" if wrong == 1 else "do", violations[0][1]
     details = [
         f"#{event.seq} {formatting.place(event)}: {text}"
         for event, text in violations[: formatting.EVENTS_SHOWN]
     ]
-    do = "does" if wrong == 1 else "do"
-    head = f"{wrong:,} of {counted(checked, 'record')} {do} not satisfy the schema"
-    return _text(head, formatting.first_of(details, len(violations)))
+    return _text(
+        receiver,
+        f"{wrong:,} of {counted(checked, 'record')} {do} not satisfy the schema: {first}",
+        formatting.first_of(details, len(violations)),
+        "Fix: change what is sent, or the schema",
+    )
 
 
-def unsettled(log: EventLog, seconds: float, why: str) -> str:
-    """Events without an outcome; `why` is the reason if it is known."""
-    pending = Events(log, list(log.indexes(EventState.PENDING)))
-    head = f"{counted(len(pending), 'event')} still pending: {why or f'waited {seconds:g} s'}"
+def unsettled(receiver: Receiver, pending: Sequence[Event], seconds: float) -> str:
+    """Events are still pending after `seconds`."""
+    why = receiver.collector.why_pending(0) or f"waited {seconds:g} s"
+    head = f"{counted(len(pending), 'event')} still pending: {why}"
     lines = formatting.lines(pending, most=SHOWN)
-    return _text(head, lines, _TO_SETTLE, "tdpostback rules Y2")
+    return _text(receiver, head, lines, _TO_SETTLE, "tdpostback rules Y2")
 
 
 def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
-    """`events` got 200 and were rejected afterwards, and the test does not expect it (Y3)."""
-    were = "was" if len(events) == 1 else "were"
+    """`events` were rejected after their response, and the test does not expect it (Y3)."""
+    statuses = dict.fromkeys(event.status or "no response" for event in events)
     shown = [
-        escaped(
-            f"#{event.seq} {event.request.method} {formatting.place(event)}: "
-            f"{event.reason} ({event.rule})"
-        )
+        f"#{event.seq} {event.request.method} {formatting.place(event)}: "
+        f"{event.reason} ({event.rule})"
         for event in events[:SHOWN]
     ]
     databases = {event.database for event in events}
     tables = {event.table for event in events}
     names = [*databases, *(tables if len(tables) == 1 else ())] if len(databases) == 1 else []
-    arguments = ", ".join(f'"{escaped(str(name))}"' for name in names)
+    arguments = ", ".join(f'"{name}"' for name in names)
     return _text(
-        f"Silent loss: {counted(len(events), 'event')} got 200 but {were} never stored.",
+        receiver,
+        f"Silent loss: {counted(len(events), 'event')} got {' or '.join(map(str, statuses))} "
+        f"but {'was' if len(events) == 1 else 'were'} never stored.",
         formatting.first_of(shown, len(events)),
         *_fixes(receiver, events),
         f"Expected? with {receiver.name}.expect_auth_failure({arguments}): ...",
@@ -149,9 +144,10 @@ def unclaimed(receiver: Receiver, events: Sequence[Event], setting: str) -> str:
     if setting == "on_refusal":
         what, assertion = "refused (4xx)", "assert_refused(...)"
     them = "it" if len(events) == 1 else "them"
-    head = f"{counted(len(events), 'event')} {what}, and no assertion claimed {them}"
     return _text(
-        f'{head} ({setting}="fail")',
+        receiver,
+        f"{counted(len(events), 'event')} {what}, and no assertion claimed {them} "
+        f'({setting}="fail")',
         formatting.lines(events, most=SHOWN),
         f"Fix: assert it with {receiver.name}.{assertion}, or {receiver.name}.claim(event)",
         f"Or allow it: {receiver.setting.format(setting, 'ignore')}",
@@ -164,6 +160,7 @@ def unclaimed_connections(receiver: Receiver, refused: Sequence[RefusedConnectio
     statuses = Counter(str(each.status) for each in refused)
     what = f"{counted(len(refused), 'connection')} refused (4xx) with {_with_counts(statuses)}"
     return _text(
+        receiver,
         f'{what}, which left no event (on_refusal="fail")',
         refused_connections(refused),
         "Fix: change what the sender sends; no assertion claims this",
@@ -176,9 +173,11 @@ def findings(receiver: Receiver, found: Sequence[tuple[Event, Finding]]) -> str:
     rules = list(dict.fromkeys(finding.rule for _, finding in found))
     shown = [formatting.finding_warning(*each) for each in found[: formatting.EVENTS_SHOWN]]
     return _text(
-        f"{counted(len(found), 'finding')} that on_finding makes a failure",
+        receiver,
+        f"{counted(len(found), 'finding')}: {found[0][1]} (on_finding makes it a failure)",
         formatting.first_of(shown, len(found)),
-        f"Allow it: {receiver.setting.format('on_finding', 'ignore:' + ','.join(rules))}",
+        "Fix: change what is sent, as the rule says",
+        f"Or allow it: {receiver.setting.format('on_finding', 'ignore:' + ','.join(rules))}",
         *(f"tdpostback rules {rule}" for rule in rules[:SHOWN]),
     )
 
@@ -193,49 +192,52 @@ def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
         call = f"{receiver.name}.{call}"
     fix = f"Fix: await {call}" if calls[0].startswith("aio.") else f"Fix: with {call}: ..."
     others = [f"{each} either" for each in told[1:]]
-    return _text(f"{told[0]}, so it did nothing", others, fix)
+    return _text(receiver, f"{told[0]}, so it did nothing", others, fix)
 
 
-def two_arguments(method: str, name: object) -> str:
-    """A method that takes a database and a table got one argument."""
-    database, _, table = str(name).partition(".")
-    example = escaped(f'"{database}", "{table or "table"}"')
-    given = formatting.value(name)
-    return (
-        f"{method}({given}): give the database and the table as two arguments: {method}({example})"
-    )
+def refused_connections(refused: Sequence[RefusedConnection]) -> list[str]:
+    """A line for each connection that left no event, the first ones of many."""
+    told = list(dict.fromkeys(escaped(each.reason) for each in refused))
+    lines = [f"connection refused: {reason}" for reason in told[:SHOWN]]
+    return formatting.first_of(lines, len(told))
 
 
 # parts of messages
 
 
-def _text(head: str, details: Iterable[str], *tail: str) -> str:
-    return "\n".join([head, *formatting.indented(details), *tail])
+def _text(receiver: Receiver, head: str, details: Iterable[str], *tail: str) -> str:
+    """The lines of a message, each safe to print, without a whole write key."""
+    details = list(details)
+    for fault in receiver.unmatched_faults():
+        limits = {name: value for name, value in vars(fault.limits).items() if value}
+        of = f" with {formatting.assignments(limits)}" if limits else ""
+        asked = counted(fault.asked, "time")
+        details.append(f"fault {fault.name}{of} never matched: asked {asked}, matched 0")
+    lines = [head, *details, *tail]
+    if not "".join(lines).isprintable():
+        lines = [escaped(line) for line in lines]
+    end = len(lines) - len(tail)
+    text = "\n".join(["\n  ".join(lines[:end]), *lines[end:]])
+    return KeyRedactor(receiver.collector.keys.known())(text)
 
 
 def _rules(events: Sequence[Event]) -> dict[str, None]:
     return dict.fromkeys(f"tdpostback rules {each.rule}" for each in events[:SHOWN] if each.rule)
 
 
-def _message(receiver: Receiver, head: str, details: list[str], rule: str | None = None) -> str:
-    for fault in receiver.unmatched_faults():
-        limits = {name: value for name, value in vars(fault.limits).items() if value}
-        of = f" with {formatting.assignments(limits)}" if limits else ""
-        asked = counted(fault.asked, "time")
-        details.append(f"fault {escaped(fault.name)}{of} never matched: asked {asked}, matched 0")
-    return _text(head, details, f"tdpostback rules {rule}") if rule else _text(head, details)
-
-
-def _all(log: EventLog) -> list[str]:
-    return formatting.lines(Events(log))
-
-
-def _too_many(search: Search) -> list[str]:
-    wanted = search.wanted
-    if not isinstance(wanted, WantedRecords):
-        return _all(search.log)
-    events = Events(search.log, search.found)
-    details = formatting.lines(events)
+def _too_many(search: Search, cause: str) -> _Told:
+    if search.state is not EventState.INGESTED:
+        fix = "Give more arguments to choose one, or count=None to allow any number."
+        return cause, [*formatting.lines(Events(search.log)), fix], None
+    events, details = Events(search.log, search.found), []
+    if not search.count:
+        for event in events[:SHOWN]:
+            details += [formatting.line(event), f"  {formatting.value(event.columns())}"]
+        more = formatting.first_of([], len(events) - SHOWN)
+        name = search.receiver.name
+        fix = f"Fix: stop the sender, or forget what came before with {name}.clear()"
+        return cause.replace("matched", "ingested"), [*details, *more, fix], None
+    details += formatting.lines(events)
     some = events[:CANDIDATES]
     times = Counter((event.request.target, event.request.body) for event in some)
     most = max(times.values())
@@ -244,182 +246,223 @@ def _too_many(search: Search) -> list[str]:
         details.append(f"#{copied[0].seq} was stored {copied[0].copies} times by a fault.")
     elif most > 1:
         details.append(f"{most} of them are equal in every byte. Was it sent again by a retry?")
-    if search.count == 1 and (wanted.columns or wanted.predicate):
+    if search.count == 1 and (search.columns or search.predicate):
         details.append("Give more columns to choose one, or count=None to allow any number.")
-    return details + _misread_arguments(search, events[0].columns())
+    return cause, details + _misread_arguments(search, events[0].columns()), None
 
 
-def _not_ingested(search: Search, wanted: WantedRecords) -> tuple[str, list[str], Event | None]:
-    """Why a record is not there, in a few words and in lines; and the event that may be it."""
+def _not_ingested(search: Search) -> _Told:
+    """Why a record is not there."""
     receiver, log, found = search.receiver, search.log, search.found
-    near = nearest(log, wanted, found)
-    if near is None:
-        if not found:
-            return *_nothing_in_place(receiver, log, wanted), None
-        details = list(_obstacles(receiver).values()) or [
-            "Has the sender sent them all (flushed, joined, awaited)?"
-        ]
+    near = nearest(search)
+    if near is None and found:
+        details = list(_obstacles(receiver).values()) or [_ALL_SENT]
         details += _misread_arguments(search, Event(log, found[0]).columns())
-        return f"no more than {counted(len(found), 'record')} arrived", details, None
+        verb = "arrived"
+        if len(set(found)) < len(log):
+            verb, details = "matched", details + _latest(log)
+        return f"no more than {counted(len(found), 'record')} {verb}", details, None
+    if near is None:
+        places = Counter(formatting.place(event) for event in Events(log)[-CANDIDATES:])
+        question = did_you_mean(search.place.removeprefix(" in "), places)
+        fix = question or f"Fix: send it to{search.place[3:]}, or assert it where it arrived."
+        about = [*_obstacles(receiver).values(), f"What arrived was for {_with_counts(places)}."]
+        return f"nothing arrived{search.place}", [*about, fix], None
     event = near.event
-    cause, details = _why_not_stored(receiver, event)
+    cause, details, rule = _not_stored(receiver, event)
     if not cause:
-        short, differences = difference(near, wanted)
+        short, differences = difference(near, search)
         record = f"record: {formatting.value(dict(near.columns), 200)}"
         details += [*formatting.findings(event), *differences, record]
         cause = f"the nearest record {short}"
         if not near.in_place:
             place = formatting.place(event)
             cause = f"the nearest record is in {place}"
-            details.append(f"Fix: send it to{wanted.place[3:]}, or assert it in {place}")
+            details.append(f"Fix: send it to{search.place[3:]}, or assert it in {place}")
+        else:
+            details.append("Fix: change what is sent, or what is wanted; pytest -vv shows it all")
+        details += _in_full(search, near)
     elif not near.in_place:
-        details.append(f"It was sent to {formatting.place(event)}, not to {wanted.place[4:]}.")
-    details += [*_misread_arguments(search, near.columns), *_in_full(receiver, near, wanted)]
+        details.append(f"It was sent to {formatting.place(event)}, not to {search.place[4:]}.")
+    details += _misread_arguments(search, near.columns)
     if len(log) > 1:
-        last = f", the last {SHOWN}" if len(log) > SHOWN else ""
-        details.append(f"{counted(len(log), 'event')} arrived{last}:")
-        details += formatting.indented(formatting.lines(Events(log)[-SHOWN:]))
-    return cause, details, event
+        details += _latest(log)
+    return cause, details, rule
 
 
-def _in_full(receiver: Receiver, near: Nearest, wanted: WantedRecords) -> list[str]:
+def _latest(log: EventLog) -> list[str]:
+    last = f", the last {SHOWN}" if len(log) > SHOWN else ""
+    lines = formatting.lines(Events(log)[-SHOWN:])
+    return [f"{counted(len(log), 'event')} arrived{last}:", *formatting.indented(lines)]
+
+
+def _in_full(search: Search, near: Nearest) -> list[str]:
     """With `-vv`: the headers of the nearest request, and pytest's own comparison of the values."""
     request = near.event.request
-    got = {name: near.columns[name] for name in wanted.columns if name in near.columns}
+    got = {name: near.columns[name] for name in search.columns if name in near.columns}
     if len(request.body) > COMPARED_IN_FULL:
         got = {}
-    compared = receiver.neighbours.compare(dict(wanted.columns) if got else {}, got)
+    compared = search.receiver.neighbours.compare(dict(search.columns) if got else {}, got)
     if compared is None:
         return []
-    headers = (f"header {name}: {value}" for name, value in request.headers.pairs)
-    return [*(formatting.shortened(header, 200) for header in headers), *map(escaped, compared)]
+    headers = [f"header {name}: {value}" for name, value in request.headers.pairs]
+    return [*(formatting.shortened(header, 200) for header in headers), *compared]
 
 
-def _why_not_stored(receiver: Receiver, event: Event) -> tuple[str, list[str]]:
-    """Why an event is no record, in a few words and in lines; empty words if it is one."""
-    state, rule, lines = event.state, event.rule, [formatting.line(event)]
+def _not_stored(receiver: Receiver, event: Event) -> _Told:
+    """Why an event is no record; an empty cause if it is one."""
+    state, rule, reason = event.state, event.rule, event.reason
+    lines = [formatting.line(event)]
+    if state is EventState.INGESTED:
+        return "", lines, rule
     if state is EventState.PENDING:
         why = receiver.collector.why_pending(0) or "its validation has not run yet"
-        return f"still pending: {why}", [*lines, _TO_SETTLE]
+        return f"still pending: {why}", [*lines, _TO_SETTLE], rule
     if state is EventState.LOST:
-        fix = "Fix: end the fault before you send, or let the sender try again"
-        return f"lost by the fault {escaped(str(event.fault))}", [*lines, fix]
-    if state is EventState.INGESTED:
-        return "", lines
+        return f"lost by the fault {event.fault}", [*lines, _END_FAULT], rule
     if state is EventState.REJECTED or rule == "A6":
         lines += _fixes(receiver, [event])
     if event.request.body or event.payload:
         lines.append(f"sent: {formatting.sent(event)}")
-    reason = escaped(str(event.reason))
     if state is EventState.DEDUPLICATED:
-        return f"not stored again by {rule}: {reason}", lines
-    if state is EventState.REFUSED:
-        how = "in its receipt" if event.status == 206 else "(4xx)"
-        return f"refused {how} with {event.status} by {rule}: {reason.partition(': ')[0]}", lines
-    return f"rejected after 200 by {rule}: {reason}", lines
+        return f"not stored again by {rule}: {reason}", lines, rule
+    if state is EventState.REJECTED:
+        return f"rejected after {event.status or 'no response'} by {rule}: {reason}", lines, rule
+    how = "in its receipt" if event.status == 206 else "(4xx)"
+    short = str(reason).partition(": ")[0]
+    return f"refused {how} with {event.status} by {rule}: {short}", lines, rule
 
 
-def _nothing_in_place(
-    receiver: Receiver, log: EventLog, wanted: WantedRecords
-) -> tuple[str, list[str]]:
-    places = Counter(formatting.place(event) for event in Events(log)[-CANDIDATES:])
-    question = did_you_mean(wanted.place.removeprefix(" in "), places)
-    details = [*_obstacles(receiver).values(), f"What arrived was for {_with_counts(places)}."]
-    return f"nothing arrived{wanted.place}", details + [question] * bool(question)
+def _no_such_event(search: Search, there: str) -> _Told:
+    """Why too few events were refused or rejected, or satisfy a predicate."""
+    receiver, log, state, rule = search.receiver, search.log, search.state, None
+    if state is None:
+        cause = f"{counted(len(log), 'event')} arrived"
+        fix = f"Fix: compare the predicate with {receiver.name}.events, or give a longer timeout"
+    elif search.found:
+        cause, fix = f"no more than {there}", _ALL_SENT
+    elif log.count(EventState.LOST) == len(log):
+        cause, fix = f"{counted(len(log), 'event')} lost by a fault", _END_FAULT
+    elif state is EventState.REFUSED:
+        cause, fix, rule = _not_refused(search)
+    else:
+        cause, fix = _not_rejected(search)
+    obstacles = list(_obstacles(receiver).values())
+    return cause, [*formatting.lines(Events(log)), *obstacles, *([fix] if fix else [])], rule
 
 
-def _not_refused(search: Search) -> tuple[str, Event | None]:
-    log = search.log
-    others = list(log.indexes(EventState.REFUSED))
-    if others:
-        why = Counter(f"{log.statuses[index]} by {log.rules.get(index)}" for index in others)
-        return f"refused (4xx) with {_with_counts(why)}", Event(log, others[-1])
-    lost = log.count(EventState.LOST)
-    if lost == len(log):
-        return f"{counted(lost, 'event')} lost by a fault", None
-    return f"{counted(len(log) - lost, 'event')} got 200", None
+def _not_refused(search: Search) -> tuple[str, str, str | None]:
+    """Why no event was refused, what to do, and by which rule another one was."""
+    log, name = search.log, search.receiver.name
+    if others := list(log.indexes(EventState.REFUSED)):
+        last, why = others[-1], Counter(f"{log.statuses[at]} by {log.rules[at]}" for at in others)
+        reason = f": {log.reasons[last].partition(': ')[0]}" if len(why) == 1 else ""
+        return f"refused (4xx) with {_with_counts(why)}{reason}", "", log.rules[last]
+    got = Counter("no response" if each == NO_STATUS else str(each) for each in log.statuses)
+    fix = "Fix: send what the service refuses; `tdpostback rules` lists it"
+    if log.count(EventState.REJECTED):
+        fix = f"A bad key is rejected after its response: {name}.assert_auth_failed() asserts it"
+    shown = _with_counts(got) if len(got) > 1 else next(iter(got))
+    return f"{counted(len(log), 'event')} got {shown}", fix, None
 
 
 def _not_rejected(search: Search) -> tuple[str, str]:
     """Why no event was rejected after its 200, and what to do, if that is known."""
-    log = search.log
+    log, name = search.log, search.receiver.name
     others = list(log.indexes(EventState.REJECTED))
     earlier = sum(log.first + index < search.first for index in others)
     if len(others) > earlier:
-        return f"{len(others) - earlier} rejected after 200 with another key, database or table", ""
+        cause = f"{len(others) - earlier} rejected after 200 with another key, database or table"
+        return cause, "Fix: give the key, the database or the table of that event"
     if earlier:
-        return f"{earlier} rejected after 200, but sent before the block began", ""
-    if any(log.statuses[index] == 403 for index in log.indexes(EventState.REFUSED)):
-        return "refused (4xx) with 403 at once, which assert_refused(status=403) asserts", ""
+        cause = f"{earlier} rejected after 200, but sent before the block began"
+        return cause, "Fix: send it inside the block, or use assert_auth_failed"
+    for index in log.indexes(EventState.REFUSED):
+        if (status := log.statuses[index]) in (401, 403):
+            how = f"which assert_refused(status={status}) asserts"
+            return f"refused (4xx) with {status} at once, {how}", ""
     pending, stored = log.count(EventState.PENDING), log.count(EventState.INGESTED)
     if pending:
         why = search.collector.why_pending(0) or "the validation has not run yet"
         return f"{counted(pending, 'event')} still pending: {why}", _TO_SETTLE
+    fix = f"Fix: send another key, or make this one invalid: {name}.keys.revoke(key)"
     if stored:
-        name = search.receiver.name
-        fix = f"Fix: send another key, or make this one invalid: {name}.keys.revoke(key)"
         return f"{counted(stored, 'event')} ingested: the write key is valid", fix
-    return "no event was rejected after 200", ""
+    return "no event was rejected after 200", fix
 
 
-def _nothing_arrived(receiver: Receiver) -> tuple[str, list[str]]:
-    """What kept requests away, as far as it is known: in a few words, and in lines."""
+def _nothing_arrived(receiver: Receiver) -> _Told:
+    """What kept requests away, as far as it is known."""
     collector = receiver.collector
-    refused = collector.refused_connections
-    obstacles = _obstacles(receiver)
+    refused, obstacles = collector.refused_connections, _obstacles(receiver)
+    details = list(obstacles.values())
     if refused:
         were = "connection was" if len(refused) == 1 else "connections were"
         reason = formatting.shortened(_SENDER.sub("", refused[0].reason.partition(";")[0], 1), 120)
-        details = [*refused_connections(refused), *obstacles.values()]
-        return f"{len(refused)} {were} refused: {reason}", details
-    if collector.blocked_hosts:
-        return f"no request arrived: {next(iter(obstacles))}", list(obstacles.values())
-    elsewhere = list(receiver.neighbours.events_at_other_urls(collector))
-    if elsewhere:
-        details = [f"This Postback has the URL {receiver.url}."]
-        for where, event in elsewhere[:SHOWN]:
-            details.append(f"{formatting.line(event)}, at {where}")
-        return f"{counted(len(elsewhere), 'request')} arrived at another URL", details
+        if not any(";" in each.reason for each in refused):  # else a reason says what to do
+            details.append(f"Fix: send an HTTP/1.1 request to {receiver.name}.url")
+        details = [*refused_connections(refused), *details]
+        return f"{len(refused)} {were} refused: {reason}", details, None
+    if not collector.blocked_hosts:
+        others = list(receiver.neighbours.events_at_other_urls(collector))
+        if others:
+            details = [f"This Postback has the URL {receiver.url}."]
+            for where, event in others[:SHOWN]:
+                details.append(f"{formatting.line(event)}, at {where}")
+            return f"{counted(len(others), 'request')} arrived at another URL", details, None
     if obstacles:
-        return f"no request arrived: {next(iter(obstacles))}", list(obstacles.values())
-    return "no request arrived", [
-        f"Nothing reached {receiver.url}. Does the sender use this URL?",
-        "Has it sent (flushed, joined, awaited)?",
-        f"Is its host hard-coded? Then: with {receiver.name}.redirect(): ...",
-    ]
+        return f"no request arrived: {next(iter(obstacles))}", details, None
+    if apart := [counted(n, each) for each, n in collector.other_requests.items()]:
+        details = ["Did the page send its event after that? See the console of the browser."]
+        return f"no event arrived, only {' and '.join(apart)}", details, None
+    return (
+        "no request arrived",
+        [
+            f"Nothing reached {receiver.url}. Does the sender use this URL?",
+            "Has it sent (flushed, joined, awaited)?",
+            f"Is its host hard-coded? Then: with {receiver.name}.redirect(): ...",
+        ],
+        None,
+    )
 
 
 def _obstacles(receiver: Receiver) -> dict[str, str]:
     """What is known to keep a sender from sending: in a few words, and in a line."""
     collector, found = receiver.collector, {}
-    hosts = [escaped(host) for host in dict.fromkeys(collector.blocked_hosts)]
-    if hosts:
-        found[f"connections to {', '.join(hosts[:SHOWN])} were blocked"] = (
-            f"block_network did not allow connections to {', '.join(hosts[:SHOWN])}. "
-            "Fix: redirect them with extra_hosts, or let them through with allow_hosts"
+    blocked = [escaped(each) for each in dict.fromkeys(collector.blocked_hosts)][:SHOWN]
+    if blocked:
+        hosts = ", ".join(each.partition(": ")[0] for each in blocked)
+        told = f"Blocked: {'. '.join(blocked)}.".replace("; ", ". Fix: ")
+        found[f"connections to {hosts} were blocked"] = told
+    if receiver.ended_test:
+        found["this Postback belongs to a test that has ended"] = (
+            f"{receiver.ended_test} has ended. Fix: use the Postback of the test that runs."
         )
-    if receiver.closed:
+    elif receiver.closed:
         found["the server is stopped"] = "The server is stopped. Fix: start it before you send."
     if in_event_loop():
         found["this call blocks the event loop"] = (
             "This call blocks an event loop that runs in this thread; "
             f"use await {receiver.name}.aio.… instead."
         )
-    if not len(collector.log) and not proxy_bypass("127.0.0.1"):
-        used = {f"{name}_proxy" for name in getproxies_environment() if name in ("http", "all")}
-        names = ", ".join(name for name in os.environ if name.lower() in used)
-        if names:
-            found[f"{names} is set"] = (
-                f"{names} is set: a client may send to that proxy instead. Set NO_PROXY=127.0.0.1."
-            )
+    if not len(collector.log) and (names := _proxies(receiver)):
+        found[f"{names} is set"] = (
+            f"{names} is set: a client may send to that proxy instead. "
+            f"Set NO_PROXY={receiver.server.host}."
+        )
     return found
 
 
-def refused_connections(refused: Sequence[RefusedConnection]) -> list[str]:
-    """A line for each connection that left no event, the first ones of many."""
-    told = list(dict.fromkeys(escaped(each.reason) for each in refused))
-    lines = [f"connection refused: {reason}" for reason in told[:SHOWN]]
-    return formatting.first_of(lines, len(told))
+def _proxies(receiver: Receiver) -> str:
+    """The variables that lead clients of the URL to a proxy; empty if they leave its host out."""
+    host, proxies = receiver.server.host, getproxies_environment()
+    https = receiver.collector.settings.tls or receiver.server.ssl_context
+    excepted = proxy_bypass(host)
+    for network in proxies.get("no", "").split(","):  # as some clients read it
+        with suppress(ValueError):
+            excepted = excepted or ip_address(host) in ip_network(network.strip(), strict=False)
+    used = {f"{each}_proxy" for each in ("https" if https else "http", "all") if each in proxies}
+    return "" if excepted else ", ".join(name for name in os.environ if name.lower() in used)
 
 
 def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
@@ -431,7 +474,7 @@ def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
             lines.append('Fix: send UNIX seconds, or set stale_time="receipt"')
             continue
         key, reason = event.key or "", str(event.reason)
-        shown = escaped(shortened(key))
+        shown = shortened(key)
         add = f'{receiver.name}.keys.add("{shown}"'
         owner = receiver.neighbours.owner_of(key, receiver.collector)
         if owner is not None:
@@ -440,7 +483,8 @@ def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
         elif reason.endswith("was revoked"):
             lines.append(f"Fix: make it valid again: {add})")
         elif "may not write" in reason:
-            lines.append(f"Fix: extend its limits: {add}, tables=...)")
+            limit = "databases" if "write to database" in reason else "tables"
+            lines.append(f"Fix: extend its limits: {add}, {limit}=...)")
         else:
             if _GENERATED_KEY.match(key):
                 lines.append(
@@ -453,11 +497,12 @@ def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
 
 def _misread_arguments(search: Search, columns: Mapping[str, Any]) -> list[str]:
     """A note if `count` or `timeout` may be meant as one of `columns`, those of a near event."""
-    return [
-        f"{name} is an argument here; compare the column {name} with where={{{name!r}: ...}}."
-        for name, value, default in (("count", search.count, 1), ("timeout", search.timeout, 2.0))
-        if name in columns and value not in (default, None)
-    ]
+    lines = []
+    for name, value, default in (("count", search.count, 1), ("timeout", search.timeout, 2.0)):
+        if name in columns and value not in (default, None):
+            where = f"where={{{name!r}: ...}}"
+            lines.append(f"{name} is an argument here; compare the column {name} with {where}.")
+    return lines
 
 
 def _with_counts(counts: Counter[str]) -> str:

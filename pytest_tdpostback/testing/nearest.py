@@ -13,8 +13,7 @@ from . import formatting
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..collector.event_log import EventLog
-    from .matching import WantedRecords
+    from .matching import Search
 
 CANDIDATES = 1_000
 """How many of the latest events may be the nearest."""
@@ -22,6 +21,7 @@ DIFFERENCES_SHOWN = 8
 """How many differing columns a message shows."""
 _MISSING = object()
 _IN_PLACE = 2.0
+_SCALARS = {str: "a string", bool: "a boolean", int: "a number", float: "a number", type(None): ""}
 
 
 class Nearest(NamedTuple):
@@ -36,32 +36,32 @@ class Nearest(NamedTuple):
     """Whether it was sent to a database and a table that are wanted."""
 
 
-def nearest(log: EventLog, wanted: WantedRecords, found: Iterable[int]) -> Nearest | None:
-    """The event that came nearest to `wanted`, of those that are not at the places `found`.
+def nearest(wanted: Search) -> Nearest | None:
+    """The event that came nearest to a wanted record, of those that were not found.
 
-    Returns:
-        `None` if nothing that arrived can be meant.
+    `None` if nothing that arrived can be meant.
     """
     best: Nearest | None = None
-    found = set(found)
+    log, found = wanted.log, set(wanted.found)
     for index in range(len(log))[-CANDIDATES:]:
         if index in found:
             continue
         event = Event(log, index)
-        place = _likeness_of_places(wanted, event.database, event.table)
-        state = event.state
+        place, state = _likeness_of_places(wanted, event), event.state
         columns: Any = event.payload if state is EventState.REFUSED else event.columns()
         columns = columns if isinstance(columns, Mapping) else {}
-        agreement = _agreement(wanted.columns, columns, event) if wanted.columns else 0.0
-        if not place and agreement < 1:
-            continue
-        nearness = (place + 2.5 * agreement, state is not EventState.INGESTED, index)
-        if best is None or nearness > best.nearness:
-            best = Nearest(nearness, event, columns, place == _IN_PLACE)
+        agreement = 0.0
+        if wanted.columns:
+            body = b"" if columns else log.body(index)
+            agreement = _agreement(wanted.columns, columns, body)
+        if place or agreement >= 1:
+            nearness = (place + 2.5 * agreement, state is not EventState.INGESTED, index)
+            if best is None or nearness > best.nearness:
+                best = Nearest(nearness, event, columns, place == _IN_PLACE)
     return best
 
 
-def difference(near: Nearest, wanted: WantedRecords) -> tuple[str, list[str]]:
+def difference(near: Nearest, wanted: Search) -> tuple[str, list[str]]:
     """How the nearest record differs.
 
     Returns:
@@ -75,16 +75,16 @@ def difference(near: Nearest, wanted: WantedRecords) -> tuple[str, list[str]]:
             continue
         shown_name = formatting.shortened(name)
         if got is _MISSING:
-            short = f"has no column {shown_name}"
             hint = _why_missing(name, near)
+            short = f"has no column {shown_name}"
             full = f"{shown_name}: wanted {formatting.value(value)}, but there is no such column"
             full += hint or f"; there are {formatting.value(list(near.columns))}"
         else:
-            one, other = formatting.two_values(value, got)
             hint = _why_different(value, got)
             short = (
                 f"has {shown_name}={formatting.value(got, 24)}, not {formatting.value(value, 24)}"
             )
+            one, other = formatting.two_values(value, got)
             full = f"{shown_name}: wanted {one}, got {other}{hint}{_path(value, got)}"
         told.append((not hint, short, full))
     told.sort(key=lambda each: each[0])
@@ -99,29 +99,25 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {formatting.value(near[0])}?" if near else ""
 
 
-def _likeness_of_places(wanted: WantedRecords, database: str | None, table: str | None) -> float:
+def _likeness_of_places(wanted: Search, event: Event) -> float:
+    database, table = event.database, event.table
     if database is None or table is None:
         return 1.0
-    if wanted.is_in(database, table):
+    if wanted.is_in_place(database, table):
         return _IN_PLACE
     pairs = ((wanted.database or database, database), (wanted.table or table, table))
     alike = all(get_close_matches(asked, [got], 1, 0.7) for asked, got in pairs)
     return 1.5 if alike else 0.0
 
 
-def _agreement(wanted: Mapping[str, Any], got: Mapping[str, Any], event: Event) -> float:
-    """Which part of the wanted columns an event has, from 0 to 1."""
-    if not got:
-        body = event.request.body
-        texts = [str(value).encode("utf-8", "surrogatepass") for value in wanted.values()]
-        return sum(text in body for text in texts) / len(wanted)
+def _agreement(wanted: Mapping[str, Any], got: Mapping[str, Any], body: bytes) -> float:
+    """Which part of the wanted columns is in `got`, from 0 to 1; without `got`, in `body`."""
     points = 0.0
     for name, value in wanted.items():
-        present = got.get(name, _MISSING)
-        if _equal(value, present):
-            points += 1
-        elif present is not _MISSING and _same_text(value, present):
-            points += 0.75
+        if not got:
+            points += str(value).encode("utf-8", "surrogatepass") in body
+        elif name in got:
+            points += 1 if _equal(value, got[name]) else 0.75 * _same_text(value, got[name])
     return points / len(wanted)
 
 
@@ -133,15 +129,12 @@ def _equal(wanted: Any, got: Any) -> bool:
 
 
 def _same_text(one: Any, other: Any) -> bool:
-    scalars = (str, int, float, bool, type(None))
-    if type(one) not in scalars or type(other) not in scalars:
-        return False
-    return str(one).lower() == str(other).lower()
+    both_scalars = type(one) in _SCALARS and type(other) in _SCALARS
+    return both_scalars and str(one).lower() == str(other).lower()
 
 
 def _why_different(wanted: Any, got: Any) -> str:
-    types = {str: "a string", bool: "a boolean", int: "a number", float: "a number"}
-    one, other = types.get(type(wanted)), types.get(type(got))
+    one, other = _SCALARS.get(type(wanted)), _SCALARS.get(type(got))
     if one and other and one != other and _same_text(wanted, got):
         return f" (it is {other}, not {one})"
     if one == other == "a number" and wanted and got == wanted * 1000:
@@ -157,7 +150,7 @@ def _path(wanted: Any, got: Any) -> str:
             wanted, got = dict(enumerate(wanted)), dict(enumerate(got))
         elif not (isinstance(wanted, Mapping) and isinstance(got, Mapping)):
             break
-        for key in [*wanted, *(key for key in got if key not in wanted)]:
+        for key in {**wanted, **got}:
             one, other = wanted.get(key, _MISSING), got.get(key, _MISSING)
             if not _equal(one, other):
                 path += f"[{formatting.value(key, 40)}]"

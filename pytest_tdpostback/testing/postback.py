@@ -15,18 +15,10 @@ from ..protocol.secrets import KeyRedactor, Redacted, without_keys
 from ..server.tls import client_context
 from ..server.wsgi import application, respond
 from . import assertions, formatting, messages
-from .aio import InThread, awaitable
+from .aio import awaitable
+from .assertions import ExpectedFailures, HeldValidation, with_columns
 from .check import RESPONSE_SECONDS
-from .context_managers import ExpectedFailures, HeldValidation
-from .matching import (
-    Search,
-    WantedEvent,
-    WantedEvents,
-    WantedRecords,
-    Where,
-    check_timeout,
-    invalid,
-)
+from .matching import Search, Where, check_names, check_timeout, invalid, two_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -140,10 +132,10 @@ class Postback:
     def records(self, database: str | None = None, table: str | None = None) -> list[Record]:
         """The records that were ingested, in order of arrival."""
         __tracebackhide__ = True
-        wanted = WantedRecords(EventState.INGESTED, database, table)
+        check_names(database, table)
         self._collector.wait_for_responses(RESPONSE_SECONDS)
         log = self._collector.log
-        return [Record(log, index) for index in log.records(wanted.database, wanted.table)]
+        return [Record(log, index) for index in log.records(database, table)]
 
     @property
     def auth_failures(self) -> Sequence[Event]:
@@ -195,6 +187,10 @@ class Postback:
 
     # waiting
 
+    def _find(self, state: EventState | None, *place: str | None, **wanted: Any) -> Search:
+        __tracebackhide__ = True
+        return assertions.find(Search(self._receiver, state, *place, **wanted))
+
     def settle(self, timeout: float = 5.0) -> None:
         """Wait until no event is pending (Y2).
 
@@ -202,7 +198,7 @@ class Postback:
             SettleTimeout: An event is still pending; the message names it.
         """
         __tracebackhide__ = True
-        assertions.settle(self._collector, timeout)
+        assertions.settle(self._receiver, timeout)
 
     def wait_for(self, predicate: Callable[[Event], object], timeout: float = 2.0) -> Event:
         """Wait for an event that satisfies a predicate.
@@ -219,8 +215,9 @@ class Postback:
             AssertionError: There was none in time.
         """
         __tracebackhide__ = True
-        wanted = WantedEvent(None, predicate=predicate)
-        return assertions.find(Search(self._receiver, wanted, timeout=timeout)).events()[0]
+        if not callable(predicate):
+            raise invalid("predicate", predicate, "a function that takes an event")
+        return self._find(None, predicate=predicate, timeout=timeout).events()[0]
 
     def hold_validation(self) -> AbstractContextManager[None]:
         """A context manager: events that are accepted inside stay pending until it ends (Y5)."""
@@ -253,6 +250,7 @@ class Postback:
         where: Where = None,
         **columns: Any,
     ) -> list[Record]: ...
+    @with_columns
     def assert_ingested(
         self,
         /,
@@ -284,15 +282,17 @@ class Postback:
         """
         __tracebackhide__ = True
         if table in ("", None):
-            raise TypeError(messages.two_arguments("assert_ingested", database))
+            call = f"assert_ingested({formatting.value(database)})"
+            names = f"assert_ingested({two_names(str(database))})"
+            raise TypeError(f"{call}: give the database and the table as two arguments: {names}")
         if database is None:
             raise invalid("database", None, "a string", beside_columns=True)
-        wanted = WantedRecords.of(database, table, where, columns)
-        search = Search(self._receiver, wanted, count=count, timeout=timeout)
-        assertions.find(search)
+        at = (EventState.INGESTED, database, table)
+        search = self._find(*at, where=where, columns=columns, count=count, timeout=timeout)
         records = [Record(search.log, index) for index in search.found]
         return records[0] if count == 1 else records
 
+    @with_columns
     def assert_nothing_ingested(
         self,
         /,
@@ -312,11 +312,8 @@ class Postback:
             SettleTimeout: An event is still pending.
         """
         __tracebackhide__ = True
-        wanted = WantedRecords.of(database, table, where, columns)
-        search = Search(self._receiver, wanted, timeout=timeout)
-        assertions.settle(self._collector, timeout)
-        if search.look():
-            raise assertions.failure(self._receiver, messages.ingested(search))
+        at = (EventState.INGESTED, database, table)
+        self._find(*at, where=where, columns=columns, count=0, timeout=timeout)
 
     def assert_refused(
         self,
@@ -337,9 +334,8 @@ class Postback:
             AssertionError: Another number of events was refused.
         """
         __tracebackhide__ = True
-        wanted = WantedEvents(EventState.REFUSED, database, table, status=status, rule=rule)
-        search = Search(self._receiver, wanted, count=count, timeout=timeout)
-        return assertions.find(search).events()
+        at = (EventState.REFUSED, database, table)
+        return self._find(*at, status=status, rule=rule, count=count, timeout=timeout).events()
 
     def assert_auth_failed(
         self,
@@ -359,9 +355,8 @@ class Postback:
             AssertionError: Another number of events was rejected.
         """
         __tracebackhide__ = True
-        wanted = WantedEvents(EventState.REJECTED, database, table, key=key)
-        search = Search(self._receiver, wanted, count=count, timeout=timeout)
-        return assertions.find(search).events()
+        at = (EventState.REJECTED, database, table)
+        return self._find(*at, key=key, count=count, timeout=timeout).events()
 
     def expect_auth_failure(
         self,
@@ -381,8 +376,8 @@ class Postback:
             after the end.
         """
         __tracebackhide__ = True
-        wanted = WantedEvents(EventState.REJECTED, database, table, key=key)
-        search = Search(self._receiver, wanted, count=count, timeout=timeout)
+        at = (EventState.REJECTED, database, table)
+        search = Search(self._receiver, *at, key=key, count=count, timeout=timeout)
         return self._check.expect_entering("expect_auth_failure", ExpectedFailures(search))
 
     def assert_valid(
@@ -407,14 +402,12 @@ class Postback:
             ConfigurationError: `schema` is not a JSON Schema.
         """
         __tracebackhide__ = True
-        check_timeout(timeout)
-        wanted = WantedRecords(EventState.INGESTED, database, table)
-        search = assertions.find(Search(self._receiver, wanted, timeout=timeout), settled=True)
+        at = (EventState.INGESTED, database, table)
+        search = self._find(*at, timeout=timeout, settled=True)
         records = [Record(search.log, index) for index in search.found]
         wrong = assertions.violations(schema, records)
         if wrong:
-            text = messages.invalid_records(wrong, len(records))
-            raise assertions.failure(self._receiver, text)
+            raise AssertionError(messages.invalid_records(self._receiver, wrong, len(records)))
 
     def assert_no_requests(self, timeout: float = 0) -> None:
         """Want that no request arrived, and that none does for `timeout` seconds (default 0).
@@ -432,7 +425,7 @@ class Postback:
         )
         if arrived:
             collector.wait_for_responses()
-            raise assertions.failure(self._receiver, messages.requests(collector))
+            raise AssertionError(messages.requests(self._receiver))
 
     def claim(self, *events: Event) -> None:
         """Count events as asserted, for the settings `on_unasserted` and `on_refusal`.
@@ -534,12 +527,17 @@ class Postback:
         return f"<Postback {self.url}, {formatting.counted(len(self.events), 'event')}>"
 
 
-class Aio(InThread[Postback]):
+class Aio:
     """The waiting methods of a `Postback` as coroutines, for asyncio and trio.
 
     Arguments, results and errors are the same. Time limits are real time, even if a test froze the
     clock. A coroutine that is cancelled stops waiting. One that is never awaited fails the test.
     """
+
+    def __init__(self, blocking: Postback, expect: Callable[[str, object], object]) -> None:
+        """Made by `Postback.aio`."""
+        self._blocking = blocking
+        self._expect = expect
 
     settle = awaitable(Postback.settle)
     wait_for = awaitable(Postback.wait_for)

@@ -76,6 +76,8 @@ class Receiver:
         """Called after its collector was made."""
         self.generated_key: str | None = None
         """The write key, if somebody asked for it."""
+        self.ended_test = ""
+        """The test that it belongs to, if that has ended: what arrives now is late."""
         self._in_process = False
         self._listener: Listener | None = None
         self._make_collector = make_collector
@@ -102,8 +104,10 @@ class Receiver:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing can arrive any more, or get its outcome, because the server stopped."""
-        return self.server.stopped and not self._in_process and self.collector.settled()
+        """Whether nothing can arrive in time any more, or get its outcome."""
+        if self.server.is_running() or self._in_process:
+            return bool(self.ended_test)
+        return self.server.stopped and self.collector.settled()
 
     @property
     def used(self) -> bool:

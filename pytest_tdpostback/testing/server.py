@@ -9,8 +9,9 @@ from weakref import WeakSet
 from ..errors import PostbackWarning
 from ..protocol.secrets import without_keys
 from ..protocol.settings import Settings
+from ..server.connection import INSPECTION_PREFIX
 from ..server.host_listeners import HostListeners
-from ..server.server import INSPECTION_PREFIX, CollectorServer
+from ..server.server import CollectorServer
 from ..server.tls import TrustFiles, own_names, server_context
 from .check import Check
 from .postback import Postback

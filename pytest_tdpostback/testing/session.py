@@ -136,6 +136,7 @@ class TestContext(Neighbours):
         for receiver, _, _ in self.members:
             receiver.end_faults()
             receiver.neighbours = Neighbours()
+            receiver.ended_test = self.node_id
         _restore_environment()
 
     def compare(self, wanted: object, got: object) -> list[str] | None:

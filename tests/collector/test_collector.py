@@ -11,6 +11,7 @@ from pytest_tdpostback.collector import collector as collectors
 from pytest_tdpostback.collector.collector import Collector, Effect
 from pytest_tdpostback.collector.events import Events
 from pytest_tdpostback.collector.waiting import Cancellation, WaitCancelled, current_cancellation
+from pytest_tdpostback.protocol.request import RequestHead
 from pytest_tdpostback.protocol.settings import Settings
 from tests.collector.conftest import KEY
 
@@ -251,3 +252,15 @@ def test_refused_connections_wake_who_waits_and_are_forgotten_by_clear(collector
     assert [each.reason for each in refused] == ["no HTTP"]
     collector.clear()
     assert collector.refused_connections == []
+
+
+def test_a_preflight_after_which_a_browser_sends_nothing_is_noted(collector):
+    fields = {"Host": "127.0.0.1:80", "Origin": "http://a.example"}
+    for method in ("POST", "PUT"):
+        asked = fields | {"Access-Control-Request-Method": method}
+        head = RequestHead.of("OPTIONS", "/postback/v3/event/shop/orders", asked.items())
+        assert collector.receive(head, b"", "127.0.0.1:1").response.status == 204
+    assert collector.empty
+    (noted,) = collector.refused_connections
+    reason = "127.0.0.1:1 at 127.0.0.1:80: its preflight asks for the method PUT;"
+    assert noted.reason.startswith(reason)

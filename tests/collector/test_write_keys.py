@@ -35,7 +35,7 @@ def test_a_key_that_is_added_again_is_never_unknown_in_between():
 
     def look():
         while not enough.is_set():
-            seen.add(keys.rejection("1/a", "db", "table"))
+            seen.add(keys.rejection("1/a", ("db", "table")))
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -58,5 +58,5 @@ def test_a_revoked_key_cannot_be_revoked_again():
         keys.revoke("1/a")
     keys.accept_any()
     keys.revoke("2/b")
-    assert keys.rejection("2/b", "db", "table") == "was revoked"
-    assert keys.rejection("3/c", "db", "table") == ""
+    assert keys.rejection("2/b", ("db", "table")) == "was revoked"
+    assert keys.rejection("3/c", ("db", "table")) == ""

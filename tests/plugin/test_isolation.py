@@ -240,6 +240,27 @@ def test_a_late_event_for_the_service_is_at_the_host_that_it_names(downstream):
     result.stdout.fnmatch_lines(["*#1 POST *, at in.treasuredata.com of test_it.py::test_first"])
 
 
+def test_a_postback_kept_from_an_ended_test_is_not_waited_for_and_is_the_cause(downstream):
+    result = downstream(
+        """
+    kept = []
+
+    def test_first(tdpostback):
+        kept.append(tdpostback)
+
+    def test_second():
+        kept[0].assert_ingested("shop", "orders", timeout=3_600)
+"""
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*no request arrived: this Postback belongs to a test that has ended; wanted 1 record*",
+            "*test_it.py::test_first has ended. Fix: use the Postback of the test that runs.",
+        ]
+    )
+
+
 def test_an_event_at_a_url_first_asked_for_after_its_test_is_late(downstream):
     result = downstream(
         """
@@ -330,21 +351,21 @@ def test_two_fake_servers_of_one_test_have_their_own_keys_and_events(downstream)
 
 
 @pytest.mark.once
-def test_hundreds_of_tests_do_not_use_up_ports_descriptors_or_threads(downstream):
-    """Ports, descriptors and threads stay bounded; nothing leaks from a test to the next."""
-    result = downstream(
+def test_hundreds_of_tests_take_no_port_again_and_use_up_no_descriptors_or_threads(downstream):
+    """An application that one test left running must not reach another test."""
+    downstream(
         """
         import os, threading
         import pytest
         from sender import post
 
-        ports = []
+        ports = set()
 
-        @pytest.mark.parametrize("number", range(400))
+        @pytest.mark.parametrize("number", range(600))
         def test_it(tdpostback, number):
-            assert tdpostback.url not in ports[-256:]
-            ports.append(tdpostback.url)
-            if number % 20 == 0:
+            assert tdpostback.url not in ports
+            ports.add(tdpostback.url)
+            if number % 30 == 0:
                 post(tdpostback.url, tdpostback.write_key, {"number": number})
                 tdpostback.assert_ingested("shop", "orders", number=number)
             assert threading.active_count() < 5
@@ -352,8 +373,7 @@ def test_hundreds_of_tests_do_not_use_up_ports_descriptors_or_threads(downstream
                 assert len(os.listdir("/proc/self/fd")) < 400
         """,
         apart=True,
-    )
-    result.assert_outcomes(passed=400)
+    ).assert_outcomes(passed=600)
 
 
 @pytest.mark.once
@@ -521,24 +541,6 @@ def test_a_loss_fails_its_own_test_when_tests_run_in_threads(downstream, pyteste
     )
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*_ test_lost _*", "Silent loss: 1 event got 200 *"])
-
-
-@pytest.mark.once
-def test_no_port_of_the_run_is_taken_again(downstream):
-    """An application that one test left running must not reach another test."""
-    downstream(
-        """
-        import pytest
-
-        ports = set()
-
-        @pytest.mark.parametrize("number", range(600))
-        def test_it(tdpostback, number):
-            assert tdpostback.url not in ports
-            ports.add(tdpostback.url)
-        """,
-        apart=True,
-    ).assert_outcomes(passed=600)
 
 
 def test_a_server_that_a_test_stopped_starts_again(downstream):

@@ -58,14 +58,14 @@ def source(*tests):
             "on_unasserted",
             '1 event ingested, and no assertion claimed it (on_unasserted="fail")',
         ),
-        (FINDING, "on_finding", "1 finding that on_finding makes a failure"),
+        (FINDING, "on_finding", "1 finding: C1: column 'Id' gets an alias: *"),
     ],
 )
 def test_a_setting_makes_one_more_kind_of_event_a_failure(downstream, test, setting, line):
     option = f"--tdpostback-{setting.replace('_', '-')}=fail"
     result = downstream(source(test, CLAIMED), option)
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines([line, f"FAILED *{line[:40]}*"])
+    result.stdout.fnmatch_lines([line, f"FAILED *{line[:36]}*"])
     result.stdout.no_fnmatch_line("*pytest_tdpostback/*.py*")
 
 

@@ -141,3 +141,17 @@ def test_placeholders(peer, address):
     sent = judged(b"", target=target, method="GET", headers=[("X-TD-Write-Key", KEY)], peer=peer)
     stored = row(*sent)
     assert (stored["td_ip"], stored["td_ua"], stored["td_global_id"]) == (address, "", "visitor-1")
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [(b"Caf\xc3\xa9/1", "Caf\xe9/1"), (b"Caf\xe9/1", "Caf\xe9/1"), (b"\xc3\xe9", "\xc3\xe9")],
+    ids=["UTF-8", "Latin-1", "neither"],
+)
+def test_a_user_agent_is_stored_with_the_letters_that_its_sender_means(sent, stored):
+    """[P3] clients send UTF-8, or Latin-1, which is what other bytes count as."""
+    fields = [("User-Agent", sent.decode("latin-1"))]
+    target = f"{PATH}?td_format=pixel&td_write_key={KEY}&td_ua=td_ua"
+    request, verdict, settings = judged(b"", target=target, method="GET", headers=fields)
+    columns = record_columns(request, verdict, settings, received_at=NOW, global_id="me")
+    assert columns["td_ua"] == stored

@@ -7,12 +7,15 @@ import locale
 import pytest
 from hypothesis import given
 
+from pytest_tdpostback import profiles
 from pytest_tdpostback.protocol.response import (
     GIF,
     Response,
     empty,
     http_date,
+    preflight,
     redirect_target,
+    refused_by_browser,
     sent_global_id,
 )
 from tests.protocol.requests import head, texts, unhurried
@@ -76,6 +79,30 @@ def test_wire():
     assert response.to_bytes(keep_alive=False, head_only=True).endswith(
         b"Connection: close\r\n\r\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("profile", "asked", "refused"),
+    [
+        ("openapi-1.0.0", "PUT", True),
+        ("openapi-1.0.0", "patch", True),
+        ("openapi-1.0.0", "POST", False),
+        ("openapi-1.0.0", None, False),
+        ("v2-2.0.0", "DELETE", True),
+        ("v2-2.0.0", "GET", False),  # a browser sends it: a 405 says so
+        ("ingestion-v1", "PUT", True),
+        ("ingestion-v1", "POST", False),
+    ],
+)
+def test_a_browser_sends_nothing_after_a_preflight_that_allows_another_method(
+    profile, asked, refused
+):
+    """[R5] The fake server says so."""
+    fields = [("Access-Control-Request-Method", asked)] if asked else []
+    sent = head(method="OPTIONS", headers=fields)
+    reason = refused_by_browser(sent, preflight(sent, profiles[profile], "today"))
+    assert bool(reason) == refused
+    assert not refused or f"asks for the method {asked}; let the page use one of " in reason
 
 
 def test_pixel():

@@ -143,9 +143,6 @@ class Desk:
     def current_collector(self) -> Collector:
         return self.collector
 
-    def is_inspection(self, head):  # noqa: ARG002
-        return False
-
     def inspect(self, head, body, peer, size) -> Response:
         raise NotImplementedError
 

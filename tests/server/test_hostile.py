@@ -395,3 +395,13 @@ def test_a_body_without_a_size_is_read_behind_another_server(make_tdpostback):
     body = b'{"id":' + b" " * 200_000 + b"1}"
     assert post_by_wsgi(postback, io.BytesIO(body)).startswith("200 ")
     assert postback.assert_ingested("shop", "orders", id=1).event.request.body == body
+
+
+def test_a_body_that_ends_early_behind_another_server_is_noted(make_tdpostback):
+    postback = make_tdpostback(write_keys=[KEY])
+    environ = EnvironBuilder("/postback/v3/event/shop/orders", method="POST").get_environ()
+    environ |= {"wsgi.input": io.BytesIO(b'{"id":'), "CONTENT_LENGTH": "100"}
+    assert run_wsgi_app(postback.wsgi_app, environ, buffered=True)[1].startswith("400 ")
+    (noted,) = postback._collector.refused_connections
+    assert noted.reason.endswith(" by WSGI: it ended in the middle of a request")
+    assert not postback.events

@@ -84,7 +84,12 @@ def test_a_key_failure_is_seen(tdpostback, session, client):
 
 
 @pytest.mark.parametrize(
-    "body", ['{"n": 1}', b'{"n": 1}', io.BytesIO(b'{"n": 1}'), iter([b'{"n"', b": 1}"])], ids=type
+    "body",
+    [
+        *('{"n": 1}', b'{"n": 1}', bytearray(b'{"n": 1}'), memoryview(b'{"n": 1}')),
+        *(io.BytesIO(b'{"n": 1}'), iter([b'{"n"', b": 1}"])),
+    ],
+    ids=type,
 )
 def test_requests_sends_any_kind_of_body(tdpostback, session, body):
     assert session.post(URL, headers=headers(tdpostback.write_key), data=body).ok

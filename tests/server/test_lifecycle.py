@@ -10,6 +10,7 @@ import gc
 import multiprocessing
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -18,13 +19,15 @@ import tracemalloc
 import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 from pytest_httpserver.httpserver import HTTPServerError
 
-from pytest_tdpostback import ConfigurationError
+from pytest_tdpostback import ConfigurationError, PostbackServer
 from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.collector.event_log import EventState
 from pytest_tdpostback.protocol.settings import Settings
+from pytest_tdpostback.server import redirect as redirect_module
 from pytest_tdpostback.server import server as server_module
 from pytest_tdpostback.server.tls import client_context, server_context
 from tests.http_client import HttpClient, talk
@@ -125,8 +128,9 @@ def test_a_taken_port_is_named_and_nothing_is_left(server):
     assert threads() == before
 
 
-def test_an_address_that_cannot_be_had():
-    server = Server("127.255.255.254.1", expose=True)
+@pytest.mark.parametrize("host", ["127.255.255.254.1", "x" * 300, "a\0b", "a..b"])
+def test_an_address_that_cannot_be_had(host):
+    server = Server(host, expose=True)
     with pytest.raises(ConfigurationError, match="cannot listen on"):
         server.start()
 
@@ -361,11 +365,11 @@ def test_a_connection_that_is_just_accepted_ends_after_its_response(server):
 
 
 def test_a_connection_that_cannot_be_served_is_closed(server, monkeypatch):
-    def broken(peer):
+    def broken(_, peer):
         raise ZeroDivisionError(peer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(server._listeners[0], "connection", broken)
+        patch.setattr(server._listeners[0], "_make_connection", broken)
         assert talk(server.port, request()) == []
     assert talk(server.port, request()) == [200]
     with pytest.raises(ZeroDivisionError):
@@ -404,36 +408,52 @@ def test_a_forked_process_takes_no_connection_along(make_server, tls):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_a_forked_process_does_not_wait_for_a_thread_that_it_does_not_have(server):
-    assert served(server)
-    held, over, (read, write) = threading.Event(), threading.Event(), os.pipe()
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_a_forked_process_does_not_wait_for_a_thread_that_it_does_not_have(running):
+    with PostbackServer() as server:
+        postback, transport = server.postback, server.postback.httpx_transport()
+        url, key = postback.event_url("shop", "orders"), postback.write_key
+        fields = {"Content-Type": "application/json", "X-TD-Write-Key": key}
+        postback.faults.status(503)
+        with postback.redirect():
+            pass
+        if not running:
+            server.stop()
+
+        def send():
+            with httpx.Client(transport=transport) as client, postback.redirect():
+                return client.post(url, content=b"{}", headers=fields).status_code
+
+        with locked(postback._collector.lock), locked(redirect_module._lock):
+            assert in_fork(send) == "503"
+
+
+@contextlib.contextmanager
+def locked(lock):
+    """Another thread has `lock`."""
+    held, over = threading.Event(), threading.Event()
 
     def hold():
-        with server.collector.lock:
+        with lock:
             held.set()
             assert over.wait(20)
 
     thread = threading.Thread(target=hold)
     thread.start()
     assert held.wait(20)
-    child = os.fork()
-    if not child:
-        free = server.collector.lock.acquire(timeout=1)
-        os.write(write, b"free" if free else b"held")
-        os._exit(0)
-    over.set()
-    thread.join(20)
-    os.waitpid(child, 0)
-    assert os.read(read, 4) == b"free"
-    os.close(read)
-    os.close(write)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(20)
 
 
 def in_fork(function):
-    """What `function()` returns or raises in a forked process, as text."""
+    """What `function()` returns or raises in a forked process, as text; empty if it never ends."""
     read, write = os.pipe()
     child = os.fork()
     if not child:
+        signal.alarm(5)
         try:
             text = str(function())
         except BaseException as error:  # noqa: BLE001 - the parent looks at it
@@ -446,16 +466,30 @@ def in_fork(function):
         return pipe.read().decode()
 
 
+def redirected(postback):
+    with postback.redirect(), socket.create_connection(("in.treasuredata.com", 80)) as sock:
+        return sock.getpeername()[0]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-@pytest.mark.parametrize("name", ["url", "write_key"])
-def test_what_a_forked_process_reads_first_is_an_error_that_says_so(make_tdpostback, name):
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda postback: postback.url,
+        lambda postback: postback.write_key,
+        redirected,
+        lambda postback: postback.proxy_environ()["HTTP_PROXY"],
+    ],
+    ids=["url", "write_key", "redirect", "proxy_environ"],
+)
+def test_what_a_forked_process_uses_first_is_an_error_that_says_so(make_tdpostback, use):
     postback = make_tdpostback()
-    text = in_fork(lambda: getattr(postback, name))
+    text = in_fork(lambda: use(postback))
     assert text.startswith("ConfigurationError: ")
-    assert "read `url` and `write_key` before the fork" in text
-    here = getattr(postback, name)
-    assert in_fork(lambda: getattr(postback, name)) == here
+    assert "enter `redirect()`, call `proxy_environ()`, and read `url` and `write_key` be" in text
+    here = use(postback)
+    assert in_fork(lambda: use(postback)) == here
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.server.client_libraries import HOST, PATH, URL
+from tests.server.client_programs import ENVIRONMENT
 
 RECORDS = "us01.records.in.treasuredata.com"
 
@@ -126,7 +127,7 @@ def program(request, tdpostback, tmp_path):
             pytest.skip(f"{needed} is not installed")
     tmp_path.joinpath(name).write_text(source)
     key = str(tdpostback.write_key)
-    environment = {**tdpostback.proxy_environ(), "TD_WRITE_KEY": key, "GO111MODULE": "off"}
+    environment = {**ENVIRONMENT, **tdpostback.proxy_environ(), "TD_WRITE_KEY": key}
 
     def run(url: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -172,9 +173,8 @@ def test_connects_to_no_other_host(tdpostback, program):
     assert done.stdout.strip() != "200"
     if language not in ("curl", "java", "php"):  # which show the status alone
         assert "example.org" in done.stderr
-    if language not in ("node", "fetch"):  # this Node reads no proxy
-        with pytest.raises(AssertionError, match=r"does not connect to example\.org:443"):
-            tdpostback.assert_ingested("shop", "orders", timeout=0)
+    with pytest.raises(AssertionError, match=r"does not connect to example\.org:443"):
+        tdpostback.assert_ingested("shop", "orders", timeout=0)
     if language == "node":  # or the network has refused it
         assert "tdpostback" in done.stderr
     assert not tdpostback.events
@@ -208,6 +208,22 @@ def test_a_node_that_reads_no_proxy_knows_a_host_in_any_spelling(tdpostback):
 def test_a_node_that_reads_no_proxy_takes_no_other_host_for_this_machine(tdpostback, host):
     done = run_node(tdpostback, CONNECT, host)
     assert f"tdpostback: {host}:80 is not port 80 or 443 of " in done.stderr
+    assert named(tdpostback, host)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("2001:db8::1", "[2001:db8::1]"), ("192.0.2.7", "192.0.2.7"), ("a b", "a?b")],
+)
+def test_a_host_that_a_node_without_a_proxy_is_refused_is_named(tdpostback, host, shown):
+    assert run_node(tdpostback, CONNECT, host).returncode == 1
+    assert named(tdpostback, shown)
+
+
+def named(tdpostback, host):
+    text = f"this proxy does not connect to {host}:80"
+    return any(text in noted.reason for noted in tdpostback._collector.refused_connections)
 
 
 @pytest.mark.once

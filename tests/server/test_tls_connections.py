@@ -104,6 +104,17 @@ def test_a_client_that_does_not_trust_the_certificate_is_noted(server):
     assert "does not trust the certificate" in refused[0].reason
 
 
+def test_a_client_that_misses_its_host_name_in_the_certificate_is_noted(server):
+    """It trusts the certificate, and the text says nothing else."""
+    mismatch = pytest.raises(ssl.SSLCertVerificationError, match="mismatch")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain, mismatch:
+        client_context().wrap_socket(plain, server_hostname="other.example")
+    refused = server.collector.refused_connections
+    assert server.collector.wait_until(lambda: refused, DEADLINE)
+    assert "check that the certificate names the host in its URL" in refused[0].reason
+    assert "does not trust" not in refused[0].reason
+
+
 def test_plain_http_on_a_tls_port_is_noted(server):
     with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(request())

@@ -55,15 +55,33 @@ def test_nothing_arrived(missing, monkeypatch):
     ]
 
 
-def test_nothing_arrived_and_the_environment_names_a_proxy(missing, monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@proxy.example:3128")
-    monkeypatch.setenv("NO_PROXY", "")
-    monkeypatch.delenv("no_proxy", raising=False)
-    assert missing(id=7)[1] == (
-        "  HTTP_PROXY is set: a client may send to that proxy instead. Set NO_PROXY=127.0.0.1."
-    )
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    assert "HTTP_PROXY" not in "\n".join(missing(id=7))
+@pytest.mark.parametrize(
+    ("way", "exceptions"),
+    [
+        ((False, "HTTP_PROXY"), ("", True)),
+        ((False, "ALL_PROXY"), ("example.org", True)),
+        ((False, "HTTP_PROXY"), ("127.0.0.1", False)),
+        ((False, "HTTP_PROXY"), ("localhost, 127.0.0.0/8", False)),
+        ((False, "HTTP_PROXY"), ("10.0.0.0/8", True)),
+        ((False, "HTTPS_PROXY"), ("", False)),
+        ((True, "HTTPS_PROXY"), ("", True)),
+        ((True, "HTTP_PROXY"), ("", False)),
+    ],
+)
+def test_a_proxy_of_the_environment_is_named_if_clients_of_the_url_use_it(
+    make_tdpostback, text_of, monkeypatch, way, exceptions
+):
+    (tls, variable), (no_proxy, named) = way, exceptions
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv(variable, "http://user:secret@proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    head, *lines = text_of(make_tdpostback(tls=tls).assert_ingested, "web", "pages", timeout=0)
+    says = f"  {variable} is set: a client may send to that proxy instead. Set NO_PROXY=127.0.0.1."
+    assert (says in lines) == named
+    assert head.startswith(f"no request arrived: {variable} is set; ") == named
+    assert "secret" not in "\n".join(lines)
 
 
 def test_a_connection_was_refused(tdpostback, missing):
@@ -71,6 +89,7 @@ def test_a_connection_was_refused(tdpostback, missing):
     assert missing(id=7) == [
         rf"1 connection was refused: the bytes are no HTTP\x1b[2J; {WANTED}",
         r"  connection refused: the bytes are no HTTP\x1b[2J",
+        "  Fix: send an HTTP/1.1 request to tdpostback.url",
     ]
 
 
@@ -94,13 +113,10 @@ def test_the_report_of_a_refused_connection_alone(tdpostback):
 
 
 def test_a_host_was_blocked(tdpostback, missing):
-    tdpostback._collector.note_blocked_host("api.example")
+    tdpostback._collector.note_blocked_host("api.example: no connections to other hosts")
     assert missing(id=7) == [
         f"no request arrived: connections to api.example were blocked; {WANTED}",
-        (
-            "  block_network did not allow connections to api.example. "
-            "Fix: redirect them with extra_hosts, or let them through with allow_hosts"
-        ),
+        "  Blocked: api.example: no connections to other hosts.",
     ]
 
 
@@ -167,6 +183,13 @@ def test_a_key_outside_its_limits(tdpostback, missing, send):
     ]
 
 
+def test_a_key_limited_to_another_database(tdpostback, missing, send):
+    send(key=tdpostback.keys.add("12345/limited", databases="web"))
+    assert missing(id=7)[2] == (
+        '  Fix: extend its limits: tdpostback.keys.add("12345/lim…", databases=...)'
+    )
+
+
 def test_a_revoked_key(tdpostback, missing, send):
     key = tdpostback.keys.add("12345/revoked")
     tdpostback.keys.revoke(key)
@@ -204,6 +227,7 @@ def test_a_string_instead_of_a_number(missing, send):
         "  #1 POST shop.orders: 200, ingested",
         "  id: wanted 7, got '7' (it is a string, not a number)",
         "  record: {'time': '1', 'id': '7', 'total': 12}",
+        "  Fix: change what is sent, or what is wanted; pytest -vv shows it all",
     ]
 
 
@@ -263,6 +287,7 @@ def test_a_wholly_different_table_is_not_the_nearest(missing, send):
     assert missing(id=7) == [
         f"nothing arrived in shop.orders; {WANTED}",
         "  What arrived was for web.clicks.",
+        "  Fix: send it to shop.orders, or assert it where it arrived.",
     ]
 
 
@@ -441,7 +466,9 @@ def test_a_column_by_name_and_in_where(tdpostback):
         lambda postback, timeout: postback.assert_no_requests(timeout),
     ],
 )
-@pytest.mark.parametrize("timeout", ["1", float("nan"), float("inf"), 1e10, -1])
+@pytest.mark.parametrize(
+    "timeout", ["1", float("nan"), float("inf"), 1e10, pytest.param(10**400, id="400 digits"), -1]
+)
 def test_a_timeout_that_makes_no_sense(tdpostback, wait, timeout):
     with pytest.raises(ConfigurationError, match=r"^timeout=.* is not valid; give a number"):
         wait(tdpostback, timeout)
@@ -463,6 +490,40 @@ def test_database_and_table_in_one_argument(tdpostback, table):
         "assert_ingested('web.signups'): give the database and the table as two arguments: "
         'assert_ingested("web", "signups")'
     )
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda p: p.assert_ingested("web", "signups", {"user": "ada"}),
+            "positional arguments but 4 were given",
+        ),
+        (
+            lambda p: p.assert_ingested("web", "signups", table="t"),
+            "got multiple values for argument 'table'",
+        ),
+        (
+            lambda p: p.assert_nothing_ingested("web", "signups", {"user": "ada"}),
+            "positional arguments but 4 were given",
+        ),
+    ],
+)
+def test_a_call_that_does_not_fit_says_how_to_give_columns(tdpostback, call, says):
+    with pytest.raises(TypeError) as caught:
+        call(tdpostback)
+    what, _, hint = str(caught.value).partition("; ")
+    assert what.endswith(says)
+    assert hint == (
+        'give columns by name, or with where={"name": value} if an argument is named so'
+    )
+
+
+def test_a_type_error_of_a_predicate_stays_as_it_is(tdpostback, send):
+    send()
+    tdpostback.settle()
+    with pytest.raises(TypeError, match=r"^'int' object is not subscriptable\nasked"):
+        tdpostback.assert_ingested("shop", "orders", where=lambda record: record["id"]["x"])
 
 
 def test_a_predicate_that_raises_says_on_what(tdpostback, send):
@@ -552,14 +613,15 @@ def test_something_was_ingested(tdpostback, text_of, send):
         "1 record ingested; wanted none in database shop",
         "  #1 POST shop.orders: 200, ingested",
         "    {'time': '1', 'id': 7}",
+        "  Fix: stop the sender, or forget what came before with tdpostback.clear()",
     ]
 
 
 def test_refused_by_another_rule(tdpostback, text_of, send):
     send(raw="[]")
     assert text_of(tdpostback.assert_refused, "shop", "orders", rule="A4", timeout=0)[0] == (
-        "refused (4xx) with 400 by B3; "
-        "wanted at least 1 refused event (4xx) in shop.orders with rule='A4' (waited 0 s)"
+        "refused (4xx) with 400 by B3: the top level is an array, not an object; "
+        "wanted at least 1 event refused (4xx) in shop.orders with rule='A4' (waited 0 s)"
     )
 
 
@@ -567,7 +629,7 @@ def test_too_many_were_refused(tdpostback, text_of, send):
     for _ in range(2):
         send(headers={"X-TD-Write-Key": None})
     assert text_of(tdpostback.assert_refused, count=1)[0] == (
-        "2 events refused (4xx); wanted 1 refused event (4xx)"
+        "2 events refused (4xx); wanted 1 event refused (4xx)"
     )
 
 
@@ -589,16 +651,24 @@ def test_too_few_were_refused_or_failed(tdpostback, text_of, send):
         "no more than 1 event rejected after 200; wanted 2 events rejected after 200 (waited 0 s)"
     )
     assert text_of(tdpostback.assert_refused, count=2, timeout=0)[0] == (
-        "no more than 1 event refused (4xx); wanted 2 refused events (4xx) (waited 0 s)"
+        "no more than 1 event refused (4xx); wanted 2 events refused (4xx) (waited 0 s)"
     )
 
 
 def test_nothing_was_refused(tdpostback, text_of, send):
     send()
     assert text_of(tdpostback.assert_refused, status=400, timeout=0) == [
-        "1 event got 200; wanted at least 1 refused event (4xx) with status=400 (waited 0 s)",
+        "1 event got 200; wanted at least 1 event refused (4xx) with status=400 (waited 0 s)",
         "  #1 POST shop.orders: 200, ingested",
+        "  Fix: send what the service refuses; `tdpostback rules` lists it",
     ]
+
+
+def test_a_rejected_event_is_why_none_was_refused(tdpostback, text_of, send):
+    send(key=WRONG)
+    assert text_of(tdpostback.assert_refused, status=403, timeout=0)[-1] == (
+        "  A bad key is rejected after its response: tdpostback.assert_auth_failed() asserts it"
+    )
 
 
 def test_another_key_failed(tdpostback, text_of, send):
@@ -637,7 +707,7 @@ def test_a_fault_that_lost_an_event_is_why_none_was_refused(tdpostback, text_of,
     with tdpostback.faults.status(503):
         send()
     assert text_of(tdpostback.assert_refused, timeout=0)[0] == (
-        "1 event lost by a fault; wanted at least 1 refused event (4xx) (waited 0 s)"
+        "1 event lost by a fault; wanted at least 1 event refused (4xx) (waited 0 s)"
     )
 
 
@@ -659,6 +729,7 @@ def test_no_event_satisfied(tdpostback, text_of, send):
     assert text_of(tdpostback.wait_for, is_big, timeout=0) == [
         "1 event arrived; wanted one that satisfies is_big (waited 0 s)",
         "  #1 POST shop.orders: 200, ingested",
+        "  Fix: compare the predicate with tdpostback.events, or give a longer timeout",
     ]
 
 
@@ -670,6 +741,7 @@ def test_a_request_that_was_not_wanted(tdpostback, text_of, send):
         "1 request and 1 refused connection arrived; wanted none",
         "  #1 POST shop.orders: 200, ingested",
         "  connection refused: HTTP on a TLS port",
+        "Fix: stop the sender; tdpostback.clear() forgets what was sent on purpose",
     ]
 
 
@@ -677,8 +749,9 @@ def test_records_that_do_not_satisfy_a_schema(tdpostback, text_of, send):
     send()
     send({"id": "seven"})
     assert text_of(tdpostback.assert_valid, {"properties": {"id": {"type": "integer"}}}) == [
-        "1 of 2 records does not satisfy the schema",
+        "1 of 2 records does not satisfy the schema: $.id: 'seven' is not of type 'integer'",
         "  #2 shop.orders: $.id: 'seven' is not of type 'integer'",
+        "Fix: change what is sent, or the schema",
     ]
 
 

@@ -1,20 +1,19 @@
 """Faults: what goes wrong on the wire and behind it, and the truth about what was stored.
 
 `Faults` is what a test calls, `handle` decides which events a fault hits, `actions` what it does to
-them, `transmissions` how their responses travel. A collector without an active fault has no
-`fault_hook`.
+them. A collector without an active fault has no `fault_hook`.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import ConfigurationError
 from ...protocol.settings import MAX_SECONDS
-from . import transmissions
-from .actions import Action, AfterResponse, InOrder, Outage, RespondStatus, Throttle
+from . import actions
+from .actions import InOrder, Outage, RespondStatus, Throttle
 from .handle import ABOVE_ZERO, FaultHandle, Limits, count, invalid, number
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ...collector.collector import Arrival, Collector, Effect
+    from .actions import Action
     from .handle import LimitArguments, LimitArgumentsWithoutAfter
 
 __all__ = ["FaultHandle", "Faults", "Limits"]
@@ -43,7 +43,6 @@ class Faults:
     def __init__(self, collector: Collector) -> None:
         """`collector` receives the events that the faults hit."""
         self._collector = collector
-        self._lock = threading.Lock()
         self._made: list[FaultHandle] = []
         self._active: tuple[FaultHandle, ...] = ()
 
@@ -53,7 +52,7 @@ class Faults:
         """Respond `code` (200 to 599) instead of the service: the event is lost."""
         if not _is_status(code):
             raise invalid("status", "code", code, f"an {_STATUS}")
-        return self._add(RespondStatus(f"status({code})", code), limits)
+        return self._add(partial(RespondStatus, code), limits)
 
     def throttle(self, limit: int, per: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Let `limit` requests pass in any `per` seconds (up to 3,600) of the server's clock.
@@ -63,7 +62,7 @@ class Faults:
         count("throttle", "limit", limit)
         valid = f"a number above 0, up to {MAX_SECONDS:,} seconds"
         number("throttle", "per", per, valid, least=ABOVE_ZERO, most=MAX_SECONDS)
-        return self._add(Throttle(limit, per), limits)
+        return self._add(partial(Throttle, limit, per), limits)
 
     def outage(self, seconds: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Reset each connection when a request is complete, for `seconds` of the server's clock.
@@ -72,7 +71,7 @@ class Faults:
         `clock.advance(seconds)` ends it without waiting.
         """
         seconds = number("outage", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
-        return self._add(Outage(seconds, self._collector.clock.now()), limits)
+        return self._add(partial(Outage, seconds, self._collector.clock.now()), limits)
 
     # on the wire
 
@@ -83,15 +82,14 @@ class Faults:
         the response is sent at once.
         """
         seconds = number("delay", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
-        action = Action(f"delay({seconds:g})", transmission=transmissions.delayed(seconds))
-        return self._add(action, limits)
+        return self._add(partial(actions.delay, seconds), limits)
 
     def hang(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Never respond, and store nothing: the event is lost.
 
         The connection stays open until its sender closes it or the fault ends.
         """
-        return self._add(_BY_NAME["hang"](), limits)
+        return self._add(actions.hang, limits)
 
     def reset(
         self,
@@ -107,36 +105,34 @@ class Faults:
         """
         if before not in ("storing", "answer"):
             raise invalid("reset", "before", before, "one of 'storing', 'answer'")
-        return self._add(_reset(before), limits)
+        return self._add(partial(actions.reset, before), limits)
 
     def truncate(self, after: int, **limits: Unpack[LimitArgumentsWithoutAfter]) -> FaultHandle:
         """Store the event, and close the connection after `after` bytes of the response.
 
         To spare the first events, use `sequence`.
         """
-        cut = transmissions.cut_short(count("truncate", "after", after))
-        return self._add(Action(f"truncate({after})", transmission=cut), limits)
+        return self._add(partial(actions.truncate, count("truncate", "after", after)), limits)
 
     def drip(self, bytes_per_second: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and respond slowly. When the fault ends, the rest is sent at once."""
         valid = "a number above 0"
         rate = number("drip", "bytes_per_second", bytes_per_second, valid, least=ABOVE_ZERO)
-        action = Action(f"drip({rate:g})", transmission=transmissions.dripped(rate))
-        return self._add(action, limits)
+        return self._add(partial(actions.drip, rate), limits)
 
     def garbage(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and send bytes that are not HTTP instead of the response."""
-        return self._add(_BY_NAME["garbage"](), limits)
+        return self._add(actions.garbage, limits)
 
     # after the response: only what the service accepts
 
     def drop(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store nothing: the event is lost, and its sender cannot know."""
-        return self._add(_BY_NAME["drop"](), limits)
+        return self._add(actions.drop, limits)
 
     def duplicate(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store the event twice."""
-        return self._add(_BY_NAME["duplicate"](), limits)
+        return self._add(actions.duplicate, limits)
 
     # several
 
@@ -158,7 +154,7 @@ class Faults:
         found = [_entry(entry) for entry in entries]
         if not found:
             raise ConfigurationError("faults.sequence([]): give at least one entry")
-        return self._add(InOrder(found), limits)
+        return self._add(partial(InOrder, found), limits)
 
     def unmatched(self) -> list[FaultHandle]:
         """The faults that were asked about events, and whose limits matched none of them."""
@@ -172,16 +168,17 @@ class Faults:
 
     # within
 
-    def _add(self, action: Action, limits: LimitArgumentsWithoutAfter) -> FaultHandle:
-        method = action.name.partition("(")[0]
-        handle = FaultHandle(action, Limits.of(method, limits), self._collector, self._retire)
-        with self._lock:
+    def _add(
+        self, make_action: Callable[[], Action], limits: LimitArgumentsWithoutAfter
+    ) -> FaultHandle:
+        handle = FaultHandle(make_action, limits, self._collector, self._retire)
+        with self._collector.lock:
             self._made.append(handle)
             self._set_active((handle, *self._active))
         return handle
 
     def _retire(self, handle: FaultHandle) -> None:
-        with self._lock:
+        with self._collector.lock:
             self._set_active(tuple(each for each in self._active if each is not handle))
 
     def _set_active(self, active: tuple[FaultHandle, ...]) -> None:
@@ -204,6 +201,16 @@ class Faults:
         return None
 
 
+_BY_NAME: dict[str, Callable[[], Action]] = {
+    "drop": actions.drop,
+    "duplicate": actions.duplicate,
+    "garbage": actions.garbage,
+    "hang": actions.hang,
+    "reset": actions.reset,
+}
+"""The faults that a sequence may call by name."""
+
+
 def _is_status(value: Any) -> bool:
     """Whether `value` is the status of a final response."""
     return type(value) is int and 200 <= value <= 599
@@ -219,27 +226,11 @@ def _entry(entry: Any) -> Action | None:
         if isinstance(entry.action, InOrder):
             valid = "its entries; a sequence cannot be an entry"
             raise invalid("sequence", "entry", entry, valid)
-        entry.action.renew()
-        return entry.action
+        return entry.make_action()
     if _is_status(entry):
-        return RespondStatus(f"status({entry})", entry)
+        return RespondStatus(entry)
     if not isinstance(entry, str) or entry not in (*_BY_NAME, "ok"):
         names = ", ".join(map(repr, _BY_NAME))
         valid = f"an {_STATUS}, one of {names}, 'ok', or a fault with its arguments"
         raise invalid("sequence", "entry", entry, f"{valid}, like faults.delay(0.2)")
     return _BY_NAME[entry]() if entry in _BY_NAME else None
-
-
-def _reset(before: str = "storing") -> Action:
-    name, stored = f"reset(before={before!r})", before == "answer"
-    return Action(name, stored=stored, transmission=transmissions.reset())
-
-
-_BY_NAME: dict[str, Callable[[], Action]] = {
-    "drop": lambda: AfterResponse("drop", stored=False),
-    "duplicate": lambda: AfterResponse("duplicate", copies=2),
-    "garbage": lambda: Action("garbage", transmission=transmissions.garbage()),
-    "hang": lambda: Action("hang", stored=False, transmission=transmissions.hanging()),
-    "reset": _reset,
-}
-"""The faults that a sequence may call by name."""

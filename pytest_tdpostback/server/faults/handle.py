@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 import sys
-import threading
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 from ...collector.events import Events
 from ...errors import ConfigurationError
+from .actions import brief
 
 if TYPE_CHECKING:
     from typing import Self
@@ -112,8 +112,8 @@ class FaultHandle:
 
     def __init__(
         self,
-        action: Action,
-        limits: Limits,
+        make_action: Callable[[], Action],
+        limits: Mapping[str, Any],
         collector: Collector,
         on_remove: Callable[[FaultHandle], None],
     ) -> None:
@@ -122,18 +122,19 @@ class FaultHandle:
         """How many events it was asked about."""
         self.matched = 0
         """How many of them its limits matched, before `after`, `times` and `probability` count."""
-        self.name = action.name
-        """What `event.fault` shows."""
-        self.action = action
+        self.make_action = make_action
+        """Makes a new action like `action`, for a sequence."""
+        self.action = make_action()
         """What it does to an event."""
-        self.limits = limits
+        self.name = self.action.name
+        """What `event.fault` shows."""
+        self.limits = Limits.of(self.name.partition("(")[0], limits)
         """Which events it may hit."""
         self._collector = collector
         self._on_remove = on_remove
-        self._lock = threading.Lock()
-        self._spare = limits.after
-        self._left = limits.times
-        self._random = random.Random(limits.seed or 0)  # noqa: S311 - it is meant to be predictable
+        self._spare = self.limits.after
+        self._left = self.limits.times
+        self._random = random.Random(self.limits.seed or 0)  # noqa: S311 - it is meant to be predictable
         self._hits = array("Q")
         self._removed = False
 
@@ -156,7 +157,7 @@ class FaultHandle:
         self.asked += 1
         if not self.limits.match(arrival):
             return None
-        with self._lock:
+        with self._collector.lock:
             self.matched += 1
             if self.over:  # by an event that another thread receives
                 return None
@@ -213,4 +214,4 @@ def number(
 
 def invalid(method: str, name: str, value: Any, valid: str) -> ConfigurationError:
     """The error for `value` as the argument `name` of `faults.<method>`."""
-    return ConfigurationError(f"faults.{method}({name}={value!r}): give {valid}")
+    return ConfigurationError(f"faults.{method}({name}={brief(value)}): give {valid}")

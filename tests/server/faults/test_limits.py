@@ -250,8 +250,17 @@ def test_a_handle_in_a_sequence_acts_there_alone(tdpostback):
     assert send(tdpostback, 3) == [200, 502, 200]
 
 
+def test_a_fault_that_was_removed_acts_again_in_a_sequence(tdpostback):
+    delay = tdpostback.faults.delay(60)
+    delay.remove()
+    tdpostback.faults.sequence([delay])
+
+    assert Sender(tdpostback, timeout=0.2).by_socket({"id": 1}) == ERROR
+
+
 def test_a_limit_of_a_throttle_may_be_of_any_size(tdpostback):
     tdpostback.faults.throttle(10**30, 1)
+    tdpostback.faults.throttle(10**5000, 1)
 
     assert send(tdpostback, 2) == [200, 200]
 
@@ -348,6 +357,12 @@ def test_the_named_arguments_are_typed(tdpostback: Postback) -> None:
         (lambda f: f.delay(None), "faults.delay(seconds=None)"),
         (lambda f: f.delay(3601), "faults.delay(seconds=3601)"),
         (lambda f: f.delay(10**400), "faults.delay(seconds=1000"),
+        (lambda f: f.delay(10**5000), "faults.delay(seconds=a number of thousands of digits)"),
+        (lambda f: f.outage(10**400), "faults.outage(seconds=1000"),
+        (lambda f: f.throttle(1, 10**5000), "faults.throttle(per=a number of thousands of digits)"),
+        (lambda f: f.drop(probability=10**400), "faults.drop(probability=1000"),
+        (lambda f: f.status(10**5000), "faults.status(code=a number of thousands of digits)"),
+        (lambda f: f.drop(times=-(10**5000)), "faults.drop(times=a number of thousands of digits)"),
         (
             lambda f: f.outage(1e10),
             "faults.outage(seconds=10000000000.0): give a number of seconds from 0 to 3,600",
@@ -410,6 +425,7 @@ def test_wrong_arguments(tdpostback, call, message):
         call(tdpostback.faults)
 
     assert str(caught.value).startswith(message)
+    assert len(str(caught.value)) < 300
     assert tdpostback._collector.fault_hook is None
 
 
