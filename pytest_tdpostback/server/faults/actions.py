@@ -24,7 +24,7 @@ from ...protocol.escaping import shown
 from ...protocol.response import Response, http_date
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from ...collector.collector import Arrival, Exchange
     from ..connection import Connection
@@ -110,21 +110,21 @@ class Transmission:
 
     def __init__(
         self,
-        start: Callable[[Transfer], object],
+        start: Callable[[Transfer], Coroutine[Any, Any, None]],
         error: Callable[[], OSError] | None = None,
-        end: Callable[[Transfer], object] = Transfer.finish,
     ) -> None:
-        """`start` begins to send; `end` ends what is kept back when the fault ends.
+        """`start(transfer)` sends the response, and may `pause`.
 
         `error()` is what a client without a connection sees instead of a response: a `TimeoutError`
         or a `ConnectionError`.
         """
-        self._begin = start
+        self._start = start
         self._error = error
-        self._end = end
-        self._released = threading.Event()
-        self._kept: dict[Transfer, asyncio.TimerHandle | None] = {}
-        """Transfers that wait, and until when."""
+        self.released = threading.Event()
+        """Whether the fault has ended."""
+        self._paused: dict[Transfer, asyncio.Event] = {}
+        """Transfers that wait, and what ends the wait."""
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def send(
         self, connection: Connection, exchange: Exchange, data: bytes, *, keep_alive: bool
@@ -132,7 +132,28 @@ class Transmission:
         """Send the response `data` of `exchange` on `connection`; runs in the loop."""
         exchange.collector.response_sent(exchange)
         transfer = Transfer(connection, exchange, data, keep_alive=keep_alive)
-        (self._end if self._released.is_set() else self._begin)(transfer)
+        task = transfer.loop.create_task(self._start(transfer))
+        self._tasks.add(task)  # the loop does not keep it alive
+        task.add_done_callback(self._tasks.discard)
+
+    async def pause(self, transfer: Transfer, seconds: float = math.inf) -> None:
+        """Wait `seconds`; less if the fault ends, and perhaps if the connection does."""
+        for other, ended in self._paused.items():
+            if other.connection.closed:
+                ended.set()
+        ended = self._paused[transfer] = asyncio.Event()
+        timer = transfer.loop.call_later(seconds, ended.set)
+        if not self.released.is_set():
+            await ended.wait()
+        timer.cancel()
+        del self._paused[transfer]
+
+    def release(self) -> None:
+        """End every pause, and let there be none from now on; any thread."""
+        self.released.set()
+        for transfer, ended in list(self._paused.items()):
+            with suppress(RuntimeError):  # the loop has ended, and its connections with it
+                transfer.loop.call_soon_threadsafe(ended.set)
 
     def wait(self, timeout: float | None) -> bool:
         """Without a connection: wait at most `timeout` seconds (`None`: for ever).
@@ -140,47 +161,15 @@ class Transmission:
         Return whether the response arrives in time. It arrives early when the fault is released.
         """
         if timeout is None or self.seconds < timeout:
-            self._released.wait(self.seconds)
+            self.released.wait(self.seconds)
             return True
-        return self._released.wait(timeout)
+        return self.released.wait(timeout)
 
     def arrive(self, exchange: Exchange) -> None:
         """Without a connection: the end of the wait; raise an error if there is no response."""
         if self._error is not None:
             raise self._error()
         exchange.collector.response_interrupted(exchange, exchange.response.status, complete=True)
-
-    def release(self) -> None:
-        """End every transfer that is kept back, and keep none back from now on; any thread."""
-        self._released.set()
-        for transfer in list(self._kept):
-            with suppress(RuntimeError):  # the loop has ended, and its connections with it
-                transfer.loop.call_soon_threadsafe(self._end_kept, transfer)
-
-    def keep(
-        self, transfer: Transfer, seconds: float | None, step: Callable[[Transfer], object]
-    ) -> None:
-        """Call `step(transfer)` after `seconds` (`None`: never), unless the fault ends before."""
-
-        def resume() -> None:
-            del self._kept[transfer]
-            step(transfer)
-
-        if seconds is None:  # no timer removes it
-            for ended in [each for each in self._kept if each.connection.closed]:
-                del self._kept[ended]
-        self._kept[transfer] = (
-            None if seconds is None else transfer.loop.call_later(seconds, resume)
-        )
-        if self._released.is_set():  # another thread has released what it found
-            self._end_kept(transfer)
-
-    def _end_kept(self, transfer: Transfer) -> None:
-        if transfer in self._kept:
-            timer = self._kept.pop(transfer)
-            if timer is not None:
-                timer.cancel()
-            self._end(transfer)
 
 
 class Action:
@@ -220,9 +209,12 @@ def duplicate() -> Action:
 
 def delay(seconds: float) -> Action:
     """The response comes `seconds` late."""
-    transmission = Transmission(
-        lambda transfer: transmission.keep(transfer, seconds, Transfer.finish)
-    )
+
+    async def start(transfer: Transfer) -> None:
+        await transmission.pause(transfer, seconds)
+        transfer.finish()
+
+    transmission = Transmission(start)
     transmission.seconds = seconds
     return Action(f"delay({seconds:g})", transmission=transmission)
 
@@ -231,12 +223,13 @@ def drip(bytes_per_second: float) -> Action:
     """The response comes at `bytes_per_second`."""
     size = max(1, int(bytes_per_second / DRIPS_PER_SECOND))
 
-    def start(transfer: Transfer) -> None:
-        end = transfer.sent + size
-        if end >= len(transfer.data):
-            transfer.finish()
-        elif transfer.send(end):
-            transmission.keep(transfer, size / bytes_per_second, start)
+    async def start(transfer: Transfer) -> None:
+        last = len(transfer.data) - size
+        while transfer.sent < last and not transmission.released.is_set():
+            if not transfer.send(transfer.sent + size):
+                return
+            await transmission.pause(transfer, size / bytes_per_second)
+        transfer.finish()
 
     transmission = Transmission(start)
     return Action(f"drip({bytes_per_second:g})", transmission=transmission)
@@ -245,7 +238,7 @@ def drip(bytes_per_second: float) -> Action:
 def truncate(size: int) -> Action:
     """The response ends after `size` bytes, and the connection with it."""
 
-    def start(transfer: Transfer) -> None:
+    async def start(transfer: Transfer) -> None:
         if transfer.send(size):
             transfer.close()
 
@@ -255,32 +248,36 @@ def truncate(size: int) -> Action:
 
 def garbage() -> Action:
     """Bytes that are not HTTP come instead of the response."""
-    error = partial(ConnectionError, "the response is not HTTP")
-    transmission = Transmission(lambda transfer: transfer.close(NOT_HTTP), error)
+
+    async def start(transfer: Transfer) -> None:
+        transfer.close(NOT_HTTP)
+
+    transmission = Transmission(start, partial(ConnectionError, "the response is not HTTP"))
     return Action("garbage", transmission=transmission)
 
 
 def reset(before: str = "storing") -> Action:
     """The connection is reset `before` storing, or before the answer."""
+
+    async def start(transfer: Transfer) -> None:
+        transfer.reset()
+
     error = partial(ConnectionResetError, "connection reset by peer")
-    return Action(
-        f"reset(before={before!r})",
-        stored=before == "answer",
-        transmission=Transmission(Transfer.reset, error),
-    )
+    name, stored = f"reset(before={before!r})", before == "answer"
+    return Action(name, stored=stored, transmission=Transmission(start, error))
 
 
 def hang() -> Action:
     """No response comes. The connection stays open until its sender or the fault ends."""
 
-    def start(transfer: Transfer) -> None:
+    async def start(transfer: Transfer) -> None:
+        if transfer.connection.closed:  # since the request was read
+            return
         transfer.connection.hang()
-        transmission.keep(transfer, None, start)
-
-    def end(transfer: Transfer) -> None:
+        await transmission.pause(transfer)
         transfer.connection.abort()
 
-    transmission = Transmission(start, partial(TimeoutError, "no response"), end)
+    transmission = Transmission(start, partial(TimeoutError, "no response"))
     return Action("hang", stored=False, transmission=transmission)
 
 
