@@ -57,7 +57,7 @@ def respond(
     peer, length = _peer(environ), environ.get("CONTENT_LENGTH") or "0"
     try:
         if not length.isdecimal() or len(length) > LONGEST_LENGTH:
-            raise BadRequest("its Content-Length is not one number")  # noqa: TRY301 - as below
+            raise BadRequest("its Content-Length is not one number")  # noqa: TRY301 - as `checked_head` does
         # The server in front has merged repeated fields.
         fields = [*EnvironHeaders(environ)]
         head = checked_head(environ["REQUEST_METHOD"], _target(environ), fields)
