@@ -107,4 +107,4 @@ class CollectedChecks:
 
 def rule_of(item: pytest.Item) -> str | None:
     check = check_of(item.function) if isinstance(item, pytest.Function) else None
-    return check and check.rule
+    return check.rule if check else None
