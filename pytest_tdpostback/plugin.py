@@ -226,15 +226,53 @@ def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) ->
         context.check(last=last)
         if not context.failed:
             for text in context.findings_to_warn_of():
-                line = (item.location[1] or 0) + 1
+                line = _first_line(item)
                 warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
     except (PostbackError, StrictnessFailure, Warning) as error:
         context.failed = True
         item.stash[_failure] = error
+        if item.config.getoption("usepdb", default=False):
+            _raise_in_test(item, error)
         raise
 
 
+def _first_line(item: pytest.Item) -> int:
+    return (item.location[1] or 0) + 1
+
+
+def _raise_in_test(item: pytest.Item, error: Exception) -> None:
+    """Raise `error` where the test begins, because a debugger stops where it was raised.
+
+    The variables there are `error` and the fixtures of the test, whose own code has returned.
+    """
+    raises = compile("\n" * (_first_line(item) - 1) + "raise error", str(item.path), "exec")
+    module = vars(item.module) if isinstance(item, pytest.Function) else {}
+    fixtures = getattr(item, "funcargs", {})
+    error.__traceback__ = None
+    exec(raises.replace(co_name=item.name), module, {**fixtures, "error": error})  # noqa: S102
+
+
 # reports
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_exception_interact(
+    node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any]
+) -> None:
+    """Name the test before a debugger stops at a failure that no line of the test raised."""
+    failure = node.stash.get(_failure, None)
+    reporter = node.config.pluginmanager.get_plugin("terminalreporter")
+    if (
+        isinstance(node, pytest.Item)
+        and call.excinfo is not None
+        and call.excinfo.value is failure
+        and reporter is not None
+        and node.config.getoption("usepdb", default=False)
+    ):
+        reporter.ensure_newline()
+        reporter.write_line(
+            f"{node.nodeid} begins at line {_first_line(node)}, and has failed after its end:"
+        )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -291,7 +329,7 @@ def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) 
     shown = failure.getrepr(style="value")
     crash = shown.reprcrash
     if crash is not None:
-        crash.path, crash.lineno = str(item.path), (item.location[1] or 0) + 1
+        crash.path, crash.lineno = str(item.path), _first_line(item)
         crash.message = f"{failure.typename}: {failure.value}"
     return shown
 
