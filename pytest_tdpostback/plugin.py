@@ -81,8 +81,6 @@ class Run:
 
 _run = pytest.StashKey[Run]()
 _context = pytest.StashKey["TestContext"]()
-_ended = pytest.StashKey[tuple[str, list[str]]]()
-"""Of a test that failed at its end: the section of its report, and its write keys."""
 _failure = pytest.StashKey[BaseException]()
 """What the plugin raised, and no line of the test."""
 
@@ -165,8 +163,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """From its setup on, a test owns what arrives at the URL of the server."""
     run = item.config.stash[_run]
     run.item = item
-    if _ended in item.stash:  # another plugin runs the test again
-        del item.stash[_ended]
     try:
         settings = _settings_of(item)
         if run.server is not None:
@@ -206,12 +202,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     """What is sent while fixtures are torn down counts, too."""
-    try:
-        result = yield
-    except BaseException:
-        _end(item, failed=True)
-        raise
-    _end(item)
+    result = yield
+    if _context in item.stash:
+        _conclude(item, item.stash[_context], last=True)
     return result
 
 
@@ -233,34 +226,53 @@ def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) ->
         context.check(last=last)
         if not context.failed:
             for text in context.findings_to_warn_of():
-                line = (item.location[1] or 0) + 1
+                line = _first_line(item)
                 warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
     except (PostbackError, StrictnessFailure, Warning) as error:
         context.failed = True
         item.stash[_failure] = error
+        if item.config.getoption("usepdb", default=False):
+            _raise_in_test(item, error)
         raise
 
 
-def _end(item: pytest.Item, *, failed: bool = False) -> None:
-    """The test is over: check once more, keep what its report needs, and forget it."""
-    context = item.stash.get(_context, None)
-    server = item.config.stash[_run].server
-    if context is None or server is None:
-        return
-    context.failed = context.failed or failed
-    try:
-        _conclude(item, context, last=True)
-    except BaseException:
-        failed = True
-        raise
-    finally:
-        if failed:
-            item.stash[_ended] = _section_of(item), context.known_keys
-        del item.stash[_context]
-        server.end(context)
+def _first_line(item: pytest.Item) -> int:
+    return (item.location[1] or 0) + 1
+
+
+def _raise_in_test(item: pytest.Item, error: Exception) -> None:
+    """Raise `error` where the test begins, because a debugger stops where it was raised.
+
+    The variables there are `error` and the fixtures of the test, whose own code has returned.
+    """
+    raises = compile("\n" * (_first_line(item) - 1) + "raise error", str(item.path), "exec")
+    module = vars(item.module) if isinstance(item, pytest.Function) else {}
+    fixtures = getattr(item, "funcargs", {})
+    error.__traceback__ = None
+    exec(raises.replace(co_name=item.name), module, {**fixtures, "error": error})  # noqa: S102
 
 
 # reports
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_exception_interact(
+    node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any]
+) -> None:
+    """Name the test before a debugger stops at a failure that no line of the test raised."""
+    failure = node.stash.get(_failure, None)
+    reporter = node.config.pluginmanager.get_plugin("terminalreporter")
+    if (
+        isinstance(node, pytest.Item)
+        and call.excinfo is not None
+        and call.excinfo.value is failure
+        and reporter is not None
+        and node.config.getoption("usepdb", default=False)
+    ):
+        reporter.ensure_newline()
+        reporter.write_line(
+            f"{node.nodeid} begins at line {_first_line(node)}, and has failed after its end:"
+        )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -269,17 +281,26 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """The report of a failed test shows what arrived, and no whole write key."""
     report = yield
-    if call.excinfo is None:
-        return report
-    if _context in item.stash and (report.failed or call.when == "call"):
-        item.stash[_context].failed = True  # a skip in the test itself counts, too
-    if not (report.failed or hasattr(report, "wasxfail")):
-        return report
-    if call.excinfo.value is item.stash.get(_failure, None):
-        report.longrepr = _text_only(item, call.excinfo)
-    section, keys = item.stash.get(_ended, ("", []))
-    uses_server = _uses_server(item)
-    redact = _redactor(item.config, keys)
+    context = item.stash.get(_context, None)
+    if call.excinfo is not None:
+        if context is not None and (report.failed or call.when == "call"):
+            context.failed = True  # a skip in the test itself counts, too
+        if report.failed or hasattr(report, "wasxfail"):
+            _complete(report, item, call.excinfo)
+    # The test ends here, not earlier: its report shows what arrived.
+    server = item.config.stash[_run].server
+    if call.when == "teardown" and context is not None and server is not None:
+        del item.stash[_context]
+        server.end(context)
+    return report
+
+
+def _complete(
+    report: pytest.TestReport, item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]
+) -> None:
+    if failure.value is item.stash.get(_failure, None):
+        report.longrepr = _text_only(item, failure)
+    uses_server, redact = _uses_server(item), _redactor(item.config)
 
     def safe(text: str) -> str:
         text = redact(text)
@@ -288,25 +309,19 @@ def pytest_runtest_makereport(
     shown: Any = _shown_by(safe, report.longrepr)
     report.longrepr = shown
     if report.failed and hasattr(shown, "addsection"):
-        section = section or _section_of(item)
-        if section:
-            shown.addsection("tdpostback", redact(section))
-        wrong_scope = _WRONG_SCOPE.match(str(call.excinfo.value))
+        if uses_server:
+            from .testing.report import section
+
+            arrived = section(member.receiver for member in item.stash[_context].members)
+            if arrived:
+                shown.addsection("tdpostback", redact(arrived))
+        wrong_scope = _WRONG_SCOPE.match(str(failure.value))
         if wrong_scope:
             shown.addsection("tdpostback", _HINT_OF_SCOPE.format(fixture=wrong_scope[1]))
-    return report
 
 
 def _uses_server(item: pytest.Item) -> bool:
-    return _ended in item.stash or (_context in item.stash and bool(item.stash[_context].members))
-
-
-def _section_of(item: pytest.Item) -> str:
-    if _context not in item.stash:
-        return ""
-    from .testing.report import section
-
-    return section(member.receiver for member in item.stash[_context].members)
+    return _context in item.stash and bool(item.stash[_context].members)
 
 
 def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) -> Any:
@@ -314,16 +329,16 @@ def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) 
     shown = failure.getrepr(style="value")
     crash = shown.reprcrash
     if crash is not None:
-        crash.path, crash.lineno = str(item.path), (item.location[1] or 0) + 1
+        crash.path, crash.lineno = str(item.path), _first_line(item)
         crash.message = f"{failure.typename}: {failure.value}"
     return shown
 
 
-def _redactor(config: pytest.Config, keys: Iterable[str]) -> Callable[[str], str]:
-    """Shortens `keys` and every other known write key."""
+def _redactor(config: pytest.Config) -> Callable[[str], str]:
+    """Shortens every known write key."""
     from .protocol.secrets import KeyRedactor
 
-    known = [*keys, config.getoption("--tdpostback-key") or ""]
+    known = [config.getoption("--tdpostback-key") or ""]
     servers = sys.modules.get("pytest_tdpostback.testing.server")
     if servers is not None:  # else there is no server, and a failing test does not pay for it
         known += servers.known_keys()

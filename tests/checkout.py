@@ -20,11 +20,12 @@ NO_CONNECTION = ("connection broken by", "error sending request")
 """What pip and uv say when they cannot reach the package index."""
 
 
-def run(*command, cwd, timeout=300):
+def run(*command, cwd, stdin=None, timeout=300):
     """Run a program in a folder, and return what it printed; a failure shows all of it."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
+        input=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -30,6 +31,11 @@ NO_SKIP = "TDPOSTBACK_NO_SKIP"
 """The environment variable that CI sets: there everything a test may need has been installed."""
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector thousands of tests; runs of pytest inside tests collect often."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -201,12 +201,15 @@ class Collector:
     ) -> Exchange:
         """Judge a request, keep it as an event, and return the exchange, whose response is to send.
 
-        `body` is without transfer coding, and empty if it was too large to be kept; `size` is its
-        length in bytes then. `peer` is the address of the sender, `host:port`.
+        `body` is without transfer coding. It is not kept if it is larger than `size_limit`, and may
+        be empty then, with its length in bytes as `size`. `peer` is the address of the sender,
+        `host:port`.
         """
         judge = self._judge
         judged = judge.get(head.raw) or judge.add(head)
         verdict, now = judged.verdict, self.clock.now()
+        if len(body) > verdict.size_limit:
+            body, size = b"", len(body)
         refusal, batch, effect = verdict.refusal, None, None
         if verdict.preflight:
             self.other_requests["CORS preflight"] += 1

@@ -198,15 +198,13 @@ class Connection(asyncio.Protocol):
         head = parse_head(data[at:end])
         at, end = end, end + head.length
         collector = self._service.current_collector()
-        limit = collector.size_limit(head.request)
-        read_apart = head.chunked or (head.expects_continue and head.length)
-        if head.length <= limit and end <= len(data) and not read_apart:
+        if end <= len(data) and not head.chunked and not head.expects_continue:
             if self.state is not IDLE:
                 self._enter(IDLE)
             self.respond(collector, head, data[at:end])
             return end
-        if _is_inspection(collector, head.request):
-            limit = MAX_INSPECTION_BODY
+        is_inspection = _is_inspection(collector, head.request)
+        limit = MAX_INSPECTION_BODY if is_inspection else collector.size_limit(head.request)
         self._body = BodyParser(head, limit)
         self._enter(BODY)
         if self._body.too_large:

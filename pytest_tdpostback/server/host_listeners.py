@@ -118,7 +118,7 @@ class HostListeners:
     def _proxy_of(self, hosts: tuple[str, ...]) -> Listener:
         __tracebackhide__ = True
         if hosts not in self._proxies:
-            listeners = self._listeners_of(hosts)
+            listeners = {str(port): each for port, each in self._listeners_of(hosts).items()}
             connection = partial(ProxyConnection, listeners=listeners, hosts=frozenset(hosts))
             self._proxies[hosts] = self._open(connection=connection)
         return self._proxies[hosts]
@@ -152,7 +152,7 @@ class ProxyConnection(Connection):
         proxy: Listener,
         peer: str,
         *,
-        listeners: Mapping[int, Listener],
+        listeners: Mapping[str, Listener],
         hosts: frozenset[str],
     ) -> None:
         """`listeners` gives the listener for each port of `hosts`."""
@@ -177,8 +177,7 @@ class ProxyConnection(Connection):
         host, colon, port = where.partition(":")
         # Only CONNECT has to name a port. The listener of port 80 also takes `https` targets, which
         # some clients send without CONNECT.
-        port = port if colon or connect else "80"
-        listener = self._listeners.get(int(port) if port.isdecimal() and len(port) < 6 else 0)
+        listener = self._listeners.get(port if colon or connect else "80")
         if listener is None or host_name(host) not in hosts:
             self._proxy.note_refused_connection(
                 self.peer,

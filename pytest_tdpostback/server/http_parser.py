@@ -57,7 +57,7 @@ class Head(NamedTuple):
     keep_alive: bool
     """Whether the sender wants to use the connection again."""
     expects_continue: bool
-    """Whether the sender waits for `100 Continue` before it sends the body."""
+    """Whether the sender waits for `100 Continue` before it sends a body."""
 
 
 def check_start(start: bytes, checked: int = 0) -> None:
@@ -113,7 +113,9 @@ def _parse_head(raw: bytes) -> Head:
         length=length,
         chunked=chunked,
         keep_alive=version == "1.1" and "close" not in [each.strip() for each in options],
-        expects_continue=version == "1.1" and request.field("expect").lower() == "100-continue",
+        expects_continue=version == "1.1"
+        and (chunked or length > 0)
+        and request.field("expect").lower() == "100-continue",
     )
 
 

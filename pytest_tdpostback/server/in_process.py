@@ -50,8 +50,7 @@ def _respond(
     except BadRequest as error:
         collector.note_refused_connection(f"{PEER} without a connection: {error}", error.status)
         return empty(error.status)
-    kept = body if len(body) <= collector.size_limit(head) else b""
-    exchange = collector.receive(head, kept, PEER, size=len(body))
+    exchange = collector.receive(head, body, PEER)
     collector.response_sent(exchange)  # a fault delays the response, not validation
     transmission = exchange.effect.transmission if exchange.effect else None
     if transmission is not None:

@@ -375,7 +375,7 @@ def _check_allowed(name: str) -> None:
         blocking,
         name,
         "no connections to other hosts while block_network is in force; "
-        "the setting extra_hosts redirects it, the setting allow_hosts lets it through",
+        "redirect it with the setting extra_hosts, or let it through with allow_hosts",
     )
 
 

@@ -6,6 +6,7 @@ import io
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
+from werkzeug.datastructures import EnvironHeaders
 from werkzeug.datastructures import Headers as WerkzeugHeaders
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request
@@ -52,9 +53,14 @@ def respond(
     `stream` is the body, `None` if werkzeug has read it already. An `OSError` means that a fault
     leaves no response.
     """
-    peer = _peer(request.environ)
+    environ = request.environ
+    peer, length = _peer(environ), environ.get("CONTENT_LENGTH") or "0"
     try:
-        head = head_of(request.environ)
+        if not length.isdecimal() or len(length) > LONGEST_LENGTH:
+            raise BadRequest("its Content-Length is not one number")  # noqa: TRY301 - as `checked_head` does
+        # The server in front has merged repeated fields.
+        fields = [*EnvironHeaders(environ)]
+        head = checked_head(environ["REQUEST_METHOD"], _target(environ), fields)
         body, size = _read(request, stream, collector.size_limit(head))
     except (ValueError, BadRequest, ClientDisconnected) as error:
         ended = isinstance(error, ClientDisconnected)
@@ -72,22 +78,6 @@ def respond(
     collector.response_returned(exchange)
     response.call_on_close(lambda: collector.response_sent(exchange))
     return response
-
-
-def head_of(environ: WSGIEnvironment) -> RequestHead:
-    """The head of a WSGI request. The server in front has merged repeated fields."""
-    fields = [
-        (name[5:].replace("_", "-").title(), value)
-        for name, value in environ.items()
-        if name.startswith("HTTP_")
-    ]
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if not length.isdecimal() or len(length) > LONGEST_LENGTH:
-        raise ValueError("its Content-Length is not one number")
-    for name, key in (("Content-Type", "CONTENT_TYPE"), ("Content-Length", "CONTENT_LENGTH")):
-        if environ.get(key):
-            fields.append((name, environ[key]))
-    return checked_head(environ["REQUEST_METHOD"], _target(environ), fields)
 
 
 def environ_of(

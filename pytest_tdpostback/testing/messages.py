@@ -429,7 +429,8 @@ def _obstacles(receiver: Receiver) -> dict[str, str]:
     blocked = [escaped(each) for each in dict.fromkeys(collector.blocked_hosts)][:SHOWN]
     if blocked:
         hosts = ", ".join(each.partition(": ")[0] for each in blocked)
-        found[f"connections to {hosts} were blocked"] = f"Blocked: {'. '.join(blocked)}."
+        told = f"Blocked: {'. '.join(blocked)}.".replace("; ", ". Fix: ")
+        found[f"connections to {hosts} were blocked"] = told
     if receiver.ended_test:
         found["this Postback belongs to a test that has ended"] = (
             f"{receiver.ended_test} has ended. Fix: use the Postback of the test that runs."

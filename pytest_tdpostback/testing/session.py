@@ -15,7 +15,7 @@ from ..collector.events import Event, Events
 from ..errors import ConfigurationError
 from ..protocol.escaping import escaped
 from ..server.server import CollectorServer
-from .check import raise_errors
+from .check import RESPONSE_SECONDS, raise_errors
 from .receiver import Neighbours
 from .server import PostbackServer
 
@@ -248,8 +248,10 @@ class RunServer(PostbackServer):
                     f"{str(error).partition(';')[0]}; free that port, or do not stop the server"
                 ) from None
         _restore_environment()
-        for collector in [each for each in self.reached_late if each.settled()]:
-            self._note_late(collector)
+        for collector in list(self.reached_late):
+            collector.wait_for_responses(RESPONSE_SECONDS)
+            if collector.settled():
+                self._note_late(collector)
         self.context = TestContext(self, node_id, settings)
         return self.context
 

@@ -262,4 +262,5 @@ def test_a_preflight_after_which_a_browser_sends_nothing_is_noted(collector):
         assert collector.receive(head, b"", "127.0.0.1:1").response.status == 204
     assert collector.empty
     (noted,) = collector.refused_connections
-    assert noted.startswith("127.0.0.1:1 at 127.0.0.1:80: its preflight asks for the method PUT;")
+    reason = "127.0.0.1:1 at 127.0.0.1:80: its preflight asks for the method PUT;"
+    assert noted.reason.startswith(reason)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from _pytest.config import _prepareconfig
 
 from pytest_tdpostback import conformance
+from pytest_tdpostback.conformance.catalogue import check_of
 from tests.checkout import INSIDE
 
 FOLDER = Path(conformance.__file__).parent
@@ -44,20 +46,65 @@ class Outcome:
 def run_checks(url: str, profile: str, *checks: str) -> Outcome:
     """Run the checks of the whole package, or those with the names `file.py::function`."""
     outcome = Outcome()
-    arguments = [
-        *(str(FOLDER / check) for check in checks or [""]),
+    paths = [str(FOLDER / check) for check in checks or [""]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # loading the others takes longer
+        outcome.code = pytest.main([*paths, *options(url, profile)], plugins=[outcome])
+    return outcome
+
+
+def options(url: str, profile: str) -> list[str]:
+    """The command line of a run of checks, without their names."""
+    return [
         f"--rootdir={FOLDER}",
         f"--tdpostback-target={url}",
         f"--tdpostback-key={KEY}",
         f"--tdpostback-profile={profile}",
         "--quiet",
+        "--tb=native",  # the other styles parse the whole file for each failure
         *INSIDE,
         "-pno:cacheprovider",
         "-pno:faulthandler",
         "-ppytest_tdpostback.plugin",
         "-Wignore:Module already imported:pytest.PytestAssertRewriteWarning",
     ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # loading the others takes longer
-        outcome.code = pytest.main(arguments, plugins=[outcome])
-    return outcome
+
+
+class CollectedChecks:
+    """The checks of a profile, which run at one fake server after the other.
+
+    To collect them takes longer than to run those of one rule.
+    """
+
+    def __init__(self, profile: str) -> None:
+        """This is what `pytester` does, which keeps nothing longer than a test."""
+        # Capturing, too, would last until the checks are closed.
+        arguments = [str(FOLDER), *options("http://127.0.0.1", profile), "--capture=no"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+            self._config = _prepareconfig(arguments)
+        self._config._do_configure()
+        self._session = pytest.Session.from_config(self._config)
+        self._config.hook.pytest_sessionstart(session=self._session)
+        self._session.perform_collect()
+
+    def close(self) -> None:
+        self._config._ensure_unconfigure()
+
+    def run(self, url: str, rule: str) -> Outcome:
+        """Run the checks of a rule."""
+        outcome = Outcome()
+        self._config.option.tdpostback_target = url
+        items = [item for item in self._session.items if rule_of(item) == rule]
+        self._config.pluginmanager.register(outcome)
+        try:
+            for item, after in zip(items, [*items[1:], None], strict=True):
+                self._config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        finally:
+            self._config.pluginmanager.unregister(outcome)
+        return outcome
+
+
+def rule_of(item: pytest.Item) -> str | None:
+    check = check_of(item.function) if isinstance(item, pytest.Function) else None
+    return check.rule if check else None

@@ -3,7 +3,7 @@
 What is done with a block depends on its language:
 
 - ``python`` with a ``def test_`` or a plugin: runs under pytest, and every test passes; one process
-  runs all of these blocks of a page that want the same plugin;
+  runs all of these blocks that want the same plugin, and one those of a page that shows files;
 - other ``python``: is executed;
 - ``console``: commands stand behind ``$``; ``tdpostback`` and ``pytest --pyargs`` are run and have
   to print the lines below (``...`` stands for anything), any other needs an entry in ``NOT_RUN``;
@@ -70,6 +70,10 @@ class Block:
     files: dict[str, str]
     previous: Block | None
 
+    @property
+    def module(self) -> str:
+        return f"test_{re.sub(r'[^a-z]+', '_', self.page)}_line_{self.line}"
+
 
 def blocks_of(page: Path) -> list[Block]:
     """All blocks of a page in their order, each with the files that the page showed before."""
@@ -106,8 +110,10 @@ OTHERS = [block for block in BLOCKS if block not in TESTS]
 PRINTED = {id(block.previous): block for block in BLOCKS if "printed by" in block.notes}
 
 GROUPS: dict[tuple[str, str], list[Block]] = {}
+SHOW_FILES = {block.page for block in BLOCKS if block.files}
 for each in TESTS:
-    GROUPS.setdefault((each.page, each.notes.get("plugin", "tdpostback")), []).append(each)
+    pages = each.page if each.page in SHOW_FILES else "the others"
+    GROUPS.setdefault((pages, each.notes.get("plugin", "tdpostback")), []).append(each)
 
 REPORTS = """
 import json
@@ -120,15 +126,16 @@ def pytest_runtest_logreport(report):
 """A plugin that writes down what became of each test."""
 
 
-@pytest.mark.parametrize(("page", "plugin"), GROUPS)
-def test_the_tests_of_a_page_pass_or_fail_as_it_says(page, plugin, pytester):
+@pytest.mark.parametrize(("pages", "plugin"), GROUPS)
+def test_the_tests_of_a_page_pass_or_fail_as_it_says(pages, plugin, pytester):
     if not entry_points(group="pytest11", name=plugin):
         pytest.skip(f"the plugin {plugin} is not installed")
     if BROWSER_SDK.exists():
         pytester.path.joinpath("node_modules").symlink_to(BROWSER_SDK)
-    needs = {id(block): set(block.notes.get("needs", "").split()) for block in GROUPS[page, plugin]}
+    group = GROUPS[pages, plugin]
+    needs = {id(block): set(block.notes.get("needs", "").split()) for block in group}
     missing = {program for program in set().union(*needs.values()) if not is_there(program)}
-    blocks = [block for block in GROUPS[page, plugin] if not needs[id(block)] & missing]
+    blocks = [block for block in group if not needs[id(block)] & missing]
     wrong = run_tests(blocks, pytester, *(() if plugin == "tdpostback" else ("-p", plugin)))
     assert not wrong, "\n\n".join(wrong)
     if missing:
@@ -174,7 +181,7 @@ def run_tests(blocks, pytester, *options):
     """Run blocks in one process of pytest, as a reader does, and say of which the page is wrong."""
     for block in blocks:
         write_files(block, pytester)
-        pytester.makepyfile(**{f"test_line_{block.line}": block.text})
+        pytester.makepyfile(**{block.module: block.text})
     pytester.makepyfile(write_reports=REPORTS)
     result = pytester.runpytest_subprocess("-p", "write_reports", *options, timeout=120)
     reports = pytester.path.joinpath("reports.jsonl")
@@ -183,7 +190,7 @@ def run_tests(blocks, pytester, *options):
     without_margin = re.sub(r"^E {3}", "", result.stdout.str(), flags=re.MULTILINE)
     wrong = []
     for block in blocks:
-        found = [rest for file, *rest in told if file == f"test_line_{block.line}.py"]
+        found = [rest for file, *rest in told if file == f"{block.module}.py"]
         if "fails" in block.notes:
             failures = [text for outcome, text in found if outcome == "failed"]
             right = any(block.notes["fails"] in text for text in failures)

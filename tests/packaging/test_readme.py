@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 
 import pytest
 
 from tests.checkout import ROOT, run
 
 pytestmark = pytest.mark.once
+
+FAST_PYTHON = f"""#!/bin/sh
+"{sys.executable}" -m uv venv --quiet --python "{sys.executable}" "$3"
+cat >"$3/bin/pip" <<'END'
+#!/bin/sh
+exec "{sys.executable}" -m uv pip "$@" --python .venv/bin/python
+END
+chmod +x "$3/bin/pip"
+"""
+"""In place of `python3 -m venv`: the same environment by uv, a quarter of a minute sooner."""
 
 
 def command_of(name):
@@ -18,8 +30,14 @@ def command_of(name):
     return command
 
 
-def test_first_command_shows_the_example_and_the_mistakes_it_catches(unpacked, monkeypatch):
-    monkeypatch.setenv("PIP_NO_COMPILE", "1")  # most of what is installed is not imported
+def test_first_command_shows_the_example_and_the_mistakes_it_catches(
+    unpacked, tmp_path, monkeypatch
+):
+    if "TDPOSTBACK_NO_SKIP" not in os.environ:  # as in CI, which takes the real one
+        programs = tmp_path / "python3"
+        programs.write_text(FAST_PYTHON, encoding="utf-8")
+        programs.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     output = run("sh", "-c", command_of("example"), cwd=unpacked)
 
     assert "3 passed, 2 xfailed" in output

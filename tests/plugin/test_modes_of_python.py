@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -48,13 +49,14 @@ def run(tmp_path):
     tmp_path.joinpath("sender.py").write_text(SENDER, encoding="utf-8")
     tmp_path.joinpath("test_project.py").write_text(PROJECT, encoding="utf-8")
 
-    def run(python, options, variables, *tests):
+    def run(python, options, variables, *tests, typed=""):
         environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables}
         environment.pop("PYTEST_ADDOPTS", None)
         done = subprocess.run(
             [sys.executable, *python, "-m", "pytest", "-ptdpostback", *options, *tests],
             cwd=tmp_path,
             env=environment,
+            input=typed,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -67,12 +69,9 @@ def run(tmp_path):
 
 
 MODES = {
-    "plain": ([], [], {}),
-    "-O": (["-O"], [], {}),
     "python -W error": (["-W", "error"], [], {}),
-    "pytest -W error": ([], ["-W", "error"], {}),
-    "development mode": ([], ["-W", "error"], {"PYTHONDEVMODE": "1"}),
-    "asyncio's debug mode": ([], ["-W", "error"], {"PYTHONASYNCIODEBUG": "1"}),
+    "development mode and pytest -W error": ([], ["-W", "error"], {"PYTHONDEVMODE": "1"}),
+    "-O and the debug mode of asyncio": (["-O"], [], {"PYTHONASYNCIODEBUG": "1"}),
 }
 
 
@@ -90,11 +89,28 @@ def test_without_a_terminal_reporter_the_exit_status_is_the_same(run):
     status, output = run([], ["-p", "no:terminal"], {})
     assert status == pytest.ExitCode.TESTS_FAILED, output
     assert "Traceback" not in output
-    assert run([], ["-p", "no:terminal", "-k", "test_stored"], {})[0] == pytest.ExitCode.OK
+
+
+def test_a_debugger_stops_in_the_test_that_lost_an_event_and_prints_test_line_and_cause_first(run):
+    typed = "p 'status', error.events[0].status\np 'fixture', send\nq\n"
+    _, output = run([], ["--pdb", "-k", "test_lost"], {}, typed=typed)
+    line = PROJECT.partition("def test_lost")[0].count("\n") + 1
+    test, _, rest = output.partition(f"test_project.py::test_lost begins at line {line}, ")
+    cause, _, stopped = rest.partition("entering PDB")
+    assert "Silent loss" not in test
+    assert "write key 1/unk… is unknown (A5)" in cause
+    assert re.search(rf"> .*test_project\.py\({line}\)test_lost\(\)\n-> def test_lost", stopped)
+    assert "('status', 200)" in stopped
+    assert "('fixture', <function send" in stopped
+
+
+def test_a_debugger_stops_in_the_line_of_the_test_that_asserts(run):
+    _, output = run([], ["--pdb", "-k", "test_not_stored"], {}, typed="q\n")
+    assert re.search(r"> .*test_project\.py\(\d+\)test_not_stored\(\)\n-> tdpostback\.", output)
 
 
 def test_the_contract_check_passes_without_the_asserts_of_the_package(run):
     # pytest warns that asserts are left out; those of the checks are not, because it rewrites them.
     options = ["-W", "ignore::pytest.PytestWarning"]
-    status, output = run(["-O"], options, {"PYTHONDEVMODE": "1"}, *TARGET)
+    status, output = run(["-O"], options, {}, *TARGET)
     assert status == pytest.ExitCode.OK, output

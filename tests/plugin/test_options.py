@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.checkout import INSIDE
 
-@pytest.mark.once
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -21,4 +22,4 @@ def test_options_are_spelled_with_hyphens_or_underscores(pytester, options):
             assert tdpostback.settings.explain is True
         """
     )
-    pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)
+    pytester.runpytest_inprocess(*options, *INSIDE).assert_outcomes(passed=1)

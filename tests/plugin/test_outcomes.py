@@ -368,14 +368,14 @@ def test_an_error_inside_the_server_reaches_the_test(downstream):
     result.stdout.fnmatch_lines(["*ZeroDivisionError: in the server*"])
 
 
-@pytest.mark.once
 def test_a_finding_is_a_warning_of_its_test(downstream):
     source = """
         def test_it(send):
             send({"Id": 7})
             send({"Id": 8})
     """
-    result = downstream(source, apart=True)
+    # As outside this run, which makes errors of warnings.
+    result = downstream(source, "-W", "default")
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(
         [
@@ -384,7 +384,7 @@ def test_a_finding_is_a_warning_of_its_test(downstream):
             "findings: C1 (1)",
         ]
     )
-    downstream(source, "-W", "ignore", apart=True).assert_outcomes(passed=1, warnings=0)
+    downstream(source, "-W", "ignore").assert_outcomes(passed=1, warnings=0)
     result = downstream(source, "-W", "error::pytest_tdpostback.PostbackWarning")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
@@ -392,7 +392,6 @@ def test_a_finding_is_a_warning_of_its_test(downstream):
     )
 
 
-@pytest.mark.once
 def test_findings_of_a_huge_capture_are_bounded(downstream):
     downstream(
         """
@@ -403,7 +402,7 @@ def test_findings_of_a_huge_capture_are_bounded(downstream):
                 exchange = tdpostback._collector.receive(head, b'{"A%d": 1}' % number, "peer:1")
                 tdpostback._collector.response_sent(exchange)
         """,
-        apart=True,
+        *("-W", "default"),
     ).assert_outcomes(passed=1, warnings=20)
 
 

@@ -1,4 +1,4 @@
-"""Programs in other languages and a browser send to the running double; their events are stored."""
+"""Programs in other languages and a browser send to the fake server; their events are stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 from pytest_tdpostback import PostbackServer
-from tests.server.client_programs import PROGRAMS
+from tests.server.client_programs import ENVIRONMENT, PROGRAMS
 
 pytestmark = pytest.mark.once
 
@@ -36,7 +36,7 @@ def test_program(program, postback, tmp_path):
     done = subprocess.run(
         command,
         cwd=tmp_path,
-        env={**os.environ, "GOFLAGS": "-mod=mod", "GO111MODULE": "off", "no_proxy": "127.0.0.1"},
+        env={**ENVIRONMENT, "GOFLAGS": "-mod=mod", "no_proxy": "127.0.0.1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -51,7 +51,7 @@ def test_program(program, postback, tmp_path):
 
 @pytest.fixture
 def browse(tmp_path):
-    """Open a page in Chromium; the page comes from another origin than the double's."""
+    """Open a page in Chromium; the page comes from another origin than the fake server."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("chromium is not installed")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.server.client_libraries import HOST, PATH, URL
+from tests.server.client_programs import ENVIRONMENT
 
 RECORDS = "us01.records.in.treasuredata.com"
 
@@ -126,7 +127,7 @@ def program(request, tdpostback, tmp_path):
             pytest.skip(f"{needed} is not installed")
     tmp_path.joinpath(name).write_text(source)
     key = str(tdpostback.write_key)
-    environment = {**tdpostback.proxy_environ(), "TD_WRITE_KEY": key, "GO111MODULE": "off"}
+    environment = {**ENVIRONMENT, **tdpostback.proxy_environ(), "TD_WRITE_KEY": key}
 
     def run(url: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -222,7 +223,7 @@ def test_a_host_that_a_node_without_a_proxy_is_refused_is_named(tdpostback, host
 
 def named(tdpostback, host):
     text = f"this proxy does not connect to {host}:80"
-    return any(text in noted for noted in tdpostback._collector.refused_connections)
+    return any(text in noted.reason for noted in tdpostback._collector.refused_connections)
 
 
 @pytest.mark.once

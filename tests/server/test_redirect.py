@@ -28,6 +28,7 @@ from pytest_tdpostback import BlockedConnection, ConfigurationError, PostbackSer
 from pytest_tdpostback.protocol.profiles import V2_BODY_LIMIT, for_host
 from pytest_tdpostback.server import redirect as redirect_module
 from pytest_tdpostback.server.redirect import restore_environment
+from tests.checkout import INSIDE
 from tests.server import client_libraries as libraries
 from tests.server.client_libraries import CLIENT_LIBRARIES, HOST, PATH, URL
 
@@ -614,7 +615,6 @@ def test_a_variable_that_is_set_inside_is_extended_by_the_next_redirect(
     assert os.environ == before
 
 
-@pytest.mark.once
 def test_a_variable_that_a_test_patches_inside_is_restored_after_the_test(pytester):
     pytester.makepyfile(
         """
@@ -644,7 +644,7 @@ def test_a_variable_that_a_test_patches_inside_is_restored_after_the_test(pytest
             assert "NO_PROXY" not in os.environ
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
+    result = pytester.runpytest_inprocess(*INSIDE)
     result.assert_outcomes(passed=4)
 
 
@@ -686,7 +686,7 @@ def test_a_blocked_network_lets_allowed_hosts_through(make_tdpostback, allowed, 
     server = make_tdpostback(allow_hosts=allowed)
     with server.redirect(block_network=True):
         socket.create_connection((reached, 5432), timeout=20).close()
-        with pytest.raises(BlockedConnection, match=rf"{refused}: .*the setting allow_hosts"):
+        with pytest.raises(BlockedConnection, match=rf"{refused}: .*allow_hosts"):
             socket.create_connection((refused, 5432), timeout=20)
     with pytest.raises(
         AssertionError, match=f"^no request arrived: connections to {refused} were blocked"
@@ -969,7 +969,6 @@ def test_a_redirect_decorates_a_function(tdpostback):
 # the setting
 
 
-@pytest.mark.once
 def test_the_marker_redirects_the_test(pytester):
     pytester.makepyfile(
         sender=f"""
@@ -1013,11 +1012,10 @@ def test_the_marker_redirects_the_test(pytester):
             assert not tdpostback.events
         """,
     )
-    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-W", "ignore", timeout=60)
+    result = pytester.runpytest_inprocess("-W", "ignore", *INSIDE)
     result.assert_outcomes(passed=5)
 
 
-@pytest.mark.once
 def test_the_run_can_be_redirected(pytester):
     pytester.makepyfile(
         f"""
@@ -1043,7 +1041,7 @@ def test_the_run_can_be_redirected(pytester):
             double.assert_ingested("shop", "orders")
         """
     )
-    result = pytester.runpytest_subprocess("--tdpostback-redirect=true", timeout=60)
+    result = pytester.runpytest_inprocess("--tdpostback-redirect=true", *INSIDE)
     result.assert_outcomes(passed=3)
 
 
@@ -1094,7 +1092,6 @@ ALL_KINDS = {
 }
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("setting", ["redirect", "block_network"])
 def test_the_run_is_redirected_whatever_its_tests_ask_for(pytester, setting):
     for name, text in ALL_KINDS.items():
@@ -1102,11 +1099,10 @@ def test_the_run_is_redirected_whatever_its_tests_ask_for(pytester, setting):
     with_doctests = pytest.version_tuple >= (8,)  # before, they have no list of fixtures
     options = ("--doctest-modules", "--doctest-glob=*.txt") if with_doctests else ()
     setting = f"tdpostback_{setting}=true"
-    result = pytester.runpytest_subprocess("-o", setting, *options, timeout=60)
+    result = pytester.runpytest_inprocess("-o", setting, *options, *INSIDE)
     result.assert_outcomes(passed=6 if with_doctests else 4)
 
 
-@pytest.mark.once
 def test_the_marker_covers_its_test_alone(pytester):
     pytester.makepyfile(
         f"""
@@ -1125,11 +1121,13 @@ def test_the_marker_covers_its_test_alone(pytester):
             sender = http.client.HTTPConnection("{HOST}")
             headers = {{"X-TD-Write-Key": "1/wrong", "Content-Type": "application/json"}}
             sender.request("POST", "{PATH}", "{{}}", headers)
-            assert sender.getresponse().status == 200
+            with sender.getresponse() as response:
+                assert response.status == 200
+            sender.close()
             assert len(tdpostback_server.postback.events) == 1
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:randomly", timeout=60)
+    result = pytester.runpytest_inprocess(*INSIDE)
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["*rejected after 200, A5: write key 1/wr* is unknown*"])
 
@@ -1176,12 +1174,11 @@ WHOLE_RUN = f"""
     """
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("setting", ["false", "true"])
 def test_what_a_session_has_leads_to_the_test_running_then(pytester, setting):
     """Beside a redirect of each test too."""
     pytester.makepyfile(WHOLE_RUN)
-    options = ["-p", "no:randomly", "-o", f"tdpostback_redirect={setting}"]
-    result = pytester.runpytest_subprocess(*options, timeout=120)
+    options = ["-o", f"tdpostback_redirect={setting}"]
+    result = pytester.runpytest_inprocess(*options, *INSIDE)
     result.assert_outcomes(passed=7, failed=1)
     result.stdout.fnmatch_lines(["FAILED *test_a_key_failure_fails_the_test_running_then*"])

@@ -17,6 +17,7 @@ import requests
 
 from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.server import tls
+from tests.checkout import INSIDE
 from tests.server.client_libraries import headers
 
 
@@ -68,7 +69,6 @@ def test_a_server_of_its_own_takes_the_setting():
         assert send(server.postback, verify=server.postback.ca_file).status_code == 200
 
 
-@pytest.mark.once
 def test_the_setting_reaches_the_address_of_the_run(pytester):
     pytester.makepyfile(
         """
@@ -86,7 +86,7 @@ def test_the_setting_reaches_the_address_of_the_run(pytester):
         """
     )
     pytester.makeini("[pytest]\ntdpostback_tls = true\n")
-    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
+    result = pytester.runpytest_inprocess(*INSIDE)
     result.assert_outcomes(passed=1)
 
 
@@ -194,7 +194,7 @@ def test_without_the_extra_a_failure_shows_the_users_lines_alone(pytester):
             tdpostback.ssl_context()
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
+    result = pytester.runpytest_subprocess(timeout=60)
     result.assert_outcomes(failed=3)
     shown = result.stdout.str().partition("FAILURES")[2]
     for method in ("redirect", "proxy_environ", "ssl_context"):
@@ -225,7 +225,7 @@ def test_without_the_extra_a_redirect_of_a_marker_is_an_error_of_its_test_alone(
         def test_plain(of_the_test): pass
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", timeout=60)
+    result = pytester.runpytest_subprocess(timeout=60)
     result.assert_outcomes(passed=1, errors=2)
     errors = result.stdout.str().partition("ERRORS")[2]
     shown = errors.partition("short test summary")[0]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...errors import ConfigurationError
 from ...protocol.settings import MAX_SECONDS
 from . import actions
-from .actions import InOrder, Outage, RespondStatus, Throttle
 from .handle import ABOVE_ZERO, FaultHandle, Limits, count, invalid, number
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class Faults:
         """Respond `code` (200 to 599) instead of the service: the event is lost."""
         if not _is_status(code):
             raise invalid("status", "code", code, f"an {_STATUS}")
-        return self._add(partial(RespondStatus, code), limits)
+        return self._add(partial(actions.RespondStatus, code), limits)
 
     def throttle(self, limit: int, per: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Let `limit` requests pass in any `per` seconds (up to 3,600) of the server's clock.
@@ -62,7 +61,7 @@ class Faults:
         count("throttle", "limit", limit)
         valid = f"a number above 0, up to {MAX_SECONDS:,} seconds"
         number("throttle", "per", per, valid, least=ABOVE_ZERO, most=MAX_SECONDS)
-        return self._add(partial(Throttle, limit, per), limits)
+        return self._add(partial(actions.Throttle, limit, per), limits)
 
     def outage(self, seconds: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Reset each connection when a request is complete, for `seconds` of the server's clock.
@@ -71,7 +70,7 @@ class Faults:
         `clock.advance(seconds)` ends it without waiting.
         """
         seconds = number("outage", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
-        return self._add(partial(Outage, seconds, self._collector.clock.now()), limits)
+        return self._add(partial(actions.Outage, seconds, self._collector.clock.now()), limits)
 
     # on the wire
 
@@ -82,14 +81,14 @@ class Faults:
         the response is sent at once.
         """
         seconds = number("delay", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
-        return self._add(partial(actions.delay, seconds), limits)
+        return self._add(partial(actions.Delay, seconds), limits)
 
     def hang(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Never respond, and store nothing: the event is lost.
 
         The connection stays open until its sender closes it or the fault ends.
         """
-        return self._add(actions.hang, limits)
+        return self._add(_BY_NAME["hang"], limits)
 
     def reset(
         self,
@@ -105,34 +104,36 @@ class Faults:
         """
         if before not in ("storing", "answer"):
             raise invalid("reset", "before", before, "one of 'storing', 'answer'")
-        return self._add(partial(actions.reset, before), limits)
+        return self._add(
+            partial(actions.Reset, f"reset(before={before!r})", stored=before == "answer"), limits
+        )
 
     def truncate(self, after: int, **limits: Unpack[LimitArgumentsWithoutAfter]) -> FaultHandle:
         """Store the event, and close the connection after `after` bytes of the response.
 
         To spare the first events, use `sequence`.
         """
-        return self._add(partial(actions.truncate, count("truncate", "after", after)), limits)
+        return self._add(partial(actions.Truncate, count("truncate", "after", after)), limits)
 
     def drip(self, bytes_per_second: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and respond slowly. When the fault ends, the rest is sent at once."""
         valid = "a number above 0"
         rate = number("drip", "bytes_per_second", bytes_per_second, valid, least=ABOVE_ZERO)
-        return self._add(partial(actions.drip, rate), limits)
+        return self._add(partial(actions.Drip, rate), limits)
 
     def garbage(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and send bytes that are not HTTP instead of the response."""
-        return self._add(actions.garbage, limits)
+        return self._add(_BY_NAME["garbage"], limits)
 
     # after the response: only what the service accepts
 
     def drop(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store nothing: the event is lost, and its sender cannot know."""
-        return self._add(actions.drop, limits)
+        return self._add(_BY_NAME["drop"], limits)
 
     def duplicate(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store the event twice."""
-        return self._add(actions.duplicate, limits)
+        return self._add(_BY_NAME["duplicate"], limits)
 
     # several
 
@@ -154,7 +155,7 @@ class Faults:
         found = [_entry(entry) for entry in entries]
         if not found:
             raise ConfigurationError("faults.sequence([]): give at least one entry")
-        return self._add(partial(InOrder, found), limits)
+        return self._add(partial(actions.InOrder, found), limits)
 
     def unmatched(self) -> list[FaultHandle]:
         """The faults that were asked about events, and whose limits matched none of them."""
@@ -202,11 +203,11 @@ class Faults:
 
 
 _BY_NAME: dict[str, Callable[[], Action]] = {
-    "drop": actions.drop,
-    "duplicate": actions.duplicate,
-    "garbage": actions.garbage,
-    "hang": actions.hang,
-    "reset": actions.reset,
+    "drop": partial(actions.AfterResponse, "drop", stored=False),
+    "duplicate": partial(actions.AfterResponse, "duplicate", copies=2),
+    "garbage": partial(actions.Garbage, "garbage"),
+    "hang": partial(actions.Hang, "hang", stored=False),
+    "reset": partial(actions.Reset, "reset(before='storing')", stored=False),
 }
 """The faults that a sequence may call by name."""
 
@@ -223,12 +224,12 @@ def _entry(entry: Any) -> Action | None:
         if entry.limits != Limits():
             valid = "an entry without limits, and the sequence its own"
             raise invalid("sequence", "entry", entry, valid)
-        if isinstance(entry.action, InOrder):
+        if isinstance(entry.action, actions.InOrder):
             valid = "its entries; a sequence cannot be an entry"
             raise invalid("sequence", "entry", entry, valid)
         return entry.make_action()
     if _is_status(entry):
-        return RespondStatus(entry)
+        return actions.RespondStatus(entry)
     if not isinstance(entry, str) or entry not in (*_BY_NAME, "ok"):
         names = ", ".join(map(repr, _BY_NAME))
         valid = f"an {_STATUS}, one of {names}, 'ok', or a fault with its arguments"

@@ -1,8 +1,8 @@
 """What each fault does to an event that it hits, and how the response to it travels.
 
-The connection calls `Transmission.send` with the response, and stays in `PROCESSING` until the
-transmission ends it. A client without a connection calls `wait` and `arrive` instead. The event is
-validated meanwhile (Y1): a fault on the wire keeps the response back, not the outcome.
+For a fault on the wire, the connection calls `send` with the response, and stays in `PROCESSING`
+until the response is out. A client without a connection calls `wait` and `arrive` instead. The
+event is validated meanwhile (Y1): such a fault keeps the response back, not the outcome.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...collector.collector import Effect
@@ -24,7 +23,7 @@ from ...protocol.escaping import shown
 from ...protocol.response import Response, http_date
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from ...collector.collector import Arrival, Exchange
     from ..connection import Connection
@@ -102,29 +101,47 @@ class Transfer:
         )
 
 
-class Transmission:
-    """One way for a response to travel. `release` ends whatever it keeps back."""
+class Action:
+    """What goes wrong: the same for every event. Its handle calls it within a lock."""
+
+    over = False
+    """Whether it will never hit again."""
+
+    def __init__(self, name: str, **effect: Any) -> None:
+        """`name` is what `event.fault` shows, `effect` the other fields of its `Effect`."""
+        self.name = name
+        self.effect = Effect(name, **effect)
+
+    def effect_on(self, arrival: Arrival) -> Effect | None:  # noqa: ARG002 - for subclasses
+        """What happens to the event; `None` spares it."""
+        return self.effect
+
+    def release(self) -> None:
+        """Free the senders that it keeps waiting, and keep none waiting from now on; any thread."""
+
+
+class AfterResponse(Action):
+    """Something behind the response: it hits only what the service accepts."""
+
+    def effect_on(self, arrival: Arrival) -> Effect | None:
+        """Spare what is refused."""
+        return None if arrival.refused else self.effect
+
+
+class OnTheWire(Action):
+    """The response travels in another way: `_send` sends it, and may `_pause`."""
 
     seconds = 0.0
     """How long a client without a connection waits for the response."""
+    error: tuple[type[OSError], str] | None = None
+    """What a client without a connection sees instead of a response."""
 
-    def __init__(
-        self,
-        start: Callable[[Transfer], object],
-        error: Callable[[], OSError] | None = None,
-        end: Callable[[Transfer], object] = Transfer.finish,
-    ) -> None:
-        """`start` begins to send; `end` ends what is kept back when the fault ends.
-
-        `error()` is what a client without a connection sees instead of a response: a `TimeoutError`
-        or a `ConnectionError`.
-        """
-        self._begin = start
-        self._error = error
-        self._end = end
+    def __init__(self, name: str, *, stored: bool = True) -> None:
+        super().__init__(name, stored=stored, responded=False, transmission=self)
         self._released = threading.Event()
-        self._kept: dict[Transfer, asyncio.TimerHandle | None] = {}
-        """Transfers that wait, and until when."""
+        self._paused: dict[Transfer, asyncio.Event] = {}
+        """Transfers that wait, and what ends the wait."""
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def send(
         self, connection: Connection, exchange: Exchange, data: bytes, *, keep_alive: bool
@@ -132,7 +149,9 @@ class Transmission:
         """Send the response `data` of `exchange` on `connection`; runs in the loop."""
         exchange.collector.response_sent(exchange)
         transfer = Transfer(connection, exchange, data, keep_alive=keep_alive)
-        (self._end if self._released.is_set() else self._begin)(transfer)
+        task = transfer.loop.create_task(self._send(transfer))
+        self._tasks.add(task)  # the loop does not keep it alive
+        task.add_done_callback(self._tasks.discard)
 
     def wait(self, timeout: float | None) -> bool:
         """Without a connection: wait at most `timeout` seconds (`None`: for ever).
@@ -145,143 +164,107 @@ class Transmission:
         return self._released.wait(timeout)
 
     def arrive(self, exchange: Exchange) -> None:
-        """Without a connection: the end of the wait; raise an error if there is no response."""
-        if self._error is not None:
-            raise self._error()
+        """Without a connection: the end of the wait; raise `error` if there is one."""
+        if self.error is not None:
+            kind, text = self.error
+            raise kind(text)
         exchange.collector.response_interrupted(exchange, exchange.response.status, complete=True)
 
     def release(self) -> None:
-        """End every transfer that is kept back, and keep none back from now on; any thread."""
+        """End every pause, and let there be none from now on; any thread."""
         self._released.set()
-        for transfer in list(self._kept):
+        for transfer, ended in list(self._paused.items()):
             with suppress(RuntimeError):  # the loop has ended, and its connections with it
-                transfer.loop.call_soon_threadsafe(self._end_kept, transfer)
+                transfer.loop.call_soon_threadsafe(ended.set)
 
-    def keep(
-        self, transfer: Transfer, seconds: float | None, step: Callable[[Transfer], object]
-    ) -> None:
-        """Call `step(transfer)` after `seconds` (`None`: never), unless the fault ends before."""
+    async def _send(self, transfer: Transfer) -> None:
+        raise NotImplementedError
 
-        def resume() -> None:
-            del self._kept[transfer]
-            step(transfer)
-
-        if seconds is None:  # no timer removes it
-            for ended in [each for each in self._kept if each.connection.closed]:
-                del self._kept[ended]
-        self._kept[transfer] = (
-            None if seconds is None else transfer.loop.call_later(seconds, resume)
-        )
-        if self._released.is_set():  # another thread has released what it found
-            self._end_kept(transfer)
-
-    def _end_kept(self, transfer: Transfer) -> None:
-        if transfer in self._kept:
-            timer = self._kept.pop(transfer)
-            if timer is not None:
-                timer.cancel()
-            self._end(transfer)
+    async def _pause(self, transfer: Transfer, seconds: float = math.inf) -> None:
+        """Wait `seconds`; less if the fault ends, and perhaps if the connection does."""
+        for other, ended in self._paused.items():
+            if other.connection.closed:
+                ended.set()
+        ended = self._paused[transfer] = asyncio.Event()
+        timer = transfer.loop.call_later(seconds, ended.set)
+        if not self._released.is_set():
+            await ended.wait()
+        timer.cancel()
+        del self._paused[transfer]
 
 
-class Action:
-    """What goes wrong: the same for every event. Its handle calls it within a lock."""
-
-    over = False
-    """Whether it will never hit again."""
-
-    def __init__(self, name: str, *, spares_refused: bool = False, **effect: Any) -> None:
-        """`name` is what `event.fault` shows, `effect` the other fields of its `Effect`.
-
-        `spares_refused`: it is behind the response, and hits only what the service accepts.
-        """
-        self.name = name
-        self.effect = Effect(name, responded="transmission" not in effect, **effect)
-        self._spares_refused = spares_refused
-
-    def effect_on(self, arrival: Arrival) -> Effect | None:
-        """What happens to the event; `None` spares it."""
-        return None if self._spares_refused and arrival.refused else self.effect
-
-    def release(self) -> None:
-        """Free the senders that it keeps waiting, and keep none waiting from now on; any thread."""
-        if self.effect.transmission is not None:
-            self.effect.transmission.release()
-
-
-def drop() -> Action:
-    """The event is lost after its response."""
-    return Action("drop", spares_refused=True, stored=False)
-
-
-def duplicate() -> Action:
-    """The event is stored twice."""
-    return Action("duplicate", spares_refused=True, copies=2)
-
-
-def delay(seconds: float) -> Action:
+class Delay(OnTheWire):
     """The response comes `seconds` late."""
-    transmission = Transmission(
-        lambda transfer: transmission.keep(transfer, seconds, Transfer.finish)
-    )
-    transmission.seconds = seconds
-    return Action(f"delay({seconds:g})", transmission=transmission)
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"delay({seconds:g})")
+        self.seconds = seconds
+
+    async def _send(self, transfer: Transfer) -> None:
+        await self._pause(transfer, self.seconds)
+        transfer.finish()
 
 
-def drip(bytes_per_second: float) -> Action:
+class Drip(OnTheWire):
     """The response comes at `bytes_per_second`."""
-    size = max(1, int(bytes_per_second / DRIPS_PER_SECOND))
 
-    def start(transfer: Transfer) -> None:
-        end = transfer.sent + size
-        if end >= len(transfer.data):
-            transfer.finish()
-        elif transfer.send(end):
-            transmission.keep(transfer, size / bytes_per_second, start)
+    def __init__(self, bytes_per_second: float) -> None:
+        super().__init__(f"drip({bytes_per_second:g})")
+        self._size = max(1, int(bytes_per_second / DRIPS_PER_SECOND))
+        self._interval = self._size / bytes_per_second
 
-    transmission = Transmission(start)
-    return Action(f"drip({bytes_per_second:g})", transmission=transmission)
+    async def _send(self, transfer: Transfer) -> None:
+        last = len(transfer.data) - self._size
+        while transfer.sent < last and not self._released.is_set():
+            if not transfer.send(transfer.sent + self._size):
+                return
+            await self._pause(transfer, self._interval)
+        transfer.finish()
 
 
-def truncate(size: int) -> Action:
+class Truncate(OnTheWire):
     """The response ends after `size` bytes, and the connection with it."""
 
-    def start(transfer: Transfer) -> None:
-        if transfer.send(size):
+    error = ConnectionError, "the response was cut short"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"truncate({brief(size)})")
+        self._size = size
+
+    async def _send(self, transfer: Transfer) -> None:
+        if transfer.send(self._size):
             transfer.close()
 
-    transmission = Transmission(start, partial(ConnectionError, "the response was cut short"))
-    return Action(f"truncate({brief(size)})", transmission=transmission)
 
-
-def garbage() -> Action:
+class Garbage(OnTheWire):
     """Bytes that are not HTTP come instead of the response."""
-    error = partial(ConnectionError, "the response is not HTTP")
-    transmission = Transmission(lambda transfer: transfer.close(NOT_HTTP), error)
-    return Action("garbage", transmission=transmission)
+
+    error = ConnectionError, "the response is not HTTP"
+
+    async def _send(self, transfer: Transfer) -> None:
+        transfer.close(NOT_HTTP)
 
 
-def reset(before: str = "storing") -> Action:
-    """The connection is reset `before` storing, or before the answer."""
-    error = partial(ConnectionResetError, "connection reset by peer")
-    return Action(
-        f"reset(before={before!r})",
-        stored=before == "answer",
-        transmission=Transmission(Transfer.reset, error),
-    )
+class Reset(OnTheWire):
+    """The connection is reset."""
+
+    error = ConnectionResetError, "connection reset by peer"
+
+    async def _send(self, transfer: Transfer) -> None:
+        transfer.reset()
 
 
-def hang() -> Action:
+class Hang(OnTheWire):
     """No response comes. The connection stays open until its sender or the fault ends."""
 
-    def start(transfer: Transfer) -> None:
+    error = TimeoutError, "no response"
+
+    async def _send(self, transfer: Transfer) -> None:
+        if transfer.connection.closed:  # since the request was read
+            return
         transfer.connection.hang()
-        transmission.keep(transfer, None, start)
-
-    def end(transfer: Transfer) -> None:
+        await self._pause(transfer)
         transfer.connection.abort()
-
-    transmission = Transmission(start, partial(TimeoutError, "no response"), end)
-    return Action("hang", stored=False, transmission=transmission)
 
 
 class RespondStatus(Action):
@@ -328,12 +311,11 @@ class Throttle(RespondStatus):
         return self._response(now, [("Retry-After", str(max(1, math.ceil(wait))))])
 
 
-class Outage(Action):
+class Outage(Reset):
     """Resets connections before anything is stored, until a moment of the server's clock."""
 
     def __init__(self, seconds: float, now: float) -> None:
-        transmission = reset().effect.transmission
-        super().__init__(f"outage({seconds:g})", stored=False, transmission=transmission)
+        super().__init__(f"outage({seconds:g})", stored=False)
         self._end = now + seconds
 
     def effect_on(self, arrival: Arrival) -> Effect | None:
