@@ -106,15 +106,6 @@ def find(search: Search) -> Search:
     return search
 
 
-def claim(collector: Collector, events: Iterable[Event]) -> None:
-    """Count `events` as asserted. Events from before a `clear` are ignored."""
-    log = collector.log
-    for event in events:
-        index = event.seq - log.first
-        if 0 <= index < len(log) and Event(log, index) == event:
-            log.claimed.add(index)
-
-
 class HeldValidation(ContextDecorator):
     """Keeps accepted events pending while it lasts (Y2, Y5)."""
 

@@ -432,16 +432,20 @@ class Postback:
     def claim(self, *events: Event) -> None:
         """Count events as asserted, for the settings `on_unasserted` and `on_refusal`.
 
+        Events from before a `clear` are ignored.
+
         Raises:
             TypeError: An argument is not an `Event`.
         """
         __tracebackhide__ = True
+        log = self._collector.log
         for event in events:
             if not isinstance(event, Event):
-                raise TypeError(
-                    f"claim({formatting.value(event)}): give events, like tdpostback.events[0]"
-                )
-        assertions.claim(self._collector, events)
+                given = formatting.value(event)
+                raise TypeError(f"claim({given}): give events, like tdpostback.events[0]")
+            index = event.seq - log.first
+            if 0 <= index < len(log) and Event(log, index) == event:
+                log.claimed.add(index)
 
     # the service's hosts, and clients without a socket
 
