@@ -35,7 +35,7 @@ COMPARED_IN_FULL = 100_000
 """Bytes of the largest body whose values are compared in full: a longer diff takes minutes."""
 _GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
 """The shape of the write keys that this package generates."""
-_SENDER = re.compile(r"\S+ (at \S+|by WSGI): ")
+_SENDER = re.compile(r"\S+ (at \S+|by WSGI|without a connection): ")
 """How the reason of a refused connection begins."""
 _TO_SETTLE = "Fix: end hold_validation(), lower validation_delay, or give a longer timeout"
 _END_FAULT = "Fix: end the fault before you send, or let the sender try again"

@@ -26,6 +26,11 @@ def is_rejected(event):
     return event.state == "rejected"
 
 
+def send_a_large_head(postback, _):
+    with httpx.Client(transport=postback.httpx_transport(), base_url="http://x") as client:
+        client.get("/", headers={"X-Large": 70_000 * "a"})
+
+
 def block_a_host(postback, _):
     with (
         postback.redirect(block_network=True),
@@ -179,6 +184,7 @@ CASES = {
         ),
         ingested,
     ),
+    "1 connection was refused: its head is ": (send_a_large_head, ingested),
     "no request arrived: connections to api.example were blocked; ": (
         block_a_host,
         ingested,
