@@ -184,7 +184,7 @@ CASES = {
         ),
         ingested,
     ),
-    "1 connection was refused: its head is ": (send_a_large_head, ingested),
+    "1 connection was refused: its head has ": (send_a_large_head, ingested),
     "no request arrived: connections to api.example were blocked; ": (
         block_a_host,
         ingested,
