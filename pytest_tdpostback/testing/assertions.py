@@ -38,7 +38,7 @@ def with_columns(method: Callable[P, T]) -> Callable[P, T]:
         except TypeError as error:
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise  # from within the method
-            hint = 'give columns by name, or with where={"name": value} if an argument is named so'
+            hint = 'give a database, a table, and columns by name, or as where={"name": value}'
             raise TypeError(f"{error}; {hint}") from None
 
     return call
@@ -104,15 +104,6 @@ def find(search: Search) -> Search:
         raise AssertionError(messages.not_found(search))
     log.claimed.update(search.found)
     return search
-
-
-def claim(collector: Collector, events: Iterable[Event]) -> None:
-    """Count `events` as asserted. Events from before a `clear` are ignored."""
-    log = collector.log
-    for event in events:
-        index = event.seq - log.first
-        if 0 <= index < len(log) and Event(log, index) == event:
-            log.claimed.add(index)
 
 
 class HeldValidation(ContextDecorator):

@@ -40,13 +40,11 @@ _SENDER = re.compile(r"\S+ (at \S+|by WSGI): ")
 _TO_SETTLE = "Fix: end hold_validation(), lower validation_delay, or give a longer timeout"
 _END_FAULT = "Fix: end the fault before you send, or let the sender try again"
 _ALL_SENT = "Has the sender sent them all (flushed, joined, awaited)?"
-_NOUNS = {
-    EventState.INGESTED: ("record", "", " matched"),
-    EventState.REFUSED: ("event", " refused (4xx)", " refused (4xx)"),
-    EventState.REJECTED: ("event", " rejected after 200", " rejected after 200"),
-    None: ("", "", ""),
+_ENDINGS: dict[EventState | None, str] = {
+    EventState.REFUSED: " refused (4xx)",
+    EventState.REJECTED: " rejected after 200",
 }
-"""What an assertion counts, what follows that word, and what follows it if they are there."""
+"""What an assertion wants of events; of records it wants that they are there."""
 
 _Told = tuple[str, list[str], str | None]
 """The cause in a few words, lines about it, and the id of the rule that explains it."""
@@ -55,24 +53,29 @@ _Told = tuple[str, list[str], str | None]
 def not_found(search: Search) -> str:
     """An assertion found another number of records or events than it wanted."""
     receiver, count, log = search.receiver, search.count, search.log
-    found, (noun, ending, there) = len(search.found), _NOUNS[search.state]
-    goal = f"{counted(count, noun) if noun else 'one'}{ending}"
+    found, noun = len(search.found), "event" if search.state in _ENDINGS else "record"
+    goal = f"{counted(count, noun)}{_ENDINGS.get(search.state, '')}" if search.state else "one"
+    there = f"{counted(found, noun)}{_ENDINGS.get(search.state, ' matched')}"
+    so_far = f" (waited {search.waited:g} s)"
     if found > (count or 0):
-        cause, details, rule = _too_many(search, f"{counted(found, noun)}{there}")
-        return _text(receiver, f"{cause}; wanted {goal if count else 'none'}{search}", details)
-    refused = search.collector.refused_connections
-    if not len(log):
+        cause, details, rule = _too_many(search, there)
+        goal, so_far = goal if count else "none", ""
+    elif not len(log):
         cause, details, rule = _nothing_arrived(receiver)
     else:
         if search.state is EventState.INGESTED:
             cause, details, rule = _not_ingested(search)
+            so_far = f", found {found:,}{so_far}" if found else so_far
         else:
-            cause, details, rule = _no_such_event(search, f"{counted(found, noun)}{there}")
-        if refused:
-            details += refused_connections(refused)
-    so_far = f", found {found:,}" if found and noun == "record" else ""
-    head = f"{cause}; wanted {goal}{search}{so_far} (waited {search.waited:g} s)"
-    return _text(receiver, head, details, *([f"tdpostback rules {rule}"] if rule else []))
+            cause, details, rule = _no_such_event(search, there)
+        details += refused_connections(search.collector.refused_connections)
+    for fault in receiver.unmatched_faults():
+        limits = {name: value for name, value in vars(fault.limits).items() if value}
+        of = f" with {formatting.assignments(limits)}" if limits else ""
+        asked = counted(fault.asked, "time")
+        details.append(f"fault {fault.name}{of} never matched: asked {asked}, matched 0")
+    tail = [f"tdpostback rules {rule}"] if rule else []
+    return _text(receiver, f"{cause}; wanted {goal}{search}{so_far}", details, *tail)
 
 
 def requests(receiver: Receiver) -> str:
@@ -207,12 +210,6 @@ def refused_connections(refused: Sequence[RefusedConnection]) -> list[str]:
 
 def _text(receiver: Receiver, head: str, details: Iterable[str], *tail: str) -> str:
     """The lines of a message, each safe to print, without a whole write key."""
-    details = list(details)
-    for fault in receiver.unmatched_faults():
-        limits = {name: value for name, value in vars(fault.limits).items() if value}
-        of = f" with {formatting.assignments(limits)}" if limits else ""
-        asked = counted(fault.asked, "time")
-        details.append(f"fault {fault.name}{of} never matched: asked {asked}, matched 0")
     lines = [head, *details, *tail]
     if not "".join(lines).isprintable():
         lines = [escaped(line) for line in lines]

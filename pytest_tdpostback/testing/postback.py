@@ -419,27 +419,33 @@ class Postback:
         """
         __tracebackhide__ = True
         check_timeout(timeout)
-        collector = self._collector
-        arrived = collector.wait_until(
-            lambda: bool(len(collector.log) or collector.refused_connections), timeout
-        )
-        if arrived:
+        receiver, collector = self._receiver, self._collector
+
+        def arrived() -> bool:
+            return bool(len(collector.log) or collector.refused_connections)
+
+        collector.wait_until(lambda: arrived() or receiver.closed, timeout)
+        if arrived():
             collector.wait_for_responses()
-            raise AssertionError(messages.requests(self._receiver))
+            raise AssertionError(messages.requests(receiver))
 
     def claim(self, *events: Event) -> None:
         """Count events as asserted, for the settings `on_unasserted` and `on_refusal`.
+
+        Events from before a `clear` are ignored.
 
         Raises:
             TypeError: An argument is not an `Event`.
         """
         __tracebackhide__ = True
+        log = self._collector.log
         for event in events:
             if not isinstance(event, Event):
-                raise TypeError(
-                    f"claim({formatting.value(event)}): give events, like tdpostback.events[0]"
-                )
-        assertions.claim(self._collector, events)
+                given = formatting.value(event)
+                raise TypeError(f"claim({given}): give events, like tdpostback.events[0]")
+            index = event.seq - log.first
+            if 0 <= index < len(log) and Event(log, index) == event:
+                log.claimed.add(index)
 
     # the service's hosts, and clients without a socket
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 
 import httpx
 import pytest
 
-from pytest_tdpostback import PostbackError, PostbackServer
+from pytest_tdpostback import BlockedConnection, PostbackError, PostbackServer
 
 KEY = "1/" + 4 * "0123456789"
 pytestmark = [
@@ -23,6 +24,14 @@ def ingested(postback, **columns):
 
 def is_rejected(event):
     return event.state == "rejected"
+
+
+def block_a_host(postback, _):
+    with (
+        postback.redirect(block_network=True),
+        pytest.raises(BlockedConnection),
+    ):
+        socket.create_connection(("api.example", 80))
 
 
 def expect_nothing_new(postback):
@@ -171,9 +180,7 @@ CASES = {
         ingested,
     ),
     "no request arrived: connections to api.example were blocked; ": (
-        lambda postback, _: postback._collector.note_blocked_host(
-            "api.example: no connections; let it through with allow_hosts"
-        ),
+        block_a_host,
         ingested,
     ),
     "no event arrived, only 1 CORS preflight; wanted 1 record in s": (
@@ -183,7 +190,9 @@ CASES = {
 }
 
 
-NEXT_STEP = re.compile(r"Fix: |\?|tdpostback rules [A-Z]|Give more | instead\.| asserts")
+NEXT_STEP = re.compile(
+    r"Fix: |\?|tdpostback rules [A-Z]|Give more | instead\.| asserts| lets it through"
+)
 
 
 @pytest.mark.parametrize("cause", CASES)
@@ -263,6 +272,12 @@ def test_a_server_that_stops_ends_every_wait_and_is_its_cause(wait, while_waitin
         while_waiting(lambda: wait(server.postback), server.stop)
     check(str(caught.value), "no request arrived: the server is stopped; wanted ")
     assert "(waited 3600 s)" not in str(caught.value)
+
+
+def test_a_server_that_stops_ends_the_wait_for_a_quiet_time(while_waiting):
+    server = PostbackServer()
+    server.start()
+    while_waiting(lambda: server.postback.assert_no_requests(3_600), server.stop)
 
 
 @pytest.mark.parametrize("wait", [ALL[1], ALL[2], ALL[4]])

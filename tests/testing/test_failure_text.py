@@ -474,6 +474,12 @@ def test_a_timeout_that_makes_no_sense(tdpostback, wait, timeout):
         wait(tdpostback, timeout)
 
 
+def test_a_timeout_beside_columns_may_be_meant_as_a_column(tdpostback):
+    for method in (tdpostback.assert_ingested, tdpostback.assert_nothing_ingested):
+        with pytest.raises(ConfigurationError, match=r'compared by where=\{"timeout": \.\.\.\}$'):
+            method("web", "signups", timeout="6")
+
+
 def test_a_rule_that_does_not_exist(tdpostback):
     with pytest.raises(ConfigurationError) as caught:
         tdpostback.assert_refused(rule="b2")
@@ -514,9 +520,7 @@ def test_a_call_that_does_not_fit_says_how_to_give_columns(tdpostback, call, say
         call(tdpostback)
     what, _, hint = str(caught.value).partition("; ")
     assert what.endswith(says)
-    assert hint == (
-        'give columns by name, or with where={"name": value} if an argument is named so'
-    )
+    assert hint == 'give a database, a table, and columns by name, or as where={"name": value}'
 
 
 def test_a_type_error_of_a_predicate_stays_as_it_is(tdpostback, send):
