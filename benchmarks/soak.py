@@ -1,10 +1,10 @@
 """Full load with faults on, from several processes, until every event is accounted for, once.
 
 `python -m benchmarks.soak --minutes 10 --processes 4` sends events with unique ids over loopback in
-rounds of some seconds. After each round it holds what every sender saw against what the double says
-became of the event: each id has to be there exactly once, with the state, the status and the number
-of records that follow from its kind and its fault. It prints the differences, and ends with 1 where
-there is one. Rounds bound the memory; a round ends by time or by count, whichever is first.
+rounds of some seconds. After each round it compares what every sender saw with what the fake server
+says became of the event: each id has to be there exactly once, with the state, the status and the
+number of records that follow from its kind and its fault. It prints the differences, and ends with
+1 where there is one. Rounds bound the memory; a round ends by time or by count, whichever is first.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ class Ledger:
 
 
 def soak(minutes: float, processes: int, lanes: int, seed: int) -> Ledger:
-    """Load a double for `minutes` of sending; returns the account of it."""
+    """Load a fake server for `minutes` of sending; returns the account of it."""
     ledger, dice, number, load = Ledger(), random.Random(seed), 0, 0.0
     context = multiprocessing.get_context("spawn")
     with PostbackServer(on_auth_failure="ignore") as server:

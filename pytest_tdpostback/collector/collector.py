@@ -242,12 +242,12 @@ class Collector:
         with self.lock:
             log = self.log
             if batch is not None:
-                indexes = log.append_batch(judge, head.raw, body, batch, peer, now, 200)
+                indexes = log.append_batch(judge, head.raw, body, batch, peer, now)
                 response = self._receipts(judged, log, indexes, batch, int(now))
             else:
                 status = 200 if refusal is None else refusal.status
-                index = log.append(judge, head.raw, body, peer, now, status)
-                indexes = range(index, index + 1)
+                indexes = log.append(judge, head.raw, (body,), peer, now, status)
+                index = indexes[0]
                 if refusal is not None:
                     date, explain = responses.http_date(int(now)), judge.settings.explain
                     log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
@@ -558,11 +558,11 @@ class Collector:
                 reason = f"write key {key.shown} {key_reason}"
             elif verdict.ingestion:
                 rule, sent = "I17", log.uuids.get(index)
-                if log.deduplication.is_repeated(table, sent, log.received[index]):
+                if log.deduplication.is_repeated(table, sent, log.received_at(index)):
                     reason = f"the uuid {sent} was stored in the last hour"
             else:
                 request, data = sent_data(log, index)
-                when = time_of(request, verdict, data, log.received[index])
+                when = time_of(request, verdict, data, log.received_at(index))
                 rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
             if reason:
                 state = EventState.DEDUPLICATED if rule == "I17" else EventState.REJECTED

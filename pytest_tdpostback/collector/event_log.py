@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_right, insort
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..protocol import response as responses
@@ -20,7 +21,7 @@ from ..protocol.request import RequestHead
 from .deduplication import Deduplication
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..protocol.batch import BatchBody
     from ..protocol.response import Response
@@ -241,10 +242,13 @@ class EventLog:
         self.id = f"{_PROCESS}-{next(_numbers)}"
         """Differs from that of any other log; a copy of an event keeps it."""
         self.heads = _RepeatedColumn()
-        self.bodies = _BytesColumn()
+        """The head of each request; `peers` and `received` are of requests, too."""
         self.peers = _RepeatedColumn()
         self.received = array("d")
         """UNIX seconds, by the clock of the collector."""
+        self.requests = array("I")
+        """The number of the request that sent each event; the records of a batch share one."""
+        self.bodies = _BytesColumn()
         self.statuses = array("H")
         self.states = bytearray()
         self.changes = array("Q")
@@ -277,24 +281,34 @@ class EventLog:
         return len(self.states)
 
     def append(  # noqa: PLR0917 - a value for each column
-        self, judge: JudgedHeads, head: bytes, body: bytes, peer: str, received: float, status: int
-    ) -> int:
-        """Add a pending event and return its index."""
-        index = len(self.states)
+        self,
+        judge: JudgedHeads,
+        head: bytes,
+        bodies: Iterable[bytes],
+        peer: str,
+        received: float,
+        status: int,
+    ) -> range:
+        """Add a request with a pending event for each of `bodies`; return the indexes of those."""
+        request, first = len(self.received), len(self.states)
         if judge is not self._last_judge:
             self._last_judge = judge
             self._judges.append(judge)
-            self._judged_from.append(index)
+            self._judged_from.append(first)
         self.heads.append(head)
-        self.bodies.append(body)
         self.peers.append(peer)
         self.received.append(received)
-        self.statuses.append(status)
-        self.states.append(PENDING)
-        self.changes.append(index << 1)
-        return index
+        index = first
+        for body in bodies:
+            self.requests.append(request)
+            self.bodies.append(body)
+            self.statuses.append(status)
+            self.states.append(PENDING)
+            self.changes.append(index << 1)
+            index += 1
+        return range(first, index)
 
-    def append_batch(  # noqa: PLR0917 - a value for each column
+    def append_batch(  # noqa: PLR0917 - as `append`
         self,
         judge: JudgedHeads,
         head: bytes,
@@ -302,20 +316,26 @@ class EventLog:
         batch: BatchBody,
         peer: str,
         received: float,
-        status: int,
     ) -> range:
-        """Add a pending event for each record of `batch` and return their indexes.
+        """Add a request with a pending event for each record of `batch`; return their indexes.
 
         `body` is the body as it was sent.
         """
-        first, end, records = len(self.states), 0, batch.records
+        first, records = len(self.states), batch.records
         encoded = b"" if body == batch.body else body
         suffix = batch.body[records[-1].end :]
         self._batches.append(first, len(records), records[0].start, suffix, encoded)
-        for record in records:
-            self.append(judge, head, batch.body[end : record.end], peer, received, status)
-            end = record.end
-        return range(first, len(self.states))
+        ends = [0, *(record.end for record in records)]
+        bodies = (batch.body[start:end] for start, end in pairwise(ends))
+        return self.append(judge, head, bodies, peer, received, 200)
+
+    def received_at(self, index: int) -> float:
+        """When the event at `index` was received, in UNIX seconds."""
+        return self.received[self.requests[index]]
+
+    def peer(self, index: int) -> str:
+        """The address of the sender of the event at `index`."""
+        return self.peers[self.requests[index]].decode()
 
     def place_in_batch(self, index: int) -> tuple[int, int] | None:
         """The place of the event in its batch, from 0, and the size of that; `None` without one."""
@@ -357,7 +377,7 @@ class EventLog:
     def judged(self, index: int) -> JudgedHead:
         """What the head of the event at `index` decided, by the settings of that moment."""
         judge = self._judges[0] if len(self._judges) == 1 else self._judge(index)
-        return judge[self.heads[index]]
+        return judge[self.heads[self.requests[index]]]
 
     def _judge(self, index: int) -> JudgedHeads:
         return self._judges[bisect_right(self._judged_from, index) - 1]
@@ -453,10 +473,12 @@ class EventLog:
         if number is not None:
             prefix, suffix = batches.prefixes[number], batches.suffixes[number]
             log._batches.append(0, size, prefix, suffix, batches.encoded[number])
-        for copied, each in enumerate(range(start, start + size)):
-            head, body, peer = self.heads[each], self.bodies[each], self.peers[each].decode()
-            received, status = self.received[each], self.statuses[each]
-            log.append(self._judge(each), head, body, peer, received, status)
+        several, request = range(start, start + size), self.requests[start]
+        head, received = self.heads[request], self.received[request]
+        bodies = map(self.bodies.__getitem__, several)
+        log.append(self._judge(start), head, bodies, self.peer(start), received, 200)
+        for copied, each in enumerate(several):
+            log.statuses[copied] = self.statuses[each]
             for column in ("rules", "reasons", "faults", "copies", "uuids"):
                 if each in getattr(self, column):
                     getattr(log, column)[copied] = getattr(self, column)[each]

@@ -66,7 +66,7 @@ class Event(_Entry):
     @property
     def received_at(self) -> float:
         """When the request was received, in UNIX seconds by the clock of the fake server."""
-        return self._log.received[self._index]
+        return self._log.received_at(self._index)
 
     @property
     def status(self) -> int | None:
@@ -104,7 +104,7 @@ class Event(_Entry):
         """The request: `method`, `target`, `headers`, `body`, `peer`."""
         log, index = self._log, self._index
         body = log.request_body(index)
-        return PostbackRequest(self._judged.head, body, log.peers[index].decode())
+        return PostbackRequest(self._judged.head, body, log.peer(index))
 
     @cached_property
     def _own_request(self) -> PostbackRequest:
@@ -170,7 +170,7 @@ class Event(_Entry):
         if judged.verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
             return about_response
         request, data = sent_data(log, index)
-        received_at = log.received[index]
+        received_at = log.received_at(index)
         found = list(
             protocol_findings.find(request, judged.verdict, data, judged.settings, received_at)
         )
@@ -183,7 +183,7 @@ class Event(_Entry):
     def columns(self) -> dict[str, Any]:
         """The record that the event is stored as, or would be stored as."""
         log, index, request = self._log, self._index, self._own_request
-        return columns_of(log, index, self._judged, request, log.received[index])
+        return columns_of(log, index, self._judged, request, log.received_at(index))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):
@@ -346,7 +346,7 @@ def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any
 def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
     judged = log.judged(index)
-    return columns_of(log, index, judged, _request(log, index, judged), log.received[index])
+    return columns_of(log, index, judged, _request(log, index, judged), log.received_at(index))
 
 
 def columns_of(
@@ -363,7 +363,7 @@ def columns_of(
 
 def _request(log: EventLog, index: int, judged: JudgedHead) -> PostbackRequest:
     """The request of an event; of a batch, as if its record had come alone."""
-    return PostbackRequest(judged.head, log.body(index), log.peers[index].decode())
+    return PostbackRequest(judged.head, log.body(index), log.peer(index))
 
 
 def _column_findings(

@@ -36,12 +36,6 @@ INSPECTION_PREFIX = "/.tdpostback/"
 """How the path of a call of the REST interface begins."""
 MAX_INSPECTION_BODY = 1024 * 1024
 """Bytes of the body of a call of the REST interface."""
-HEAD_SECONDS = 10.0
-"""Time from the first byte of a head to its last."""
-BODY_SECONDS = 30.0
-"""Time from one piece of a body to the next."""
-LINGER_SECONDS = 2.0
-"""Time from the last response until the server ends a connection that its sender keeps open."""
 LARGE_BODY = 32 * 1024
 """Bytes of a body up to which it is judged in the loop; a larger one takes a worker thread.
 
@@ -79,6 +73,13 @@ TRANSITIONS = {
     CLOSING: {CLOSED},
     CLOSED: set(),
 }
+SECONDS = {
+    HEAD: 10.0,  # from its first byte to its last
+    BODY: 30.0,  # from one piece to the next
+    DRAINING: 30.0,
+    CLOSING: 2.0,  # from the last response until the server does not wait for the sender any more
+}
+"""How long a connection may be in a state."""
 
 
 class Service(Protocol):
@@ -226,7 +227,7 @@ class Connection(asyncio.Protocol):
         elif body.too_large and self.state is BODY:
             self._refuse_body(body)
         else:
-            self._start_timer(BODY_SECONDS)
+            self._enter(self.state)
         return at
 
     def _refuse_body(self, body: BodyParser) -> None:
@@ -420,31 +421,23 @@ class Connection(asyncio.Protocol):
         if self.state is CLOSING:
             self.transport.abort() if self.transport.can_write_eof() else self.transport.close()
         elif self.transport.get_write_buffer_size():  # it is not read from at present
-            self._start_timer(BODY_SECONDS)
+            self._enter(self.state)
         else:
             self._refuse(BadRequest("the rest of its request did not come in time", 408))
 
     # within
 
     def _enter(self, state: State) -> None:
-        assert state in TRANSITIONS[self.state], (self.state, state)
+        """Be in `state`; its time limit begins, or begins again."""
+        assert state is self.state or state in TRANSITIONS[self.state], (self.state, state)
         self.state = state
-        if state is HEAD:
-            self._start_timer(HEAD_SECONDS)
-        elif state is BODY or state is DRAINING:
-            self._start_timer(BODY_SECONDS)
-        elif state is CLOSING:
-            self._start_timer(LINGER_SECONDS)
-        elif self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if state is PROCESSING:
-            self.transport.pause_reading()
-
-    def _start_timer(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._service.loop.call_later(seconds, self._timed_out)
+            self._timer = None
+        if state in SECONDS:
+            self._timer = self._service.loop.call_later(SECONDS[state], self._timed_out)
+        elif state is PROCESSING:
+            self.transport.pause_reading()
 
 
 def _is_inspection(collector: Collector, head: RequestHead) -> bool:

@@ -132,6 +132,8 @@ class BodyParser:
         self.limit = limit
         self.size = 0
         """Bytes of the body so far, without the transfer coding."""
+        self.too_large = head.length > limit
+        """Whether the body is known to be larger than `limit`, so that none of it is kept."""
         self.complete = not head.length and not head.chunked
         self._kept = bytearray()
         self._read = 0
@@ -140,11 +142,6 @@ class BodyParser:
         self._http = httptools.HttpRequestParser(self) if head.chunked else None
         if self._http is not None:
             self._http.feed_data(_CHUNKED_HEAD)
-
-    @property
-    def too_large(self) -> bool:
-        """Whether the body is known to be larger than `limit`, so that none of it is kept."""
-        return max(self.size, self.head.length) > self.limit
 
     @property
     def data(self) -> bytes:
@@ -191,6 +188,7 @@ class BodyParser:
         if self._read > self.limit + MAX_DRAIN:
             raise BadRequest("its body is larger than is worth reading", 413)
         self.size += len(data)
+        self.too_large |= self.size > self.limit
         if self.too_large:
             self._kept.clear()
         else:

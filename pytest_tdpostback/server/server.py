@@ -19,7 +19,7 @@ from ..collector.collector import Collector
 from ..collector.waiting import call_later
 from ..errors import ConfigurationError
 from ..protocol.response import Response
-from .connection import LINGER_SECONDS, Connection
+from .connection import SECONDS, Connection, State
 from .loop import LoopThread
 from .wsgi import environ_of, respond
 
@@ -155,7 +155,7 @@ class Listener:
         seconds = {}
         if self._ssl_context is not None:
             seconds["ssl_handshake_timeout"] = HANDSHAKE_SECONDS
-            seconds["ssl_shutdown_timeout"] = LINGER_SECONDS
+            seconds["ssl_shutdown_timeout"] = SECONDS[State.CLOSING]
         try:
             await self.loop.connect_accepted_socket(
                 lambda: connection, sock, ssl=self._ssl_context, **seconds

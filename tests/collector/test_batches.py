@@ -381,6 +381,7 @@ def test_a_batch_is_kept_in_less_memory_than_its_requests(collector, send_batch)
     bodies = sum(len(log.bodies[index]) for index in range(len(log)))
     assert bodies <= len(log.request_body(0))
     assert log.heads._bytes == log.heads[0]
+    assert len(log.received) == 1
 
 
 def test_the_type_of_the_response_is_that_of_the_request(collector, send_batch):

@@ -1,4 +1,4 @@
-"""The double outside pytest, as a process: what it prints, and how it ends."""
+"""The fake server outside pytest, as a process: what it prints, and how it ends."""
 
 from __future__ import annotations
 
@@ -77,49 +77,49 @@ def served(*options):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_events_and_outcomes_are_told_line_by_line(number):
-    with served("--write-key", KEY) as double:
-        assert re.fullmatch(r"tdpostback serves http://127\.0\.0\.1:\d+\n", double.first)
-        assert double.line() == "profile: chosen by the host of the request, else openapi-1.0.0"
-        assert double.line() == "write key: 12345/abc… (as given)"
-        assert double.line() == "Ctrl-C ends it"
-        assert double.post() == 200
-        assert double.line() == f"#1 POST {ROUTE} -> 200, pending"
-        assert double.line() == "#1 ingested into database.table"
-        assert double.post(key="12345/wrongkey") == 200
-        assert double.line() == f"#2 POST {ROUTE} -> 200, pending"
-        assert double.line() == "#2 rejected (A5: write key 12345/wro… is unknown)"
-        assert double.post(b"[]") == 400
-        assert double.line() == (
+    with served("--write-key", KEY) as server:
+        assert re.fullmatch(r"tdpostback serves http://127\.0\.0\.1:\d+\n", server.first)
+        assert server.line() == "profile: chosen by the host of the request, else openapi-1.0.0"
+        assert server.line() == "write key: 12345/abc… (as given)"
+        assert server.line() == "Ctrl-C ends it"
+        assert server.post() == 200
+        assert server.line() == f"#1 POST {ROUTE} -> 200, pending"
+        assert server.line() == "#1 ingested into database.table"
+        assert server.post(key="12345/wrongkey") == 200
+        assert server.line() == f"#2 POST {ROUTE} -> 200, pending"
+        assert server.line() == "#2 rejected (A5: write key 12345/wro… is unknown)"
+        assert server.post(b"[]") == 400
+        assert server.line() == (
             f"#3 POST {ROUTE} -> 400, refused (B3: the top level is an array, not an object)"
         )
-        assert double.post(b'{"time": 1}') == 200
-        assert double.line().startswith("#4 POST")
-        assert double.line() == (
+        assert server.post(b'{"time": 1}') == 200
+        assert server.line().startswith("#4 POST")
+        assert server.line() == (
             "#4 ingested into database.table; "
             "T6: the column time is replaced by the time of the record"
         )
-        assert double.end(number) == 0
-        assert double.line() == "4 events = 1 refused + 0 pending + 2 ingested + 1 rejected"
-        assert double.process.stderr.read() == ""
+        assert server.end(number) == 0
+        assert server.line() == "4 events = 1 refused + 0 pending + 2 ingested + 1 rejected"
+        assert server.process.stderr.read() == ""
 
 
 def test_without_a_key_one_is_made_and_shown_in_full():
-    with served("--profile", "v2-2.0.0") as double:
-        assert double.line() == "profile: v2-2.0.0"
-        made = re.fullmatch(r"write key: (\d+/\w+) \(made for this run; .*\)", double.line())
+    with served("--profile", "v2-2.0.0") as server:
+        assert server.line() == "profile: v2-2.0.0"
+        made = re.fullmatch(r"write key: (\d+/\w+) \(made for this run; .*\)", server.line())
         assert made
-        double.line()
-        assert double.post(key=made[1]) == 200
-        double.line()
-        assert double.line() == "#1 ingested into database.table"
-        assert double.end() == 0
+        server.line()
+        assert server.post(key=made[1]) == 200
+        server.line()
+        assert server.line() == "#1 ingested into database.table"
+        assert server.end() == 0
 
 
 def test_what_is_pending_at_the_end_is_in_the_account():
-    with served("--validation-delay=3600", f"--write-key={KEY}") as double:
-        assert double.post() == 200
-        assert double.end() == 0
-        lines = double.process.stdout.read().splitlines()
+    with served("--validation-delay=3600", f"--write-key={KEY}") as server:
+        assert server.post() == 200
+        assert server.end() == 0
+        lines = server.process.stdout.read().splitlines()
     assert lines[-2:] == [
         f"#1 POST {ROUTE} -> 200, pending",
         "1 event = 0 refused + 1 pending + 0 ingested + 0 rejected",
@@ -127,32 +127,32 @@ def test_what_is_pending_at_the_end_is_in_the_account():
 
 
 def test_no_line_but_that_of_the_key_made_shows_a_whole_key():
-    with served(f"--write-key={KEY}") as double:
-        double.post(query=f"?td_write_key={KEY}")
-        assert double.end() == 0
-        assert "abcdefgh" not in double.process.stdout.read()
+    with served(f"--write-key={KEY}") as server:
+        server.post(query=f"?td_write_key={KEY}")
+        assert server.end() == 0
+        assert "abcdefgh" not in server.process.stdout.read()
 
 
 def test_settings_are_options_and_the_inspector_shows_them():
     options = ["--explain", "--max-body=10", "--value-types=string", "--inspection"]
-    with served(*options, f"--write-key={KEY}") as double:
-        assert double.post(b'{"a": 12345}') == 413
-        assert double.post(b'{"a": 12}') == 200
-        with urlopen(f"{double.url}/.tdpostback/records", timeout=10) as answer:
+    with served(*options, f"--write-key={KEY}") as server:
+        assert server.post(b'{"a": 12345}') == 413
+        assert server.post(b'{"a": 12}') == 200
+        with urlopen(f"{server.url}/.tdpostback/records", timeout=10) as answer:
             (record,) = json.load(answer)
         assert record["columns"]["a"] == "12"
-        assert double.end() == 0
+        assert server.end() == 0
 
 
 def test_events_that_are_forgotten_meanwhile_do_no_harm():
-    with served("--inspection", f"--write-key={KEY}", "--validation-delay=3600") as double:
-        assert double.post() == 200
+    with served("--inspection", f"--write-key={KEY}", "--validation-delay=3600") as server:
+        assert server.post() == 200
         json_type = {"Content-Type": "application/json"}
-        url = f"{double.url}/.tdpostback/events"
+        url = f"{server.url}/.tdpostback/events"
         urlopen(Request(url, headers=json_type, method="DELETE"), timeout=10).close()
-        assert double.post() == 200
-        assert double.end() == 0
-        lines = double.process.stdout.read().splitlines()
+        assert server.post() == 200
+        assert server.end() == 0
+        lines = server.process.stdout.read().splitlines()
     assert lines[-3:] == [
         f"#1 POST {ROUTE} -> 200, pending",
         f"#2 POST {ROUTE} -> 200, pending",
@@ -272,11 +272,11 @@ def test_a_second_signal_while_it_ends_changes_nothing(monkeypatch):
 
 def test_events_that_are_forgotten_while_others_arrive_do_not_end_it():
     """The lines are made from the log while a program clears it."""
-    with served("--write-key", KEY, "--inspection") as double:
+    with served("--write-key", KEY, "--inspection") as server:
 
         def forget():
             for _ in range(20):
-                call = Request(double.url + "/.tdpostback/events", b"{}", method="DELETE")
+                call = Request(server.url + "/.tdpostback/events", b"{}", method="DELETE")
                 call.add_header("Content-Type", "application/json")
                 with urlopen(call, timeout=10) as answer:
                     assert answer.status == 200
@@ -284,8 +284,8 @@ def test_events_that_are_forgotten_while_others_arrive_do_not_end_it():
         thread = threading.Thread(target=forget)
         thread.start()
         while thread.is_alive():
-            assert double.post() == 200
+            assert server.post() == 200
         thread.join()
-        assert double.post() == 200
-        assert double.end() == 0
-        assert double.process.stderr.read() == ""
+        assert server.post() == 200
+        assert server.end() == 0
+        assert server.process.stderr.read() == ""

@@ -44,8 +44,8 @@ def judged(body=b"{}", *, target=PATH, method="POST", headers=JSON, peer="10.0.0
     return PostbackRequest(first, body, peer), judge_head(first, chosen), chosen
 
 
-def double(**settings):
-    """A double that never listens: requests reach it as WSGI."""
+def make_postback(**settings):
+    """A `Postback` whose server never listens: requests reach it as WSGI."""
     postback = PostbackServer(write_keys=[KEY], **settings).postback
     postback.clock.freeze(NOW)
     return postback

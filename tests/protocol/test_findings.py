@@ -10,7 +10,7 @@ import pytest
 from pytest_tdpostback.protocol.findings import find
 from pytest_tdpostback.protocol.record import sent_data
 from pytest_tdpostback.protocol.rules import WITH_FINDING
-from tests.protocol.requests import JSON, KEY, NOW, PATH, double, judged, send
+from tests.protocol.requests import JSON, KEY, NOW, PATH, judged, make_postback, send
 
 TYPED = (("Content-Type", "application/json"),)
 TWICE = (*JSON, ("x-td-write-key", "1/b"))
@@ -69,12 +69,12 @@ def found(postback, **request):
     ],
 )
 def test_finding(request_, expected):
-    assert found(double(), **request_) == expected
+    assert found(make_postback(), **request_) == expected
 
 
 def test_stored_parameters():
     """[B10] stored beside the body they are judged like it, and are no finding themselves."""
-    postback = double(url_parameters="store")
+    postback = make_postback(url_parameters="store")
     assert found(postback, target=f"{PATH}?a=1") == []
     expected = [("P9", "A"), ("T5", "td_record_time"), ("T6", "time"), ("C1", "A")]
     query = "A=1&A=2&time=1&td_record_time=x"
@@ -83,13 +83,13 @@ def test_stored_parameters():
 
 def test_stored_parameters_without_a_pixel():
     """[P9] in v2 too, where keys in the URL do not count."""
-    postback = double(profile="v2-2.0.0", url_parameters="store")
+    postback = make_postback(profile="v2-2.0.0", url_parameters="store")
     assert found(postback, target=f"{PATH}?b=2&b=3&td_write_key=1&td_write_key=2") == [("P9", "b")]
 
 
 def test_none_of_a_refused_event():
     """[B3] what is refused has a rule and a reason instead."""
-    assert found(double(), body=b"[]", target=f"{PATH}/?a=1") == []
+    assert found(make_postback(), body=b"[]", target=f"{PATH}/?a=1") == []
 
 
 def wide(first, last):
@@ -100,11 +100,11 @@ class TestColumns:
     """[C2] the event that brings its table above 512 columns."""
 
     def test_one_event(self):
-        assert found(double(), body=wide(0, 512)) == []
-        assert found(double(), body=wide(0, 513)) == [("C2", None)]
+        assert found(make_postback(), body=wide(0, 512)) == []
+        assert found(make_postback(), body=wide(0, 513)) == [("C2", None)]
 
     def test_several_events(self):
-        postback = double()
+        postback = make_postback()
         assert found(postback, body=wide(0, 300)) == []
         assert found(postback, body=wide(200, 512)) == []
         assert found(postback, body=wide(512, 513)) == [("C2", None)]
@@ -113,28 +113,28 @@ class TestColumns:
 
     def test_time_is_no_further_column(self):
         body = wide(0, 512)[:-1] + f',"td_record_time":{NOW}}}'.encode()
-        assert found(double(), body=body) == []
+        assert found(make_postback(), body=body) == []
 
     def test_tables_apart(self):
-        postback = double()
+        postback = make_postback()
         assert found(postback, body=wide(0, 512)) == []
         assert found(postback, body=wide(512, 600), target=f"{PATH}_2") == []
 
     def test_what_was_rejected_brings_no_column(self):
-        postback = double()
+        postback = make_postback()
         wrong = (*TYPED, ("X-TD-Write-Key", "1/wrong"))
         assert found(postback, body=wide(0, 600), headers=wrong) == []
         assert found(postback, body=wide(0, 512)) == []
 
     def test_forgotten_with_the_events(self):
-        postback = double()
+        postback = make_postback()
         send(postback, body=wide(0, 512))
         postback.clear()
         assert found(postback, body=wide(512, 600)) == []
 
     def test_late_event_before_those_counted(self):
         """Held events come in later, but in the order of their arrival."""
-        postback = double()
+        postback = make_postback()
         with postback.hold_validation():
             first = send(postback, body=wide(0, 512))
             second = send(postback, body=wide(512, 513))

@@ -13,7 +13,7 @@ from pytest_tdpostback.protocol.judge import judge_body, judge_head
 from pytest_tdpostback.protocol.profiles import for_host
 from pytest_tdpostback.protocol.request import RequestHead
 from pytest_tdpostback.protocol.settings import Settings
-from tests.protocol.requests import KEY, PATH, double, send, texts, unhurried
+from tests.protocol.requests import KEY, PATH, make_postback, send, texts, unhurried
 
 _BYTES = "".join(chr(number) for number in range(256) if number not in b"\r\n")
 _TEXT = texts(_BYTES, max_size=20)
@@ -97,7 +97,7 @@ _REQUESTS = st.fixed_dictionaries(
 @given(st.lists(_REQUESTS, max_size=8), st.sampled_from([row.name for row in profiles]))
 def test_account_balances(requests, profile):
     """[Y2] sent is refused, rejected or ingested, and a record stands for each ingested event."""
-    postback = double(profile=profile, stale_time="drop")
+    postback = make_postback(profile=profile, stale_time="drop")
     for request in requests:
         send(postback, **request)
     postback.settle()

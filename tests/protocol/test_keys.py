@@ -12,7 +12,7 @@ from pytest_tdpostback.protocol.judge import judge_head
 from pytest_tdpostback.protocol.request import PostbackRequest, RequestHead
 from pytest_tdpostback.protocol.secrets import WriteKey, shortened, without_keys
 from pytest_tdpostback.protocol.settings import Settings
-from tests.protocol.requests import KEY, PATH, double, send
+from tests.protocol.requests import KEY, PATH, make_postback, send
 
 
 def sent_with(postback, key, table="test_tbl"):
@@ -43,7 +43,7 @@ def sent_with(postback, key, table="test_tbl"):
 def test_malformed(key):
     """[A7] what is no key cannot be added."""
     with pytest.raises(ConfigurationError, match="account/secret"):
-        double().keys.add(key)
+        make_postback().keys.add(key)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_malformed(key):
     ],
 )
 def test_scope(limits, rule):
-    postback = double()
+    postback = make_postback()
     assert sent_with(postback, postback.keys.add("1/a", **limits)) == rule
 
 
@@ -69,7 +69,7 @@ def test_scope(limits, rule):
 )
 def test_no_name(limits):
     with pytest.raises(ConfigurationError, match="is not a name"):
-        double().keys.add(**limits)
+        make_postback().keys.add(**limits)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_no_name(limits):
 )
 def test_revoked(profile, rule):
     """[Y4] a revoked key is an unknown one, also where any key will do."""
-    postback = double(profile=profile)
+    postback = make_postback(profile=profile)
     assert sent_with(postback, KEY) is None
     postback.keys.revoke(KEY)
     postback.keys.accept_any()
@@ -89,7 +89,7 @@ def test_revoked(profile, rule):
 
 def test_revoked_while_pending():
     """[Y4] what is pending is judged by the keys of its validation."""
-    postback = double()
+    postback = make_postback()
     with postback.hold_validation():
         event = send(postback)
         postback.keys.revoke(KEY)
@@ -118,13 +118,15 @@ TD1 = "neither the X-TD-Write-Key header nor an Authorization of the scheme TD1 
 )
 def test_reason_where_there_is_no_key(profile, fields, reason):
     """[A4] it names each place that could have held one."""
-    event = send(double(profile=profile), headers=[("Content-Type", "application/json"), *fields])
+    event = send(
+        make_postback(profile=profile), headers=[("Content-Type", "application/json"), *fields]
+    )
     assert (event.rule, event.reason) == ("A4", f"no write key: {reason}")
 
 
 @pytest.mark.parametrize(("profile", "rule"), [("openapi-1.0.0", "A7"), ("article-2015", "A6")])
 def test_reason_of_a_malformed_key(profile, rule):
-    postback = double(profile=profile)
+    postback = make_postback(profile=profile)
     headers = (("Content-Type", "application/json"), ("X-TD-Write-Key", "foobar"))
     event = send(postback, headers=headers)
     postback.settle()
@@ -133,13 +135,13 @@ def test_reason_of_a_malformed_key(profile, rule):
 
 def test_never_added():
     with pytest.raises(ConfigurationError, match="is not valid here") as error:
-        double().keys.revoke("777/secret-of-somebody")
+        make_postback().keys.revoke("777/secret-of-somebody")
     assert "secret-of-somebody" not in str(error.value)
 
 
 def test_revoked_of_any():
     """[Y4] a key that is accepted without having been added is revoked like the others."""
-    postback = double()
+    postback = make_postback()
     postback.keys.accept_any()
     postback.keys.revoke("9/any")
     assert sent_with(postback, "9/any") == "A5"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.protocol.requests import JSON, KEY, double, send
+from tests.protocol.requests import JSON, KEY, make_postback, send
 
 LARGE = b'{"a":"' + b"x" * 600 + b'"}'
 
@@ -54,7 +54,7 @@ def pairs():
 @pytest.fixture(scope="module")
 def postback():
     """The profile that refuses most: unknown keys at once, and malformed ones too."""
-    return double(profile="article-2015", malformed_key="refuse", max_body=600)
+    return make_postback(profile="article-2015", malformed_key="refuse", max_body=600)
 
 
 @pytest.mark.parametrize("rule", FAULTS)
@@ -77,17 +77,17 @@ def test_all_faults(postback):
 
 def test_a_preflight_of_the_event_route_is_no_event():
     """[R5] a browser asks what it may send."""
-    assert send(double(), method="OPTIONS", headers=JSON) is None
+    assert send(make_postback(), method="OPTIONS", headers=JSON) is None
 
 
 def test_a_preflight_of_an_unknown_path_is_a_refused_event():
     """[R6] a page that loses everything at its preflight must not look as if it sent nothing."""
-    event = send(double(), method="OPTIONS", target="/elsewhere", headers=JSON)
+    event = send(make_postback(), method="OPTIONS", target="/elsewhere", headers=JSON)
     assert (event.status, event.state, event.rule) == (404, "refused", "R6")
 
 
 @pytest.mark.parametrize("method", ["PUT", "HEAD", "BREW"])
 def test_route_of_a_refused_method(method):
     """[R4] the event knows the table that was meant."""
-    event = send(double(), method=method)
+    event = send(make_postback(), method=method)
     assert (event.rule, event.database, event.table) == ("R4", "test_db", "test_tbl")

@@ -12,7 +12,7 @@ HSTS = "Strict-Transport-Security: max-age=31536000"
 
 
 def exchange(postback, raw):
-    """Everything that comes back until the double closes or the sender has said its last."""
+    """Everything that comes back until the fake server closes or the sender has said its last."""
     with HttpClient.to(postback.url) as client:
         client.send(raw)
         client.end_sending()

@@ -191,7 +191,7 @@ def test_a_sender_that_resets(server):
 
 
 def test_a_slow_head_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.01)
+    monkeypatch.setitem(connections.SECONDS, connections.State.HEAD, 0.01)
     with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(request()[:30])
         assert sender.statuses() == [408]
@@ -202,12 +202,14 @@ def test_a_head_does_not_gain_time_by_dripping():
     connection, _ = desk.connect()
     for at in range(30):
         connection.data_received(request()[at : at + 1])
-    assert [timer.seconds for timer in desk.loop.timers] == [connections.HEAD_SECONDS]
+    assert [timer.seconds for timer in desk.loop.timers] == [
+        connections.SECONDS[connections.State.HEAD]
+    ]
 
 
 @pytest.mark.parametrize("rounds", [0, 3], ids=["unknown", "known"])
 def test_a_body_that_does_not_come_is_given_up(server, monkeypatch, rounds):
-    monkeypatch.setattr(connections, "BODY_SECONDS", 0.01)
+    monkeypatch.setitem(connections.SECONDS, connections.State.BODY, 0.01)
     with HttpClient("127.0.0.1", server.port) as sender:
         for _ in range(rounds):
             sender.send(request())
@@ -222,20 +224,22 @@ def test_each_piece_of_a_body_gains_time():
     connection, _ = desk.connect()
     for piece in (request()[:-3], request()[-3:-2], request()[-2:-1]):
         connection.data_received(piece)
-    assert {timer.seconds for timer in desk.loop.timers} == {connections.BODY_SECONDS}
+    assert {timer.seconds for timer in desk.loop.timers} == {
+        connections.SECONDS[connections.State.BODY]
+    }
     assert len(desk.loop.timers) >= 3
     assert len(desk.loop.running) == 1
 
 
 def test_a_refused_body_that_does_not_come_is_given_up(make_server, monkeypatch):
-    monkeypatch.setattr(connections, "BODY_SECONDS", 0.01)
+    monkeypatch.setitem(connections.SECONDS, connections.State.DRAINING, 0.01)
     with HttpClient("127.0.0.1", make_server(max_body=10).port) as sender:
         sender.send(request(b"x" * 100)[:-50])
         assert sender.statuses() == [413]
 
 
 def test_a_client_that_does_not_close_is_closed(server, monkeypatch):
-    monkeypatch.setattr(connections, "LINGER_SECONDS", 0.01)
+    monkeypatch.setitem(connections.SECONDS, connections.State.CLOSING, 0.01)
     with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(b"garbage\r\n\r\n")
         assert sender.statuses() == [400]

@@ -707,13 +707,13 @@ def test_the_last_redirect_decides_and_the_first_comes_back(tdpostback, make_tdp
     inner = make_tdpostback()
     inner.keys.add(tdpostback.write_key)
     with tdpostback.redirect():
-        for double in (inner, tdpostback):
+        for postback in (inner, tdpostback):
             with ExitStack() as stack:
-                if double is inner:
+                if postback is inner:
                     stack.enter_context(inner.redirect())
                 for send in (libraries.with_requests, libraries.with_httpx, libraries.with_urllib3):
                     assert send(tdpostback.write_key, n=1) == 200
-            assert len(double.events) == 3
+            assert len(postback.events) == 3
 
 
 def test_redirects_may_end_in_any_order(tdpostback, make_tdpostback):
@@ -730,11 +730,11 @@ def test_redirects_may_end_in_any_order(tdpostback, make_tdpostback):
 
 def test_a_kept_connection_does_not_reach_the_fake_server_before(make_tdpostback):
     for n in range(3):
-        double = make_tdpostback()
-        with double.redirect():
+        postback = make_tdpostback()
+        with postback.redirect():
             for send in (libraries.with_requests, libraries.with_httpx, libraries.with_urllib3):
-                assert send(double.write_key, n=n) == 200
-        double.assert_ingested("shop", "orders", count=3, n=n)
+                assert send(postback.write_key, n=n) == 200
+        postback.assert_ingested("shop", "orders", count=3, n=n)
 
 
 @pytest.fixture
@@ -803,7 +803,7 @@ def test_a_kept_connection_of_a_late_thread_still_stores(tdpostback):
 def test_a_request_on_its_way_is_answered_while_redirects_change(
     tdpostback, make_tdpostback, connect, busy, change
 ):
-    """And its connection, which would lead to the wrong double next time, is not kept."""
+    """And its connection, which would lead to the wrong fake server next time, is not kept."""
     other = make_tdpostback()
     fields = {**libraries.headers(tdpostback.write_key), "Content-Length": 2}
     with ExitStack() as stack:
@@ -1030,15 +1030,15 @@ def test_the_run_can_be_redirected(pytester):
             tdpostback.assert_ingested("shop", "orders")
 
         def test_another_fake_server(make_tdpostback):
-            double = make_tdpostback()
-            send(double.write_key)
-            double.assert_ingested("shop", "orders")
+            postback = make_tdpostback()
+            send(postback.write_key)
+            postback.assert_ingested("shop", "orders")
 
         def test_a_fake_server_that_is_not_redirected(make_tdpostback):
-            double = make_tdpostback()
+            postback = make_tdpostback()
             make_tdpostback(redirect=False)
-            send(double.write_key)
-            double.assert_ingested("shop", "orders")
+            send(postback.write_key)
+            postback.assert_ingested("shop", "orders")
         """
     )
     result = pytester.runpytest_inprocess("--tdpostback-redirect=true", *INSIDE)

@@ -1,4 +1,4 @@
-"""The double's own URL over HTTPS, and where the run's authority is kept."""
+"""The fake server's own URL over HTTPS, and where the run's authority is kept."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tests.checkout import INSIDE
 from tests.server.client_libraries import headers
 
 
-def send(double, **options):
-    url = double.event_url("shop", "orders")
-    return requests.post(url, headers=headers(double.write_key), json={}, timeout=20, **options)
+def send(postback, **options):
+    url = postback.event_url("shop", "orders")
+    return requests.post(url, headers=headers(postback.write_key), json={}, timeout=20, **options)
 
 
 def test_serves_its_own_url_over_https(make_tdpostback):
-    double = make_tdpostback(tls=True)
-    assert double.url.startswith("https://127.0.0.1:")
-    assert send(double, verify=double.ca_file).status_code == 200
-    with httpx.Client(verify=double.ssl_context()) as client:
-        url = double.event_url("shop", "orders").replace("127.0.0.1", "localhost")
-        assert client.post(url, headers=headers(double.write_key), json={}).status_code == 200
-    double.assert_ingested("shop", "orders", count=2)
+    postback = make_tdpostback(tls=True)
+    assert postback.url.startswith("https://127.0.0.1:")
+    assert send(postback, verify=postback.ca_file).status_code == 200
+    with httpx.Client(verify=postback.ssl_context()) as client:
+        url = postback.event_url("shop", "orders").replace("127.0.0.1", "localhost")
+        assert client.post(url, headers=headers(postback.write_key), json={}).status_code == 200
+    postback.assert_ingested("shop", "orders", count=2)
 
 
 @pytest.mark.tdpostback(tls=True)
@@ -43,24 +43,24 @@ def test_the_marker_serves_https(tdpostback):
 
 
 def test_a_client_that_does_not_trust_the_authority_refuses(make_tdpostback):
-    double = make_tdpostback(tls=True)
+    postback = make_tdpostback(tls=True)
     with pytest.raises(requests.exceptions.SSLError):
-        send(double)
+        send(postback)
     other = ssl.create_default_context(cafile=certifi.where())
     with (
         httpx.Client(verify=other) as client,
         pytest.raises(httpx.ConnectError, match="CERTIFICATE"),
     ):
-        client.get(double.url)
-    assert not double.events
+        client.get(postback.url)
+    assert not postback.events
 
 
 def test_a_client_checks_the_name(make_tdpostback):
-    double = make_tdpostback(tls=True)
-    port = int(double.url.rpartition(":")[2])
+    postback = make_tdpostback(tls=True)
+    port = int(postback.url.rpartition(":")[2])
     mismatch = pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch")
     with socket.create_connection(("127.0.0.1", port)) as sock, mismatch:
-        double.ssl_context().wrap_socket(sock, server_hostname="in.treasuredata.com")
+        postback.ssl_context().wrap_socket(sock, server_hostname="in.treasuredata.com")
 
 
 def test_a_server_of_its_own_takes_the_setting():
@@ -75,14 +75,14 @@ def test_the_setting_reaches_the_address_of_the_run(pytester):
         import urllib.request
 
         def test_it(tdpostback_server):
-            double = tdpostback_server.postback
+            postback = tdpostback_server.postback
             assert tdpostback_server.url.startswith("https://")
             headers = {
-                "X-TD-Write-Key": str(double.write_key), "Content-Type": "application/json"
+                "X-TD-Write-Key": str(postback.write_key), "Content-Type": "application/json"
             }
-            request = urllib.request.Request(double.event_url("shop", "orders"), b"{}", headers)
-            urllib.request.urlopen(request, context=double.ssl_context()).close()
-            double.assert_ingested("shop", "orders")
+            request = urllib.request.Request(postback.event_url("shop", "orders"), b"{}", headers)
+            urllib.request.urlopen(request, context=postback.ssl_context()).close()
+            postback.assert_ingested("shop", "orders")
         """
     )
     pytester.makeini("[pytest]\ntdpostback_tls = true\n")
@@ -98,15 +98,15 @@ import pathlib, sys
 from pytest_tdpostback import PostbackServer
 
 with PostbackServer() as server:
-    double = server.postback
-    folder = pathlib.Path(double.ca_file).parent
+    postback = server.postback
+    folder = pathlib.Path(postback.ca_file).parent
     written = []
     sys.addaudithook(
         lambda event, arguments: event == "open" and set(arguments[1] or "") & set("wax+")
         and written.append(pathlib.Path(str(arguments[0])))
     )
-    with double.redirect():
-        double.proxy_environ()
+    with postback.redirect():
+        postback.proxy_environ()
     assert written, "the hook saw nothing"
     elsewhere = [path for path in written if folder not in path.parents]
     assert not elsewhere, elsewhere

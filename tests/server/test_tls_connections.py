@@ -67,7 +67,7 @@ def test_a_response_reaches_a_client_that_is_still_writing(server, field):
 
 
 def test_a_client_that_does_not_finish_is_closed_with_close_notify(server, monkeypatch):
-    monkeypatch.setattr(connections, "LINGER_SECONDS", 0.01)
+    monkeypatch.setitem(connections.SECONDS, connections.State.CLOSING, 0.01)
     with connect(server) as client:
         client.send(b"garbage\r\n\r\n")
         assert client.statuses(1) == [400]

@@ -14,10 +14,10 @@ HOUR = 3600
 @pytest.mark.parametrize(
     "wait",
     [
-        lambda double: double.settle(HOUR),
-        lambda double: double.wait_for(lambda event: event.state == "ingested", timeout=HOUR),
-        lambda double: double.assert_ingested("shop", "orders", timeout=HOUR),
-        lambda double: double.assert_valid({"required": ["id"]}, timeout=HOUR),
+        lambda postback: postback.settle(HOUR),
+        lambda postback: postback.wait_for(lambda event: event.state == "ingested", timeout=HOUR),
+        lambda postback: postback.assert_ingested("shop", "orders", timeout=HOUR),
+        lambda postback: postback.assert_valid({"required": ["id"]}, timeout=HOUR),
     ],
     ids=["settle", "wait_for", "assert_ingested", "assert_valid"],
 )

@@ -357,7 +357,7 @@ def test_a_truncated_response_ends_without_a_reset(tdpostback):
 def test_a_request_in_pieces_hangs_as_long_as_one_in_one(tdpostback, monkeypatch):
     sender = Sender(tdpostback)
     tdpostback.faults.hang()
-    monkeypatch.setattr(connections, "BODY_SECONDS", 0.3)
+    monkeypatch.setitem(connections.SECONDS, connections.State.BODY, 0.3)
     head, _, body = sender.request({"id": 1}).partition(b"\r\n\r\n")
 
     with sender.connect() as client:
