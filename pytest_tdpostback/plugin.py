@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .testing.server import PostbackServer
     from .testing.session import RunServer, TestContext
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 MARKER = "tdpostback"
 _CONTROLS = re.compile(
     r"\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
@@ -143,7 +145,6 @@ def _option(name: str) -> str:
 
 
 def _settings_of(item: pytest.Item) -> Settings:
-    __tracebackhide__ = True
     settings = item.config.stash[_run].settings
     if MARKER not in item.keywords:  # which is found out sooner than that there is no marker
         return settings
@@ -446,7 +447,6 @@ def make_tdpostback(request: pytest.FixtureRequest) -> PostbackFactory:
     context = _context_of(request.node)
 
     def make(*, write_keys: Iterable[str] = (), **settings: Unpack[SettingValues]) -> Postback:
-        __tracebackhide__ = True
         chosen = context.settings.changed(settings, "make_tdpostback(...)")
         return context.make(chosen, write_keys)
 

@@ -6,6 +6,8 @@ import time
 
 from ..errors import ConfigurationError
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 LAST_MOMENT = 253_402_300_799
 """The last second of the year 9999, which is the last one a `Date` header can hold."""
 
@@ -31,7 +33,6 @@ class Clock:
         Raises:
             ConfigurationError: `at` is not a moment of the years 1970 to 9999.
         """
-        __tracebackhide__ = True
         self._frozen = self.now() if at is None else _moment("freeze", at)
 
     def advance(self, seconds: float) -> None:
@@ -40,7 +41,6 @@ class Clock:
         Raises:
             ConfigurationError: `seconds` is not a number, or leads out of the years 1970 to 9999.
         """
-        __tracebackhide__ = True
         moment = _moment("advance", seconds, self.now())
         if self._frozen is None:
             self._offset += float(seconds)
@@ -54,7 +54,6 @@ class Clock:
 
 
 def _moment(method: str, value: float, start: float = 0.0) -> float:
-    __tracebackhide__ = True
     try:
         moment = start + float(value if hasattr(value, "__float__") else "")
     except (OverflowError, TypeError, ValueError):

@@ -14,6 +14,8 @@ from ..protocol.secrets import WriteKey, shortened
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 Names = str | Iterable[str] | None
 """One name or several; `None` is all."""
 
@@ -58,7 +60,6 @@ class WriteKeys:
         Returns the key, whose `repr` is shortened. Raises `ConfigurationError` if `key` is not
         `account/secret` (A7), or a name is not a string.
         """
-        __tracebackhide__ = True
         if key is None:
             key = f"{10_000 + secrets.randbelow(65_536)}/{secrets.token_hex(20)}"
         elif not _is_well_formed(key):
@@ -78,7 +79,6 @@ class WriteKeys:
 
     def add_all(self, keys: Iterable[str]) -> None:
         """Make one key or several valid, without limits; raises as `add` does."""
-        __tracebackhide__ = True
         for key in [keys] if isinstance(keys, str) else keys:
             self.add(key)
 
@@ -87,7 +87,6 @@ class WriteKeys:
 
         Raises `ConfigurationError` if the key was never added, and not every key is accepted.
         """
-        __tracebackhide__ = True
         if self._scopes.get(key) is None and not (self._accepts_any and _is_well_formed(key)):
             known = ", ".join(map(shortened, self.valid())) or "none"
             raise ConfigurationError(
@@ -136,7 +135,6 @@ def _is_well_formed(key: object) -> bool:
 
 
 def _names(argument: str, names: Names) -> frozenset[str] | None:
-    __tracebackhide__ = True
     if names is None:
         return None
     several: Iterable[object] = names

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from .profiles import Profile, ProfileName
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 MAX_SECONDS = 3_600
 """The longest timeout or delay that can be given, in seconds."""
 _DEVIATIONS = frozenset("\u00df\u03c2\u200c\u200d")
@@ -77,7 +79,6 @@ def valid_seconds(name: str, value: Any) -> float:
 
     Raises `ConfigurationError` with `name`, the value and the range if it is anything else.
     """
-    __tracebackhide__ = True
     try:
         return _seconds(value)
     except ValueError as error:
@@ -286,7 +287,6 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        __tracebackhide__ = True
         for row in fields(self):
             name, value, choices = row.name, getattr(self, row.name), row.metadata.get("choices")
             try:
@@ -312,7 +312,6 @@ class Settings:
         once keeps its own value, also if `strict` is set. Raises `ConfigurationError` for an
         unknown name and for a value that is not acceptable.
         """
-        __tracebackhide__ = True
         origin, known = f"{where}: " if where else "", [row.name for row in fields(self)]
         for name in changes:
             if name not in known:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .server import CollectorServer, Listener
     from .tls import TrustFiles
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 LOOPBACK = "127.0.0.1"
 PRELOAD = Path(__file__).with_name("preload.cjs")
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -51,7 +53,6 @@ class HostListeners:
         allow_hosts: tuple[str, ...] = (),
     ) -> Redirect:
         """A redirect of `hosts` to these listeners; it is not active yet."""
-        __tracebackhide__ = True
         from . import redirect
 
         opened = [*self._listeners_of(hosts).values()]
@@ -74,7 +75,6 @@ class HostListeners:
         It is the environment of this process with other values for what programs read about proxies
         and authorities. A Node that reads no proxy variables gets the local ports.
         """
-        __tracebackhide__ = True
         port = self._proxy_of(hosts).port
         proxy = f"http://{LOOPBACK}:{port}"
         changed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), proxy)
@@ -106,7 +106,6 @@ class HostListeners:
 
     def _listeners_of(self, hosts: tuple[str, ...]) -> dict[int, Listener]:
         """The listener for each port of `hosts`: 80 without TLS, 443 with it."""
-        __tracebackhide__ = True
         if hosts not in self._listeners:
             context = server_context(hosts)
             self._listeners[hosts] = {80: self._open(), 443: self._open(ssl_context=context)}
@@ -116,7 +115,6 @@ class HostListeners:
         return {port: listener.port for port, listener in self._listeners_of(hosts).items()}
 
     def _proxy_of(self, hosts: tuple[str, ...]) -> Listener:
-        __tracebackhide__ = True
         if hosts not in self._proxies:
             listeners = {str(port): each for port, each in self._listeners_of(hosts).items()}
             connection = partial(ProxyConnection, listeners=listeners, hosts=frozenset(hosts))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.response import Response
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 PEER = "127.0.0.1:0"
 """The sender of a request without a connection."""
 

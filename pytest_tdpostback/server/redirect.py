@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     Original = Callable[..., Any]
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 LOOPBACK = "127.0.0.1"
 _LOCAL_NAMES = ("localhost", LOOPBACK, "::1")
 _IPV4_IN_IPV6 = "::ffff:"
@@ -90,7 +92,6 @@ class Redirection(ContextDecorator):
         self._begun: list[Redirect] = []
 
     def __enter__(self) -> None:
-        __tracebackhide__ = True
         self.entered = True
         redirect = self._make_redirect()
         try:

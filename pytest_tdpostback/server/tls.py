@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from cryptography.x509 import GeneralName
     from trustme import CA
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 STORE_PASSWORD = "changeit"  # noqa: S105 - Java wants a password; it protects nothing here
 VALID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
 VALID_UNTIL = datetime(2038, 1, 1, tzinfo=UTC)
@@ -39,7 +41,6 @@ _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE---
 @cache
 def authority() -> CA:
     """Return the certificate authority of this process; it needs the extra `tls`."""
-    __tracebackhide__ = True
     try:
         import trustme
     except ImportError:
@@ -50,14 +51,12 @@ def authority() -> CA:
 
 def authority_pem() -> str:
     """Return the authority's certificate as PEM."""
-    __tracebackhide__ = True
     return authority().cert_pem.bytes().decode()
 
 
 @cache
 def server_context(hosts: tuple[str, ...]) -> ssl.SSLContext:
     """Return a context with a certificate for exactly `hosts`, which may be IP addresses."""
-    __tracebackhide__ = True
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
     _load_chain(context, server_certificate(hosts))
@@ -69,7 +68,6 @@ def server_certificate(hosts: tuple[str, ...]) -> bytes:
 
     trustme's `issue_cert` rejects names with an underscore, which Docker Compose makes.
     """
-    __tracebackhide__ = True
     own = authority()
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -122,7 +120,6 @@ def own_names(host: str) -> tuple[str, ...]:
 
 def client_context() -> ssl.SSLContext:
     """Return a new client context with the usual checks that trusts only this authority."""
-    __tracebackhide__ = True
     return ssl.create_default_context(cadata=authority_pem())
 
 

@@ -12,6 +12,8 @@ from ..collector.waiting import Cancellation, current_cancellation
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S")
@@ -43,11 +45,9 @@ def awaitable(
 
     @wraps(method)
     def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
-        __tracebackhide__ = True
 
         @wraps(method)  # its name is in the repr of a task
         async def wait() -> T:
-            __tracebackhide__ = True
             return await run_in_thread(method, self._blocking, *args, **kwargs)
 
         coroutine = wait()
@@ -61,12 +61,10 @@ def awaitable(
 
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `function` in a worker thread, and end its wait if this task is cancelled."""
-    __tracebackhide__ = True
     cancellation = Cancellation()
     outcome: list[tuple[T | None, BaseException | None]] = []
 
     def work() -> None:
-        __tracebackhide__ = True
         current_cancellation.set(cancellation)  # in the context of this thread alone
         try:
             outcome.append((function(*args, **kwargs), None))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..protocol.findings import Finding
     from .receiver import Receiver
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 SETTLE_SECONDS = 5.0
 """How long a check waits for outcomes."""
 RESPONSE_SECONDS = 0.1
@@ -84,7 +86,6 @@ class Check:
         With `wait`, it waits for outcomes as long as they can come, for five seconds at most;
         else it ignores what is pending.
         """
-        __tracebackhide__ = True
         raise_errors([self._collector])
         calls = [call for call, manager in self._context_managers if not manager.entered]
         self._context_managers = []
@@ -99,7 +100,6 @@ class Check:
 
     def raise_failures(self, *, wait: bool = True) -> None:
         """Raise errors of the server, what is pending, and what the settings make a failure."""
-        __tracebackhide__ = True
         if wait and not self._collector.settled():
             pending = unsettled(self._collector, SETTLE_SECONDS, held_may_end=False)
             if new := {event.seq for event in pending} - self._unsettled:
@@ -175,7 +175,6 @@ class Check:
 
 def raise_errors(collectors: Iterable[Collector]) -> None:
     """Raise the errors that happened while serving, each of them once."""
-    __tracebackhide__ = True
     told: list[BaseException] = []
     for collector in collectors:
         told += collector.errors

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..server.faults.handle import FaultHandle
     from .postback import Postback
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 TRIES = 3
 """Times a sender tries at least: no case hits more than one less in a row."""
 
@@ -69,7 +71,6 @@ class FaultCase:
         Raises:
             AssertionError: Values are missing; the message shows the responses to their events.
         """
-        __tracebackhide__ = True
         sent = _sent(postback, database, table, column)
         missing = [value for value in values if not _is_safe(sent.get(_hashable(value), []))]
         if missing:
@@ -91,7 +92,6 @@ class FaultCase:
         Raises:
             AssertionError: Values are stored more than once.
         """
-        __tracebackhide__ = True
         twice = [
             events
             for events in _sent(postback, database, table, column).values()
@@ -127,7 +127,6 @@ class _Application(AbstractContextManager["FaultHandle"]):
         return self._handle
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        __tracebackhide__ = True
         self._removal.cancel()
         self._handle.remove()
         if error is None and not self._handle.events:

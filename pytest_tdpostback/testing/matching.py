@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ..collector.event_log import EventLog
     from .receiver import Receiver
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 Where = Mapping[str, Any] | Callable[[Record], object] | None
 """What `where=` takes: columns, or a function that is asked about each record."""
 
@@ -58,7 +60,6 @@ class Search:
         `columns` is `None` for an assertion that takes no columns. With `settled`, no event may be
         pending.
         """
-        __tracebackhide__ = True
         beside_columns = columns is not None
         check_names(database, table, beside_columns=beside_columns)
         columns = columns or {}
@@ -128,7 +129,6 @@ class Search:
 
         One that is a record is in a right place.
         """
-        __tracebackhide__ = True
         if self.state in (EventState.REFUSED, EventState.REJECTED):
             verdict = log.judged(index).verdict
             return (
@@ -162,7 +162,6 @@ class Search:
 
     def look(self) -> bool:
         """Look at what changed since the last look; gives whether the wait may end."""
-        __tracebackhide__ = True
         state = self.state
         candidates: Sequence[int]
         with self.collector.lock:
@@ -229,7 +228,6 @@ def predicate_name(predicate: Callable[..., object]) -> str:
 
 def check_names(database: object, table: object, *, beside_columns: bool = False) -> None:
     """Raise `ConfigurationError` unless these are names, or `None`."""
-    __tracebackhide__ = True
     for argument, name in (("database", database), ("table", table)):
         if name is not None and not isinstance(name, str):
             raise invalid(argument, name, "a string", beside_columns=beside_columns)
@@ -246,7 +244,6 @@ def two_names(name: str) -> str:
 
 def check_timeout(timeout: object, *, beside_columns: bool = False) -> None:
     """Raise `ConfigurationError` if `timeout` is not a number of seconds from 0 to 3,600."""
-    __tracebackhide__ = True
     number: Any = timeout if isinstance(timeout, Real) else -1
     if isinstance(timeout, bool) or not 0 <= number <= MAX_SECONDS:  # nan is not in the range
         valid = f"a number of seconds from 0 to {MAX_SECONDS:,}"

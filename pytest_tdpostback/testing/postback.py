@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from .check import Check
     from .receiver import Receiver
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 
 class PostbackFactory(Protocol):
     """The type of the fixture `make_tdpostback`."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..server.server import CollectorServer, Listener
     from ..server.tls import TrustFiles
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 
 class Neighbours:
     """The other `Postback` objects of a run, as far as a message is about them. Here: none."""
@@ -179,7 +181,6 @@ class Receiver:
         from ..server.redirect import Redirection
 
         def make() -> Redirect:
-            __tracebackhide__ = True
             settings = self.collector.settings
             return hosts.redirect(
                 self._host_names(more_names),
@@ -191,7 +192,6 @@ class Receiver:
 
     def proxy_environ(self, more_names: Iterable[str] = ()) -> dict[str, str]:
         """The environment of a subprocess whose connections to the service's hosts end here."""
-        __tracebackhide__ = True
         return self.hosts.proxy_environ(self._host_names(more_names), self.trust)
 
     def _host_names(self, more: Iterable[str]) -> tuple[str, ...]:

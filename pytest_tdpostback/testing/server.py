@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ..protocol.profiles import Profile, ProfileName
     from ..protocol.settings import ServerSettingValues
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 _servers: WeakSet[PostbackServer] = WeakSet()
 
 
@@ -79,7 +81,6 @@ class PostbackServer(CollectorServer):
         Raises:
             ConfigurationError: A value is not valid.
         """
-        __tracebackhide__ = True
         given = {"profile": profile, "inspection": inspection, **settings}
         chosen = Settings().changed(given, "PostbackServer")
         if chosen.tls and ssl_context is None:
@@ -160,7 +161,6 @@ class PostbackServer(CollectorServer):
             UnexpectedAuthFailure: An event was rejected after its 200, and nothing expects it (Y3).
             SettleTimeout: An event has no outcome.
         """
-        __tracebackhide__ = True
         found, self._unraised = self._unraised, []
         if len(found) > 1:
             raise ExceptionGroup(f"the server stopped with {len(found)} failures", found)
@@ -171,7 +171,6 @@ class PostbackServer(CollectorServer):
             warnings.warn(text, PostbackWarning, stacklevel=2)
 
     def _check_outcomes(self) -> None:
-        __tracebackhide__ = True
         super().check()
         self._own.check.check()
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .report import Summary
     from .server import Member
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 PORTS_KEPT_OPEN = 256
 """How many ports of finished tests stay open, so that late events are noticed."""
 PORTS_NOT_REUSED = 10_000
@@ -79,7 +81,6 @@ class TestContext(Neighbours):
 
     def make(self, settings: Settings, write_keys: Iterable[str]) -> Postback:
         """Another `Postback` of this test."""
-        __tracebackhide__ = True
         _check_tls(settings)
         member = self._server.member_of(self, "other", settings)
         member.receiver.own_port = True
@@ -105,7 +106,6 @@ class TestContext(Neighbours):
 
         Before the last check, what a fixture holds may stay pending.
         """
-        __tracebackhide__ = True
         if self.failed:
             return
         try:
@@ -238,7 +238,6 @@ class RunServer(PostbackServer):
 
         The server starts again if the test before stopped it.
         """
-        __tracebackhide__ = True
         if not self.is_running():
             try:
                 self.start()
@@ -291,7 +290,6 @@ class RunServer(PostbackServer):
 
     def check(self) -> None:
         """Raise what went wrong between tests. What went wrong within one failed that one."""
-        __tracebackhide__ = True
         self.handler_errors.clear()
         self._own.check.check()
 
@@ -362,7 +360,6 @@ def _redirects(settings: Settings) -> bool:
 
 def _check_tls(settings: Settings) -> None:
     """Raise `ConfigurationError` if the setting `tls` needs what is not installed."""
-    __tracebackhide__ = True
     if settings.tls:
         from ..server.tls import authority
 

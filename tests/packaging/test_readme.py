@@ -20,7 +20,7 @@ exec "{sys.executable}" -m uv pip "$@" --python .venv/bin/python
 END
 chmod +x "$3/bin/pip"
 """
-"""In place of `python3 -m venv`: the same environment by uv, a quarter of a minute sooner."""
+"""What `python3 -m venv` is replaced with: uv makes the same environment, and takes 2 seconds."""
 
 
 def command_of(name):
@@ -33,7 +33,8 @@ def command_of(name):
 def test_first_command_shows_the_example_and_the_mistakes_it_catches(
     unpacked, tmp_path, monkeypatch
 ):
-    if "TDPOSTBACK_NO_SKIP" not in os.environ:  # as in CI, which takes the real one
+    monkeypatch.setenv("PIP_NO_COMPILE", "1")  # most of what is installed is not imported
+    if "TDPOSTBACK_NO_SKIP" not in os.environ:  # CI waits for `venv` and `pip` themselves
         programs = tmp_path / "python3"
         programs.write_text(FAST_PYTHON, encoding="utf-8")
         programs.chmod(0o755)

@@ -727,3 +727,18 @@ def test_the_rest_interface_belongs_to_the_url_that_is_asked(downstream):
             caught.value.close()
         """
     ).assert_outcomes(passed=2)
+
+
+def test_a_library_that_is_missing_is_named_at_the_line_of_the_test(downstream):
+    result = downstream(
+        """
+        import sys
+
+        def test_it(tdpostback, monkeypatch):
+            monkeypatch.setitem(sys.modules, "httpx", None)
+            tdpostback.httpx_transport()
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ConfigurationError: httpx_transport() needs httpx: *"])
+    result.stdout.no_fnmatch_line("*pytest_tdpostback/*.py*")
