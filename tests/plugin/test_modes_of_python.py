@@ -114,3 +114,20 @@ def test_the_contract_check_passes_without_the_asserts_of_the_package(run):
     options = ["-W", "ignore::pytest.PytestWarning"]
     status, output = run(["-O"], options, {}, *TARGET)
     assert status == pytest.ExitCode.OK, output
+
+
+def test_the_contract_check_catches_a_wrong_outcome_without_the_asserts_of_python(run, tmp_path):
+    tmp_path.joinpath("wrong_outcome.py").write_text(
+        """
+from pytest_tdpostback.conformance.inspection import InspectionClient
+
+event = InspectionClient.event
+InspectionClient.event = lambda self: {**event(self), "state": "ingested"}
+""",
+        encoding="utf-8",
+    )
+    options = ["-W", "ignore::pytest.PytestWarning", "-pwrong_outcome"]
+    chosen = "-ktest_event_with_an_unknown_key_fails_afterwards"
+    status, output = run(["-O"], options, {}, *TARGET, chosen)
+    assert status == pytest.ExitCode.TESTS_FAILED, output
+    assert "1 failed" in output
