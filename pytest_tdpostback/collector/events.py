@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..protocol.request import RequestHead
     from .event_log import EventLog, JudgedHead
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
 
 class Batch(NamedTuple):
     """The place of an event in the request that sent it with others."""
@@ -234,7 +236,6 @@ class Record(_Entry, Mapping[str, Any]):
         return self._loaded
 
     def __getitem__(self, column: str) -> Any:
-        __tracebackhide__ = True
         return self._columns()[column]
 
     def __contains__(self, column: object) -> bool:
@@ -270,7 +271,6 @@ class Events(Sequence[Event]):
     @overload
     def __getitem__(self, place: slice) -> Events: ...
     def __getitem__(self, place: int | slice) -> Event | Events:
-        __tracebackhide__ = True
         indexes = self._indexes
         if isinstance(place, slice):
             return Events(self._log, indexes[place])

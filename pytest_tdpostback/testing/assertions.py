@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .matching import Search
     from .receiver import Receiver
 
+__tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -32,7 +35,6 @@ def with_columns(method: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        __tracebackhide__ = True
         try:
             return method(*args, **kwargs)
         except TypeError as error:
@@ -62,7 +64,6 @@ def settle(receiver: Receiver, timeout: float, *, waited: float | None = None) -
 
     `waited` is what the message calls the time of the wait, if it began earlier.
     """
-    __tracebackhide__ = True
     check_timeout(timeout)
     if pending := unsettled(receiver.collector, timeout):
         told = timeout if waited is None else waited
@@ -78,7 +79,6 @@ def find(search: Search) -> Search:
         AssertionError: Another number of them is there.
         SettleTimeout: It should settle, and an event is still pending.
     """
-    __tracebackhide__ = True
     receiver, collector, count = search.receiver, search.collector, search.count
     began = real_time()
     if count == 0:
@@ -141,7 +141,6 @@ class ExpectedFailures:
         return self._failures
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        __tracebackhide__ = True
         search = self._search
         if error is None:
             self._failures += find(search).events()
@@ -154,7 +153,6 @@ class ExpectedFailures:
         return self.__enter__()
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        __tracebackhide__ = True
         await run_in_thread(self.__exit__, kind, error, traceback)
 
 
@@ -167,7 +165,6 @@ def violations(
     The draft is that of `$schema`, else 2020-12. A `format` counts. Raises `ConfigurationError` if
     `schema` is not a JSON Schema.
     """
-    __tracebackhide__ = True
     from jsonschema import Draft202012Validator, FormatChecker, SchemaError
     from jsonschema.validators import validator_for
 

@@ -133,7 +133,6 @@ class Postback:
 
     def records(self, database: str | None = None, table: str | None = None) -> list[Record]:
         """The records that were ingested, in order of arrival."""
-        __tracebackhide__ = True
         check_names(database, table)
         self._collector.wait_for_responses(RESPONSE_SECONDS)
         log = self._collector.log
@@ -168,7 +167,6 @@ class Postback:
         An event for which `check` would raise is not forgotten: this raises it first. It waits for
         outcomes as `check` does.
         """
-        __tracebackhide__ = True
         self._check.raise_failures()
         self._collector.clear()
 
@@ -184,13 +182,11 @@ class Postback:
             ConfigurationError: A context manager was called and never entered, or a coroutine of
                 `aio` was never awaited.
         """
-        __tracebackhide__ = True
         self._check.check()
 
     # waiting
 
     def _find(self, state: EventState | None, *place: str | None, **wanted: Any) -> Search:
-        __tracebackhide__ = True
         return assertions.find(Search(self._receiver, state, *place, **wanted))
 
     def settle(self, timeout: float = 5.0) -> None:
@@ -199,7 +195,6 @@ class Postback:
         Raises:
             SettleTimeout: An event is still pending; the message names it.
         """
-        __tracebackhide__ = True
         assertions.settle(self._receiver, timeout)
 
     def wait_for(self, predicate: Callable[[Event], object], timeout: float = 2.0) -> Event:
@@ -216,7 +211,6 @@ class Postback:
         Raises:
             AssertionError: There was none in time.
         """
-        __tracebackhide__ = True
         if not callable(predicate):
             raise invalid("predicate", predicate, "a function that takes an event")
         return self._find(None, predicate=predicate, timeout=timeout).events()[0]
@@ -282,7 +276,6 @@ class Postback:
             AssertionError: Another number of records is there; the message shows the nearest event.
             TypeError: The table is missing.
         """
-        __tracebackhide__ = True
         if table in ("", None):
             call = f"assert_ingested({formatting.value(database)})"
             names = f"assert_ingested({two_names(str(database))})"
@@ -313,7 +306,6 @@ class Postback:
             AssertionError: There is such a record.
             SettleTimeout: An event is still pending.
         """
-        __tracebackhide__ = True
         at = (EventState.INGESTED, database, table)
         self._find(*at, where=where, columns=columns, count=0, timeout=timeout)
 
@@ -335,7 +327,6 @@ class Postback:
         Raises:
             AssertionError: Another number of events was refused.
         """
-        __tracebackhide__ = True
         at = (EventState.REFUSED, database, table)
         return self._find(*at, status=status, rule=rule, count=count, timeout=timeout).events()
 
@@ -356,7 +347,6 @@ class Postback:
         Raises:
             AssertionError: Another number of events was rejected.
         """
-        __tracebackhide__ = True
         at = (EventState.REJECTED, database, table)
         return self._find(*at, key=key, count=count, timeout=timeout).events()
 
@@ -377,7 +367,6 @@ class Postback:
             A context manager for `with` and `async with`. It gives a list, which holds the events
             after the end.
         """
-        __tracebackhide__ = True
         at = (EventState.REJECTED, database, table)
         search = Search(self._receiver, *at, key=key, count=count, timeout=timeout)
         return self._check.expect_entering("expect_auth_failure", ExpectedFailures(search))
@@ -403,7 +392,6 @@ class Postback:
             SettleTimeout: An event is still pending.
             ConfigurationError: `schema` is not a JSON Schema.
         """
-        __tracebackhide__ = True
         at = (EventState.INGESTED, database, table)
         search = self._find(*at, timeout=timeout, settled=True)
         records = [Record(search.log, index) for index in search.found]
@@ -419,7 +407,6 @@ class Postback:
         Raises:
             AssertionError: Something arrived.
         """
-        __tracebackhide__ = True
         check_timeout(timeout)
         receiver, collector = self._receiver, self._collector
 
@@ -439,7 +426,6 @@ class Postback:
         Raises:
             TypeError: An argument is not an `Event`.
         """
-        __tracebackhide__ = True
         log = self._collector.log
         for event in events:
             if not isinstance(event, Event):
@@ -459,7 +445,6 @@ class Postback:
         several redirects are active, the last one decides. With `block_network`, connections to
         any other machine raise `BlockedConnection`. It needs the extra `tls`.
         """
-        __tracebackhide__ = True
         receiver = self._receiver
         manager = receiver.redirect(receiver.hosts, hosts, block_network=block_network)
         return self._check.expect_entering("redirect", manager)
@@ -471,18 +456,15 @@ class Postback:
         `hosts` and to no other host, and with the authority of this run beside the usual ones. It
         needs the extra `tls`.
         """
-        __tracebackhide__ = True
         return self._receiver.proxy_environ(hosts)
 
     @property
     def ca_file(self) -> str:
         """The path of a PEM file with the authority of this run. It needs the extra `tls`."""
-        __tracebackhide__ = True
         return self._receiver.trust.ca
 
     def ssl_context(self) -> SSLContext:
         """A new context for a client that trusts that authority. It needs the extra `tls`."""
-        __tracebackhide__ = True
         return client_context()
 
     def httpx_transport(self) -> httpx.BaseTransport:
@@ -597,7 +579,6 @@ class Aio:
         timeout: float = 2.0,
     ) -> ExpectedFailures:
         """As `Postback.expect_auth_failure`, for `async with`."""
-        __tracebackhide__ = True
         return self._blocking.expect_auth_failure(
             database, table, key=key, count=count, timeout=timeout
         )
