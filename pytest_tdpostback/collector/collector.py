@@ -460,7 +460,8 @@ class Collector:
                 changed.clear()
                 for exchange in self._returned.copy():
                     self.response_sent(exchange)
-                self.validate()
+                if self._due:
+                    self.validate()
                 value = condition()
                 now = real_time()
                 if value or now >= deadline:

@@ -196,7 +196,8 @@ class _RepeatedColumn(_BytesColumn):
             if len(self._recent) >= REMEMBERED:
                 self._recent.clear()
             place = self._recent[value] = len(self._ends) - 1
-            super().append(value.encode() if isinstance(value, str) else value)
+            self._bytes += value.encode() if isinstance(value, str) else value
+            self._ends.append(len(self._bytes))
         self._places.append(place)
 
 

@@ -121,7 +121,7 @@ class WriteKeys:
             return "was revoked"
         if self._accepts_any:
             return ""
-        return "is unknown" if _is_well_formed(key) else "is not account/secret"
+        return "is unknown" if KEY_SHAPE.match(key) else "is not account/secret"
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and self._scopes.get(key) is not None

@@ -177,7 +177,8 @@ class Connection(asyncio.Protocol):
         self._service.connections.discard(self)
         self._body = None
         self._unread = b""
-        self._confirm_sent()
+        if self._unsent:
+            self._confirm_sent()
 
     # from bytes to requests
 

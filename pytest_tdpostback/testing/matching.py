@@ -112,9 +112,11 @@ class Search:
         return f" in database {database}" if table is None else f" in {database}.{table}"
 
     def __str__(self) -> str:
-        key = None if self.key is None else shortened(self.key)
-        parts = {"status": self.status, "rule": self.rule, "key": key}
-        shown = {name: value for name, value in parts.items() if value is not None} or self.columns
+        shown = self.columns
+        if not shown:
+            key = None if self.key is None else shortened(self.key)
+            parts = {"status": self.status, "rule": self.rule, "key": key}
+            shown = {name: value for name, value in parts.items() if value is not None}
         text = self.place + (f" with {formatting.assignments(shown)}" if shown else "")
         if self.predicate is not None:
             text += f" that satisfies {predicate_name(self.predicate)}"
