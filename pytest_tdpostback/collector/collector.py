@@ -247,10 +247,9 @@ class Collector:
             else:
                 status = 200 if refusal is None else refusal.status
                 indexes = log.append(judge, head.raw, (body,), peer, now, status)
-                index = indexes[0]
                 if refusal is not None:
                     date, explain = responses.http_date(int(now)), judge.settings.explain
-                    log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
+                    log.decide(indexes[0], EventState.REFUSED, refusal.rule, refusal.reason)
                     if explain:  # a sender puts a key anywhere, and logs what it receives
                         reason = KeyRedactor(self.keys.known())(refusal.reason)
                         refusal = replace(refusal, reason=reason)
@@ -258,9 +257,10 @@ class Collector:
                         refusal, verdict.profile, head, date, explain=explain
                     )
                 elif verdict.from_url:
-                    date, sender = responses.http_date(int(now)), global_id(log, head, index)
+                    sender = global_id(log, head, indexes[0])
+                    date = responses.http_date(int(now))
                     response = responses.from_url(verdict, head, date, sender)
-                    log.statuses[index] = response.status
+                    log.statuses[indexes[0]] = response.status
                 else:
                     response = judged.accepted(int(now))
             exchange = Exchange(self, log, judged, response, indexes, effect)

@@ -205,8 +205,9 @@ class Connection(asyncio.Protocol):
                 self._enter(IDLE)
             self.respond(collector, head, data[at:end])
             return end
-        is_inspection = _is_inspection(collector, head.request)
-        limit = MAX_INSPECTION_BODY if is_inspection else collector.size_limit(head.request)
+        limit = collector.size_limit(head.request)
+        if collector.settings.inspection and _is_inspection(head.request):
+            limit = MAX_INSPECTION_BODY
         self._body = BodyParser(head, limit)
         self._enter(BODY)
         if self._body.too_large:
@@ -257,7 +258,7 @@ class Connection(asyncio.Protocol):
         `size` is the length of the body in bytes, if `body` is not all of it.
         """
         request = head.request
-        if _is_inspection(collector, request):
+        if collector.settings.inspection and _is_inspection(request):
             self._process(head, partial(self._service.inspect, request, body, self.peer, size))
         elif (
             collector.calls_user_code
@@ -441,6 +442,6 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
 
-def _is_inspection(collector: Collector, head: RequestHead) -> bool:
+def _is_inspection(head: RequestHead) -> bool:
     """Whether `head` asks the fake server about itself, and so is not an event."""
-    return collector.settings.inspection and head.target.startswith(INSPECTION_PREFIX)
+    return head.target.startswith(INSPECTION_PREFIX)
