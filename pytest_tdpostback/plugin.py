@@ -260,16 +260,18 @@ def _raise_in_test(item: pytest.Item, error: Exception) -> None:
 def pytest_exception_interact(
     node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any]
 ) -> None:
-    """Name the test before a debugger stops at a failure that no line of the test raised."""
-    failure = node.stash.get(_failure, None)
+    """A debugger stops outside of our files; it names a test that no line of its own failed."""
+    if call.excinfo is None or not node.config.getoption("usepdb", default=False):
+        return
+    end = part = call.excinfo.tb
+    while part.tb_next is not None:
+        part = part.tb_next
+        if "__tracebackhide__" not in part.tb_frame.f_globals:
+            end = part
+    end.tb_next = None
     reporter = node.config.pluginmanager.get_plugin("terminalreporter")
-    if (
-        isinstance(node, pytest.Item)
-        and call.excinfo is not None
-        and call.excinfo.value is failure
-        and reporter is not None
-        and node.config.getoption("usepdb", default=False)
-    ):
+    failed_after_its_end = call.excinfo.value is node.stash.get(_failure, None)
+    if isinstance(node, pytest.Item) and failed_after_its_end and reporter is not None:
         reporter.ensure_newline()
         reporter.write_line(
             f"{node.nodeid} begins at line {_first_line(node)}, and has failed after its end:"
