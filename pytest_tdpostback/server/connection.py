@@ -291,7 +291,8 @@ class Connection(asyncio.Protocol):
             return
         self._enter(DRAINING if self._body else IDLE)
         if isinstance(result, Response):
-            self._send_response(result, keep_alive=head.keep_alive)
+            head_only = head.request.method == "HEAD"
+            self._send_response(result, keep_alive=head.keep_alive, head_only=head_only)
         else:
             self._send(head, result)
         self._continue()
@@ -316,10 +317,12 @@ class Connection(asyncio.Protocol):
         if not keep_alive:
             self._close(linger=head.keep_alive or self._body is not None)
 
-    def _send_response(self, response: Response, *, keep_alive: bool) -> None:
+    def _send_response(
+        self, response: Response, *, keep_alive: bool, head_only: bool = False
+    ) -> None:
         """Send a response that belongs to no event."""
         keep_alive = keep_alive and not self._close_after_response
-        self.transport.write(response.to_bytes(keep_alive=keep_alive))
+        self.transport.write(response.to_bytes(keep_alive=keep_alive, head_only=head_only))
         if not keep_alive:
             self._close()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
+from socket import SHUT_RDWR
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
@@ -73,7 +75,14 @@ def respond(
     if effect is not None and effect.transmission is not None:
         collector.response_sent(exchange)
         effect.transmission.wait(None)
-        effect.transmission.arrive(exchange)
+        try:
+            effect.transmission.arrive(exchange)
+        except ConnectionError:
+            sock = environ.get("werkzeug.socket")  # its server keeps the connection alive
+            if sock is not None:
+                with suppress(OSError):  # the sender may have been faster
+                    sock.shutdown(SHUT_RDWR)
+            raise
     response = response_of(exchange.response)
     collector.response_returned(exchange)
     response.call_on_close(lambda: collector.response_sent(exchange))

@@ -323,7 +323,7 @@ def _not_stored(receiver: Receiver, event: Event) -> _Told:
         return f"still pending: {why}", [*lines, _TO_SETTLE], rule
     if state is EventState.LOST:
         return f"lost by the fault {event.fault}", [*lines, _END_FAULT], rule
-    if state is EventState.REJECTED or rule == "A6":
+    if state is EventState.REJECTED or (rule in ("A6", "I4") and event.key is not None):
         lines += _fixes(receiver, [event])
     if event.request.body or event.payload:
         lines.append(f"sent: {formatting.sent(event)}")
@@ -409,7 +409,7 @@ def _nothing_arrived(receiver: Receiver) -> _Told:
     if not collector.blocked_hosts:
         others = list(receiver.neighbours.events_at_other_urls(collector))
         if others:
-            details = [f"This Postback has the URL {receiver.url}."]
+            details = [f"This Postback has the URL {receiver.url}. Fix: send to this URL."]
             for where, event in others[:SHOWN]:
                 details.append(f"{formatting.line(event)}, at {where}")
             return f"{counted(len(others), 'request')} arrived at another URL", details, None
@@ -483,7 +483,7 @@ def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
         if owner is not None:
             lines.append(f"{shown} is the write key of {owner}.")
             lines.append(f"Fix: send {receiver.name}.write_key")
-        elif reason.endswith("was revoked"):
+        elif "was revoked" in reason:
             lines.append(f"Fix: make it valid again: {add})")
         elif "may not write" in reason:
             limit = "databases" if "write to database" in reason else "tables"

@@ -56,6 +56,13 @@ def test_a_call_of_the_interface_is_no_event(server) -> None:
     assert len(server.postback.events) == 0
 
 
+def test_a_response_to_head_has_no_body(server) -> None:
+    with RawConnection(server.url) as connection:
+        for method, status in (("HEAD", 404), ("GET", 200)):
+            connection.send(method, "/.tdpostback/", [])
+            assert connection.receive(method).status == status
+
+
 def test_events_and_records_as_json(server) -> None:
     send(server, a=1)
     assert told(server, "POST", "settle") == {"pending": []}

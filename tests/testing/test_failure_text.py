@@ -206,6 +206,27 @@ def test_key_of_another_postback_that_is_refused_at_once(make_tdpostback, missin
     assert fix == "  Fix: send tdpostback.write_key"
 
 
+@pytest.mark.tdpostback(profile="ingestion-v1")
+@pytest.mark.parametrize("revoked", [False, True])
+def test_a_refused_key_of_a_batch_says_how_to_make_it_valid(tdpostback, missing, send, revoked):
+    if revoked:
+        tdpostback.keys.revoke(tdpostback.keys.add(WRONG))
+    batch_type = "application/vnd.treasuredata.v1+json"
+    fields = {"Authorization": f"TD1 {WRONG}", "Content-Type": batch_type}
+    assert send({"events": [{"id": 7}]}, path="/shop/orders", headers=fields).status_code == 401
+
+    fix = "make it valid again: " if revoked else "send tdpostback.write_key, or register yours: "
+    assert missing()[2] == f'  Fix: {fix}tdpostback.keys.add("12345/abc…")'
+
+
+@pytest.mark.tdpostback(profile="ingestion-v1")
+def test_a_batch_without_a_key_names_no_key_to_register(missing, send):
+    batch_type = "application/vnd.treasuredata.v1+json"
+    send({"events": [{"id": 7}]}, path="/shop/orders", headers={"Content-Type": batch_type})
+    assert missing()[0].startswith("refused (4xx) with 401 by I4: no write key")
+    assert not any("keys.add" in line for line in missing())
+
+
 @pytest.mark.tdpostback(stale_time="drop", on_auth_failure="ignore")
 def test_dropped_for_its_time(tdpostback, missing, send):
     tdpostback.clock.freeze(1_700_000_000)
@@ -558,7 +579,7 @@ def test_arrived_at_another_url(tdpostback, make_tdpostback, send):
         other.assert_ingested("shop", "orders", timeout=0)
     assert str(caught.value).splitlines() == [
         "1 request arrived at another URL; wanted 1 record in shop.orders (waited 0 s)",
-        f"  This Postback has the URL {other.url}.",
+        f"  This Postback has the URL {other.url}. Fix: send to this URL.",
         f"  #1 POST shop.orders: 200, ingested, at {tdpostback.url}",
     ]
 

@@ -10,6 +10,8 @@ import threading
 import httpx
 import pytest
 import requests
+from pytest_httpserver import HTTPServer
+from werkzeug.serving import WSGIRequestHandler
 from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 
 from tests.server.faults.clients import ERROR, Sender
@@ -77,6 +79,21 @@ def by_requests(postback, _):
             ).status_code
         except requests.RequestException:
             return ERROR
+
+
+@pytest.mark.parametrize("name", ["reset before storing", "truncate", "garbage"])
+def test_a_server_with_threads_closes_the_connection_of_a_fault(tdpostback, name, monkeypatch):
+    monkeypatch.setattr(WSGIRequestHandler, "protocol_version", "HTTP/1.1")  # it would set it
+    make, _, state, _, _ = CASES[name]
+    handle = make(tdpostback.faults)
+    sender = Sender(tdpostback)
+    with HTTPServer(threaded=True) as server:
+        tdpostback.mount(server)
+        url = server.url_for(sender.target("orders"))
+        with pytest.raises(httpx.RemoteProtocolError, match="disconnected"):
+            httpx.post(url, json={"id": 1}, headers=sender.headers(), timeout=TIMEOUT)
+
+    assert [str(event.state) for event in handle.events] == [state]
 
 
 @pytest.mark.parametrize("send", [by_werkzeug, by_mounted_server, by_httpx, by_requests])
