@@ -101,13 +101,12 @@ class RequestHead:
         return Headers(self)
 
     @cached_property
-    def fields(self) -> dict[str, tuple[str, ...]]:
+    def fields(self) -> dict[str, list[str]]:
         """The values of each field by its name in lower case, as plain strings, for judging."""
-        fields: dict[str, tuple[str, ...]] = {}
+        fields: dict[str, list[str]] = {}
         for line in self.lines:
             name, _, value = line.partition(":")
-            name = name.lower()
-            fields[name] = (*fields[name], value) if name in fields else (value,)
+            fields.setdefault(name.lower(), []).append(value)
         return fields
 
     def field(self, name: str) -> str:

@@ -223,7 +223,7 @@ def check_length(size: int) -> None:
         raise BadRequest(f"its head has more than {MAX_HEAD} bytes", 431)
 
 
-def _body_framing(fields: dict[str, tuple[str, ...]]) -> tuple[int, bool]:
+def _body_framing(fields: dict[str, list[str]]) -> tuple[int, bool]:
     """The length of the body, and whether it is chunked instead (RFC 9112, 6)."""
     lengths = fields.get("content-length", ())
     if len(lengths) > 1 or not all(re.fullmatch("[0-9]+", length) for length in lengths):
