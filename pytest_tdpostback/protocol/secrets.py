@@ -116,8 +116,10 @@ def shortened(key: str) -> str:
     """Return `key` with only the beginning of its secret, for example `12345/abc…`."""
     account, slash, secret = str(key).partition("/")
     if not slash:
-        return _beginning(account)
-    return f"{account if len(account) <= 20 else _beginning(account)}/{_beginning(secret)}"
+        account, secret = "", account
+    if len(account) > 20:
+        account = f"{account[:_SHOWN]}…"
+    return f"{account}{slash}{secret[: min(_SHOWN, len(secret) // 2)]}…"
 
 
 def without_keys(text: str) -> str:
@@ -132,7 +134,3 @@ def without_keys(text: str) -> str:
 def _lower(text: str) -> str:
     """`text` in lower case and as long as it was: only `İ` would become two characters."""
     return text.replace("İ", "i").lower()
-
-
-def _beginning(secret: str) -> str:
-    return secret[: min(_SHOWN, len(secret) // 2)] + "…"
