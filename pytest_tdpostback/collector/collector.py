@@ -273,7 +273,8 @@ class Collector:
                 log.responses_to_send += 1
         for index in decided:
             _report(log, index)
-        self.notify()
+        if self._subscribers:
+            self.notify()
         return exchange
 
     def response_sent(self, exchange: Exchange) -> None:
@@ -295,7 +296,8 @@ class Collector:
             log.responses_to_send -= 1  # last: others look at it without the lock
         for index in unstored:
             _report(log, index)
-        self.notify()
+        if self._subscribers:
+            self.notify()
 
     def response_returned(self, exchange: Exchange) -> None:
         """The response was returned to a server that may never say that it sent it (WSGI).

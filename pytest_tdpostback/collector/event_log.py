@@ -439,13 +439,13 @@ class EventLog:
 
         `None` means any database, any table.
         """
+        if database is not None and table is not None:
+            return self.ingested.get((database, table), array("I"))[:]
         chosen = [
             rows[:]
             for route, rows in self.ingested.copy().items()
             if database in (None, route[0]) and table in (None, route[1])
         ]
-        if len(chosen) < 2:
-            return chosen[0] if chosen else array("I")
         return array("I", sorted(index for rows in chosen for index in rows))
 
     def account(self) -> Account:

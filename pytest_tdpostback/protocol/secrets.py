@@ -66,7 +66,8 @@ class KeyRedactor:
 
     def __init__(self, keys: Iterable[str]) -> None:
         """`keys` are the known write keys."""
-        self._keys: list[tuple[str, set[str], re.Pattern[str]]] = []
+        self._keys: list[tuple[str, set[str]]] = []
+        """Each key as it is shown, and its spellings in lower case."""
         self._pieces: set[str] = set()
         self._quarters: set[str] = set()
         """Every 4 characters of a secret."""
@@ -77,10 +78,7 @@ class KeyRedactor:
                 encoded := quote(key, safe="", errors="replace"),
                 encoded.replace("%2F", "%2f"),
             }
-            # A short key, such as "1/a", is no key if it is part of a longer word.
-            anywhere = "|".join(map(re.escape, spellings))
-            pattern = re.compile(rf"(?<![\w/])(?:{anywhere})(?![\w/])", re.IGNORECASE)
-            self._keys.append((shortened(key), set(map(_lower, spellings)), pattern))
+            self._keys.append((shortened(key), set(map(_lower, spellings))))
             secret = _lower(key.partition("/")[2] or key)
             pieces = [secret[at : at + self.LEAST] for at in range(len(secret) - self.LEAST + 1)]
             self._pieces.update(pieces)
@@ -90,9 +88,12 @@ class KeyRedactor:
     def __call__(self, text: str) -> str:
         """Return `text` with every known key, and everything that looks like a key, shortened."""
         lowered = _lower(text)
-        for short, spellings, pattern in self._keys:
-            if any(spelling in lowered for spelling in spellings):  # a pattern is slower
-                text = pattern.sub(lambda _, short=short: short, text)  # type: ignore[misc]
+        for short, spellings in self._keys:
+            found = [re.escape(spelling) for spelling in spellings if spelling in lowered]
+            if found:
+                # A short key, such as "1/a", is no key if it is part of a longer word.
+                pattern = rf"(?i:(?<![\w/])(?:{'|'.join(found)})(?![\w/]))"
+                text = re.sub(pattern, short.replace("\\", r"\\"), text)
         return without_keys(self._without_pieces(text) if self._pieces else text)
 
     def _without_pieces(self, text: str) -> str:
@@ -116,8 +117,10 @@ def shortened(key: str) -> str:
     """Return `key` with only the beginning of its secret, for example `12345/abc…`."""
     account, slash, secret = str(key).partition("/")
     if not slash:
-        return _beginning(account)
-    return f"{account if len(account) <= 20 else _beginning(account)}/{_beginning(secret)}"
+        account, secret = "", account
+    if len(account) > 20:
+        account = f"{account[:_SHOWN]}…"
+    return f"{account}{slash}{secret[: min(_SHOWN, len(secret) // 2)]}…"
 
 
 def without_keys(text: str) -> str:
@@ -132,7 +135,3 @@ def without_keys(text: str) -> str:
 def _lower(text: str) -> str:
     """`text` in lower case and as long as it was: only `İ` would become two characters."""
     return text.replace("İ", "i").lower()
-
-
-def _beginning(secret: str) -> str:
-    return secret[: min(_SHOWN, len(secret) // 2)] + "…"

@@ -408,11 +408,13 @@ class Connection(asyncio.Protocol):
         """
         if self.state is CLOSING:  # TLS came by `resume_writing` while it wrote
             return
-        self._enter(CLOSING)
         self._unread = b""
         if not linger:
+            unsent = self.transport.get_write_buffer_size() or not self.transport.can_write_eof()
+            self._enter(CLOSING if unsent else CLOSED)
             self.transport.close()
             return
+        self._enter(CLOSING)
         self.transport.resume_reading()
         if self.transport.can_write_eof():
             with suppress(OSError):  # the sender may be gone

@@ -35,7 +35,7 @@ _CHECKED_METHODS = ("CONNECT", "PRI")
 _KNOWN_METHOD = "PUT"
 """Stands in for every other method: httptools knows few, and takes some of them for RTSP."""
 _CHUNKED_HEAD = b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-_FORBIDDEN_IN_FIELDS = re.compile("[^\t\x20-\x7e\x80-\U0010ffff]")
+_FORBIDDEN_IN_FIELDS = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#-'*+.^_`|~0-9A-Za-z-]+\Z")
 
 

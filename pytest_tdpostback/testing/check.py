@@ -133,8 +133,11 @@ class Check:
 
     def findings_to_warn_of(self) -> list[str]:
         """The warning of each new finding that `on_finding` makes a warning."""
+        found = self._new_findings("warn")
+        if not found:
+            return []
         redact = KeyRedactor(self._collector.keys.known())
-        return [redact(formatting.finding_warning(*found)) for found in self._new_findings("warn")]
+        return [redact(formatting.finding_warning(*each)) for each in found]
 
     def _new_findings(self, action: str) -> list[tuple[Event, Finding]]:
         """The findings, each kind once, for which `on_finding` has this action."""

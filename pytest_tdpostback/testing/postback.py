@@ -16,7 +16,7 @@ from ..server.tls import client_context
 from ..server.wsgi import application, respond
 from . import assertions, formatting, messages
 from .aio import awaitable
-from .assertions import ExpectedFailures, HeldValidation, with_columns
+from .assertions import ExpectedFailures, HeldValidation, find, with_columns
 from .check import RESPONSE_SECONDS
 from .matching import Search, Where, check_names, check_timeout, invalid, two_names
 
@@ -186,9 +186,6 @@ class Postback:
 
     # waiting
 
-    def _find(self, state: EventState | None, *place: str | None, **wanted: Any) -> Search:
-        return assertions.find(Search(self._receiver, state, *place, **wanted))
-
     def settle(self, timeout: float = 5.0) -> None:
         """Wait until no event is pending (Y2).
 
@@ -213,7 +210,7 @@ class Postback:
         """
         if not callable(predicate):
             raise invalid("predicate", predicate, "a function that takes an event")
-        return self._find(None, predicate=predicate, timeout=timeout).events()[0]
+        return find(Search(self._receiver, None, predicate=predicate, timeout=timeout)).events()[0]
 
     def hold_validation(self) -> AbstractContextManager[None]:
         """A context manager: events that are accepted inside stay pending until it ends (Y5)."""
@@ -283,7 +280,10 @@ class Postback:
         if database is None:
             raise invalid("database", None, "a string", beside_columns=True)
         at = (EventState.INGESTED, database, table)
-        search = self._find(*at, where=where, columns=columns, count=count, timeout=timeout)
+        wanted = Search(
+            self._receiver, *at, where=where, columns=columns, count=count, timeout=timeout
+        )
+        search = find(wanted)
         records = [Record(search.log, index) for index in search.found]
         return records[0] if count == 1 else records
 
@@ -307,7 +307,7 @@ class Postback:
             SettleTimeout: An event is still pending.
         """
         at = (EventState.INGESTED, database, table)
-        self._find(*at, where=where, columns=columns, count=0, timeout=timeout)
+        find(Search(self._receiver, *at, where=where, columns=columns, count=0, timeout=timeout))
 
     def assert_refused(
         self,
@@ -328,7 +328,8 @@ class Postback:
             AssertionError: Another number of events was refused.
         """
         at = (EventState.REFUSED, database, table)
-        return self._find(*at, status=status, rule=rule, count=count, timeout=timeout).events()
+        wanted = Search(self._receiver, *at, status=status, rule=rule, count=count, timeout=timeout)
+        return find(wanted).events()
 
     def assert_auth_failed(
         self,
@@ -348,7 +349,7 @@ class Postback:
             AssertionError: Another number of events was rejected.
         """
         at = (EventState.REJECTED, database, table)
-        return self._find(*at, key=key, count=count, timeout=timeout).events()
+        return find(Search(self._receiver, *at, key=key, count=count, timeout=timeout)).events()
 
     def expect_auth_failure(
         self,
@@ -393,7 +394,7 @@ class Postback:
             ConfigurationError: `schema` is not a JSON Schema.
         """
         at = (EventState.INGESTED, database, table)
-        search = self._find(*at, timeout=timeout, settled=True)
+        search = find(Search(self._receiver, *at, timeout=timeout, settled=True))
         records = [Record(search.log, index) for index in search.found]
         wrong = assertions.violations(schema, records)
         if wrong:

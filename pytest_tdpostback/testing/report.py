@@ -94,9 +94,10 @@ class Summary:
         self.late_count += len(late)
         if collector.settings.on_late == "fail":
             self.late_failures += len(late)
-        redact = KeyRedactor(collector.keys.known())
-        for event in late[: LATE_SHOWN - len(self.late)]:
-            self.late.append(redact(f"{test}: {formatting.line(event)}"))
+        if late:
+            redact = KeyRedactor(collector.keys.known())
+            for event in late[: LATE_SHOWN - len(self.late)]:
+                self.late.append(redact(f"{test}: {formatting.line(event)}"))
         collector.clear()
 
     def to_json(self) -> str:
