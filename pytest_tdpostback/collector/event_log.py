@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..protocol import response as responses
 from ..protocol.judge import judge_head
-from ..protocol.request import RequestHead
+from ..protocol.request import PostbackRequest, RequestHead
 from .deduplication import Deduplication
 
 if TYPE_CHECKING:
@@ -272,6 +272,8 @@ class EventLog:
         self.responses_to_send = 0
         """Accepted events whose response is not out yet."""
         self._batches = _Batches()
+        self.last_batch: tuple[int, PostbackRequest] | None = None
+        """The number and the request of the batch whose events were looked at last."""
         self.deduplication = Deduplication()
         self._last_judge: JudgedHeads | None = None
         self._judges: list[JudgedHeads] = []

@@ -103,10 +103,15 @@ class Event(_Entry):
 
     @cached_property
     def request(self) -> PostbackRequest:
-        """The request: `method`, `target`, `headers`, `body`, `peer`."""
+        """The request: `method`, `target`, `headers`, `body`, `peer`; one for all of a batch."""
         log, index = self._log, self._index
-        body = log.request_body(index)
-        return PostbackRequest(self._judged.head, body, log.peer(index))
+        number, last = log.requests[index], log.last_batch
+        if last is not None and last[0] == number:
+            return last[1]
+        request = PostbackRequest(self._judged.head, log.request_body(index), log.peer(index))
+        if self._judged.verdict.source is RecordSource.BATCH:
+            log.last_batch = number, request
+        return request
 
     @cached_property
     def _own_request(self) -> PostbackRequest:

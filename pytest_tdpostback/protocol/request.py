@@ -206,5 +206,14 @@ class PostbackRequest:
         """The header fields; names match in any letter case."""
         return self.head.headers
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PostbackRequest):
+            return NotImplemented
+        one, two = (self.head.raw, self.body, self.peer), (other.head.raw, other.body, other.peer)
+        return one == two
+
+    def __hash__(self) -> int:
+        return hash((self.head.raw, self.body, self.peer))
+
     def __repr__(self) -> str:
         return f"<PostbackRequest {self.method} {self.head.shown_target} {len(self.body)} bytes>"

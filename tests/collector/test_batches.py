@@ -201,6 +201,7 @@ def test_the_body_of_the_request_is_what_was_sent(collector, send_batch, body, c
     send_batch(collector, [{"a": 3}])
     first, second = events(collector)[1:3]
     assert first.request.body == second.request.body == sent
+    assert first.request is second.request
     assert [first.payload["a"], second.payload["a"]] == [1, 2]
     assert [event.payload["a"] for event in events(collector)] == [0, 1, 2, 3]
 
@@ -217,7 +218,7 @@ def test_a_copy_of_a_record_says_the_same(collector, send_batch, made):
         twin = made(event)
         assert twin == event
         assert exported(twin) == exported(event)
-        assert (twin.batch, twin.request.body) == (event.batch, event.request.body)
+        assert (twin.batch, twin.request) == (event.batch, event.request)
     record = events(collector)[5].record
     assert made(record) == record
     assert made(record).event.batch == (3, 4)
