@@ -350,14 +350,11 @@ def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any
 
 def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
-    judged, received_at = log.judged(index), log.received_at(index)
-    verdict = judged.verdict
-    if verdict.from_url or verdict.ingestion:
-        return columns_of(log, index, judged, _request(log, index, judged), received_at)
-    request = PostbackRequest(judged.head, log.body(index), "")  # no column is about its sender
-    return protocol_record.record_columns(
-        request, verdict, judged.settings, received_at=received_at, global_id=""
-    )
+    judged = log.judged(index)
+    about_sender = judged.verdict.from_url or judged.verdict.ingestion
+    peer = log.peer(index) if about_sender else ""  # else no column needs it
+    request = PostbackRequest(judged.head, log.body(index), peer)
+    return columns_of(log, index, judged, request, log.received_at(index))
 
 
 def columns_of(
