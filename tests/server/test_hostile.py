@@ -238,6 +238,17 @@ def test_a_refused_body_that_does_not_come_is_given_up(make_server, monkeypatch)
         assert sender.statuses() == [413]
 
 
+@pytest.mark.parametrize("blocked", [False, True], ids=["read", "unread"])
+def test_a_last_response_that_nobody_reads_is_given_up(blocked):
+    desk = Desk()
+    connection, wire = desk.connect()
+    wire.blocked = blocked
+    connection.data_received(request(BODY, b"Connection: close"))
+    assert wire.ended
+    limit = connections.SECONDS[connections.State.CLOSING]
+    assert [timer.seconds for timer in desk.loop.running] == [limit] * blocked
+
+
 def test_a_client_that_does_not_close_is_closed(server, monkeypatch):
     monkeypatch.setitem(connections.SECONDS, connections.State.CLOSING, 0.01)
     with HttpClient("127.0.0.1", server.port) as sender:
