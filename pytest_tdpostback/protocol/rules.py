@@ -122,7 +122,7 @@ class Catalogue(Generic[_Row]):
         known = {each.casefold(): each for each in self._rows}
         near = get_close_matches(str(key).casefold(), known, 1, 0.5)
         if near:
-            return f"did you mean {known[near[0]]!r}?"
+            return f"did you mean {known[near[0]]}?"
         few = f"known: {', '.join(self._rows)}"
         return few if len(self._rows) < 20 else "`tdpostback rules` lists all"
 

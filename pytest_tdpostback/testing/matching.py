@@ -78,11 +78,8 @@ class Search:
         if key is not None and not isinstance(key, str):
             raise invalid("key", key, "a string")
         if rule is not None and not (isinstance(rule, str) and rule in rules):  # type: ignore[redundant-expr]
-            near = rules.hint(rule).replace("'", "").removesuffix("`tdpostback rules` lists all")
-            raise ConfigurationError(
-                f"rule={formatting.value(rule)} is not the id of a rule; "
-                f"{near}{' ' * bool(near)}`tdpostback rules` lists the rules"
-            )
+            shown = formatting.value(rule)
+            raise ConfigurationError(f"rule={shown} is not the id of a rule; {rules.hint(rule)}")
         if count is not None and (type(count) is bool or not isinstance(count, int) or count < 0):  # type: ignore[redundant-expr]
             valid = "a whole number from 0, or None for at least one"
             raise invalid("count", count, valid, beside_columns=beside_columns)

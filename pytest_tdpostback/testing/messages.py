@@ -54,10 +54,11 @@ def not_found(search: Search) -> str:
     """An assertion found another number of records or events than it wanted."""
     receiver, count, log = search.receiver, search.count, search.log
     found, noun = len(search.found), "event" if search.state in _ENDINGS else "record"
+    there = f"{counted(found, noun)}{_ENDINGS.get(search.state, ' matched')}"
     goal = f"{counted(count, noun)}{_ENDINGS.get(search.state, '')}" if search.state else "one"
     so_far = f" (waited {search.waited:g} s)"
     if found > (count or 0):
-        cause, details, rule = _too_many(search)
+        cause, details, rule = _too_many(search, there)
         goal, so_far = goal if count else "none", ""
     elif not len(log):
         cause, details, rule = _nothing_arrived(receiver)
@@ -66,7 +67,7 @@ def not_found(search: Search) -> str:
             cause, details, rule = _not_ingested(search)
             so_far = f", found {found:,}{so_far}" if found else so_far
         else:
-            cause, details, rule = _no_such_event(search)
+            cause, details, rule = _no_such_event(search, there)
         if refused := search.collector.refused_connections:
             details += refused_connections(refused)
     for fault in receiver.unmatched_faults():
@@ -222,13 +223,7 @@ def _rules(events: Sequence[Event]) -> dict[str, None]:
     return dict.fromkeys(f"tdpostback rules {each.rule}" for each in events[:SHOWN] if each.rule)
 
 
-def _matched(search: Search) -> str:
-    noun = "event" if search.state in _ENDINGS else "record"
-    return f"{counted(len(search.found), noun)}{_ENDINGS.get(search.state, ' matched')}"
-
-
-def _too_many(search: Search) -> _Told:
-    cause = _matched(search)
+def _too_many(search: Search, cause: str) -> _Told:
     if search.state is not EventState.INGESTED:
         fix = "Give more arguments to choose one, or count=None to allow any number."
         return cause, [*formatting.lines(Events(search.log)), fix], None
@@ -336,14 +331,14 @@ def _not_stored(receiver: Receiver, event: Event) -> _Told:
     return f"refused {how} with {event.status} by {rule}: {short}", lines, rule
 
 
-def _no_such_event(search: Search) -> _Told:
+def _no_such_event(search: Search, there: str) -> _Told:
     """Why too few events were refused or rejected, or satisfy a predicate."""
     receiver, log, state, rule = search.receiver, search.log, search.state, None
     if state is None:
         cause = f"{counted(len(log), 'event')} arrived"
         fix = f"Fix: compare the predicate with {receiver.name}.events, or give a longer timeout"
     elif search.found:
-        cause, fix = f"no more than {_matched(search)}", _ALL_SENT
+        cause, fix = f"no more than {there}", _ALL_SENT
     elif log.count(EventState.LOST) == len(log):
         cause, fix = f"{counted(len(log), 'event')} lost by a fault", _END_FAULT
     elif state is EventState.REFUSED:

@@ -190,7 +190,7 @@ def test_catalogue_contains_keys() -> None:
 def test_unknown_key_asks_for_the_nearest(wrong: str, nearest: str) -> None:
     with pytest.raises(KeyError) as caught:
         rules[wrong]
-    assert caught.value.args == (f"{wrong!r} is unknown; did you mean {nearest!r}?",)
+    assert caught.value.args == (f"{wrong!r} is unknown; did you mean {nearest}?",)
 
 
 def test_catalogue_refuses_duplicate_keys() -> None:

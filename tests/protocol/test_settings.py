@@ -53,7 +53,7 @@ def test_a_finding_may_be_treated_by_its_rule(value, actions):
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
-        ("on_finding", "fail:c1", "'c1' is none: did you mean 'C1'?"),
+        ("on_finding", "fail:c1", "'c1' is none: did you mean C1?"),
         ("on_finding", "fail:C1,A5", "ids of rules that have findings; A5 has none"),
         ("on_finding", "fail:", "give ids of rules after fail:"),
         ("on_finding", "error", "give warn, fail or ignore"),

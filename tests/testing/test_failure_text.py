@@ -504,9 +504,7 @@ def test_a_timeout_beside_columns_may_be_meant_as_a_column(tdpostback):
 def test_a_rule_that_does_not_exist(tdpostback):
     with pytest.raises(ConfigurationError) as caught:
         tdpostback.assert_refused(rule="b2")
-    assert str(caught.value) == (
-        "rule='b2' is not the id of a rule; did you mean B2? `tdpostback rules` lists the rules"
-    )
+    assert str(caught.value) == ("rule='b2' is not the id of a rule; did you mean B2?")
 
 
 @pytest.mark.parametrize("table", [(), (None,)])
