@@ -11,7 +11,7 @@ import shutil
 import sys
 import textwrap
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,8 +153,8 @@ def _one_rule(rule: Rule) -> Iterator[str]:
 
 
 def _row(rule: Rule) -> dict[str, Any]:
-    row = {**asdict(rule), "basis": str(rule.basis), "section": rule.section}
-    row["sources"] = [asdict(sources[name]) for name in rule.sources]
+    row = {**rule._asdict(), "basis": str(rule.basis)}
+    row["sources"] = [sources[name]._asdict() for name in rule.sources]
     return row
 
 
