@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
 from .escaping import escaped
 from .secrets import Redacted, WriteKey, shortened, without_keys
 
-_BLANKS = " \t"
-"""What HTTP allows around the value of a field; other white space is part of the value."""
 _SECRET_HEADERS = frozenset({"x-td-write-key", "authorization"})
 
 
@@ -29,7 +26,7 @@ class Headers(Mapping[str, str]):
     @cached_property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Names and values in the order of the wire; write keys are shortened in their `repr`."""
-        sent = (line.partition(":") for line in self._head.lines)
+        sent = (line.partition(":") for line in self._head.raw.decode("latin-1").split("\r\n")[1:])
         return tuple((name, _guarded(name.lower(), value)) for name, _, value in sent)
 
     def __getitem__(self, name: str) -> str:
@@ -62,26 +59,30 @@ def _guarded(lower_name: str, value: str) -> str:
 class RequestHead:
     """Method, target and header fields of a request.
 
-    `raw` is their only form in memory: `METHOD target`, then a line for each field, in Latin-1.
-    Two requests with equal heads have equal `raw`, so a verdict on a head can be remembered.
+    The parts are text that stands for bytes (Latin-1) and holds no line breaks. Blanks and tabs
+    around a value are not part of it; other white space is.
     """
 
-    def __init__(self, raw: bytes) -> None:
-        """`raw` is what `RequestHead.of` makes."""
-        self.raw = raw
-        first, *self.lines = raw.decode("latin-1").split("\r\n")
-        self.method, _, self._target = first.partition(" ")
+    def __init__(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> None:
+        """Make a head from its parts."""
+        self.method = method
+        self._target = target
+        self.fields: dict[str, list[str]] = {}
+        """The values of each field by its name in lower case, as plain strings, for judging."""
+        lines = [f"{method} {target}"]
+        for name, padded in headers:
+            value = padded.strip(" \t")
+            lines.append(f"{name}:{value}")
+            self.fields.setdefault(name.lower(), []).append(value)
+        self.raw = "\r\n".join(lines).encode("latin-1")
+        """The head as bytes, to keep it; equal heads have equal `raw`, and equal verdicts."""
 
     @classmethod
-    def of(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> RequestHead:
-        """Make a head from its parts.
-
-        They are text that stands for bytes (Latin-1) and holds no line breaks. Blanks and tabs
-        around a value are not part of it.
-        """
-        lines = [f"{method} {target}"]
-        lines += [f"{name}:{value.strip(_BLANKS)}" for name, value in headers]
-        return cls("\r\n".join(lines).encode("latin-1"))
+    def from_raw(cls, raw: bytes) -> RequestHead:
+        """Make a head again from its `raw`."""
+        first, *lines = raw.decode("latin-1").split("\r\n")
+        method, _, target = first.partition(" ")
+        return cls(method, target, [line.partition(":")[::2] for line in lines])
 
     @cached_property
     def target(self) -> str:
@@ -99,15 +100,6 @@ class RequestHead:
     def headers(self) -> Headers:
         """The header fields, for showing: secrets are shortened in their `repr`."""
         return Headers(self)
-
-    @cached_property
-    def fields(self) -> dict[str, list[str]]:
-        """The values of each field by its name in lower case, as plain strings, for judging."""
-        fields: dict[str, list[str]] = {}
-        for line in self.lines:
-            name, _, value = line.partition(":")
-            fields.setdefault(name.lower(), []).append(value)
-        return fields
 
     def field(self, name: str) -> str:
         """Return the first value of the field `name` (lower case), empty if it was not sent."""
@@ -130,7 +122,7 @@ class RequestHead:
         authority = _authority(path)
         if authority is not None:
             path = path.partition("://")[2][len(authority) :]
-        return tuple(unquote(part) for part in _percent_encoded(path).split("/"))
+        return tuple(map(unquote, _percent_encoded(path).split("/")))
 
     @property
     def query(self) -> str:
@@ -142,7 +134,7 @@ class RequestHead:
         """The URL parameters in their order, decoded as form values (A2, P10)."""
         return decoded_parameters(self.query)
 
-    @cached_property
+    @property
     def last_parameters(self) -> dict[str, str]:
         """The URL parameters by name; of a repeated one the last (A2, P9)."""
         return dict(self.parameters)
@@ -181,15 +173,16 @@ def _without_keys(target: str) -> str:
     return without_keys(path) + question + "&".join(pieces)
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class PostbackRequest:
     """One request as it was received: `method`, `target`, `headers`, `body`, `peer`."""
 
-    head: RequestHead
-    body: bytes
-    """Without transfer coding."""
-    peer: str
-    """The address of the sender."""
+    __slots__ = ("body", "head", "peer")
+
+    def __init__(self, head: RequestHead, body: bytes, peer: str) -> None:
+        """`body` is without transfer coding; `peer` is the address of the sender."""
+        self.head = head
+        self.body = body
+        self.peer = peer
 
     @property
     def method(self) -> str:

@@ -100,7 +100,7 @@ def _parse_head(raw: bytes) -> Head:
         raise BadRequest(f"its version is HTTP/{version}; this server speaks HTTP/1.1")
     if raw.count(b"\r") != raw.count(b"\r\n"):
         raise BadRequest("it has a line break inside a field")
-    request = RequestHead.of(method, target, [line.partition(":")[::2] for line in lines])
+    request = RequestHead(method, target, [line.partition(":")[::2] for line in lines])
     fields = request.fields
     hosts = len(fields.get("host", ()))
     if hosts > 1 or (version == "1.1" and not hosts):
@@ -212,7 +212,7 @@ def checked_head(method: str, target: str, fields: Sequence[tuple[str, str]]) ->
             raise ValueError(f"Illegal header name {name!r}")
         if _FORBIDDEN_IN_FIELDS.search(value):
             raise ValueError(f"Illegal value of {name}: it has a control character")
-    head = RequestHead.of(method, target, fields)
+    head = RequestHead(method, target, fields)
     check_length(len(head.raw))
     return head
 
