@@ -11,7 +11,6 @@ at once (A6, I4), the caller looks them up between `judge_head` and `judge_body`
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,25 +32,25 @@ ROUTE = ("", "postback", "v3", "event")
 """R1: the first segments of the path of an event."""
 NAME = re.compile(r"[A-Za-z0-9_]+\Z")
 """R2: a database or table name."""
-KEY_SHAPE = re.compile(r"[^/\s\ud800-\udfff]+/[^/\s\ud800-\udfff]+\Z")
+KEY_SHAPE = re.compile(r"[^/\s]+/[^/\s]+\Z")
 """A7: the shape of a write key, `account/secret`."""
 CONSUMED = frozenset({"td_format", "td_write_key", "td_record_time", "td_redirect"})
 """P2: URL parameters that don't become columns of a record made from the URL."""
 PLATFORM_NAME = re.compile(r"[a-z0-9_]{3,128}\Z")
 """I2, R8: a database or table name as the platform wants it."""
-_TYPE = "application/vnd.treasuredata.v1{}+json"
-SINGLE = _TYPE.format(".single")
+SINGLE = "application/vnd.treasuredata.v1.single+json"
 """I5: the media type of one record."""
-FROM_BROWSER, FROM_PHONE = _TYPE.format(".js"), _TYPE.format(".mobile")
+FROM_BROWSER = "application/vnd.treasuredata.v1.js+json"
+FROM_PHONE = "application/vnd.treasuredata.v1.mobile+json"
 """I19: the types of batches whose records get columns of the sender."""
-INGESTION_TYPES = frozenset({_TYPE.format(""), FROM_BROWSER, FROM_PHONE, SINGLE})
+INGESTION_TYPES = {"application/vnd.treasuredata.v1+json", FROM_BROWSER, FROM_PHONE, SINGLE}
 """I5: the media types of the Data Ingestion API."""
-_LEGACY_SDKS: dict[tuple[str, ...], str] = {
-    ("js", "v3", "event"): "td-js-sdk before 4.0",
-    ("android", "v3", "event"): "td-android-sdk before 1.0",
-    ("ios", "v3", "event"): "td-ios-sdk before 1.0",
+_LEGACY_SDKS = {
+    "js": "td-js-sdk before 4.0",
+    "android": "td-android-sdk before 1.0",
+    "ios": "td-ios-sdk before 1.0",
 }
-"""R6: paths of older SDKs."""
+"""R6: older SDKs, by the first segment of the path that they send to."""
 
 
 class RecordSource(Enum):
@@ -69,8 +68,7 @@ class RecordSource(Enum):
 _JSON, _PIXEL, _DEPRECATED_GET, _URL_PARAMETERS, _BATCH, _SINGLE = RecordSource
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A 4xx: its status, the id of the rule behind it, and the reason in words."""
 
     status: int
@@ -93,7 +91,6 @@ class Verdict(NamedTuple):
     profile: Profile
     size_limit: int
     ingestion: bool
-    """Whether the request speaks the Data Ingestion API."""
     refusal: Refusal | None = None
     preflight: bool = False
     database: str | None = None
@@ -137,13 +134,14 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
             key_refusal = Refusal(403, "A7", reason)
     if refusal := names_refusal or key_refusal:
         return verdict(refusal=refusal)
-    source = _record_source(profile, head)
+    sent_type = media_type(head)
+    source = _record_source(profile, head, sent_type)
     return verdict(
         key=WriteKey(key),
         key_rule=key_rule,
         source=source,
         from_url=source is not _JSON,
-        body_refusal=_body_refusal(head, source, limit),
+        body_refusal=_body_refusal(head, source, sent_type, limit),
     )
 
 
@@ -160,7 +158,7 @@ def judge_body(
         return _too_large(size, verdict.size_limit)
     source = verdict.source
     if source is _URL_PARAMETERS and body:
-        return _not_json(head)
+        return _wrong_type("B1", media_type(head))
     if verdict.body_refusal is not None:
         return verdict.body_refusal
     if source is _JSON:
@@ -205,7 +203,7 @@ def with_number_of_records(
     if records is None:
         return refusal
     counted = "1 record" if records == 1 else f"{records} records"
-    return replace(refusal, reason=f"{refusal.reason} (the batch has {counted})")
+    return refusal._replace(reason=f"{refusal.reason} (the batch has {counted})")
 
 
 def size_limit(profile: Profile, settings: Settings) -> int:
@@ -221,7 +219,7 @@ def data_parameters(head: RequestHead) -> dict[str, str]:
 def content_encodings(head: RequestHead) -> list[str]:
     """B8, I10: return every coding in `Content-Encoding`, in order and in lower case."""
     values = ",".join(head.fields.get("content-encoding", ())).lower().split(",")
-    return [coding for coding in map(str.strip, values) if coding]
+    return [coding for value in values if (coding := value.strip())]
 
 
 def media_type(head: RequestHead) -> str:
@@ -263,16 +261,16 @@ def _judge_ingestion_head(
     verdict = partial(verdict, key=WriteKey(key.strip()), key_rule="I14")
     if wants_global_id:
         return verdict(global_id_request=True)
-    source = _SINGLE if media_type(head) == SINGLE else _BATCH
-    body_refusal = _ingestion_body_refusal(head, limit)
-    return verdict(source=source, body_refusal=body_refusal)
+    sent_type = media_type(head)
+    return verdict(
+        source=_SINGLE if sent_type == SINGLE else _BATCH,
+        body_refusal=_ingestion_body_refusal(head, sent_type, limit),
+    )
 
 
-def _ingestion_body_refusal(head: RequestHead, limit: int) -> Refusal | None:
-    sent = media_type(head)
-    if sent not in INGESTION_TYPES:
-        found = f"Content-Type is '{shown(sent)}'" if sent else "Content-Type is missing"
-        return Refusal(400, "I5", f"{found}, not one of {', '.join(sorted(INGESTION_TYPES))}")
+def _ingestion_body_refusal(head: RequestHead, sent_type: str, limit: int) -> Refusal | None:
+    if sent_type not in INGESTION_TYPES:
+        return _wrong_type("I5", sent_type, f"one of {', '.join(sorted(INGESTION_TYPES))}")
     for coding in codings(head):
         if coding not in batch.CODINGS:
             reason = f"Content-Encoding '{shown(coding)}' is not gzip, deflate or identity"
@@ -282,7 +280,7 @@ def _ingestion_body_refusal(head: RequestHead, limit: int) -> Refusal | None:
 
 def _not_served(head: RequestHead) -> Refusal:
     reason = f"the path {_path(head)} is not served"
-    sdk = _LEGACY_SDKS.get(head.segments[1:4])
+    sdk = _LEGACY_SDKS.get(head.segments[1]) if head.segments[2:4] == ("v3", "event") else None
     if sdk:
         reason += f"; it is of another API, the one of {sdk}, which newer versions don't use"
     return Refusal(404, "R6", reason)
@@ -307,43 +305,44 @@ def _route(head: RequestHead) -> tuple[str | None, str | None, Refusal | None]:
 
 def _sent_key(profile: Profile, head: RequestHead) -> tuple[str, str]:
     """The key that decides and the rule by which it fails; without a key, why there is none."""
-    header = "x-td-write-key"
-    td1, url = "an Authorization of the scheme TD1", "the URL parameter td_write_key"
-    other = td1 if profile.td1_authorization else url
-    has_none = f"neither the X-TD-Write-Key header nor {other} has one"
+    header = head.fields.get("x-td-write-key")
     if profile.td1_authorization and "authorization" in head.fields:
-        scheme, _, credentials = head.field("authorization").partition(" ")
-        if not scheme or (scheme.lower() == "td1" and not credentials.strip()):
-            return "", "the Authorization header has none"
-        if scheme.lower() == "td1":
-            return credentials.strip(), "A5"
-        return (head.field("authorization"), "A10") if header in head.fields else ("", has_none)
-    if header in head.fields:
-        key = head.field(header)
-        return key, "A5" if key else "the X-TD-Write-Key header is empty"
-    key = head.last_parameters.get("td_write_key", "") if profile.url_interface else ""
-    return key, "A5" if key else has_none
+        authorization = head.field("authorization")
+        scheme, _, credentials = authorization.partition(" ")
+        if scheme.lower() in ("td1", ""):
+            key = credentials.strip()
+            return key, "A5" if key else "the Authorization header has none"
+        if header:
+            return authorization, "A10"
+    elif header:
+        return header[0], "A5" if header[0] else "the X-TD-Write-Key header is empty"
+    elif profile.url_interface and (key := head.last_parameters.get("td_write_key", "")):
+        return key, "A5"
+    other = "the URL parameter td_write_key"
+    if profile.td1_authorization:
+        other = "an Authorization of the scheme TD1"
+    return "", f"neither the X-TD-Write-Key header nor {other} has one"
 
 
-def _record_source(profile: Profile, head: RequestHead) -> RecordSource:
+def _record_source(profile: Profile, head: RequestHead, sent_type: str) -> RecordSource:
     if profile.url_interface:
         if head.last_parameters.get("td_format") == "pixel":
             return _PIXEL
         if head.method == "GET":
             return _DEPRECATED_GET
-        if media_type(head) in ("", "text/plain"):
+        if sent_type in ("", "text/plain"):
             return _URL_PARAMETERS
     return _JSON
 
 
-def _body_refusal(head: RequestHead, source: RecordSource, limit: int) -> Refusal | None:
+def _body_refusal(
+    head: RequestHead, source: RecordSource, sent_type: str, limit: int
+) -> Refusal | None:
     refusal = _announced_too_large(head, limit, "B6")
-    if refusal is not None:
+    if refusal is not None or source in (_PIXEL, _DEPRECATED_GET):
         return refusal
-    if source in (_PIXEL, _DEPRECATED_GET):
-        return None
-    if source is _JSON and media_type(head) != "application/json":
-        return _not_json(head)
+    if source is _JSON and sent_type != "application/json":
+        return _wrong_type("B1", sent_type)
     for encoding in codings(head):
         return Refusal(400, "B8", f"Content-Encoding '{shown(encoding)}' is not documented")
     return None
@@ -355,10 +354,9 @@ def _announced_too_large(head: RequestHead, limit: int, rule: str) -> Refusal | 
     return _too_large(size, limit, rule) if size > limit else None
 
 
-def _not_json(head: RequestHead) -> Refusal:
-    sent = media_type(head)
-    found = f"Content-Type is '{shown(sent)}'" if sent else "Content-Type is missing"
-    return Refusal(400, "B1", f"{found}, not application/json")
+def _wrong_type(rule: str, sent_type: str, wanted: str = "application/json") -> Refusal:
+    found = f"Content-Type is '{shown(sent_type)}'" if sent_type else "Content-Type is missing"
+    return Refusal(400, rule, f"{found}, not {wanted}")
 
 
 def _too_large(size: int, limit: int, rule: str = "B6") -> Refusal:

@@ -57,14 +57,13 @@ def _guarded(lower_name: str, value: str) -> str:
 
 
 class RequestHead:
-    """Method, target and header fields of a request.
-
-    The parts are text that stands for bytes (Latin-1) and holds no line breaks. Blanks and tabs
-    around a value are not part of it; other white space is.
-    """
+    """Method, target and header fields of a request."""
 
     def __init__(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> None:
-        """Make a head from its parts."""
+        """Make a head from its parts: text that stands for bytes (Latin-1), without line breaks.
+
+        Blanks and tabs around a value are not part of it; other white space is.
+        """
         self.method = method
         self._target = target
         self.fields: dict[str, list[str]] = {}
@@ -76,6 +75,23 @@ class RequestHead:
             self.fields.setdefault(name.lower(), []).append(value)
         self.raw = "\r\n".join(lines).encode("latin-1")
         """The head as bytes, to keep it; equal heads have equal `raw`, and equal verdicts."""
+        path, _, self.query = target.partition("#")[0].partition("?")
+        """The query as it was sent, without the question mark; may be empty."""
+        self.host = self.field("host")
+        """The host that was asked: of an absolute target, else of `Host`; may be empty."""
+        scheme, separator, rest = path.partition("://")
+        if separator and scheme.lower() in ("http", "https"):
+            self.host, slash, path = rest.partition("/")
+            path = slash + path
+        path = _percent_encoded(path)
+        parts = path.split("/")
+        self.segments = tuple(map(unquote, parts) if "%" in path else parts)
+        """The parts of the path between its slashes, each percent-decoded on its own (R7).
+
+        Bytes that aren't UTF-8 become U+FFFD, which no name may hold.
+        """
+        self.parameters = decoded_parameters(self.query)
+        """The URL parameters in their order, decoded as form values (A2, P10)."""
 
     @classmethod
     def from_raw(cls, raw: bytes) -> RequestHead:
@@ -107,34 +123,6 @@ class RequestHead:
         return values[0] if values else ""
 
     @property
-    def host(self) -> str:
-        """The host that was asked: of an absolute target, else of `Host`; may be empty."""
-        authority = _authority(self._target)
-        return self.field("host") if authority is None else authority
-
-    @cached_property
-    def segments(self) -> tuple[str, ...]:
-        """The parts of the path between its slashes, each percent-decoded on its own (R7).
-
-        Bytes that aren't UTF-8 become U+FFFD, which no name may hold.
-        """
-        path = self._target.partition("?")[0].partition("#")[0]
-        authority = _authority(path)
-        if authority is not None:
-            path = path.partition("://")[2][len(authority) :]
-        return tuple(map(unquote, _percent_encoded(path).split("/")))
-
-    @property
-    def query(self) -> str:
-        """The query as it was sent, without the question mark; may be empty."""
-        return self._target.partition("#")[0].partition("?")[2]
-
-    @cached_property
-    def parameters(self) -> tuple[tuple[str, str], ...]:
-        """The URL parameters in their order, decoded as form values (A2, P10)."""
-        return decoded_parameters(self.query)
-
-    @property
     def last_parameters(self) -> dict[str, str]:
         """The URL parameters by name; of a repeated one the last (A2, P9)."""
         return dict(self.parameters)
@@ -153,13 +141,6 @@ def decoded_parameters(query: str) -> tuple[tuple[str, str], ...]:
 def _percent_encoded(text: str) -> str:
     """Return `text`, which stands for bytes (Latin-1), with all but ASCII percent-encoded."""
     return text if text.isascii() else quote(text, safe=string.printable, encoding="latin-1")
-
-
-def _authority(target: str) -> str | None:
-    scheme, separator, rest = target.partition("://")
-    if not separator or scheme.lower() not in ("http", "https"):
-        return None
-    return rest.partition("/")[0].partition("?")[0]
 
 
 def _without_keys(target: str) -> str:

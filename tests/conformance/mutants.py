@@ -12,7 +12,7 @@ import uuid
 from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.collector.deduplication import Deduplication
@@ -22,7 +22,7 @@ from pytest_tdpostback.conformance.target import WRONG_KEY
 from pytest_tdpostback.protocol import batch, body, findings, judge, record, response
 from pytest_tdpostback.protocol.judge import RecordSource, Refusal
 from pytest_tdpostback.protocol.profiles import Profile
-from pytest_tdpostback.protocol.request import RequestHead
+from pytest_tdpostback.protocol.request import RequestHead, decoded_parameters
 from pytest_tdpostback.protocol.response import Response
 from pytest_tdpostback.protocol.secrets import WriteKey
 
@@ -270,15 +270,13 @@ def first_wins(_, data):
     return json.loads(data, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
 
 
-def first_parameters(head):
+def first_parameters(_, query):
     """Of repeated parameters the first counts (P9)."""
-    pairs = parse_qsl(str(head.target).partition("?")[2], keep_blank_values=True)
-    return tuple(dict(reversed(pairs)).items())
+    return tuple(dict(reversed(parse_qsl(query, keep_blank_values=True))).items())
 
 
-def valid_parameters(head):
+def valid_parameters(_, query):
     """Bytes that are not UTF-8 get lost (P10)."""
-    query = str(head.target).partition("?")[2]
     return tuple(parse_qsl(query, keep_blank_values=True, errors="ignore"))
 
 
@@ -329,7 +327,6 @@ def written(verdict: Any) -> bool:
 
 unknown_is_refused = refuses(403, lambda _, verdict: verdict.key == WRONG_KEY)
 every_key_is_known = member(WriteKeys, "rejection", lambda *_: "")
-uncoded = property(lambda head: tuple(str(head.target).partition("?")[0].split("/")))
 
 MUTANTS = [
     # Route
@@ -364,7 +361,7 @@ MUTANTS = [
         "an unknown path is a bad request",
         judged(
             lambda _, v: (
-                v._replace(refusal=replace(v.refusal, status=400))
+                v._replace(refusal=v.refusal._replace(status=400))
                 if v.refusal and v.refusal.rule == "R6"
                 else v
             )
@@ -376,7 +373,7 @@ MUTANTS = [
         judged(lambda head, v: v._replace(preflight=True) if head.method == "OPTIONS" else v),
         outside=False,
     ),
-    Mutant("R7", "the path is not decoded", member(RequestHead, "segments", uncoded)),
+    Mutant("R7", "the path is not decoded", function(unquote, lambda _, part: part)),
     Mutant("R8", "any name will do", unnoticed("R8"), outside=False),
     Mutant(
         "R8",
@@ -535,7 +532,7 @@ MUTANTS = [
     Mutant(
         "P9",
         "the first counts",
-        member(RequestHead, "parameters", property(first_parameters)),
+        function(decoded_parameters, first_parameters),
         outside=False,
     ),
     Mutant("P9", "not noticed", unnoticed("P9"), outside=False),
@@ -543,7 +540,7 @@ MUTANTS = [
     Mutant(
         "P10",
         "invalid bytes get lost",
-        member(RequestHead, "parameters", property(valid_parameters)),
+        function(decoded_parameters, valid_parameters),
         outside=False,
     ),
     # Data Ingestion API
