@@ -21,7 +21,7 @@ RECORD_LIMIT = 1024 * 1024
 """I9: the largest record in bytes."""
 _INVALID_VALUE, _INVALID_NAME = "InvalidPropertyValueError", "InvalidPropertyNameError"
 _NOT_SPACE = re.compile(r"[^ \t\n\r]|\Z")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _decode = json.JSONDecoder().raw_decode
 CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """I10: the content codings that are decoded, and the argument of zlib for each."""
@@ -197,6 +197,6 @@ def _record(start: int, end: int, value: Any) -> BatchRecord:
         failure = Failure("I13", _INVALID_NAME, "a column name is empty")
     elif "uuid" in value:
         uuid = value["uuid"]
-        if not isinstance(uuid, str) or not _UUID.match(uuid):
+        if not isinstance(uuid, str) or not re.fullmatch(_UUID, uuid):
             failure, uuid = Failure("I16", _INVALID_VALUE, "uuid is not a UUID"), None
     return BatchRecord(start, end, uuid, failure)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from . import body as json_body
@@ -29,11 +28,9 @@ if TYPE_CHECKING:
 MAX_COLUMNS = 512
 """C2: the most columns of a table."""
 _COLUMN = re.compile(r"[a-z_][a-z0-9_]*\Z")
-_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One silent change or loss.
 
     `rule` is the id of the rule behind it and `message` says it in words. `column` is the column,
@@ -188,5 +185,5 @@ def _decoding_changes(piece: str) -> Iterator[str]:
         unquote_to_bytes(piece.encode("latin-1")).decode()
     except UnicodeDecodeError:
         yield "has bytes that are not UTF-8; U+FFFD replaces them"
-    if _BARE_PERCENT.search(piece):
+    if re.search("%(?![0-9A-Fa-f]{2})", piece):
         yield "has a % without two hexadecimal digits; it stays as it is"

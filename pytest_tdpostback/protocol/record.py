@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +25,6 @@ NEWEST = 3 * _DAY
 MILLISECONDS = range(10**11, 10**14)
 """T5: times of the years 1973 to 5138 in milliseconds; none is a plausible time in seconds."""
 RECORD_TIME = "td_record_time"
-_DIGITS = re.compile(r"[0-9]+\Z")
 _ENOUGH_DIGITS = 25
 """A number with so many digits is far outside the window; the rest need not be read."""
 
@@ -140,7 +138,7 @@ def ingestion_time(value: Any) -> RecordTime:
 
 
 def _whole_seconds(value: Any) -> int | None:
-    if isinstance(value, str) and _DIGITS.match(value):
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
         return int(value.lstrip("0")[:_ENOUGH_DIGITS] or "0")
     return value if type(value) is int else None
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import cached_property, lru_cache
 from http import HTTPStatus
@@ -17,6 +15,8 @@ from .escaping import shown
 from .judge import RecordSource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .batch import Failure
     from .judge import Refusal, Verdict
     from .profiles import Profile
@@ -36,20 +36,19 @@ _PHRASES = {
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
-_GLOBAL_ID_VALUE = re.compile(r"(?<=[?&])(td_global_id=[^&#]*|[^&#=]*=td_global_id(?=[&#]|\Z))")
-_COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{1,200}\Z")
+_GLOBAL_ID_VALUE = r"(?<=[?&])(td_global_id=[^&#]*|[^&#=]*=td_global_id(?=[&#]|\Z))"
+_COOKIE_VALUE = r"[!#-+\--:<-\[\]-~]{1,200}"
 
 _Fields = tuple[tuple[str, str], ...]
-Outcomes = Sequence["str | Failure"]
 
 
-@dataclass(frozen=True)
 class Response:
     """Status, header fields in their order (without `Connection`), and body."""
 
-    status: int
-    headers: _Fields
-    body: bytes = b"{}"
+    def __init__(self, status: int, headers: _Fields, body: bytes = b"{}") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
 
     @cached_property
     def kept_alive(self) -> bytes:
@@ -106,7 +105,9 @@ def from_url(verdict: Verdict, head: RequestHead, date: str, global_id: str) -> 
     return _response(200, profile, head, date, GIF, extra, "image/gif")
 
 
-def receipts(verdict: Verdict, head: RequestHead, date: str, outcomes: Outcomes) -> Response:
+def receipts(
+    verdict: Verdict, head: RequestHead, date: str, outcomes: Sequence[str | Failure]
+) -> Response:
     """I6, I12, I13: return the response to a batch.
 
     `outcomes` has the uuid of each record, or why it fails.
@@ -175,7 +176,7 @@ def sent_global_id(head: RequestHead) -> str | None:
     for header in head.fields.get("cookie", ()):
         for piece in header.split(";"):
             name, _, value = piece.strip().partition("=")
-            if name == COOKIE and _COOKIE_VALUE.match(value):
+            if name == COOKIE and re.fullmatch(_COOKIE_VALUE, value):
                 return value
     return None
 
@@ -189,7 +190,7 @@ def redirect_target(url: str, global_id: str) -> str:
     def replaced(found: re.Match[str]) -> str:
         return found[0].partition("=")[0] + "=" + quote(global_id, safe="")
 
-    return quote(_GLOBAL_ID_VALUE.sub(replaced, url), safe="%/:=&?~#+!$,;'@()*[]")
+    return quote(re.sub(_GLOBAL_ID_VALUE, replaced, url), safe="%/:=&?~#+!$,;'@()*[]")
 
 
 def _response(  # noqa: PLR0917 - the parts of a response in their order
