@@ -97,14 +97,6 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
             gc.enable()
 
 
-def count(body: bytes, encodings: list[str], limit: int) -> int | None:
-    """Return how many records a refused batch has, `None` if that cannot be told."""
-    try:
-        return len(read(body, encodings, single=False, limit=limit).records)
-    except InvalidBatch:
-        return None
-
-
 def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
     """I10: `body` without the content coding `encoding`."""
     decoder = zlib.decompressobj(CODINGS[encoding])

@@ -109,31 +109,30 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     served = head.segments[:4] == ROUTE
     if profile.postback is not None and served:
         profile = profile.postback
-    limit, ingestion = size_limit(profile, settings), profile.postback is not None
-    verdict = partial(Verdict, profile, limit, ingestion)
-    if ingestion:
+    limit = size_limit(profile, settings)
+    verdict = partial(Verdict, profile, limit, profile.postback is not None)
+    if profile.postback is not None:
         return _judge_ingestion_head(verdict, limit, head)
     if not served:
         return verdict(refusal=_not_served(head))
     if head.method == "OPTIONS":
         return verdict(preflight=True)
-    database, table, names_refusal = _route(head)
+    database, table, refusal = _route(head)
     verdict = partial(verdict, database=database, table=table)
     if head.method not in profile.methods:
         allowed = ", ".join(profile.methods)
         reason = f"the method {shown(head.method)} is not one of {allowed}"
         return verdict(refusal=Refusal(405, "R4", reason))
+    if refusal is not None:
+        return verdict(refusal=refusal)
     key, key_rule = _sent_key(profile, head)
-    key_refusal: Refusal | None = None
     if not key:
-        key_refusal = Refusal(403, "A4", f"no write key: {key_rule}")
-    elif key_rule == "A5" and not KEY_SHAPE.match(key):
-        key_rule = "A7"
+        return verdict(refusal=Refusal(403, "A4", f"no write key: {key_rule}"))
+    if key_rule == "A5" and not KEY_SHAPE.match(key):
         if settings.malformed_key == "refuse":
             reason = f"the write key {shown(shortened(key))} is not account/secret"
-            key_refusal = Refusal(403, "A7", reason)
-    if refusal := names_refusal or key_refusal:
-        return verdict(refusal=refusal)
+            return verdict(refusal=Refusal(403, "A7", reason))
+        key_rule = "A7"
     sent_type = media_type(head)
     source = _record_source(profile, head, sent_type)
     return verdict(
@@ -179,8 +178,6 @@ def judge_batch(
     The arguments are those of `judge_body`.
     """
     size = len(body) if size is None else size
-    if verdict.global_id_request:
-        return None, None
     if verdict.body_refusal is not None:
         return with_number_of_records(verdict.body_refusal, verdict, head, body), None
     if size > verdict.size_limit:
@@ -199,8 +196,9 @@ def with_number_of_records(
     sent = codings(head)
     if not body or media_type(head) == SINGLE or not all(each in batch.CODINGS for each in sent):
         return refusal
-    records = batch.count(body, sent, verdict.size_limit)
-    if records is None:
+    try:
+        records = len(batch.read(body, sent, single=False, limit=verdict.size_limit).records)
+    except batch.InvalidBatch:
         return refusal
     counted = "1 record" if records == 1 else f"{records} records"
     return refusal._replace(reason=f"{refusal.reason} (the batch has {counted})")
