@@ -113,34 +113,32 @@ def record_time(value: Any, received_at: float) -> RecordTime:
 
     Both arguments are UNIX seconds; `received_at` is the moment of receipt.
     """
-    seconds = _whole_seconds(value)
-    age = 0 if seconds is None else int(received_at) - seconds
-    if seconds is not None and -NEWEST <= age <= OLDEST:
-        return RecordTime(seconds)
-    sent = shown(_compact(value), 60)
-    if seconds is None:
-        return RecordTime(None, "T5", f"{sent} is not an integer of UNIX seconds")
-    if seconds in MILLISECONDS:
-        return RecordTime(None, "T5", f"{sent} looks like milliseconds; send UNIX seconds", True)
+    time = _whole_seconds(value, "T5", outside=True)
+    if time.seconds is None:
+        return time
+    age = int(received_at) - time.seconds
+    if -NEWEST <= age <= OLDEST:
+        return time
     why = "is older than 7 days" if age > 0 else "is more than 3 days ahead"
-    return RecordTime(None, "T3", f"{sent} {why}", True)
+    return RecordTime(None, "T3", f"{shown(_compact(value), 60)} {why}", True)
 
 
 def ingestion_time(value: Any) -> RecordTime:
     """I15: return whether the `time` of a record, of any JSON type, sets its time."""
-    seconds = _whole_seconds(value)
+    return _whole_seconds(value, "I15", outside=False)
+
+
+def _whole_seconds(value: Any, rule: str, *, outside: bool) -> RecordTime:
+    """Whether `value` is plausible UNIX seconds; `outside` is what is told of milliseconds."""
+    seconds = value if type(value) is int else None
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        seconds = int(value.lstrip("0")[:_ENOUGH_DIGITS] or "0")
     if seconds is not None and seconds not in MILLISECONDS:
         return RecordTime(seconds)
-    why = "is not an integer of UNIX seconds"
-    if seconds is not None:
-        why = "looks like milliseconds; send UNIX seconds"
-    return RecordTime(None, "I15", f"{shown(_compact(value), 60)} {why}")
-
-
-def _whole_seconds(value: Any) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdecimal():
-        return int(value.lstrip("0")[:_ENOUGH_DIGITS] or "0")
-    return value if type(value) is int else None
+    sent = shown(_compact(value), 60)
+    if seconds is None:
+        return RecordTime(None, rule, f"{sent} is not an integer of UNIX seconds")
+    return RecordTime(None, rule, f"{sent} looks like milliseconds; send UNIX seconds", outside)
 
 
 def _sender_columns(
