@@ -10,7 +10,7 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import body as json_body
+from .body import LARGE, InvalidBody, parse_any, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,7 @@ MOST_RECORDS = 500
 RECORD_LIMIT = 1024 * 1024
 """I9: the largest record in bytes."""
 _INVALID_VALUE, _INVALID_NAME = "InvalidPropertyValueError", "InvalidPropertyNameError"
+_SPACE = b" \t\n\r"
 _NOT_SPACE = re.compile(r"[^ \t\n\r]|\Z")
 _UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _decode = json.JSONDecoder().raw_decode
@@ -27,15 +28,6 @@ CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """I10: the content codings that are decoded, and the argument of zlib for each."""
 _Span = tuple[int, int, Any]
 """A JSON value: where it begins, where it ends, and what it is."""
-
-
-class InvalidBatch(ValueError):
-    """The service refuses the whole batch with `status`; `rule` is the id of the rule."""
-
-    def __init__(self, status: int, rule: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.rule = rule
 
 
 class Failure(NamedTuple):
@@ -73,25 +65,26 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
         limit: The most bytes of the decoded body.
 
     Raises:
-        InvalidBatch: The bytes don't decode (I10), are too many (I9) or aren't strict JSON (I11),
+        InvalidBody: The bytes don't decode (I10), are too many (I9) or aren't strict JSON (I11),
             there is no list `events` (I7), or it doesn't have 1 to 500 records (I8).
     """
     for encoding in reversed(encodings):
         body = _decoded(body, encoding, limit)
+    try:
+        value = parse_any(body)
+    except InvalidBody as error:
+        raise InvalidBody("I11", str(error)) from None
+    if single:
+        start, end = len(body) - len(body.lstrip(_SPACE)), len(body.rstrip(_SPACE))
+        return BatchBody(body, [_record(start, end, value)])
     # As in `body`: the garbage collector would walk through a large body again and again.
-    pause = len(body) >= json_body.LARGE and gc.isenabled()
+    pause = len(body) >= LARGE and gc.isenabled()
     if pause:
         gc.disable()
     try:
-        value = json_body.parse_any(body)
         text = body.decode()
-        if single:
-            spans = [(_skip(text, 0), len(text.rstrip(" \t\n\r")), value)]
-        else:
-            spans = _events(text, value)
-        return BatchBody(body, [_record(*span) for span in _in_bytes(text, spans)])
-    except json_body.InvalidBody as error:
-        raise InvalidBatch(400, "I11", str(error)) from None
+        spans = _in_bytes(text, _events(text, value))
+        return BatchBody(body, [_record(*span) for span in spans])
     finally:
         if pause:
             gc.enable()
@@ -108,28 +101,28 @@ def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
             others = gzip.GzipFile(fileobj=io.BytesIO(decoder.unused_data))
             decoded += others.read(limit + 1 - len(decoded))
     except (zlib.error, gzip.BadGzipFile, EOFError) as error:
-        raise InvalidBatch(400, "I10", f"the body is not {encoding}: {error}") from None
+        raise InvalidBody("I10", f"the body is not {encoding}: {error}") from None
     if len(decoded) > limit:
-        raise InvalidBatch(413, "I9", f"the decoded body has more than {limit} bytes")
+        raise InvalidBody("I9", f"the decoded body has more than {limit} bytes", 413)
     if not decoder.eof or (decoder.unused_data and not several):
         where = "is cut off" if not decoder.eof else "has bytes after its end"
-        raise InvalidBatch(400, "I10", f"the {encoding} body {where}")
+        raise InvalidBody("I10", f"the {encoding} body {where}")
     return decoded
 
 
 def _events(text: str, value: Any) -> list[_Span]:
     """I7, I8: the records of the batch `text`, whose JSON value is `value`."""
     if not isinstance(value, dict):
-        kind = json_body.type_name(value)
-        raise InvalidBatch(422, "I7", f"the batch is {kind}, not an object with a list 'events'")
+        kind = type_name(value)
+        raise InvalidBody("I7", f"the batch is {kind}, not an object with a list 'events'", 422)
     if not isinstance(value.get("events"), list):
         reason = "the batch has no list 'events'"
         if isinstance(value.get("records"), list):
             reason += "; it has 'records', which is not read"
-        raise InvalidBatch(422, "I7", reason)
+        raise InvalidBody("I7", reason, 422)
     if not 1 <= len(value["events"]) <= MOST_RECORDS:
         reason = f"the batch has {len(value['events'])} records; 1 to {MOST_RECORDS} are accepted"
-        raise InvalidBatch(422, "I8", reason)
+        raise InvalidBody("I8", reason, 422)
     spans: list[_Span] = []
     at = text.index("{")
     while text[at] != "}":
@@ -180,7 +173,7 @@ def _record(start: int, end: int, value: Any) -> BatchRecord:
     """I13: one record and why it fails, if it does."""
     failure, uuid = None, None
     if not isinstance(value, dict):
-        description = f"the record is {json_body.type_name(value)}, not an object"
+        description = f"the record is {type_name(value)}, not an object"
         failure = Failure("I13", _INVALID_VALUE, description)
     elif end - start > RECORD_LIMIT:
         description = f"the record has {end - start} bytes; the limit is {RECORD_LIMIT}"

@@ -27,11 +27,12 @@ _LONE_SURROGATE = r"(?i)\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f].."
 
 
 class InvalidBody(Exception):
-    """The service refuses this body; `rule` is the id of the rule that says so."""
+    """The service refuses this body with `status`; `rule` is the id of the rule that says so."""
 
-    def __init__(self, rule: str, reason: str) -> None:
+    def __init__(self, rule: str, reason: str, status: int = 400) -> None:
         super().__init__(reason)
         self.rule = rule
+        self.status = status
 
 
 def parse(body: bytes) -> dict[str, Any]:

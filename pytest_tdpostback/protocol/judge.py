@@ -185,7 +185,7 @@ def judge_batch(
     single = verdict.source is _SINGLE
     try:
         return None, batch.read(body, codings(head), single=single, limit=verdict.size_limit)
-    except batch.InvalidBatch as error:
+    except json_body.InvalidBody as error:
         return Refusal(error.status, error.rule, str(error)), None
 
 
@@ -198,7 +198,7 @@ def with_number_of_records(
         return refusal
     try:
         records = len(batch.read(body, sent, single=False, limit=verdict.size_limit).records)
-    except batch.InvalidBatch:
+    except json_body.InvalidBody:
         return refusal
     counted = "1 record" if records == 1 else f"{records} records"
     return refusal._replace(reason=f"{refusal.reason} (the batch has {counted})")

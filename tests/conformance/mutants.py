@@ -225,7 +225,7 @@ def any_batch(old, data, *a, **k):
     """A batch that is not JSON has one record (I11)."""
     try:
         return old(data, *a, **k)
-    except batch.InvalidBatch as error:
+    except body.InvalidBody as error:
         if error.rule == "I11":
             return old(b'{"events":[{}]}', [], **k)
         raise
