@@ -237,7 +237,7 @@ def _events(bodies: Iterable[bytes], settings: Settings) -> Iterator[tuple[int, 
                 if isinstance(parse(body).get("events"), list):
                     sent = sent.replace(".single", "")
         headers = [("Content-Type", sent), (name, key)]
-        exchange = collector.receive(RequestHead("POST", path, headers), body, "")
+        exchange = collector.receive(RequestHead.of("POST", path, headers), body, "")
         collector.response_sent(exchange)
         for index in exchange.indexes:
             yield number, Event(exchange.log, index)

@@ -141,7 +141,7 @@ class JudgedHeads(dict[bytes, JudgedHead]):
         self.settings = settings
 
     def __missing__(self, raw: bytes) -> JudgedHead:
-        return self.add(RequestHead.from_raw(raw))
+        return self.add(RequestHead(raw))
 
     def add(self, head: RequestHead) -> JudgedHead:
         """Judge a head that is not here yet."""

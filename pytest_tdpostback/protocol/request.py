@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 from .escaping import escaped
 from .secrets import Redacted, WriteKey, shortened, without_keys
 
+_BLANKS = " \t"
+"""What HTTP allows around the value of a field; other white space is part of the value."""
 _SECRET_HEADERS = frozenset({"x-td-write-key", "authorization"})
 
 
@@ -26,8 +28,10 @@ class Headers(Mapping[str, str]):
     @cached_property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Names and values in the order of the wire; write keys are shortened in their `repr`."""
-        sent = (line.partition(":") for line in self._head.raw.decode("latin-1").split("\r\n")[1:])
-        return tuple((name, _guarded(name.lower(), value)) for name, _, value in sent)
+        sent = [line.partition(":") for line in self._head.raw.decode("latin-1").split("\r\n")[1:]]
+        return tuple(
+            (name, _guarded(name.lower(), value.strip(_BLANKS))) for name, _, value in sent
+        )
 
     def __getitem__(self, name: str) -> str:
         lower = str(name).lower()
@@ -57,25 +61,19 @@ def _guarded(lower_name: str, value: str) -> str:
 
 
 class RequestHead:
-    """Method, target and header fields of a request."""
+    """Method, target and header fields of a request. Equal heads have equal verdicts."""
 
-    def __init__(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> None:
-        """Make a head from its parts: text that stands for bytes (Latin-1), without line breaks.
-
-        Blanks and tabs around a value are not part of it; other white space is.
-        """
-        self.method = method
-        self._target = target
+    def __init__(self, raw: bytes) -> None:
+        """`raw` is `METHOD target`, then a line for each field, with nothing behind the last."""
+        self.raw = raw
+        first, *lines = raw.decode("latin-1").split("\r\n")
+        self.method, _, self._target = first.partition(" ")
         self.fields: dict[str, list[str]] = {}
         """The values of each field by its name in lower case, as plain strings, for judging."""
-        lines = [f"{method} {target}"]
-        for name, padded in headers:
-            value = padded.strip(" \t")
-            lines.append(f"{name}:{value}")
-            self.fields.setdefault(name.lower(), []).append(value)
-        self.raw = "\r\n".join(lines).encode("latin-1")
-        """The head as bytes, to keep it; equal heads have equal `raw`, and equal verdicts."""
-        path, _, self.query = target.partition("#")[0].partition("?")
+        for line in lines:
+            name, _, value = line.partition(":")
+            self.fields.setdefault(name.lower(), []).append(value.strip(_BLANKS))
+        path, _, self.query = self._target.partition("#")[0].partition("?")
         """The query as it was sent, without the question mark; may be empty."""
         self.host = self.field("host")
         """The host that was asked: of an absolute target, else of `Host`; may be empty."""
@@ -94,11 +92,13 @@ class RequestHead:
         """The URL parameters in their order, decoded as form values (A2, P10)."""
 
     @classmethod
-    def from_raw(cls, raw: bytes) -> RequestHead:
-        """Make a head again from its `raw`."""
-        first, *lines = raw.decode("latin-1").split("\r\n")
-        method, _, target = first.partition(" ")
-        return cls(method, target, [line.partition(":")[::2] for line in lines])
+    def of(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> RequestHead:
+        """Make a head from its parts.
+
+        They are text that stands for bytes (Latin-1) and holds no line breaks.
+        """
+        lines = [f"{method} {target}", *(f"{name}: {value}" for name, value in headers)]
+        return cls("\r\n".join(lines).encode("latin-1"))
 
     @cached_property
     def target(self) -> str:

@@ -39,7 +39,7 @@ def receive():
     def receive(collector, data=None, *, key=KEY, path=PATH, **fields):
         body = json.dumps({"id": 1} if data is None else data).encode()
         named = {"Content-Type": "application/json", "X-TD-Write-Key": key, **fields}
-        head = RequestHead("POST", path, named.items())
+        head = RequestHead.of("POST", path, named.items())
         return collector.receive(head, body, "127.0.0.1:1")
 
     return receive
@@ -66,7 +66,7 @@ def receive_batch():
     ):
         body = json.dumps({"events": records}).encode() if text is None else text
         named = {"Content-Type": content_type, "Authorization": f"TD1 {key}", **fields}
-        head = RequestHead("POST", path, named.items())
+        head = RequestHead.of("POST", path, named.items())
         return collector.receive(head, body, "127.0.0.1:1")
 
     return receive_batch
@@ -89,7 +89,7 @@ def ask_for_global_id():
     """Let a collector receive a request for the global id."""
 
     def ask(collector, key=KEY, **fields):
-        head = RequestHead("GET", "/", {"Authorization": f"TD1 {key}", **fields}.items())
+        head = RequestHead.of("GET", "/", {"Authorization": f"TD1 {key}", **fields}.items())
         return collector.receive(head, b"", "127.0.0.1:1")
 
     return ask

@@ -258,7 +258,7 @@ def test_a_preflight_after_which_a_browser_sends_nothing_is_noted(collector):
     fields = {"Host": "127.0.0.1:80", "Origin": "http://a.example"}
     for method in ("POST", "PUT"):
         asked = fields | {"Access-Control-Request-Method": method}
-        head = RequestHead("OPTIONS", "/postback/v3/event/shop/orders", asked.items())
+        head = RequestHead.of("OPTIONS", "/postback/v3/event/shop/orders", asked.items())
         assert collector.receive(head, b"", "127.0.0.1:1").response.status == 204
     assert collector.empty
     (noted,) = collector.refused_connections

@@ -122,7 +122,7 @@ def heads(change: Callable[[dict[str, str]], dict[str, str]]) -> Break:
 
     def judge_changed(old, head, *a):
         fields = {name.lower(): str(head.headers[name]) for name in head.headers}
-        return old(RequestHead(head.method, str(head.target), change(fields).items()), *a)
+        return old(RequestHead.of(head.method, str(head.target), change(fields).items()), *a)
 
     return function(judge.judge_head, judge_changed)
 

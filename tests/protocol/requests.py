@@ -34,7 +34,7 @@ def texts(characters=_CHARACTERS, max_size=8):
 
 def head(target=PATH, method="POST", headers=JSON):
     """The head of a request that is in order, but for what a test changes."""
-    return RequestHead(method, target, headers)
+    return RequestHead.of(method, target, headers)
 
 
 def judged(body=b"{}", *, target=PATH, method="POST", headers=JSON, peer="10.0.0.1:99", **settings):

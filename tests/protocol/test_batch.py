@@ -248,7 +248,7 @@ def test_the_uuid_of_a_record_is_kept_as_it_was_sent():
 
 def head(*fields, content_type=BATCH, key=f"TD1 {KEY}", method="POST", target="/web_db/pages"):
     named = [("Content-Type", content_type), ("Authorization", key), *fields]
-    return RequestHead(method, target, [pair for pair in named if pair[1] is not None])
+    return RequestHead.of(method, target, [pair for pair in named if pair[1] is not None])
 
 
 def judged(body=b'{"events":[{}]}', *, size=None, settings=None, **how):
@@ -381,8 +381,8 @@ def test_a_batch_of_the_wrong_type_has_the_number_of_its_records_in_the_reason()
 @pytest.mark.parametrize("host", ["us01", "eu01", "ap01", "ap02", "ap03", ""])
 def test_the_records_hosts_speak_both_apis(host):
     name = f"{host}.records.in.treasuredata.com".lstrip(".")
-    batches = RequestHead("POST", "/web_db/pages", [("Host", name)])
-    postback = RequestHead("POST", "/postback/v3/event/web/pages", [("Host", f"{name}:443")])
+    batches = RequestHead.of("POST", "/web_db/pages", [("Host", name)])
+    postback = RequestHead.of("POST", "/postback/v3/event/web/pages", [("Host", f"{name}:443")])
     assert judge_head(batches, Settings()).profile.name == "ingestion-v1"
     assert judge_head(postback, Settings()).profile.name == "v2-2.0.0"
 
@@ -398,7 +398,7 @@ def test_the_records_hosts_speak_both_apis(host):
 @pytest.mark.parametrize("profile", ["openapi-1.0.0", "ingestion-v1"])
 def test_the_path_of_an_older_sdk_is_named(path, sdk, profile):
     found = judge_head(
-        RequestHead("POST", path, []), Settings().changed({"profile": profile})
+        RequestHead.of("POST", path, []), Settings().changed({"profile": profile})
     ).refusal
     assert found is not None
     assert (found.status, found.rule) == (404, "R6")

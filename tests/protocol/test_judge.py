@@ -36,7 +36,7 @@ _METHODS = st.sampled_from(["GET", "POST", "OPTIONS", "HEAD", "PUT", ""]) | text
     string.ascii_letters, max_size=5
 )
 _HEADS = st.builds(
-    RequestHead, _METHODS, _TARGETS, st.lists(st.tuples(_NAMES, _VALUES), max_size=6)
+    RequestHead.of, _METHODS, _TARGETS, st.lists(st.tuples(_NAMES, _VALUES), max_size=6)
 )
 _SETTINGS = st.builds(
     Settings,
@@ -51,7 +51,7 @@ _SETTINGS = st.builds(
 def test_any_head(head, settings, body):
     """[R6] a verdict comes out, and it is complete."""
     verdict = judge_head(head, settings)
-    assert judge_head(RequestHead.from_raw(head.raw), settings) == verdict
+    assert judge_head(RequestHead(head.raw), settings) == verdict
     refusal = verdict.refusal
     if refusal is None and not (verdict.preflight or verdict.global_id_request):
         assert verdict.key
@@ -65,7 +65,7 @@ def test_any_head(head, settings, body):
 @given(_TEXT, st.lists(st.tuples(_NAMES, _TEXT), max_size=4))
 def test_head_keeps_what_was_sent(target, fields):
     """[A1] the raw head is the request, but for blanks around values."""
-    head = RequestHead.from_raw(RequestHead("POST", target, fields).raw)
+    head = RequestHead(RequestHead.of("POST", target, fields).raw)
     assert (head.method, head.target) == ("POST", target)
     assert list(head.headers.pairs) == [(name, value.strip(" \t")) for name, value in fields]
 

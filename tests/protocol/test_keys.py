@@ -154,7 +154,7 @@ def test_shown_shortened():
     """[W4] what is printed of a request holds no key."""
     fields = [("Authorization", "TD1 123/topsecret"), ("X-TD-Write-Key", "123/topsecret")]
     fields.append(("Referer", "http://x/?td_write_key=123%2Ftopsecret"))
-    head = RequestHead("POST", f"{PATH}?td_write_key=123/topsecret&a=1", fields)
+    head = RequestHead.of("POST", f"{PATH}?td_write_key=123/topsecret&a=1", fields)
     shown = repr(
         (PostbackRequest(head, b"", "p"), head.headers, head.target, head.headers["Referer"])
     )
@@ -164,18 +164,18 @@ def test_shown_shortened():
 
 
 def test_a_key_hides_behind_no_encoding():
-    head = RequestHead("POST", f"{PATH}?td%5Fwrite_key=123%2ftopsecret&a=1", [])
+    head = RequestHead.of("POST", f"{PATH}?td%5Fwrite_key=123%2ftopsecret&a=1", [])
     assert repr(head.target) == repr(f"{PATH}?td%5Fwrite_key=123/top…&a=1")
 
 
 @pytest.mark.parametrize(
     "head",
     [
-        RequestHead("POST", f"{PATH}/1/{'5ec' * 13}e", []),
-        RequestHead("POST", f"{PATH}?other=1%2F{'5ec' * 13}e", []),
-        RequestHead("POST", PATH, [("X-TD-WriteKey", f"1/{'5ec' * 4}")]),
-        RequestHead("POST", PATH, [("X-Write-Key", f"1/{'5ec' * 4}")]),
-        RequestHead("POST", PATH, [("X-Other", f"1/{'5ec' * 13}e")]),
+        RequestHead.of("POST", f"{PATH}/1/{'5ec' * 13}e", []),
+        RequestHead.of("POST", f"{PATH}?other=1%2F{'5ec' * 13}e", []),
+        RequestHead.of("POST", PATH, [("X-TD-WriteKey", f"1/{'5ec' * 4}")]),
+        RequestHead.of("POST", PATH, [("X-Write-Key", f"1/{'5ec' * 4}")]),
+        RequestHead.of("POST", PATH, [("X-Other", f"1/{'5ec' * 13}e")]),
     ],
 )
 def test_a_key_in_the_wrong_place_is_shown_shortened(head):
@@ -185,7 +185,7 @@ def test_a_key_in_the_wrong_place_is_shown_shortened(head):
 
 @pytest.mark.parametrize("path", [f"{PATH}/1/{'5ec' * 13}e", f"{PATH}%2F1%2F{'5ec' * 13}e"])
 def test_no_reason_holds_a_key_of_the_path(path):
-    verdict = judge_head(RequestHead("POST", path, []), Settings())
+    verdict = judge_head(RequestHead.of("POST", path, []), Settings())
     assert verdict.refusal is not None
     assert verdict.refusal.rule == "R2"
     assert "1/5ec…" in verdict.refusal.reason.replace("%2F", "/")

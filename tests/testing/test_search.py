@@ -18,7 +18,7 @@ values = st.sampled_from(
 
 def collect(postback, bodies, target="/postback/v3/event/db/table"):
     fields = [("Content-Type", "application/json"), ("X-TD-Write-Key", str(postback.write_key))]
-    head = RequestHead("POST", target, fields)
+    head = RequestHead.of("POST", target, fields)
     collector = postback._collector
     for body in bodies:
         collector.response_sent(collector.receive(head, body, "127.0.0.1:1"))
@@ -83,7 +83,7 @@ def test_a_record_that_is_stored_late_before_others_is_found(while_waiting):
     postback = PostbackServer().postback
     collector = postback._collector
     fields = [("Content-Type", "application/json"), ("X-TD-Write-Key", str(postback.write_key))]
-    head = RequestHead("POST", "/postback/v3/event/db/table", fields)
+    head = RequestHead.of("POST", "/postback/v3/event/db/table", fields)
     first, second = (collector.receive(head, b'{"a": 1}', "peer:1") for _ in range(2))
     collector.response_sent(second)
     found = while_waiting(
