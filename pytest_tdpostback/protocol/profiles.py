@@ -18,15 +18,14 @@ BATCH_LIMIT = 5 * 1024 * 1024
 
 
 class Profile(NamedTuple):
-    """One documented reading of the Postback API.
-
-    `name` is what settings call it, `imitates` the id of the source. A request to one of `hosts`
-    selects the profile if no setting does. The other fields are the differences between profiles.
-    """
+    """One documented reading of the Postback API."""
 
     name: str
+    """What settings call it."""
     imitates: str
+    """The id of the source."""
     hosts: tuple[str, ...] = ()
+    """A request to one of them selects the profile if no setting does."""
     refuses_unknown_keys: bool = False
     """A6: an unknown key is refused with 403; otherwise it gets 200 and is rejected later (A5)."""
     strict_transport_security: bool = True
