@@ -8,12 +8,9 @@ import io
 import json
 import re
 import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .body import LARGE, InvalidBody, parse_any, type_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MOST_RECORDS = 500
 """I8: the most records of a batch."""
@@ -26,8 +23,6 @@ _UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _decode = json.JSONDecoder().raw_decode
 CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """I10: the content codings that are decoded, and the argument of zlib for each."""
-_Span = tuple[int, int, Any]
-"""A JSON value: where it begins, where it ends, and what it is."""
 
 
 class Failure(NamedTuple):
@@ -77,17 +72,18 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
     if single:
         start, end = len(body) - len(body.lstrip(_SPACE)), len(body.rstrip(_SPACE))
         return BatchBody(body, [_record(start, end, value)])
+    _check_batch(value)
     # As in `body`: the garbage collector would walk through a large body again and again.
     pause = len(body) >= LARGE and gc.isenabled()
     if pause:
         gc.disable()
     try:
-        text = body.decode()
-        spans = _in_bytes(text, _events(text, value))
-        return BatchBody(body, [_record(*span) for span in spans])
+        spans = _spans_of_events(body.decode("latin-1"))  # a character for each byte
     finally:
         if pause:
             gc.enable()
+    records = zip(spans, value["events"], strict=True)
+    return BatchBody(body, [_record(start, end, record) for (start, end), record in records])
 
 
 def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
@@ -110,8 +106,8 @@ def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
     return decoded
 
 
-def _events(text: str, value: Any) -> list[_Span]:
-    """I7, I8: the records of the batch `text`, whose JSON value is `value`."""
+def _check_batch(value: Any) -> None:
+    """I7, I8: raise `InvalidBody` if the JSON value of a body is not a batch."""
     if not isinstance(value, dict):
         kind = type_name(value)
         raise InvalidBody("I7", f"the batch is {kind}, not an object with a list 'events'", 422)
@@ -123,30 +119,29 @@ def _events(text: str, value: Any) -> list[_Span]:
     if not 1 <= len(value["events"]) <= MOST_RECORDS:
         reason = f"the batch has {len(value['events'])} records; 1 to {MOST_RECORDS} are accepted"
         raise InvalidBody("I8", reason, 422)
-    spans: list[_Span] = []
+
+
+def _spans_of_events(text: str) -> list[tuple[int, int]]:
+    """Where each element of the list `events` begins and ends in `text`, which is a batch."""
+    spans: list[tuple[int, int]] = []
     at = text.index("{")
     while text[at] != "}":
         name, at = _decode(text, _skip(text, at + 1))
         at = _skip(text, _skip(text, at) + 1)
         if name == "events" and text[at] == "[":  # the last one counts, as for every name (I11)
-            spans, at = _elements(text, at)
-        else:
-            at = _decode(text, at)[1]
-        at = _skip(text, at)
-    return spans
-
-
-def _elements(text: str, at: int) -> tuple[list[_Span], int]:
-    """The elements of the array that begins at `at`, and where it ends."""
-    spans: list[_Span] = []
-    at = _skip(text, at + 1)
-    while text[at] != "]":
-        value, end = _decode(text, at)
-        spans.append((at, end, value))
-        at = _skip(text, end)
-        if text[at] == ",":
+            spans = []
             at = _skip(text, at + 1)
-    return spans, at + 1
+            while text[at] != "]":
+                end = _decode(text, at)[1]
+                spans.append((at, end))
+                at = _skip(text, end)
+                if text[at] == ",":
+                    at = _skip(text, at + 1)
+            end = at + 1
+        else:
+            end = _decode(text, at)[1]
+        at = _skip(text, end)
+    return spans
 
 
 def _skip(text: str, at: int) -> int:
@@ -154,19 +149,6 @@ def _skip(text: str, at: int) -> int:
     found = _NOT_SPACE.search(text, at)
     assert found is not None
     return found.start()
-
-
-def _in_bytes(text: str, spans: list[_Span]) -> Iterator[_Span]:
-    """`spans` of characters as spans of bytes."""
-    if text.isascii():
-        yield from spans
-        return
-    characters = length = 0
-    for start, end, value in spans:
-        first = length + len(text[characters:start].encode())
-        length = first + len(text[start:end].encode())
-        characters = end
-        yield first, length, value
 
 
 def _record(start: int, end: int, value: Any) -> BatchRecord:

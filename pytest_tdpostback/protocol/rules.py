@@ -12,7 +12,7 @@ stronger than precaution: if a shipped sender depends on a behaviour, accept it,
 from __future__ import annotations
 
 import re
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from .catalogue import Catalogue
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Basis(str, Enum):
+class Basis(StrEnum):
     """How well a rule is founded. If parts of a rule differ, its note says how."""
 
     DOCUMENTED = "documented"
@@ -33,10 +33,6 @@ class Basis(str, Enum):
     """No document says so, but somebody who used the real service depends on it or reports it."""
     INFERRED = "inferred"
     """Nobody says so; the reading is this project's own."""
-
-    def __str__(self) -> str:
-        """Return the bare value, on every Python."""
-        return self.value
 
 
 class Source(NamedTuple):
