@@ -89,18 +89,17 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
 def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
     """I10: `body` without the content coding `encoding`."""
     decoder = zlib.decompressobj(CODINGS[encoding])
-    several = False
     try:
         decoded = decoder.decompress(body, limit + 1)
-        several = encoding == "gzip" and bool(decoder.unused_data)
-        if several:  # a gzip body is a series of members (RFC 1952)
-            others = gzip.GzipFile(fileobj=io.BytesIO(decoder.unused_data))
-            decoded += others.read(limit + 1 - len(decoded))
+        rest = decoder.unused_data
+        if rest and encoding == "gzip":  # a series of members (RFC 1952)
+            decoded += gzip.GzipFile(fileobj=io.BytesIO(rest)).read(limit + 1 - len(decoded))
+            rest = b""
     except (zlib.error, gzip.BadGzipFile, EOFError) as error:
         raise InvalidBody("I10", f"the body is not {encoding}: {error}") from None
     if len(decoded) > limit:
         raise InvalidBody("I9", f"the decoded body has more than {limit} bytes", 413)
-    if not decoder.eof or (decoder.unused_data and not several):
+    if not decoder.eof or rest:
         where = "is cut off" if not decoder.eof else "has bytes after its end"
         raise InvalidBody("I10", f"the {encoding} body {where}")
     return decoded

@@ -75,7 +75,7 @@ class Refusal(NamedTuple):
     rule: str
     reason: str
     allow: str = ""
-    """The value of `Allow`, if it is not that of the event route."""
+    """The value of `Allow`, if the status is 405."""
 
 
 class Verdict(NamedTuple):
@@ -122,7 +122,7 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     if head.method not in profile.methods:
         allowed = ", ".join(profile.methods)
         reason = f"the method {shown(head.method)} is not one of {allowed}"
-        return verdict(refusal=Refusal(405, "R4", reason))
+        return verdict(refusal=Refusal(405, "R4", reason, allowed))
     if refusal is not None:
         return verdict(refusal=refusal)
     key, key_rule = _sent_key(profile, head)

@@ -85,8 +85,7 @@ def refused(
         body = json.dumps(error | ({"rule": refusal.rule} if explain else {})).encode()
     elif explain:
         body = json.dumps({"rule": refusal.rule, "reason": refusal.reason}).encode()
-    allow = refusal.allow or ", ".join(profile.methods)
-    extra = (("Allow", allow),) if refusal.status == 405 else ()
+    extra = (("Allow", refusal.allow),) if refusal.allow else ()
     return _response(refusal.status, profile, head, date, body, extra)
 
 
