@@ -446,6 +446,7 @@ class Connection:
         self._service.connections.discard(self)
         self._body, self._unread = None, b""
         self._buffer.clear()
+        del self._when_ready  # a reference cycle
         self._confirm_sent()
         if self.when_closed is not None:
             self.when_closed()
@@ -457,11 +458,13 @@ class Connection:
         response from it. A sender that asked for the end sends nothing more.
         """
         self._unread = b""
+        if not linger and not self._buffer:
+            self._end_sending()
+            self.abort()
+            return
         self._enter(CLOSING)
         if not self._buffer:
             self._end_sending()
-            if not linger:
-                self.abort()
 
     def _end_sending(self) -> None:
         with suppress(OSError):  # the sender may be gone, and TLS waits for no confirmation

@@ -9,7 +9,7 @@ import socket
 import threading
 from collections import deque
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..collector.waiting import real_time
 
@@ -134,17 +134,16 @@ class Loop:
                     seconds = 0.0
                 elif self._timers:
                     seconds = min(seconds, max(0.0, self._timers[0][0] - real_time()))
-                for key, _ in self._selector.select(seconds):
-                    self._make(key.data)
-                now = real_time()
-                while self._timers and self._timers[0][0] <= now:
-                    self._make(heapq.heappop(self._timers)[2])
-                for _ in range(len(self._calls)):
-                    self._make(self._calls.popleft())
-
-    def _make(self, call: Callable[[], Any]) -> None:
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001 - the test fails with it
-            with suppress(Exception):  # nobody is left to report it to
-                self._report_error(error)
+                due = [key.data for key, _ in self._selector.select(seconds)]
+                if self._timers:
+                    now = real_time()
+                    while self._timers and self._timers[0][0] <= now:
+                        due.append(heapq.heappop(self._timers)[2])
+                while self._calls:
+                    due.append(self._calls.popleft())
+                for call in due:
+                    try:
+                        call()
+                    except BaseException as error:  # noqa: BLE001 - the test fails with it
+                        with suppress(Exception):  # nobody is left to report it to
+                            self._report_error(error)
