@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from functools import partial
-from http.client import HTTPResponse
+from http.client import HTTPMessage
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -145,7 +145,11 @@ def _httpx_response(library: Any, collector: Collector, request: httpx.Request) 
         raise library.RemoteProtocolError(str(error), request=request) from None
     body = b"" if method == "HEAD" else response.body
     converted: httpx.Response = library.Response(
-        response.status, headers=list(response.headers), content=body, request=request
+        response.status,
+        headers=response.headers,
+        content=body,
+        request=request,
+        extensions={"reason_phrase": response.phrase.encode()},
     )
     return converted
 
@@ -168,18 +172,18 @@ def _read_timeout(timeout: Any) -> float | None:
 
 
 def _urllib3_response(urllib3: Any, response: Response, method: str | None) -> Any:
-    """`response` as urllib3 gives it to requests, parsed by the standard library."""
-    data = response.to_bytes(head_only=method == "HEAD")
-    sock: Any = SimpleNamespace(makefile=lambda _mode: io.BytesIO(data))  # all that it uses
-    parsed = HTTPResponse(sock, method=method)
-    parsed.begin()
+    """`response` as urllib3 gives it to requests, which reads cookies from `original_response`."""
+    headers = [*response.headers, ("Connection", "keep-alive")]
+    message = HTTPMessage()
+    for name, value in headers:
+        message[name] = value
     return urllib3.HTTPResponse(
-        body=parsed,
-        headers=urllib3.HTTPHeaderDict(parsed.msg.items()),
-        status=parsed.status,
-        reason=parsed.reason,
-        version=parsed.version,
+        body=io.BytesIO(b"" if method == "HEAD" else response.body),
+        headers=headers,
+        status=response.status,
+        reason=response.phrase,
+        version=11,
         preload_content=False,
-        original_response=parsed,
+        original_response=SimpleNamespace(msg=message, isclosed=lambda: True),
         request_method=method,
     )

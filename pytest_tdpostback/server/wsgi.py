@@ -141,8 +141,9 @@ def _as_sent(text: str, environ: WSGIEnvironment) -> str:
 
 
 def _peer(environ: WSGIEnvironment) -> str:
-    address = environ.get("REMOTE_ADDR", "")
-    port = environ.get("REMOTE_PORT", "")
+    """The address of the sender; a server at a UNIX socket, for example, tells none."""
+    address = environ.get("REMOTE_ADDR") or "unknown"
+    port = environ.get("REMOTE_PORT") or "0"
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 

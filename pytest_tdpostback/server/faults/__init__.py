@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...errors import ConfigurationError
 from ...protocol.settings import MAX_SECONDS
 from . import actions
 from .handle import ABOVE_ZERO, FaultHandle, Limits, count, invalid, number
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["FaultHandle", "Faults", "Limits"]
 
 SequenceEntry = int | FaultHandle | Literal["ok", "drop", "duplicate", "garbage", "hang", "reset"]
+MOST_ENTRIES = 100_000
+"""How many entries a sequence may have: `entries` may be an iterator without an end."""
 _STATUS = "HTTP status from 200 to 599"
 _SECONDS = f"a number of seconds from 0 to {MAX_SECONDS:,}"
 
@@ -143,18 +145,19 @@ class Faults:
         """Hit one event after the other, an entry each. After the last one all is normal.
 
         Args:
-            entries: Each is a status, `"ok"` for an event that is spared, the name of a fault
-                without arguments (`"drop"`, `"duplicate"`, `"garbage"`, `"hang"`, `"reset"`), or
-                what another method returned: `sequence([503, faults.delay(0.2), "ok"])`. Such a
-                fault then acts in the sequence only: it takes no limits of its own, and its events
-                are in the handle of the sequence.
+            entries: 1 to 100,000 entries. Each is a status, `"ok"` for an event that is spared, the
+                name of a fault without arguments (`"drop"`, `"duplicate"`, `"garbage"`, `"hang"`,
+                `"reset"`), or what another method returned: `sequence([503, faults.delay(0.2)])`.
+                Such a fault then acts in the sequence only: it takes no limits of its own, and its
+                events are in the handle of the sequence.
             limits: See `Limits`.
         """
         if isinstance(entries, (str, bytes)) or not isinstance(entries, Iterable):
             raise invalid("sequence", "entries", entries, "a list of entries, like [503, 'ok']")
-        found = [_entry(entry) for entry in entries]
-        if not found:
-            raise ConfigurationError("faults.sequence([]): give at least one entry")
+        found = [_entry(entry) for entry in islice(entries, MOST_ENTRIES + 1)]
+        if not 1 <= len(found) <= MOST_ENTRIES:
+            valid = f"1 to {MOST_ENTRIES:,} entries, like [503, 'ok'] * 100"
+            raise invalid("sequence", "entries", entries, valid)
         return self._add(partial(actions.InOrder, found), limits)
 
     def unmatched(self) -> list[FaultHandle]:
