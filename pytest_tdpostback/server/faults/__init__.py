@@ -1,36 +1,197 @@
 """Faults: what goes wrong on the wire and behind it, and the truth about what was stored.
 
-`Faults` is what a test calls, `handle` decides which events a fault hits, `actions` what it does to
-them. A collector without an active fault has no `fault_hook`.
+`Faults` is what a test calls, a `FaultHandle` decides which events its fault hits, and `actions`
+what happens to them. A collector without an active fault has no `fault_hook`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
 
+from ...collector.events import Events
+from ...errors import ConfigurationError
 from ...protocol.settings import MAX_SECONDS
 from . import actions
-from .handle import ABOVE_ZERO, FaultHandle, Limits, count, invalid, number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Self
 
     from typing_extensions import Unpack
 
     from ...collector.collector import Arrival, Collector, Effect
     from .actions import Action
-    from .handle import LimitArguments, LimitArgumentsWithoutAfter
 
-__all__ = ["FaultHandle", "Faults", "Limits"]
+MOST_ENTRIES = 100_000
+"""How many entries a sequence may have: an iterator may have no end."""
+_COUNT = "a whole number, 0 or more"
+_SECONDS = f"a number of seconds from 0 to {MAX_SECONDS:,}"
+_STATUS = "HTTP status from 200 to 599"
+
+
+class LimitArgumentsWithoutAfter(TypedDict, total=False):
+    """The keyword arguments of `truncate`: which events it may hit."""
+
+    database: str | None
+    table: str | None
+    where: Mapping[str, Any] | Callable[[Arrival], object] | None
+    times: int | None
+    probability: float | None
+    seed: int | None
+
+
+class LimitArguments(LimitArgumentsWithoutAfter, total=False):
+    """The keyword arguments of every other fault. Of `truncate`, `after` counts bytes."""
+
+    after: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which events a fault may hit.
+
+    Args:
+        database: Events of this database; `None`: of any.
+        table: Events of this table; `None`: of any.
+        where: A mapping of columns, compared with `==`, or a predicate on the `Arrival`. A request
+            that is refused matches neither.
+        times: How many events are hit; `None`: all.
+        after: How many matching events are spared before.
+        probability: The share of the other events that is hit; `None`: all.
+        seed: What the random choice starts from (0), so that it can be repeated.
+
+    Raises:
+        ConfigurationError: A value is not valid (from `of`).
+    """
+
+    database: str | None = None
+    table: str | None = None
+    where: Mapping[str, Any] | Callable[[Arrival], object] | None = None
+    times: int | None = None
+    after: int = 0
+    probability: float | None = None
+    seed: int | None = None
+
+    @classmethod
+    def of(cls, method: str, arguments: Mapping[str, Any]) -> Limits:
+        """From the keyword arguments of `faults.<method>`."""
+        for name, value in arguments.items():
+            if name not in _VALID_LIMITS:
+                valid = ", ".join(_VALID_LIMITS)
+                raise ConfigurationError(f"faults.{method}({name}=...): give one of {valid}")
+            is_valid, valid = _VALID_LIMITS[name]
+            _check(value is getattr(cls, name) or is_valid(value), method, name, value, valid)
+        limits = cls(**arguments)
+        if limits.seed is not None and limits.probability is None:
+            raise ConfigurationError(f"faults.{method}(seed=...): it needs a probability= as well")
+        return limits
+
+    def match(self, arrival: Arrival) -> bool:
+        """Whether `arrival` matches; runs code of the user, so without any lock."""
+        if self.database not in (None, arrival.database) or self.table not in (None, arrival.table):
+            return False
+        if self.where is None:
+            return True
+        if arrival.refused:
+            return False
+        if isinstance(self.where, Mapping):
+            return all(n in arrival and v == arrival[n] for n, v in self.where.items())
+        return bool(self.where(arrival))
+
+
+class FaultHandle:
+    """A fault: active until `remove`, the end of its `with` block, or the end of the test."""
+
+    def __init__(
+        self,
+        make_action: Callable[[], Action],
+        limits: Mapping[str, Any],
+        collector: Collector,
+        on_remove: Callable[[FaultHandle], None],
+    ) -> None:
+        """Made by the methods of `tdpostback.faults`."""
+        self.asked = 0
+        """How many events it was asked about."""
+        self.matched = 0
+        """How many of them its limits matched, before `after`, `times` and `probability` count."""
+        self.make_action = make_action
+        """Makes a new action like `action`, for a sequence."""
+        self.action = make_action()
+        """What it does to an event."""
+        self.name = self.action.name
+        """What `event.fault` shows."""
+        self.limits = Limits.of(self.name.partition("(")[0], limits)
+        """Which events it may hit."""
+        self._collector = collector
+        self._on_remove = on_remove
+        self._spare = self.limits.after
+        self._left = self.limits.times
+        self._random = random.Random(self.limits.seed or 0)  # noqa: S311 - it is meant to be predictable
+        self._hits = array("Q")
+        self._removed = False
+
+    @property
+    def events(self) -> Events:
+        """The events that it hit, in order of arrival. `tdpostback.clear()` forgets them, too."""
+        with self._collector.lock:
+            log = self._collector.log
+            return Events(log, [seq - log.first for seq in self._hits if seq >= log.first])
+
+    @property
+    def over(self) -> bool:
+        """Whether it will hit no further event."""
+        return self._removed or self._left == 0 or self.action.over
+
+    def effect_on(self, arrival: Arrival) -> Effect | None:
+        """What it does to `arrival`; `None` if it does not hit it."""
+        if self.over:
+            return None
+        self.asked += 1
+        if not self.limits.match(arrival):
+            return None
+        with self._collector.lock:
+            self.matched += 1
+            if self.over:  # by an event that another thread receives
+                return None
+            if self._spare:
+                self._spare -= 1
+                return None
+            share = self.limits.probability
+            if share is not None and self._random.random() >= share:
+                return None
+            effect = self.action.effect_on(arrival)
+            if effect is None:
+                return None
+            if self._left is not None:
+                self._left -= 1
+        return replace(effect, recorded=self._hits.append)
+
+    def remove(self) -> None:
+        """End the fault, and free the senders that it keeps waiting."""
+        self._removed = True
+        self._on_remove(self)
+        self.action.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a fault cannot be copied or pickled; call the method of faults again")
+
+    def __repr__(self) -> str:
+        return f"<fault {self.name}: {len(self._hits)} hit>"
+
 
 SequenceEntry = int | FaultHandle | Literal["ok", "drop", "duplicate", "garbage", "hang", "reset"]
-MOST_ENTRIES = 100_000
-"""How many entries a sequence may have: `entries` may be an iterator without an end."""
-_STATUS = "HTTP status from 200 to 599"
-_SECONDS = f"a number of seconds from 0 to {MAX_SECONDS:,}"
 
 
 class Faults:
@@ -51,8 +212,7 @@ class Faults:
 
     def status(self, code: int, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond `code` (200 to 599) instead of the service: the event is lost."""
-        if not _is_status(code):
-            raise invalid("status", "code", code, f"an {_STATUS}")
+        _check(_is_status(code), "status", "code", code, f"an {_STATUS}")
         return self._add(partial(actions.RespondStatus, code), limits)
 
     def throttle(self, limit: int, per: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
@@ -60,9 +220,9 @@ class Faults:
 
         The others are lost. Their response is 429, with the seconds to wait in `Retry-After`.
         """
-        count("throttle", "limit", limit)
+        _check(_is_count(limit), "throttle", "limit", limit, _COUNT)
         valid = f"a number above 0, up to {MAX_SECONDS:,} seconds"
-        number("throttle", "per", per, valid, least=ABOVE_ZERO, most=MAX_SECONDS)
+        _check(_is_number(per, MAX_SECONDS) and per > 0, "throttle", "per", per, valid)
         return self._add(partial(actions.Throttle, limit, per), limits)
 
     def outage(self, seconds: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
@@ -71,7 +231,7 @@ class Faults:
         The events are lost, without a response. `seconds` is a number from 0 to 3,600.
         `clock.advance(seconds)` ends it without waiting.
         """
-        seconds = number("outage", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
+        _check(_is_number(seconds, MAX_SECONDS), "outage", "seconds", seconds, _SECONDS)
         return self._add(partial(actions.Outage, seconds, self._collector.clock.now()), limits)
 
     # on the wire
@@ -82,7 +242,7 @@ class Faults:
         Later requests on the same connection wait, other connections do not. When the fault ends,
         the response is sent at once.
         """
-        seconds = number("delay", "seconds", seconds, _SECONDS, most=MAX_SECONDS)
+        _check(_is_number(seconds, MAX_SECONDS), "delay", "seconds", seconds, _SECONDS)
         return self._add(partial(actions.Delay, seconds), limits)
 
     def hang(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
@@ -104,23 +264,24 @@ class Faults:
                 same error.
             limits: See `Limits`.
         """
-        if before not in ("storing", "answer"):
-            raise invalid("reset", "before", before, "one of 'storing', 'answer'")
-        return self._add(
-            partial(actions.Reset, f"reset(before={before!r})", stored=before == "answer"), limits
-        )
+        valid = "one of 'storing', 'answer'"
+        _check(before in ("storing", "answer"), "reset", "before", before, valid)
+        name = f"reset(before={before!r})"
+        return self._add(partial(actions.Reset, name, stored=before == "answer"), limits)
 
     def truncate(self, after: int, **limits: Unpack[LimitArgumentsWithoutAfter]) -> FaultHandle:
         """Store the event, and close the connection after `after` bytes of the response.
 
         To spare the first events, use `sequence`.
         """
-        return self._add(partial(actions.Truncate, count("truncate", "after", after)), limits)
+        _check(_is_count(after), "truncate", "after", after, _COUNT)
+        return self._add(partial(actions.Truncate, after), limits)
 
     def drip(self, bytes_per_second: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and respond slowly. When the fault ends, the rest is sent at once."""
+        rate = bytes_per_second
         valid = "a number above 0"
-        rate = number("drip", "bytes_per_second", bytes_per_second, valid, least=ABOVE_ZERO)
+        _check(_is_number(rate) and rate > 0, "drip", "bytes_per_second", rate, valid)
         return self._add(partial(actions.Drip, rate), limits)
 
     def garbage(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
@@ -152,12 +313,12 @@ class Faults:
                 events are in the handle of the sequence.
             limits: See `Limits`.
         """
-        if isinstance(entries, (str, bytes)) or not isinstance(entries, Iterable):
-            raise invalid("sequence", "entries", entries, "a list of entries, like [503, 'ok']")
+        is_list = not isinstance(entries, (str, bytes)) and isinstance(entries, Iterable)
+        valid = "a list of entries, like [503, 'ok']"
+        _check(is_list, "sequence", "entries", entries, valid)
         found = [_entry(entry) for entry in islice(entries, MOST_ENTRIES + 1)]
-        if not 1 <= len(found) <= MOST_ENTRIES:
-            valid = f"1 to {MOST_ENTRIES:,} entries, like [503, 'ok'] * 100"
-            raise invalid("sequence", "entries", entries, valid)
+        valid = f"1 to {MOST_ENTRIES:,} entries, like [503, 'ok'] * 100"
+        _check(1 <= len(found) <= MOST_ENTRIES, "sequence", "entries", entries, valid)
         return self._add(partial(actions.InOrder, found), limits)
 
     def unmatched(self) -> list[FaultHandle]:
@@ -215,26 +376,59 @@ _BY_NAME: dict[str, Callable[[], Action]] = {
 """The faults that a sequence may call by name."""
 
 
-def _is_status(value: Any) -> bool:
-    """Whether `value` is the status of a final response."""
-    return type(value) is int and 200 <= value <= 599
-
-
 def _entry(entry: Any) -> Action | None:
     """The action of an entry of a sequence, `None` for `"ok"`."""
     if isinstance(entry, FaultHandle):
         entry.remove()
-        if entry.limits != Limits():
-            valid = "an entry without limits, and the sequence its own"
-            raise invalid("sequence", "entry", entry, valid)
-        if isinstance(entry.action, actions.InOrder):
-            valid = "its entries; a sequence cannot be an entry"
-            raise invalid("sequence", "entry", entry, valid)
+        valid = "an entry without limits, and the sequence its own"
+        _check(entry.limits == Limits(), "sequence", "entry", entry, valid)
+        is_sequence = isinstance(entry.action, actions.InOrder)
+        valid = "its entries; a sequence cannot be an entry"
+        _check(not is_sequence, "sequence", "entry", entry, valid)
         return entry.make_action()
     if _is_status(entry):
         return actions.RespondStatus(entry)
-    if not isinstance(entry, str) or entry not in (*_BY_NAME, "ok"):
-        names = ", ".join(map(repr, _BY_NAME))
-        valid = f"an {_STATUS}, one of {names}, 'ok', or a fault with its arguments"
-        raise invalid("sequence", "entry", entry, f"{valid}, like faults.delay(0.2)")
-    return _BY_NAME[entry]() if entry in _BY_NAME else None
+    names = ", ".join(map(repr, _BY_NAME))
+    valid = f"an {_STATUS}, one of {names}, 'ok', or a fault with its arguments"
+    is_name = isinstance(entry, str) and entry in (*_BY_NAME, "ok")
+    _check(is_name, "sequence", "entry", entry, f"{valid}, like faults.delay(0.2)")
+    return None if entry == "ok" else _BY_NAME[entry]()
+
+
+# checks of arguments
+
+
+def _is_status(value: Any) -> bool:
+    """Whether `value` is the status of a final response."""
+    return _is_count(value, 200) and value <= 599
+
+
+def _is_count(value: Any, least: int = 0) -> bool:
+    return type(value) is int and value >= least
+
+
+def _is_number(value: Any, most: float = sys.float_info.max) -> bool:
+    return type(value) in (int, float) and 0 <= value <= most
+
+
+_NAME = (lambda value: isinstance(value, str) and value, "a name as in the URL, or None for any")
+_VALID_LIMITS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "database": _NAME,
+    "table": _NAME,
+    "where": (
+        lambda value: isinstance(value, Mapping) or callable(value),
+        "a mapping of columns or a predicate",
+    ),
+    "times": (lambda value: _is_count(value, 1), "a whole number, 1 or more"),
+    "after": (_is_count, _COUNT),
+    "probability": (lambda value: _is_number(value, 1), "a number from 0 to 1"),
+    "seed": (lambda value: type(value) is int, "a whole number"),
+}
+"""For each limit whether a value other than the default is valid, and what is valid in words."""
+
+
+def _check(is_valid: object, method: str, name: str, value: Any, valid: str) -> None:
+    """Raise the error for `value` as the argument `name` of `faults.<method>`, if it is invalid."""
+    if not is_valid:
+        given = actions.brief(value)
+        raise ConfigurationError(f"faults.{method}({name}={given}): give {valid}")
