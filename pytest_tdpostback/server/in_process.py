@@ -65,7 +65,6 @@ def _respond(
 def httpx_transport(collector: Collector) -> httpx.BaseTransport:
     """A transport for `httpx.Client`."""
     library = _library("httpx", "httpx_transport()")
-
     handle = partial(_httpx_response, library, collector)
     transport: httpx.BaseTransport = library.MockTransport(handle)
     return transport
@@ -104,8 +103,11 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
             fields = [(text(name), text(value)) for name, value in request.headers.items()]
             if "host" not in request.headers:
                 fields.insert(0, ("Host", urlsplit(request.url or "").netloc.rpartition("@")[2]))
+            if isinstance(timeout, tuple):
+                timeout = timeout[1]
+            timeout = getattr(timeout, "read_timeout", timeout)
+            seconds = timeout if isinstance(timeout, (int, float)) else None
             method, target, body = request.method or "GET", request.path_url, _bytes(request.body)
-            seconds = _read_timeout(timeout)
             try:
                 response = _respond(collector, method, target, fields, body, timeout=seconds)
             except ValueError as error:
@@ -161,14 +163,6 @@ def _bytes(body: Any) -> bytes:
         body = body.read()
     pieces = (body,) if isinstance(body, (str, bytes, bytearray, memoryview)) else body
     return b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
-
-
-def _read_timeout(timeout: Any) -> float | None:
-    if isinstance(timeout, tuple):
-        timeout = timeout[1]
-    elif hasattr(timeout, "read_timeout"):
-        timeout = timeout.read_timeout
-    return timeout if isinstance(timeout, (int, float)) else None
 
 
 def _urllib3_response(urllib3: Any, response: Response, method: str | None) -> Any:
