@@ -163,12 +163,12 @@ def _bytes(body: Any) -> bytes:
 
 
 def _urllib3_response(response: Response, method: str) -> Any:
-    """`response` as urllib3 gives it to requests, which reads cookies from `original_response`."""
+    """`response` as urllib3 gives it to requests."""
     import urllib3
 
-    headers = urllib3.HTTPHeaderDict([*response.headers, ("Connection", "keep-alive")])
-    original: Any = SimpleNamespace(msg=headers, isclosed=lambda: True)  # all that they use
-    return urllib3.HTTPResponse(
+    headers: Any = [*response.headers, ("Connection", "keep-alive")]
+    original: Any = SimpleNamespace(isclosed=lambda: True)
+    raw = urllib3.HTTPResponse(
         body=io.BytesIO(b"" if method == "HEAD" else response.body),
         headers=headers,
         status=response.status,
@@ -178,3 +178,5 @@ def _urllib3_response(response: Response, method: str) -> Any:
         original_response=original,
         request_method=method,
     )
+    original.msg = raw.headers  # requests reads cookies there
+    return raw
