@@ -10,7 +10,7 @@ import random
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
@@ -36,7 +36,7 @@ _STATUS = "HTTP status from 200 to 599"
 
 
 class LimitArgumentsWithoutAfter(TypedDict, total=False):
-    """The keyword arguments of `truncate`: which events it may hit."""
+    """The keyword arguments of `truncate`: those of the other faults without `after`."""
 
     database: str | None
     table: str | None
@@ -47,62 +47,21 @@ class LimitArgumentsWithoutAfter(TypedDict, total=False):
 
 
 class LimitArguments(LimitArgumentsWithoutAfter, total=False):
-    """The keyword arguments of every other fault. Of `truncate`, `after` counts bytes."""
-
-    after: int
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Which events a fault may hit.
+    """The keyword arguments of faults: which events a fault may hit.
 
     Args:
-        database: Events of this database; `None`: of any.
-        table: Events of this table; `None`: of any.
+        database: Events of this database (default: of any).
+        table: Events of this table (default: of any).
         where: A mapping of columns, compared with `==`, or a predicate on the `Arrival`. A request
             that is refused matches neither.
-        times: How many events are hit; `None`: all.
-        after: How many matching events are spared before.
-        probability: The share of the other events that is hit; `None`: all.
-        seed: What the random choice starts from (0), so that it can be repeated.
-
-    Raises:
-        ConfigurationError: A value is not valid (from `of`).
+        times: How many events are hit (default: all).
+        after: How many matching events are spared before (default: 0). Of `truncate`, `after`
+            counts bytes.
+        probability: The share of the other events that is hit, from 0 to 1 (default: all).
+        seed: What the random choice starts from (default: 0), so that it can be repeated.
     """
 
-    database: str | None = None
-    table: str | None = None
-    where: Mapping[str, Any] | Callable[[Arrival], object] | None = None
-    times: int | None = None
-    after: int = 0
-    probability: float | None = None
-    seed: int | None = None
-
-    @classmethod
-    def of(cls, method: str, arguments: Mapping[str, Any]) -> Limits:
-        """From the keyword arguments of `faults.<method>`."""
-        for name, value in arguments.items():
-            if name not in _VALID_LIMITS:
-                valid = ", ".join(_VALID_LIMITS)
-                raise ConfigurationError(f"faults.{method}({name}=...): give one of {valid}")
-            is_valid, valid = _VALID_LIMITS[name]
-            _check(value is getattr(cls, name) or is_valid(value), method, name, value, valid)
-        limits = cls(**arguments)
-        if limits.seed is not None and limits.probability is None:
-            raise ConfigurationError(f"faults.{method}(seed=...): it needs a probability= as well")
-        return limits
-
-    def match(self, arrival: Arrival) -> bool:
-        """Whether `arrival` matches; runs code of the user, so without any lock."""
-        if self.database not in (None, arrival.database) or self.table not in (None, arrival.table):
-            return False
-        if self.where is None:
-            return True
-        if arrival.refused:
-            return False
-        if isinstance(self.where, Mapping):
-            return all(n in arrival and v == arrival[n] for n, v in self.where.items())
-        return bool(self.where(arrival))
+    after: int
 
 
 class FaultHandle:
@@ -126,13 +85,15 @@ class FaultHandle:
         """What it does to an event."""
         self.name = self.action.name
         """What `event.fault` shows."""
-        self.limits = Limits.of(self.name.partition("(")[0], limits)
+        _check_limits(self.name.partition("(")[0], limits)
+        given = {name: limits.get(name) for name in _VALID_LIMITS}
+        self.limits = {name: value for name, value in given.items() if value is not None}
         """Which events it may hit."""
         self._collector = collector
         self._on_remove = on_remove
-        self._spare = self.limits.after
-        self._left = self.limits.times
-        self._random = random.Random(self.limits.seed or 0)  # noqa: S311 - it is meant to be predictable
+        self._spare = limits.get("after", 0)
+        self._left: int | None = limits.get("times")
+        self._random = random.Random(limits.get("seed") or 0)  # noqa: S311 - it is meant to be predictable
         self._hits = array("Q")
         self._removed = False
 
@@ -153,7 +114,7 @@ class FaultHandle:
         if self.over:
             return None
         self.asked += 1
-        if not self.limits.match(arrival):
+        if not self._matches(arrival):
             return None
         with self._collector.lock:
             self.matched += 1
@@ -162,8 +123,7 @@ class FaultHandle:
             if self._spare:
                 self._spare -= 1
                 return None
-            share = self.limits.probability
-            if share is not None and self._random.random() >= share:
+            if self._random.random() >= self.limits.get("probability", 1):
                 return None
             effect = self.action.effect_on(arrival)
             if effect is None:
@@ -171,6 +131,19 @@ class FaultHandle:
             if self._left is not None:
                 self._left -= 1
         return replace(effect, recorded=self._hits.append)
+
+    def _matches(self, arrival: Arrival) -> bool:
+        """Whether the limits match; runs code of the user, so without any lock."""
+        database, table, where = map(self.limits.get, ("database", "table", "where"))
+        if database not in (None, arrival.database) or table not in (None, arrival.table):
+            return False
+        if where is None:
+            return True
+        if arrival.refused:
+            return False
+        if isinstance(where, Mapping):
+            return all(n in arrival and value == arrival[n] for n, value in where.items())
+        return bool(where(arrival))
 
     def remove(self) -> None:
         """End the fault, and free the senders that it keeps waiting."""
@@ -198,8 +171,8 @@ class Faults:
     """The faults of one fake server, as `tdpostback.faults`.
 
     Each method makes one thing go wrong from now on and returns its `FaultHandle`. All take the
-    keyword arguments that `Limits` describes, and raise `ConfigurationError` for an argument that
-    is not valid. Of several active faults, the one that was added last is asked first.
+    keyword arguments that `LimitArguments` describes, and raise `ConfigurationError` for an
+    argument that is not valid. Of several active faults, the one added last is asked first.
     """
 
     def __init__(self, collector: Collector) -> None:
@@ -262,7 +235,7 @@ class Faults:
         Args:
             before: `"storing"` loses the event; `"answer"` stores it, though its sender sees the
                 same error.
-            limits: See `Limits`.
+            limits: See `LimitArguments`.
         """
         valid = "one of 'storing', 'answer'"
         _check(before in ("storing", "answer"), "reset", "before", before, valid)
@@ -311,7 +284,7 @@ class Faults:
                 `"reset"`), or what another method returned: `sequence([503, faults.delay(0.2)])`.
                 Such a fault then acts in the sequence only: it takes no limits of its own, and its
                 events are in the handle of the sequence.
-            limits: See `Limits`.
+            limits: See `LimitArguments`.
         """
         is_list = not isinstance(entries, (str, bytes)) and isinstance(entries, Iterable)
         valid = "a list of entries, like [503, 'ok']"
@@ -348,7 +321,7 @@ class Faults:
 
     def _set_active(self, active: tuple[FaultHandle, ...]) -> None:
         self._active = active
-        self._collector.calls_user_code = any(each.limits.where is not None for each in active)
+        self._collector.calls_user_code = any("where" in each.limits for each in active)
         self._collector.fault_hook = self._effect_on if active else None
 
     def _effect_on(self, arrival: Arrival) -> Effect | None:
@@ -381,7 +354,7 @@ def _entry(entry: Any) -> Action | None:
     if isinstance(entry, FaultHandle):
         entry.remove()
         valid = "an entry without limits, and the sequence its own"
-        _check(entry.limits == Limits(), "sequence", "entry", entry, valid)
+        _check(not entry.limits, "sequence", "entry", entry, valid)
         is_sequence = isinstance(entry.action, actions.InOrder)
         valid = "its entries; a sequence cannot be an entry"
         _check(not is_sequence, "sequence", "entry", entry, valid)
@@ -424,7 +397,20 @@ _VALID_LIMITS: dict[str, tuple[Callable[[Any], object], str]] = {
     "probability": (lambda value: _is_number(value, 1), "a number from 0 to 1"),
     "seed": (lambda value: type(value) is int, "a whole number"),
 }
-"""For each limit whether a value other than the default is valid, and what is valid in words."""
+"""For each limit whether a value other than `None` is valid, and what is valid in words."""
+
+
+def _check_limits(method: str, limits: Mapping[str, Any]) -> None:
+    """Raise the error for the first keyword argument of `faults.<method>` that is invalid."""
+    for name, value in limits.items():
+        if name not in _VALID_LIMITS:
+            valid = ", ".join(_VALID_LIMITS)
+            raise ConfigurationError(f"faults.{method}({name}=...): give one of {valid}")
+        is_valid, valid = _VALID_LIMITS[name]
+        is_default = value is None and name != "after"
+        _check(is_default or is_valid(value), method, name, value, valid)
+    if limits.get("seed") is not None and limits.get("probability") is None:
+        raise ConfigurationError(f"faults.{method}(seed=...): it needs a probability= as well")
 
 
 def _check(is_valid: object, method: str, name: str, value: Any, valid: str) -> None:
