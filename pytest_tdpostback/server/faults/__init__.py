@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 100_000
 """How many entries a sequence may have: an iterator may have no end."""
-_COUNT = "a whole number, 0 or more"
-_SECONDS = f"a number of seconds from 0 to {MAX_SECONDS:,}"
-_STATUS = "HTTP status from 200 to 599"
 
 
 class LimitArgumentsWithoutAfter(TypedDict, total=False):
@@ -72,7 +69,7 @@ class FaultHandle:
         make_action: Callable[[], Action],
         limits: Mapping[str, Any],
         collector: Collector,
-        on_remove: Callable[[FaultHandle], None],
+        on_remove: Callable[[], None],
     ) -> None:
         """Made by the methods of `tdpostback.faults`."""
         self.asked = 0
@@ -82,18 +79,15 @@ class FaultHandle:
         self.make_action = make_action
         """Makes a new action like `action`, for a sequence."""
         self.action = make_action()
-        """What it does to an event."""
         self.name = self.action.name
         """What `event.fault` shows."""
-        _check_limits(self.name.partition("(")[0], limits)
-        given = {name: limits.get(name) for name in _VALID_LIMITS}
-        self.limits = {name: value for name, value in given.items() if value is not None}
-        """Which events it may hit."""
+        self.limits = _checked_limits(self.name.partition("(")[0], limits)
+        """Which events it may hit: each of the limits that was given."""
         self._collector = collector
         self._on_remove = on_remove
-        self._spare = limits.get("after", 0)
-        self._left: int | None = limits.get("times")
-        self._random = random.Random(limits.get("seed") or 0)  # noqa: S311 - it is meant to be predictable
+        self._spare = self.limits.get("after", 0)
+        self._left: int | None = self.limits.get("times")
+        self._random = random.Random(self.limits.get("seed", 0))  # noqa: S311 - it is meant to be predictable
         self._hits = array("Q")
         self._removed = False
 
@@ -148,7 +142,7 @@ class FaultHandle:
     def remove(self) -> None:
         """End the fault, and free the senders that it keeps waiting."""
         self._removed = True
-        self._on_remove(self)
+        self._on_remove()
         self.action.release()
 
     def __enter__(self) -> Self:
@@ -179,13 +173,13 @@ class Faults:
         """`collector` receives the events that the faults hit."""
         self._collector = collector
         self._made: list[FaultHandle] = []
-        self._active: tuple[FaultHandle, ...] = ()
+        self._active: list[FaultHandle] = []
 
     # in front of the service: nothing is stored
 
     def status(self, code: int, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond `code` (200 to 599) instead of the service: the event is lost."""
-        _check(_is_status(code), "status", "code", code, f"an {_STATUS}")
+        _check("status", code=code)
         return self._add(partial(actions.RespondStatus, code), limits)
 
     def throttle(self, limit: int, per: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
@@ -193,9 +187,7 @@ class Faults:
 
         The others are lost. Their response is 429, with the seconds to wait in `Retry-After`.
         """
-        _check(_is_count(limit), "throttle", "limit", limit, _COUNT)
-        valid = f"a number above 0, up to {MAX_SECONDS:,} seconds"
-        _check(_is_number(per, MAX_SECONDS) and per > 0, "throttle", "per", per, valid)
+        _check("throttle", limit=limit, per=per)
         return self._add(partial(actions.Throttle, limit, per), limits)
 
     def outage(self, seconds: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
@@ -204,7 +196,7 @@ class Faults:
         The events are lost, without a response. `seconds` is a number from 0 to 3,600.
         `clock.advance(seconds)` ends it without waiting.
         """
-        _check(_is_number(seconds, MAX_SECONDS), "outage", "seconds", seconds, _SECONDS)
+        _check("outage", seconds=seconds)
         return self._add(partial(actions.Outage, seconds, self._collector.clock.now()), limits)
 
     # on the wire
@@ -215,7 +207,7 @@ class Faults:
         Later requests on the same connection wait, other connections do not. When the fault ends,
         the response is sent at once.
         """
-        _check(_is_number(seconds, MAX_SECONDS), "delay", "seconds", seconds, _SECONDS)
+        _check("delay", seconds=seconds)
         return self._add(partial(actions.Delay, seconds), limits)
 
     def hang(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
@@ -237,8 +229,7 @@ class Faults:
                 same error.
             limits: See `LimitArguments`.
         """
-        valid = "one of 'storing', 'answer'"
-        _check(before in ("storing", "answer"), "reset", "before", before, valid)
+        _check("reset", before=before)
         name = f"reset(before={before!r})"
         return self._add(partial(actions.Reset, name, stored=before == "answer"), limits)
 
@@ -247,15 +238,13 @@ class Faults:
 
         To spare the first events, use `sequence`.
         """
-        _check(_is_count(after), "truncate", "after", after, _COUNT)
+        _check("truncate", after=after)
         return self._add(partial(actions.Truncate, after), limits)
 
     def drip(self, bytes_per_second: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and respond slowly. When the fault ends, the rest is sent at once."""
-        rate = bytes_per_second
-        valid = "a number above 0"
-        _check(_is_number(rate) and rate > 0, "drip", "bytes_per_second", rate, valid)
-        return self._add(partial(actions.Drip, rate), limits)
+        _check("drip", bytes_per_second=bytes_per_second)
+        return self._add(partial(actions.Drip, bytes_per_second), limits)
 
     def garbage(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and send bytes that are not HTTP instead of the response."""
@@ -286,12 +275,11 @@ class Faults:
                 events are in the handle of the sequence.
             limits: See `LimitArguments`.
         """
-        is_list = not isinstance(entries, (str, bytes)) and isinstance(entries, Iterable)
-        valid = "a list of entries, like [503, 'ok']"
-        _check(is_list, "sequence", "entries", entries, valid)
+        _check("sequence", entries=entries)
         found = [_entry(entry) for entry in islice(entries, MOST_ENTRIES + 1)]
-        valid = f"1 to {MOST_ENTRIES:,} entries, like [503, 'ok'] * 100"
-        _check(1 <= len(found) <= MOST_ENTRIES, "sequence", "entries", entries, valid)
+        if not 1 <= len(found) <= MOST_ENTRIES:
+            valid = f"1 to {MOST_ENTRIES:,} entries, like [503, 'ok'] * 100"
+            raise _invalid("sequence", "entries", entries, valid)
         return self._add(partial(actions.InOrder, found), limits)
 
     def unmatched(self) -> list[FaultHandle]:
@@ -309,20 +297,17 @@ class Faults:
     def _add(
         self, make_action: Callable[[], Action], limits: LimitArgumentsWithoutAfter
     ) -> FaultHandle:
-        handle = FaultHandle(make_action, limits, self._collector, self._retire)
-        with self._collector.lock:
-            self._made.append(handle)
-            self._set_active((handle, *self._active))
+        handle = FaultHandle(make_action, limits, self._collector, self._update)
+        self._made.append(handle)
+        self._update()
         return handle
 
-    def _retire(self, handle: FaultHandle) -> None:
+    def _update(self) -> None:
+        """A fault was added, or is over."""
         with self._collector.lock:
-            self._set_active(tuple(each for each in self._active if each is not handle))
-
-    def _set_active(self, active: tuple[FaultHandle, ...]) -> None:
-        self._active = active
-        self._collector.calls_user_code = any("where" in each.limits for each in active)
-        self._collector.fault_hook = self._effect_on if active else None
+            self._active = [each for each in reversed(self._made) if not each.over]
+            self._collector.calls_user_code = any("where" in each.limits for each in self._active)
+            self._collector.fault_hook = self._effect_on if self._active else None
 
     def _effect_on(self, arrival: Arrival) -> Effect | None:
         """What becomes of `arrival`. After an error of a condition, no other fault is asked."""
@@ -333,7 +318,7 @@ class Faults:
                 self._collector.report_error(error)
                 return None
             if handle.over:
-                self._retire(handle)
+                self._update()
             if effect is not None:
                 return effect
         return None
@@ -353,19 +338,21 @@ def _entry(entry: Any) -> Action | None:
     """The action of an entry of a sequence, `None` for `"ok"`."""
     if isinstance(entry, FaultHandle):
         entry.remove()
-        valid = "an entry without limits, and the sequence its own"
-        _check(not entry.limits, "sequence", "entry", entry, valid)
-        is_sequence = isinstance(entry.action, actions.InOrder)
-        valid = "its entries; a sequence cannot be an entry"
-        _check(not is_sequence, "sequence", "entry", entry, valid)
+        valid = ""
+        if entry.limits:
+            valid = "an entry without limits, and the sequence its own"
+        elif isinstance(entry.action, actions.InOrder):
+            valid = "its entries; a sequence cannot be an entry"
+        if valid:
+            raise _invalid("sequence", "entry", entry, valid)
         return entry.make_action()
     if _is_status(entry):
         return actions.RespondStatus(entry)
-    names = ", ".join(map(repr, _BY_NAME))
-    valid = f"an {_STATUS}, one of {names}, 'ok', or a fault with its arguments"
-    is_name = isinstance(entry, str) and entry in (*_BY_NAME, "ok")
-    _check(is_name, "sequence", "entry", entry, f"{valid}, like faults.delay(0.2)")
-    return None if entry == "ok" else _BY_NAME[entry]()
+    if not isinstance(entry, str) or entry not in (*_BY_NAME, "ok"):
+        names = ", ".join(map(repr, _BY_NAME))
+        valid = f"{_VALID['code'][1]}, one of {names}, 'ok', or a fault with its arguments"
+        raise _invalid("sequence", "entry", entry, f"{valid}, like faults.delay(0.2)")
+    return _BY_NAME[entry]() if entry in _BY_NAME else None
 
 
 # checks of arguments
@@ -384,8 +371,9 @@ def _is_number(value: Any, most: float = sys.float_info.max) -> bool:
     return type(value) in (int, float) and 0 <= value <= most
 
 
+_COUNT = (_is_count, "a whole number, 0 or more")
 _NAME = (lambda value: isinstance(value, str) and value, "a name as in the URL, or None for any")
-_VALID_LIMITS: dict[str, tuple[Callable[[Any], object], str]] = {
+_VALID: dict[str, tuple[Callable[[Any], object], str]] = {
     "database": _NAME,
     "table": _NAME,
     "where": (
@@ -393,28 +381,50 @@ _VALID_LIMITS: dict[str, tuple[Callable[[Any], object], str]] = {
         "a mapping of columns or a predicate",
     ),
     "times": (lambda value: _is_count(value, 1), "a whole number, 1 or more"),
-    "after": (_is_count, _COUNT),
+    "after": _COUNT,
     "probability": (lambda value: _is_number(value, 1), "a number from 0 to 1"),
     "seed": (lambda value: type(value) is int, "a whole number"),
+    "code": (_is_status, "an HTTP status from 200 to 599"),
+    "limit": _COUNT,
+    "per": (
+        lambda value: _is_number(value, MAX_SECONDS) and value > 0,
+        f"a number above 0, up to {MAX_SECONDS:,} seconds",
+    ),
+    "seconds": (
+        lambda value: _is_number(value, MAX_SECONDS),
+        f"a number of seconds from 0 to {MAX_SECONDS:,}",
+    ),
+    "before": (lambda value: value in ("storing", "answer"), "one of 'storing', 'answer'"),
+    "bytes_per_second": (lambda value: _is_number(value) and value > 0, "a number above 0"),
+    "entries": (
+        lambda value: isinstance(value, Iterable) and not isinstance(value, (str, bytes)),
+        "a list of entries, like [503, 'ok']",
+    ),
 }
-"""For each limit whether a value other than `None` is valid, and what is valid in words."""
+"""For each argument of a fault, how to tell a valid value, and what is valid in words."""
 
 
-def _check_limits(method: str, limits: Mapping[str, Any]) -> None:
-    """Raise the error for the first keyword argument of `faults.<method>` that is invalid."""
-    for name, value in limits.items():
-        if name not in _VALID_LIMITS:
-            valid = ", ".join(_VALID_LIMITS)
+def _check(method: str, **arguments: Any) -> None:
+    """Raise the error for the first of the arguments of `faults.<method>` that is not valid."""
+    for name, value in arguments.items():
+        is_valid, valid = _VALID[name]
+        if not is_valid(value):
+            raise _invalid(method, name, value, valid)
+
+
+def _checked_limits(method: str, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits that were given to `faults.<method>`, without those that are `None`."""
+    names = LimitArguments.__annotations__
+    for name in limits:
+        if name not in names:
+            valid = ", ".join(names)
             raise ConfigurationError(f"faults.{method}({name}=...): give one of {valid}")
-        is_valid, valid = _VALID_LIMITS[name]
-        is_default = value is None and name != "after"
-        _check(is_default or is_valid(value), method, name, value, valid)
-    if limits.get("seed") is not None and limits.get("probability") is None:
+    given = {name: limits[name] for name in names if limits.get(name) is not None}
+    _check(method, **given)
+    if "seed" in given and "probability" not in given:
         raise ConfigurationError(f"faults.{method}(seed=...): it needs a probability= as well")
+    return given
 
 
-def _check(is_valid: object, method: str, name: str, value: Any, valid: str) -> None:
-    """Raise the error for `value` as the argument `name` of `faults.<method>`, if it is invalid."""
-    if not is_valid:
-        given = actions.brief(value)
-        raise ConfigurationError(f"faults.{method}({name}={given}): give {valid}")
+def _invalid(method: str, name: str, value: Any, valid: str) -> ConfigurationError:
+    return ConfigurationError(f"faults.{method}({name}={actions.brief(value)}): give {valid}")
