@@ -115,8 +115,10 @@ class Redirection(ContextDecorator):
         try:
             with _lock:
                 outdated = [*_ended, *_active]
-                for host in sorted({*redirect.hosts, *(host for host, _ in redirect.proxies)}):
-                    _assigned_address(host)
+                hosts = {*redirect.hosts, *(host for host, _ in redirect.proxies)}
+                for host in sorted(hosts - _placeholders.keys()):
+                    address = str(_FIRST_PLACEHOLDER + len(_placeholders))
+                    _placeholders[host], _hosts[address] = address, host
                 _active = (*_active, redirect)
                 if not _replaced:
                     _install()
@@ -295,13 +297,6 @@ def _name(host: object) -> str:
     return host_name(host) if isinstance(host, str) else ""
 
 
-def _assigned_address(host: str) -> str:
-    if host not in _placeholders:
-        address = str(_FIRST_PLACEHOLDER + len(_placeholders))
-        _placeholders[host], _hosts[address] = address, host
-    return _placeholders[host]
-
-
 def _host_of(address: object) -> str:
     """The host that `address` stands for, or `address` as a name if it is none."""
     name = _name(address)
@@ -401,7 +396,7 @@ def _placeholder_of(name: str, family: int = 0, port: object = None) -> str | No
             _check_allowed(name)
             return None
     prefix = _IPV4_IN_IPV6 if family == socket.AF_INET6 else ""
-    return prefix + _assigned_address(name)
+    return prefix + _placeholders[name]
 
 
 # replacements of functions of `socket`
