@@ -13,10 +13,11 @@ from urllib.request import getproxies_environment, proxy_bypass
 from ..collector.event_log import NO_STATUS, EventState
 from ..collector.events import Event, Events
 from ..protocol.escaping import escaped
+from ..protocol.rules import rules
 from ..protocol.secrets import KeyRedactor, shortened
 from . import formatting
 from .aio import in_event_loop
-from .formatting import counted
+from .formatting import SHOWN, counted
 from .nearest import CANDIDATES, did_you_mean, difference, nearest
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from .nearest import Nearest
     from .receiver import Receiver
 
-SHOWN = 5
-"""How many events, causes or places of one kind a message shows."""
 COMPARED_IN_FULL = 100_000
 """Bytes of the largest body whose values are compared in full: a longer diff takes minutes."""
 _GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
@@ -69,7 +68,7 @@ def not_found(search: Search) -> str:
         else:
             cause, details, rule = _no_such_event(search, there)
         if refused := search.collector.refused_connections:
-            details += refused_connections(refused)
+            details += formatting.refused_connections(refused)
     for fault in receiver.unmatched_faults():
         limits = {name: value for name, value in vars(fault.limits).items() if value}
         of = f" with {formatting.assignments(limits)}" if limits else ""
@@ -87,7 +86,7 @@ def requests(receiver: Receiver) -> str:
     return _text(
         receiver,
         f"{' and '.join(arrived)} arrived; wanted none",
-        [*formatting.lines(Events(log)), *refused_connections(refused)],
+        [*formatting.lines(Events(log)), *formatting.refused_connections(refused)],
         f"Fix: stop the sender; {receiver.name}.clear() forgets what was sent on purpose",
     )
 
@@ -166,7 +165,7 @@ def unclaimed_connections(receiver: Receiver, refused: Sequence[RefusedConnectio
     return _text(
         receiver,
         f'{what}, which left no event (on_refusal="fail")',
-        refused_connections(refused),
+        formatting.refused_connections(refused),
         "Fix: change what the sender sends; no assertion claims this",
         f"Or allow it: {receiver.setting.format('on_refusal', 'ignore')}",
     )
@@ -174,15 +173,15 @@ def unclaimed_connections(receiver: Receiver, refused: Sequence[RefusedConnectio
 
 def findings(receiver: Receiver, found: Sequence[tuple[Event, Finding]]) -> str:
     """Findings that the setting `on_finding` makes failures."""
-    rules = list(dict.fromkeys(finding.rule for _, finding in found))
+    ids = list(dict.fromkeys(finding.rule for _, finding in found))
     shown = [formatting.finding_warning(*each) for each in found[: formatting.EVENTS_SHOWN]]
     return _text(
         receiver,
         f"{counted(len(found), 'finding')}: {found[0][1]} (on_finding makes it a failure)",
         formatting.first_of(shown, len(found)),
         "Fix: change what is sent, as the rule says",
-        f"Or allow it: {receiver.setting.format('on_finding', 'ignore:' + ','.join(rules))}",
-        *(f"tdpostback rules {rule}" for rule in rules[:SHOWN]),
+        f"Or allow it: {receiver.setting.format('on_finding', 'ignore:' + ','.join(ids))}",
+        *(f"tdpostback rules {rule}" for rule in ids[:SHOWN]),
     )
 
 
@@ -197,13 +196,6 @@ def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
     fix = f"Fix: await {call}" if calls[0].startswith("aio.") else f"Fix: with {call}: ..."
     others = [f"{each} either" for each in told[1:]]
     return _text(receiver, f"{told[0]}, so it did nothing", others, fix)
-
-
-def refused_connections(refused: Sequence[RefusedConnection]) -> list[str]:
-    """A line for each connection that left no event, the first ones of many."""
-    told = list(dict.fromkeys(escaped(each.reason) for each in refused))
-    lines = [f"connection refused: {reason}" for reason in told[:SHOWN]]
-    return formatting.first_of(lines, len(told))
 
 
 # parts of messages
@@ -237,10 +229,8 @@ def _too_many(search: Search, cause: str) -> _Told:
         return cause.replace("matched", "ingested"), [*details, *more, fix], None
     details += formatting.lines(events)
     some = events[:CANDIDATES]
-    times = Counter((event.request.target, event.request.body) for event in some)
-    most = max(times.values())
-    copied = [event for event in some if event.copies > 1]
-    if copied:
+    most = max(Counter((event.request.target, event.request.body) for event in some).values())
+    if copied := [event for event in some if event.copies > 1]:
         details.append(f"#{copied[0].seq} was stored {copied[0].copies} times by a fault.")
     elif most > 1:
         details.append(f"{most} of them are equal in every byte. Was it sent again by a retry?")
@@ -267,7 +257,7 @@ def _not_ingested(search: Search) -> _Told:
         about = [*_obstacles(receiver).values(), f"What arrived was for {_with_counts(places)}."]
         return f"nothing arrived{search.place}", [*about, fix], None
     event = near.event
-    cause, details, rule = _not_stored(receiver, event)
+    cause, details, rule = _not_stored(receiver, near)
     if not cause:
         short, differences = difference(near, search)
         record = f"record: {formatting.value(dict(near.columns), 200)}"
@@ -307,10 +297,10 @@ def _in_full(search: Search, near: Nearest) -> list[str]:
     return [*(formatting.shortened(header, 200) for header in headers), *compared]
 
 
-def _not_stored(receiver: Receiver, event: Event) -> _Told:
+def _not_stored(receiver: Receiver, near: Nearest) -> _Told:
     """Why an event is no record; an empty cause if it is one."""
-    state, rule, reason = event.state, event.rule, event.reason
-    lines = [formatting.line(event)]
+    event, state = near.event, near.state
+    rule, reason, lines = event.rule, event.reason, [formatting.line(event)]
     if state is EventState.INGESTED:
         return "", lines, rule
     if state is EventState.PENDING:
@@ -320,6 +310,9 @@ def _not_stored(receiver: Receiver, event: Event) -> _Told:
         return f"lost by the fault {event.fault}", [*lines, _END_FAULT], rule
     if state is EventState.REJECTED or (rule in ("A6", "I4") and event.key is not None):
         lines += _fixes(receiver, [event])
+    elif rule is not None:
+        advice = rules[rule].advice
+        lines.append(f"Fix: {advice[0].lower()}{advice[1:]}")
     if event.request.body or event.payload:
         lines.append(f"sent: {formatting.sent(event)}")
     if state is EventState.DEDUPLICATED:
@@ -345,8 +338,8 @@ def _no_such_event(search: Search, there: str) -> _Told:
         cause, fix, rule = _not_refused(search)
     else:
         cause, fix = _not_rejected(search)
-    obstacles = list(_obstacles(receiver).values())
-    return cause, [*formatting.lines(Events(log)), *obstacles, *([fix] if fix else [])], rule
+    obstacles = _obstacles(receiver).values()
+    return cause, [*formatting.lines(Events(log)), *obstacles, *filter(None, [fix])], rule
 
 
 def _not_refused(search: Search) -> tuple[str, str, str | None]:
@@ -355,7 +348,8 @@ def _not_refused(search: Search) -> tuple[str, str, str | None]:
     if others := list(log.indexes(EventState.REFUSED)):
         last, why = others[-1], Counter(f"{log.statuses[at]} by {log.rules[at]}" for at in others)
         reason = f": {log.reasons[last].partition(': ')[0]}" if len(why) == 1 else ""
-        return f"refused (4xx) with {_with_counts(why)}{reason}", "", log.rules[last]
+        fix = "Fix: change what is sent, or what is wanted"
+        return f"refused (4xx) with {_with_counts(why)}{reason}", fix, log.rules[last]
     got = Counter("no response" if each == NO_STATUS else str(each) for each in log.statuses)
     fix = "Fix: send what the service refuses; `tdpostback rules` lists it"
     if log.count(EventState.REJECTED):
@@ -383,10 +377,10 @@ def _not_rejected(search: Search) -> tuple[str, str]:
     if pending:
         why = search.collector.why_pending(0) or "the validation has not run yet"
         return f"{counted(pending, 'event')} still pending: {why}", _TO_SETTLE
-    fix = f"Fix: send another key, or make this one invalid: {name}.keys.revoke(key)"
+    cause = "no event was rejected after 200"
     if stored:
-        return f"{counted(stored, 'event')} ingested: the write key is valid", fix
-    return "no event was rejected after 200", fix
+        cause = f"{counted(stored, 'event')} ingested: the write key is valid"
+    return cause, f"Fix: send another key, or make this one invalid: {name}.keys.revoke(key)"
 
 
 def _nothing_arrived(receiver: Receiver) -> _Told:
@@ -399,29 +393,25 @@ def _nothing_arrived(receiver: Receiver) -> _Told:
         reason = formatting.shortened(_SENDER.sub("", refused[0].reason.partition(";")[0], 1), 120)
         if not any(";" in each.reason for each in refused):  # else a reason says what to do
             details.append(f"Fix: send an HTTP/1.1 request to {receiver.name}.url")
-        details = [*refused_connections(refused), *details]
+        details = [*formatting.refused_connections(refused), *details]
         return f"{len(refused)} {were} refused: {reason}", details, None
     if not collector.blocked_hosts:
         others = list(receiver.neighbours.events_at_other_urls(collector))
         if others:
             details = [f"This Postback has the URL {receiver.url}. Fix: send to this URL."]
-            for where, event in others[:SHOWN]:
-                details.append(f"{formatting.line(event)}, at {where}")
+            details += [f"{formatting.line(event)}, at {where}" for where, event in others[:SHOWN]]
             return f"{counted(len(others), 'request')} arrived at another URL", details, None
     if obstacles:
         return f"no request arrived: {next(iter(obstacles))}", details, None
     if apart := [counted(n, each) for each, n in collector.other_requests.items()]:
         details = ["Did the page send its event after that? See the console of the browser."]
         return f"no event arrived, only {' and '.join(apart)}", details, None
-    return (
-        "no request arrived",
-        [
-            f"Nothing reached {receiver.url}. Does the sender use this URL?",
-            "Has it sent (flushed, joined, awaited)?",
-            f"Is its host hard-coded? Then: with {receiver.name}.redirect(): ...",
-        ],
-        None,
-    )
+    details = [
+        f"Nothing reached {receiver.url}. Does the sender use this URL?",
+        "Has it sent (flushed, joined, awaited)?",
+        f"Is its host hard-coded? Then: with {receiver.name}.redirect(): ...",
+    ]
+    return "no request arrived", details, None
 
 
 def _obstacles(receiver: Receiver) -> dict[str, str]:
@@ -433,21 +423,17 @@ def _obstacles(receiver: Receiver) -> dict[str, str]:
         told = f"Blocked: {'. '.join(blocked)}.".replace("; ", ". Fix: ")
         found[f"connections to {hosts} were blocked"] = told
     if receiver.ended_test:
-        found["this Postback belongs to a test that has ended"] = (
-            f"{receiver.ended_test} has ended. Fix: use the Postback of the test that runs."
-        )
+        told = f"{receiver.ended_test} has ended. Fix: use the Postback of the test that runs."
+        found["this Postback belongs to a test that has ended"] = told
     elif receiver.closed:
-        found["the server is stopped"] = "The server is stopped. Fix: start it before you send."
+        state = "is stopped" if receiver.server.stopped else "was never started"
+        found[f"the server {state}"] = f"The server {state}. Fix: start it before you send."
     if in_event_loop():
-        found["this call blocks the event loop"] = (
-            "This call blocks an event loop that runs in this thread; "
-            f"use await {receiver.name}.aio.… instead."
-        )
+        told = "This call blocks an event loop that runs in this thread; use await "
+        found["this call blocks the event loop"] = f"{told}{receiver.name}.aio.… instead."
     if not len(collector.log) and (names := _proxies(receiver)):
-        found[f"{names} is set"] = (
-            f"{names} is set: a client may send to that proxy instead. "
-            f"Set NO_PROXY={receiver.server.host}."
-        )
+        told = f"{names} is set: a client may send to that proxy instead. "
+        found[f"{names} is set"] = f"{told}Set NO_PROXY={receiver.server.host}."
     return found
 
 

@@ -10,7 +10,6 @@ from ..collector.event_log import STATES, EventState
 from ..collector.events import Events
 from ..protocol.secrets import KeyRedactor
 from . import formatting
-from .messages import refused_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -56,7 +55,7 @@ def _section(receiver: Receiver) -> Iterator[str]:
         yield f"… {len(log) - 2 * ENDS_SHOWN} more …"
     for event in events[max(ENDS_SHOWN, len(log) - ENDS_SHOWN) :]:
         yield from _event(event, receiver.url)
-    yield from refused_connections(collector.refused_connections)
+    yield from formatting.refused_connections(collector.refused_connections)
 
 
 def _event(event: Event, url: str) -> Iterator[str]:
