@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..collector.collector import RefusedConnection
     from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
-    from .matching import Search
+    from .assertions import Search
     from .nearest import Nearest
     from .receiver import Receiver
 
@@ -239,43 +239,70 @@ def _too_many(search: Search, cause: str) -> _Told:
     return cause, details + _misread_arguments(search, events[0].columns()), None
 
 
-def _not_ingested(search: Search) -> _Told:
+def _not_ingested(search: Search) -> _Told:  # noqa: C901, PLR0912 - one cause after the other
     """Why a record is not there."""
-    receiver, log, found = search.receiver, search.log, search.found
-    near = nearest(search)
-    if near is None and found:
-        details = list(_obstacles(receiver).values()) or [_ALL_SENT]
-        details += _misread_arguments(search, Event(log, found[0]).columns())
-        verb = "arrived"
-        if len(set(found)) < len(log):
-            verb, details = "matched", details + _latest(log)
-        return f"no more than {counted(len(found), 'record')} {verb}", details, None
+    receiver, log, near = search.receiver, search.log, nearest(search)
     if near is None:
-        places = Counter(formatting.place(event) for event in Events(log)[-CANDIDATES:])
-        question = did_you_mean(search.place.removeprefix(" in "), places)
-        fix = question or f"Fix: send it to{search.place[3:]}, or assert it where it arrived."
-        about = [*_obstacles(receiver).values(), f"What arrived was for {_with_counts(places)}."]
-        return f"nothing arrived{search.place}", [*about, fix], None
-    event = near.event
-    cause, details, rule = _not_stored(receiver, near)
-    if not cause:
+        return _nothing_near(search)
+    event, state = near.event, near.state
+    status, rule, reason, details = event.status, event.rule, event.reason, [formatting.line(event)]
+    if state is EventState.INGESTED:
         short, differences = difference(near, search)
-        record = f"record: {formatting.value(dict(near.columns), 200)}"
-        details += [*formatting.findings(event), *differences, record]
+        details += [*formatting.findings(event), *differences]
+        details.append(f"record: {formatting.value(dict(near.columns), 200)}")
         cause = f"the nearest record {short}"
+        fix = "Fix: change what is sent, or what is wanted; pytest -vv shows it all"
         if not near.in_place:
             place = formatting.place(event)
             cause = f"the nearest record is in {place}"
-            details.append(f"Fix: send it to{search.place[3:]}, or assert it in {place}")
+            fix = f"Fix: send it to{search.place[3:]}, or assert it in {place}"
+        details += [fix, *_in_full(search, near)]
+    elif state is EventState.PENDING:
+        why = receiver.collector.why_pending(0) or "its validation has not run yet"
+        cause = f"still pending: {why}"
+        details.append(_TO_SETTLE)
+    elif state is EventState.LOST:
+        cause = f"lost by the fault {event.fault}"
+        details.append(_END_FAULT)
+    else:
+        if state is EventState.REJECTED or (rule in ("A6", "I4") and event.key is not None):
+            details += _fixes(receiver, [event])
+        elif rule is not None:
+            advice = rules[rule].advice
+            details.append(f"Fix: {advice[0].lower()}{advice[1:]}")
+        if event.request.body or event.payload:
+            details.append(f"sent: {formatting.sent(event)}")
+        if state is EventState.REJECTED:
+            cause = f"rejected after {status or 'no response'} by {rule}: {reason}"
+        elif state is EventState.DEDUPLICATED:
+            cause = f"not stored again by {rule}: {reason}"
         else:
-            details.append("Fix: change what is sent, or what is wanted; pytest -vv shows it all")
-        details += _in_full(search, near)
-    elif not near.in_place:
+            how = "in its receipt" if status == 206 else "(4xx)"
+            short = str(reason).partition(": ")[0]
+            cause = f"refused {how} with {status} by {rule}: {short}"
+    if not near.in_place and state is not EventState.INGESTED:
         details.append(f"It was sent to {formatting.place(event)}, not to {search.place[4:]}.")
     details += _misread_arguments(search, near.columns)
     if len(log) > 1:
         details += _latest(log)
     return cause, details, rule
+
+
+def _nothing_near(search: Search) -> _Told:
+    """Why a record is not there, if nothing that arrived can be meant."""
+    log, found, details = search.log, search.found, list(_obstacles(search.receiver).values())
+    if found:
+        details = details or [_ALL_SENT]
+        details += _misread_arguments(search, Event(log, found[0]).columns())
+        verb = "arrived"
+        if len(set(found)) < len(log):
+            verb, details = "matched", details + _latest(log)
+        return f"no more than {counted(len(found), 'record')} {verb}", details, None
+    places = Counter(formatting.place(event) for event in Events(log)[-CANDIDATES:])
+    details.append(f"What arrived was for {_with_counts(places)}.")
+    question = did_you_mean(search.place.removeprefix(" in "), places)
+    details.append(question or f"Fix: send it to{search.place[3:]}, or assert it where it arrived.")
+    return f"nothing arrived{search.place}", details, None
 
 
 def _latest(log: EventLog) -> list[str]:
@@ -297,90 +324,54 @@ def _in_full(search: Search, near: Nearest) -> list[str]:
     return [*(formatting.shortened(header, 200) for header in headers), *compared]
 
 
-def _not_stored(receiver: Receiver, near: Nearest) -> _Told:
-    """Why an event is no record; an empty cause if it is one."""
-    event, state = near.event, near.state
-    rule, reason, lines = event.rule, event.reason, [formatting.line(event)]
-    if state is EventState.INGESTED:
-        return "", lines, rule
-    if state is EventState.PENDING:
-        why = receiver.collector.why_pending(0) or "its validation has not run yet"
-        return f"still pending: {why}", [*lines, _TO_SETTLE], rule
-    if state is EventState.LOST:
-        return f"lost by the fault {event.fault}", [*lines, _END_FAULT], rule
-    if state is EventState.REJECTED or (rule in ("A6", "I4") and event.key is not None):
-        lines += _fixes(receiver, [event])
-    elif rule is not None:
-        advice = rules[rule].advice
-        lines.append(f"Fix: {advice[0].lower()}{advice[1:]}")
-    if event.request.body or event.payload:
-        lines.append(f"sent: {formatting.sent(event)}")
-    if state is EventState.DEDUPLICATED:
-        return f"not stored again by {rule}: {reason}", lines, rule
-    if state is EventState.REJECTED:
-        return f"rejected after {event.status or 'no response'} by {rule}: {reason}", lines, rule
-    how = "in its receipt" if event.status == 206 else "(4xx)"
-    short = str(reason).partition(": ")[0]
-    return f"refused {how} with {event.status} by {rule}: {short}", lines, rule
-
-
-def _no_such_event(search: Search, there: str) -> _Told:
+def _no_such_event(search: Search, there: str) -> _Told:  # noqa: C901 - as `_not_ingested`
     """Why too few events were refused or rejected, or satisfy a predicate."""
-    receiver, log, state, rule = search.receiver, search.log, search.state, None
+    log, state, name = search.log, search.state, search.receiver.name
+    arrived, fix, rule = counted(len(log), "event"), "", None
+    statuses = ["no response" if each == NO_STATUS else str(each) for each in log.statuses]
+    refused = list(log.indexes(EventState.REFUSED))
+    rejected = list(log.indexes(EventState.REJECTED))
+    earlier = sum(log.first + index < search.first for index in rejected)
     if state is None:
-        cause = f"{counted(len(log), 'event')} arrived"
-        fix = f"Fix: compare the predicate with {receiver.name}.events, or give a longer timeout"
+        cause = f"{arrived} arrived"
+        fix = f"Fix: compare the predicate with {name}.events, or give a longer timeout"
     elif search.found:
         cause, fix = f"no more than {there}", _ALL_SENT
     elif log.count(EventState.LOST) == len(log):
-        cause, fix = f"{counted(len(log), 'event')} lost by a fault", _END_FAULT
-    elif state is EventState.REFUSED:
-        cause, fix, rule = _not_refused(search)
-    else:
-        cause, fix = _not_rejected(search)
-    obstacles = _obstacles(receiver).values()
-    return cause, [*formatting.lines(Events(log)), *obstacles, *filter(None, [fix])], rule
-
-
-def _not_refused(search: Search) -> tuple[str, str, str | None]:
-    """Why no event was refused, what to do, and by which rule another one was."""
-    log, name = search.log, search.receiver.name
-    if others := list(log.indexes(EventState.REFUSED)):
-        last, why = others[-1], Counter(f"{log.statuses[at]} by {log.rules[at]}" for at in others)
-        reason = f": {log.reasons[last].partition(': ')[0]}" if len(why) == 1 else ""
+        cause, fix = f"{arrived} lost by a fault", _END_FAULT
+    elif state is EventState.REFUSED and refused:
+        how = Counter(f"{statuses[index]} by {log.rules[index]}" for index in refused)
+        reason = f": {log.reasons[refused[-1]].partition(': ')[0]}" if len(how) == 1 else ""
+        cause, rule = f"refused (4xx) with {_with_counts(how)}{reason}", log.rules[refused[-1]]
         fix = "Fix: change what is sent, or what is wanted"
-        return f"refused (4xx) with {_with_counts(why)}{reason}", fix, log.rules[last]
-    got = Counter("no response" if each == NO_STATUS else str(each) for each in log.statuses)
-    fix = "Fix: send what the service refuses; `tdpostback rules` lists it"
-    if log.count(EventState.REJECTED):
+    elif state is EventState.REFUSED:
+        got = Counter(statuses)
+        cause = f"{arrived} got {_with_counts(got) if len(got) > 1 else statuses[0]}"
         fix = f"A bad key is rejected after its response: {name}.assert_auth_failed() asserts it"
-    shown = _with_counts(got) if len(got) > 1 else next(iter(got))
-    return f"{counted(len(log), 'event')} got {shown}", fix, None
-
-
-def _not_rejected(search: Search) -> tuple[str, str]:
-    """Why no event was rejected after its 200, and what to do, if that is known."""
-    log, name = search.log, search.receiver.name
-    others = list(log.indexes(EventState.REJECTED))
-    earlier = sum(log.first + index < search.first for index in others)
-    if len(others) > earlier:
-        cause = f"{len(others) - earlier} rejected after 200 with another key, database or table"
-        return cause, "Fix: give the key, the database or the table of that event"
-    if earlier:
+        if not rejected:
+            fix = "Fix: send what the service refuses; `tdpostback rules` lists it"
+    elif len(rejected) > earlier:
+        number = len(rejected) - earlier
+        cause = f"{number} rejected after 200 with another key, database or table"
+        fix = "Fix: give the key, the database or the table of that event"
+    elif earlier:
         cause = f"{earlier} rejected after 200, but sent before the block began"
-        return cause, "Fix: send it inside the block, or use assert_auth_failed"
-    for index in log.indexes(EventState.REFUSED):
-        if (status := log.statuses[index]) in (401, 403):
-            how = f"which assert_refused(status={status}) asserts"
-            return f"refused (4xx) with {status} at once, {how}", ""
-    pending, stored = log.count(EventState.PENDING), log.count(EventState.INGESTED)
-    if pending:
+        fix = "Fix: send it inside the block, or use assert_auth_failed"
+    elif at_once := [at for at in refused if log.statuses[at] in (401, 403)]:
+        status = log.statuses[at_once[0]]
+        cause = (
+            f"refused (4xx) with {status} at once, which assert_refused(status={status}) asserts"
+        )
+    elif pending := log.count(EventState.PENDING):
         why = search.collector.why_pending(0) or "the validation has not run yet"
-        return f"{counted(pending, 'event')} still pending: {why}", _TO_SETTLE
-    cause = "no event was rejected after 200"
-    if stored:
-        cause = f"{counted(stored, 'event')} ingested: the write key is valid"
-    return cause, f"Fix: send another key, or make this one invalid: {name}.keys.revoke(key)"
+        cause, fix = f"{counted(pending, 'event')} still pending: {why}", _TO_SETTLE
+    else:
+        cause = "no event was rejected after 200"
+        if stored := log.count(EventState.INGESTED):
+            cause = f"{counted(stored, 'event')} ingested: the write key is valid"
+        fix = f"Fix: send another key, or make this one invalid: {name}.keys.revoke(key)"
+    obstacles = _obstacles(search.receiver).values()
+    return cause, [*formatting.lines(Events(log)), *obstacles, *filter(None, [fix])], rule
 
 
 def _nothing_arrived(receiver: Receiver) -> _Told:
