@@ -415,7 +415,7 @@ def check_names(database: object, table: object, *, beside_columns: bool = False
 def two_names(name: str) -> str:
     """`"shop", "orders"` for `shop.orders`."""
     database, _, table = name.partition(".")
-    return formatting.escaped(f'"{database}", "{table or "table"}"')
+    return formatting.shortened(f'"{database}", "{table or "table"}"')
 
 
 def check_timeout(timeout: object, *, beside_columns: bool = False) -> None:

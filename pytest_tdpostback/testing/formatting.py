@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ..collector.events import Event
     from ..protocol.findings import Finding
 
-__all__ = ["escaped"]
-
 SHOWN = 5
 """How many events, causes or places of one kind a message shows."""
 EVENTS_SHOWN = 10

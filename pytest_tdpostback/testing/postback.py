@@ -63,8 +63,9 @@ class Postback:
 
     Everywhere, `database` and `table` are names; `None` is any. `timeout` is the longest time to
     wait, in seconds of real time, from 0 to 3,600. `count` is how many records or events have to be
-    there, no more and no less; `None` is at least one. An argument that is not valid raises
-    `ConfigurationError`; so does what needs the extra `tls` if that is not installed.
+    there, no more and no less; `None` is at least one. An assertion that does not hold raises
+    `AssertionError`. An argument that is not valid raises `ConfigurationError`; so does what needs
+    the extra `tls` if that is not installed.
     """
 
     def __init__(self, receiver: Receiver, check: Check) -> None:
@@ -186,20 +187,14 @@ class Postback:
     # waiting
 
     def settle(self, timeout: float = 5.0) -> None:
-        """Wait until no event is pending (Y2).
-
-        Raises:
-            SettleTimeout: An event is still pending; the message names it.
-        """
+        """Wait until no event is pending (Y2); else raise `SettleTimeout`, which names them."""
         assertions.settle(self._receiver, timeout)
 
     def wait_for(self, predicate: Callable[[Event], object], timeout: float = 2.0) -> Event:
         """Wait for an event that satisfies `predicate`, a function of an event, and return it.
 
-        The function is asked when an event arrives, when it has its outcome, and at the end.
-
-        Raises:
-            AssertionError: There was none in time.
+        The function is asked when an event arrives, when it has its outcome, and at the end. If
+        there is no such event in time, this raises `AssertionError`.
         """
         if not callable(predicate):
             raise invalid("predicate", predicate, "a function that takes an event")
@@ -286,11 +281,8 @@ class Postback:
     ) -> None:
         """Settle, then want that no record matches.
 
-        `where` and `columns` say which records, as in `assert_ingested`.
-
-        Raises:
-            AssertionError: There is such a record.
-            SettleTimeout: An event is still pending.
+        `where` and `columns` say which records, as in `assert_ingested`. If an event is still
+        pending, this raises `SettleTimeout`.
         """
         at = (EventState.INGESTED, database, table)
         find(Search(self._receiver, *at, where=where, columns=columns, count=0, timeout=timeout))
@@ -310,9 +302,6 @@ class Postback:
 
         `status` is the status of the response, `rule` the id of the rule that refuses them; `None`
         is any.
-
-        Raises:
-            AssertionError: Another number of events was refused.
         """
         at = (EventState.REFUSED, database, table)
         wanted = Search(self._receiver, *at, status=status, rule=rule, count=count, timeout=timeout)
@@ -332,9 +321,6 @@ class Postback:
 
         `key` is the write key of the events; `None` is any. The test expects these failures from
         then on. It returns the events.
-
-        Raises:
-            AssertionError: Another number of events was rejected.
         """
         at = (EventState.REJECTED, database, table)
         return find(Search(self._receiver, *at, key=key, count=count, timeout=timeout)).events()
@@ -369,12 +355,8 @@ class Postback:
     ) -> None:
         """Wait for a record and until nothing is pending, then want that every record is valid.
 
-        `schema` is a JSON Schema. Its draft is that of `$schema`, else 2020-12.
-
-        Raises:
-            AssertionError: A record does not satisfy the schema, or there is no record.
-            SettleTimeout: An event is still pending.
-            ConfigurationError: `schema` is not a JSON Schema.
+        `schema` is a JSON Schema. Its draft is that of `$schema`, else 2020-12. If an event is
+        still pending, this raises `SettleTimeout`.
         """
         at = (EventState.INGESTED, database, table)
         records = find(Search(self._receiver, *at, timeout=timeout, settled=True)).records()
@@ -384,9 +366,6 @@ class Postback:
         """Want that no request arrived, and that none does for `timeout` seconds.
 
         A connection that was refused without leaving an event counts as a request.
-
-        Raises:
-            AssertionError: Something arrived.
         """
         assertions.check_timeout(timeout)
         receiver, collector = self._receiver, self._collector
@@ -404,10 +383,7 @@ class Postback:
     def claim(self, *events: Event) -> None:
         """Count events as asserted, for the settings `on_unasserted` and `on_refusal`.
 
-        Events from before a `clear` are ignored.
-
-        Raises:
-            TypeError: An argument is not an `Event`.
+        Events from before a `clear` are ignored. What is not an `Event` raises `TypeError`.
         """
         log = self._collector.log
         for event in events:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..collector.event_log import STATES, EventState
 from ..collector.events import Events
+from ..protocol.escaping import escaped
 from ..protocol.secrets import KeyRedactor
 from . import formatting
 
@@ -60,7 +61,7 @@ def _section(receiver: Receiver) -> Iterator[str]:
 
 def _event(event: Event, url: str) -> Iterator[str]:
     host = event.request.head.host
-    sent_to = f", sent to {formatting.escaped(host)}" if host not in url else ""
+    sent_to = f", sent to {escaped(host)}" if host not in url else ""
     yield f"{formatting.line(event)}{sent_to}"
     if event.record is not None:
         yield f"    record {formatting.value(dict(event.record))}"
