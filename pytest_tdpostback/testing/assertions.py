@@ -161,14 +161,6 @@ class Search:
         """Search anew, among the events from the sequence number `first` on."""
         self.first, self._changes = first, -1
 
-    def events(self) -> list[Event]:
-        """The events that were found."""
-        return [Event(self.log, index) for index in self.found]
-
-    def records(self) -> list[Record]:
-        """The records that were found."""
-        return [Record(self.log, index) for index in self.found]
-
     def look(self) -> bool:
         """Look at what changed since the last look; gives whether the wait may end."""
         state = self.state
@@ -226,7 +218,7 @@ def unsettled(collector: Collector, timeout: float, *, held_may_end: bool = True
 def settle(receiver: Receiver, timeout: float, *, waited: float | None = None) -> None:
     """Wait until no event is pending; raise `SettleTimeout` after `timeout` seconds.
 
-    `waited` is what the message calls the time of the wait, if it began earlier.
+    `waited` is how long the message says that it waited, if the wait began earlier.
     """
     check_timeout(timeout)
     if pending := unsettled(receiver.collector, timeout):
@@ -236,14 +228,11 @@ def settle(receiver: Receiver, timeout: float, *, waited: float | None = None) -
         raise SettleTimeout(messages.unsettled(receiver, pending, told), pending)
 
 
-def find(search: Search) -> Search:
-    """Wait for as many events as `search` wants, and claim them; with count 0, settle instead.
+def find(search: Search) -> list[Any]:
+    """Wait for as many events as `search` wants, claim and return them; with count 0, settle.
 
-    It does not wait if nothing can arrive any more.
-
-    Raises:
-        AssertionError: Another number of them is there.
-        SettleTimeout: It should settle, and an event is still pending.
+    Of ingested events it returns the records. It does not wait if nothing can arrive any more. If
+    another number of events is there, it raises `AssertionError`.
     """
     receiver, collector, count = search.receiver, search.collector, search.count
     began = real_time()
@@ -271,7 +260,8 @@ def find(search: Search) -> Search:
 
         raise AssertionError(messages.not_found(search))
     log.claimed.update(search.found)
-    return search
+    view = Record if search.state is EventState.INGESTED else Event
+    return [view(log, index) for index in search.found]
 
 
 class HeldValidation(ContextDecorator):
@@ -297,7 +287,6 @@ class ExpectedFailures:
     """
 
     def __init__(self, search: Search) -> None:
-        """Made by `Postback.expect_auth_failure`."""
         self.entered = False
         self._search = search
         self._failures: list[Event] = []
@@ -310,7 +299,7 @@ class ExpectedFailures:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         search = self._search
         if error is None:
-            self._failures += find(search).events()
+            self._failures += find(search)
             return
         log = search.collector.log
         sent = range(max(0, search.first - log.first), len(log))

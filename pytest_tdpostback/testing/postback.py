@@ -159,7 +159,7 @@ class Postback:
     @property
     def empty(self) -> bool:
         """Whether no event arrived."""
-        return not self._receiver.used or self._collector.empty
+        return self._collector.empty
 
     def clear(self) -> None:
         """Forget what happened so far. Keys, settings and clock stay as they are.
@@ -198,7 +198,10 @@ class Postback:
         """
         if not callable(predicate):
             raise invalid("predicate", predicate, "a function that takes an event")
-        return find(Search(self._receiver, None, predicate=predicate, timeout=timeout)).events()[0]
+        found: list[Event] = find(
+            Search(self._receiver, None, predicate=predicate, timeout=timeout)
+        )
+        return found[0]
 
     def hold_validation(self) -> AbstractContextManager[None]:
         """A context manager: events that are accepted inside stay pending until it ends (Y5)."""
@@ -265,7 +268,7 @@ class Postback:
         wanted = Search(
             self._receiver, *at, where=where, columns=columns, count=count, timeout=timeout
         )
-        records = find(wanted).records()
+        records = find(wanted)
         return records[0] if count == 1 else records
 
     @with_hint
@@ -305,7 +308,7 @@ class Postback:
         """
         at = (EventState.REFUSED, database, table)
         wanted = Search(self._receiver, *at, status=status, rule=rule, count=count, timeout=timeout)
-        return find(wanted).events()
+        return find(wanted)
 
     @with_hint
     def assert_auth_failed(
@@ -323,7 +326,7 @@ class Postback:
         then on. It returns the events.
         """
         at = (EventState.REJECTED, database, table)
-        return find(Search(self._receiver, *at, key=key, count=count, timeout=timeout)).events()
+        return find(Search(self._receiver, *at, key=key, count=count, timeout=timeout))
 
     @with_hint
     def expect_auth_failure(
@@ -359,7 +362,7 @@ class Postback:
         still pending, this raises `SettleTimeout`.
         """
         at = (EventState.INGESTED, database, table)
-        records = find(Search(self._receiver, *at, timeout=timeout, settled=True)).records()
+        records = find(Search(self._receiver, *at, timeout=timeout, settled=True))
         assertions.validate(self._receiver, records, schema)
 
     def assert_no_requests(self, timeout: float = 0) -> None:
