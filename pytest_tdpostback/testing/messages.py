@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -21,7 +22,7 @@ from .formatting import SHOWN, counted
 from .nearest import CANDIDATES, did_you_mean, difference, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..collector.collector import RefusedConnection
     from ..collector.event_log import EventLog
@@ -74,8 +75,7 @@ def not_found(search: Search) -> str:
         of = f" with {formatting.assignments(limits)}" if limits else ""
         asked = counted(fault.asked, "time")
         details.append(f"fault {fault.name}{of} never matched: asked {asked}, matched 0")
-    tail = [f"tdpostback rules {rule}"] if rule else []
-    return _text(receiver, f"{cause}; wanted {goal}{search}{so_far}", details, *tail)
+    return _text(receiver, f"{cause}; wanted {goal}{search}{so_far}", details, ids=[rule])
 
 
 def requests(receiver: Receiver) -> str:
@@ -91,22 +91,15 @@ def requests(receiver: Receiver) -> str:
     )
 
 
-def invalid_records(
-    receiver: Receiver, violations: Sequence[tuple[Event, str]], checked: int
-) -> str:
-    """`assert_valid` found records that do not satisfy their schema."""
-    wrong = len({event.seq for event, _ in violations})
-    do, first = "does" if wrong == 1 else "do", violations[0][1]
-    details = [
-        f"#{event.seq} {formatting.place(event)}: {text}"
-        for event, text in violations[: formatting.EVENTS_SHOWN]
-    ]
-    return _text(
-        receiver,
-        f"{wrong:,} of {counted(checked, 'record')} {do} not satisfy the schema: {first}",
-        formatting.first_of(details, len(violations)),
-        "Fix: change what is sent, or the schema",
-    )
+def invalid_records(receiver: Receiver, wrong: Sequence[tuple[Event, str]], checked: int) -> str:
+    """`assert_valid` found records that do not satisfy their schema: their events, and why."""
+    number, first = len({event.seq for event, _ in wrong}), wrong[0][1]
+    fails = f"{'does' if number == 1 else 'do'} not satisfy the schema: {first}"
+    head = f"{number:,} of {counted(checked, 'record')} {fails}"
+    shown = wrong[: formatting.EVENTS_SHOWN]
+    details = [f"#{event.seq} {formatting.place(event)}: {text}" for event, text in shown]
+    fix = "Fix: change what is sent, or the schema"
+    return _text(receiver, head, formatting.first_of(details, len(wrong)), fix)
 
 
 def unsettled(receiver: Receiver, pending: Sequence[Event], seconds: float) -> str:
@@ -114,7 +107,7 @@ def unsettled(receiver: Receiver, pending: Sequence[Event], seconds: float) -> s
     why = receiver.collector.why_pending(0) or f"waited {seconds:g} s"
     head = f"{counted(len(pending), 'event')} still pending: {why}"
     lines = formatting.lines(pending, most=SHOWN)
-    return _text(receiver, head, lines, _TO_SETTLE, "tdpostback rules Y2")
+    return _text(receiver, head, lines, _TO_SETTLE, ids=["Y2"])
 
 
 def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
@@ -125,10 +118,9 @@ def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
         f"{event.reason} ({event.rule})"
         for event in events[:SHOWN]
     ]
-    databases = {event.database for event in events}
-    tables = {event.table for event in events}
-    names = [*databases, *(tables if len(tables) == 1 else ())] if len(databases) == 1 else []
-    arguments = ", ".join(f'"{name}"' for name in names)
+    names = {event.database for event in events}, {event.table for event in events}
+    same = itertools.takewhile(lambda each: len(each) == 1, names)
+    arguments = ", ".join(f'"{name}"' for (name,) in same)
     return _text(
         receiver,
         f"Silent loss: {counted(len(events), 'event')} got {' or '.join(map(str, statuses))} "
@@ -137,7 +129,7 @@ def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
         *_fixes(receiver, events),
         f"Expected? with {receiver.name}.expect_auth_failure({arguments}): ...",
         f"Expected every time? {receiver.setting.format('on_auth_failure', 'ignore')}",
-        *_rules(events),
+        ids=[event.rule for event in events[:SHOWN]],
     )
 
 
@@ -154,7 +146,7 @@ def unclaimed(receiver: Receiver, events: Sequence[Event], setting: str) -> str:
         formatting.lines(events, most=SHOWN),
         f"Fix: assert it with {receiver.name}.{assertion}, or {receiver.name}.claim(event)",
         f"Or allow it: {receiver.setting.format(setting, 'ignore')}",
-        *_rules(events),
+        ids=[event.rule for event in events[:SHOWN]],
     )
 
 
@@ -181,19 +173,18 @@ def findings(receiver: Receiver, found: Sequence[tuple[Event, Finding]]) -> str:
         formatting.first_of(shown, len(found)),
         "Fix: change what is sent, as the rule says",
         f"Or allow it: {receiver.setting.format('on_finding', 'ignore:' + ','.join(ids))}",
-        *(f"tdpostback rules {rule}" for rule in ids[:SHOWN]),
+        ids=ids[:SHOWN],
     )
 
 
 def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
     """Context managers that were never entered, and coroutines that were never awaited."""
-    told = [
-        f"{call} was never {'awaited' if call.startswith('aio.') else 'entered'}" for call in calls
-    ]
+    done = ["awaited" if call.startswith("aio.") else "entered" for call in calls]
+    told = [f"{call} was never {what}" for call, what in zip(calls, done, strict=True)]
     call = f"{calls[0].partition('(')[0]}(...)"
     if not call.startswith("case."):
         call = f"{receiver.name}.{call}"
-    fix = f"Fix: await {call}" if calls[0].startswith("aio.") else f"Fix: with {call}: ..."
+    fix = f"Fix: await {call}" if done[0] == "awaited" else f"Fix: with {call}: ..."
     others = [f"{each} either" for each in told[1:]]
     return _text(receiver, f"{told[0]}, so it did nothing", others, fix)
 
@@ -201,18 +192,24 @@ def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
 # parts of messages
 
 
-def _text(receiver: Receiver, head: str, details: Iterable[str], *tail: str) -> str:
-    """The lines of a message, each safe to print, without a whole write key."""
+def _text(
+    receiver: Receiver,
+    head: str,
+    details: Sequence[str],
+    *tail: str,
+    ids: Sequence[str | None] = (),
+) -> str:
+    """The lines of a message, each safe to print, without a whole write key.
+
+    `details` are indented. The last lines name the command that explains the rules `ids`.
+    """
     lines = [head, *details, *tail]
+    lines += [f"tdpostback rules {rule}" for rule in dict.fromkeys(ids) if rule]
     if not "".join(lines).isprintable():
         lines = [escaped(line) for line in lines]
-    end = len(lines) - len(tail)
+    end = 1 + len(details)
     text = "\n".join(["\n  ".join(lines[:end]), *lines[end:]])
     return KeyRedactor(receiver.collector.keys.known())(text)
-
-
-def _rules(events: Sequence[Event]) -> dict[str, None]:
-    return dict.fromkeys(f"tdpostback rules {each.rule}" for each in events[:SHOWN] if each.rule)
 
 
 def _too_many(search: Search, cause: str) -> _Told:

@@ -198,9 +198,8 @@ class Postback:
         """
         if not callable(predicate):
             raise invalid("predicate", predicate, "a function that takes an event")
-        found: list[Event] = find(
-            Search(self._receiver, None, predicate=predicate, timeout=timeout)
-        )
+        search = Search(self._receiver, None, predicate=predicate, timeout=timeout)
+        found: list[Event] = find(search)
         return found[0]
 
     def hold_validation(self) -> AbstractContextManager[None]:
