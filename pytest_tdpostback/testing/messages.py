@@ -54,11 +54,10 @@ def not_found(search: Search) -> str:
     """An assertion found another number of records or events than it wanted."""
     receiver, count, log = search.receiver, search.count, search.log
     found, noun = len(search.found), "event" if search.state in _ENDINGS else "record"
-    there = f"{counted(found, noun)}{_ENDINGS.get(search.state, ' matched')}"
     goal = f"{counted(count, noun)}{_ENDINGS.get(search.state, '')}" if search.state else "one"
     so_far = f" (waited {search.waited:g} s)"
     if found > (count or 0):
-        cause, details, rule = _too_many(search, there)
+        cause, details, rule = _too_many(search)
         goal, so_far = goal if count else "none", ""
     elif not len(log):
         cause, details, rule = _nothing_arrived(receiver)
@@ -67,7 +66,7 @@ def not_found(search: Search) -> str:
             cause, details, rule = _not_ingested(search)
             so_far = f", found {found:,}{so_far}" if found else so_far
         else:
-            cause, details, rule = _no_such_event(search, there)
+            cause, details, rule = _no_such_event(search)
         if refused := search.collector.refused_connections:
             details += formatting.refused_connections(refused)
     for fault in receiver.unmatched_faults():
@@ -204,7 +203,7 @@ def _text(
     `details` are indented. The last lines name the command that explains the rules `ids`.
     """
     lines = [head, *details, *tail]
-    lines += [f"tdpostback rules {rule}" for rule in dict.fromkeys(ids) if rule]
+    lines += map("tdpostback rules {}".format, dict.fromkeys(filter(None, ids)))
     if not "".join(lines).isprintable():
         lines = [escaped(line) for line in lines]
     end = 1 + len(details)
@@ -212,18 +211,20 @@ def _text(
     return KeyRedactor(receiver.collector.keys.known())(text)
 
 
-def _too_many(search: Search, cause: str) -> _Told:
-    if search.state is not EventState.INGESTED:
+def _too_many(search: Search) -> _Told:
+    if search.state in _ENDINGS:
         fix = "Give more arguments to choose one, or count=None to allow any number."
+        cause = f"{counted(len(search.found), 'event')}{_ENDINGS[search.state]}"
         return cause, [*formatting.lines(Events(search.log)), fix], None
     events, details = Events(search.log, search.found), []
+    cause = counted(len(events), "record")
     if not search.count:
         for event in events[:SHOWN]:
             details += [formatting.line(event), f"  {formatting.value(event.columns())}"]
         more = formatting.first_of([], len(events) - SHOWN)
         name = search.receiver.name
         fix = f"Fix: stop the sender, or forget what came before with {name}.clear()"
-        return cause.replace("matched", "ingested"), [*details, *more, fix], None
+        return f"{cause} ingested", [*details, *more, fix], None
     details += formatting.lines(events)
     some = events[:CANDIDATES]
     most = max(Counter((event.request.target, event.request.body) for event in some).values())
@@ -233,7 +234,8 @@ def _too_many(search: Search, cause: str) -> _Told:
         details.append(f"{most} of them are equal in every byte. Was it sent again by a retry?")
     if search.count == 1 and (search.columns or search.predicate):
         details.append("Give more columns to choose one, or count=None to allow any number.")
-    return cause, details + _misread_arguments(search, events[0].columns()), None
+    details += _misread_arguments(search, events[0].columns())
+    return f"{cause} matched", details, None
 
 
 def _not_ingested(search: Search) -> _Told:  # noqa: C901, PLR0912 - one cause after the other
@@ -321,7 +323,7 @@ def _in_full(search: Search, near: Nearest) -> list[str]:
     return [*(formatting.shortened(header, 200) for header in headers), *compared]
 
 
-def _no_such_event(search: Search, there: str) -> _Told:  # noqa: C901 - as `_not_ingested`
+def _no_such_event(search: Search) -> _Told:  # noqa: C901 - as `_not_ingested`
     """Why too few events were refused or rejected, or satisfy a predicate."""
     log, state, name = search.log, search.state, search.receiver.name
     arrived, fix, rule = counted(len(log), "event"), "", None
@@ -333,7 +335,8 @@ def _no_such_event(search: Search, there: str) -> _Told:  # noqa: C901 - as `_no
         cause = f"{arrived} arrived"
         fix = f"Fix: compare the predicate with {name}.events, or give a longer timeout"
     elif search.found:
-        cause, fix = f"no more than {there}", _ALL_SENT
+        cause = f"no more than {counted(len(search.found), 'event')}{_ENDINGS[state]}"
+        fix = _ALL_SENT
     elif log.count(EventState.LOST) == len(log):
         cause, fix = f"{arrived} lost by a fault", _END_FAULT
     elif state is EventState.REFUSED and refused:
