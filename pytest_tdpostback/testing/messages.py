@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..collector.collector import RefusedConnection
     from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
-    from .assertions import Search
+    from .matching import Search
     from .nearest import Nearest
     from .receiver import Receiver
 

@@ -13,7 +13,7 @@ from . import formatting
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .assertions import Search
+    from .matching import Search
 
 CANDIDATES = 1_000
 """How many of the latest events may be the nearest."""

@@ -16,8 +16,9 @@ from ..server.tls import client_context
 from ..server.wsgi import application, respond
 from . import assertions, formatting
 from .aio import awaitable
-from .assertions import ExpectedFailures, HeldValidation, Search, Where, find, invalid, with_hint
+from .assertions import ExpectedFailures, HeldValidation, find, with_hint
 from .check import RESPONSE_SECONDS
+from .matching import Search, Where, check_names, check_timeout, invalid, two_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -133,7 +134,7 @@ class Postback:
 
     def records(self, database: str | None = None, table: str | None = None) -> list[Record]:
         """The records that were ingested, in order of arrival."""
-        assertions.check_names(database, table)
+        check_names(database, table)
         self._collector.wait_for_responses(RESPONSE_SECONDS)
         log = self._collector.log
         return [Record(log, index) for index in log.records(database, table)]
@@ -259,7 +260,7 @@ class Postback:
         """
         if table in ("", None):
             call = f"assert_ingested({formatting.value(database)})"
-            names = f"assert_ingested({assertions.two_names(str(database))})"
+            names = f"assert_ingested({two_names(str(database))})"
             raise TypeError(f"{call}: give the database and the table as two arguments: {names}")
         if database is None:
             raise invalid("database", None, "a string", beside_columns=True)
@@ -369,7 +370,7 @@ class Postback:
 
         A connection that was refused without leaving an event counts as a request.
         """
-        assertions.check_timeout(timeout)
+        check_timeout(timeout)
         receiver, collector = self._receiver, self._collector
 
         def arrived() -> bool:
