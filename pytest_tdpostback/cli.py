@@ -12,7 +12,8 @@ import sys
 import textwrap
 from contextlib import suppress
 from dataclasses import fields
-from pathlib import Path
+from fileinput import FileInput
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
@@ -163,14 +164,7 @@ def _table() -> Iterator[str]:
     widths = (4, max(shutil.get_terminal_size().columns, 80) - 4 - 12 - 12 - 6, 12, 12)
 
     def row(*cells: str) -> Iterator[str]:
-        wrapped = [
-            [
-                line
-                for part in cell.split("\n")
-                for line in textwrap.wrap(part, width, break_on_hyphens=False)
-            ]
-            for cell, width in zip(cells, widths, strict=True)
-        ]
+        wrapped = map(partial(textwrap.wrap, break_on_hyphens=False), cells, widths)
         for lines in itertools.zip_longest(*wrapped, fillvalue=""):
             yield "  ".join(map(str.ljust, lines, widths)).rstrip()
 
@@ -178,8 +172,9 @@ def _table() -> Iterator[str]:
     for section, members in itertools.groupby(rules, lambda rule: rule.section):
         yield f"\n{section}"
         for rule in members:
-            text = f"{rule.statement}\n{rule.note}" if rule.note else rule.statement
-            yield from row(rule.id, text, str(rule.basis), ", ".join(rule.sources) or "none")
+            found_in = ", ".join(rule.sources) or "none"
+            yield from row(rule.id, rule.statement, str(rule.basis), found_in)
+            yield from row("", rule.note)
     yield "\nSources"
     yield from (f"{source.id}  {source.title}\n    {source.url}" for source in sources)
 
@@ -245,11 +240,8 @@ def _events(bodies: Iterable[bytes], settings: Settings) -> Iterator[tuple[int, 
 
 def _lines(file: str) -> Iterator[bytes]:
     try:
-        if file == "-":
-            yield from sys.stdin.buffer
-        else:
-            with Path(file).open("rb") as stream:
-                yield from stream
+        with FileInput(file, mode="rb") as stream:
+            yield from stream
     except OSError as error:
         raise ConfigurationError(
             f"cannot read {file}: {error.strerror}; give a file with one JSON body in each line"

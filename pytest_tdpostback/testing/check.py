@@ -10,7 +10,7 @@ from ..collector.event_log import EventState
 from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailure
 from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
-from . import formatting, messages
+from . import formatting
 from .assertions import unsettled
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class Check:
         calls = [call for call, manager in self._context_managers if not manager.entered]
         self._context_managers = []
         if calls:
+            from . import messages
+
             raise ConfigurationError(messages.never_entered(self.receiver, calls))
         if self.nothing_new:
             return
@@ -100,6 +102,8 @@ class Check:
 
     def raise_failures(self, *, wait: bool = True) -> None:
         """Raise errors of the server, what is pending, and what the settings make a failure."""
+        from . import messages
+
         if wait and not self._collector.settled():
             pending = unsettled(self._collector, SETTLE_SECONDS, held_may_end=False)
             if new := {event.seq for event in pending} - self._unsettled:

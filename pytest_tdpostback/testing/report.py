@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..collector.event_log import STATES, EventState
 from ..collector.events import Events
+from ..protocol.escaping import escaped
 from ..protocol.secrets import KeyRedactor
 from . import formatting
-from .messages import refused_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -56,12 +56,12 @@ def _section(receiver: Receiver) -> Iterator[str]:
         yield f"… {len(log) - 2 * ENDS_SHOWN} more …"
     for event in events[max(ENDS_SHOWN, len(log) - ENDS_SHOWN) :]:
         yield from _event(event, receiver.url)
-    yield from refused_connections(collector.refused_connections)
+    yield from formatting.refused_connections(collector.refused_connections)
 
 
 def _event(event: Event, url: str) -> Iterator[str]:
     host = event.request.head.host
-    sent_to = f", sent to {formatting.escaped(host)}" if host not in url else ""
+    sent_to = f", sent to {escaped(host)}" if host not in url else ""
     yield f"{formatting.line(event)}{sent_to}"
     if event.record is not None:
         yield f"    record {formatting.value(dict(event.record))}"
