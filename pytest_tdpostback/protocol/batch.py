@@ -21,8 +21,8 @@ _SPACE = b" \t\n\r"
 _NOT_SPACE = re.compile(r"[^ \t\n\r]|\Z")
 _UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _decode = json.JSONDecoder().raw_decode
-CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""I10: the content codings that are decoded, and the argument of zlib for each."""
+_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""I10: the argument of zlib for each content coding."""
 
 
 class Failure(NamedTuple):
@@ -88,7 +88,7 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
 
 def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
     """I10: `body` without the content coding `encoding`."""
-    decoder = zlib.decompressobj(CODINGS[encoding])
+    decoder = zlib.decompressobj(_BITS[encoding])
     try:
         decoded = decoder.decompress(body, limit + 1)
         rest = decoder.unused_data

@@ -15,7 +15,6 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import batch
 from . import body as json_body
 from .escaping import shown
 from .profiles import for_host
@@ -24,6 +23,7 @@ from .secrets import WriteKey, shortened
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .batch import BatchBody
     from .profiles import Profile
     from .request import RequestHead
     from .settings import Settings
@@ -45,6 +45,8 @@ FROM_PHONE = "application/vnd.treasuredata.v1.mobile+json"
 """I19: the types of batches whose records get columns of the sender."""
 INGESTION_TYPES = {"application/vnd.treasuredata.v1+json", FROM_BROWSER, FROM_PHONE, SINGLE}
 """I5: the media types of the Data Ingestion API."""
+CODINGS = ("gzip", "deflate")
+"""I10: the content codings that are decoded."""
 _LEGACY_SDKS = {
     "js": "td-js-sdk before 4.0",
     "android": "td-android-sdk before 1.0",
@@ -172,11 +174,13 @@ def judge_body(
 
 def judge_batch(
     verdict: Verdict, head: RequestHead, body: bytes, *, size: int | None = None
-) -> tuple[Refusal | None, batch.BatchBody | None]:
+) -> tuple[Refusal | None, BatchBody | None]:
     """Return why a request to the Data Ingestion API is refused, or the records in its body.
 
     The arguments are those of `judge_body`.
     """
+    from . import batch  # most runs send none
+
     size = len(body) if size is None else size
     if verdict.body_refusal is not None:
         return with_number_of_records(verdict.body_refusal, verdict, head, body), None
@@ -193,8 +197,10 @@ def with_number_of_records(
     refusal: Refusal, verdict: Verdict, head: RequestHead, body: bytes
 ) -> Refusal:
     """Return the refusal of a whole batch with the number of its records, if it can be read."""
+    from . import batch
+
     sent = codings(head)
-    if not body or media_type(head) == SINGLE or not all(each in batch.CODINGS for each in sent):
+    if not body or media_type(head) == SINGLE or not all(each in CODINGS for each in sent):
         return refusal
     try:
         records = len(batch.read(body, sent, single=False, limit=verdict.size_limit).records)
@@ -270,7 +276,7 @@ def _ingestion_body_refusal(head: RequestHead, sent_type: str, limit: int) -> Re
     if sent_type not in INGESTION_TYPES:
         return _wrong_type("I5", sent_type, f"one of {', '.join(sorted(INGESTION_TYPES))}")
     for coding in codings(head):
-        if coding not in batch.CODINGS:
+        if coding not in CODINGS:
             reason = f"Content-Encoding '{shown(coding)}' is not gzip, deflate or identity"
             return Refusal(400, "I10", reason)
     return _announced_too_large(head, limit, "I9")

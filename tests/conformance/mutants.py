@@ -218,7 +218,7 @@ def in_another_table(_, verdict):
 
 def known_codings(old, head):
     """A content coding that is not known is no coding (I10)."""
-    return [coding for coding in old(head) if coding in batch.CODINGS]
+    return [coding for coding in old(head) if coding in judge.CODINGS]
 
 
 def any_batch(old, data, *a, **k):
@@ -567,7 +567,7 @@ MUTANTS = [
             Mutant("I8", "less", constant("MOST_RECORDS", batch.MOST_RECORDS, 499)),
             Mutant("I9", "no limit", function(judge.size_limit, lambda *_: 1 << 40)),
             Mutant("I9", "any record", constant("RECORD_LIMIT", batch.RECORD_LIMIT, 1 << 40)),
-            Mutant("I10", "plain only", constant("CODINGS", batch.CODINGS, {"deflate": 15})),
+            Mutant("I10", "plain only", constant("CODINGS", judge.CODINGS, ("deflate",))),
             Mutant("I10", "any coding", function(judge.codings, known_codings)),
             Mutant("I10", "not noticed", unnoticed("I10"), outside=False),
             Mutant("I11", "anything is JSON", function(batch.read, any_batch)),

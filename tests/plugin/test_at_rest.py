@@ -36,7 +36,7 @@ def test_an_installed_plugin_loads_few_modules_and_no_heavy_one(pytester, monkey
     assert not added & HEAVY
 
 
-def test_a_run_that_passes_reads_no_rules(pytester):
+def test_a_run_that_passes_loads_no_rules_and_no_batches(pytester):
     test = """
         from urllib.request import Request, urlopen
 
@@ -47,4 +47,4 @@ def test_a_run_that_passes_reads_no_rules(pytester):
     """
     modules = loaded(pytester, "no:randomly", test)
     assert "pytest_tdpostback.protocol.judge" in modules
-    assert "pytest_tdpostback.protocol.rules" not in modules
+    assert not modules & {"pytest_tdpostback.protocol.rules", "pytest_tdpostback.protocol.batch"}
