@@ -36,7 +36,7 @@ _PHRASES = {
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
-_GLOBAL_ID_VALUE = r"(?<=[?&])(td_global_id=[^&#]*|[^&#=]*=td_global_id(?=[&#]|\Z))"
+_GLOBAL_ID_VALUE = r"(?<=[?&])(?:(td_global_id=)[^&#]*|([^&#=]*=)td_global_id(?=[&#]|\Z))"
 _COOKIE_VALUE = r"[!#-+\--:<-\[\]-~]{1,200}"
 
 _Fields = tuple[tuple[str, str], ...]
@@ -59,11 +59,6 @@ class Response:
     def kept_alive(self) -> bytes:
         """The bytes on the wire if the connection stays open, made once."""
         return self.to_bytes()
-
-    @cached_property
-    def closing(self) -> bytes:
-        """The bytes on the wire if the connection ends after them, made once."""
-        return self.to_bytes(keep_alive=False)
 
     def to_bytes(self, *, keep_alive: bool = True, head_only: bool = False) -> bytes:
         """Return the response as bytes of HTTP/1.1; `head_only` leaves the body out (`HEAD`)."""
@@ -190,11 +185,8 @@ def redirect_target(url: str, global_id: str) -> str:
 
     All characters that a header can't carry are percent-encoded.
     """
-
-    def replaced(found: re.Match[str]) -> str:
-        return found[0].partition("=")[0] + "=" + quote(global_id, safe="")
-
-    return quote(re.sub(_GLOBAL_ID_VALUE, replaced, url), safe="%/:=&?~#+!$,;'@()*[]")
+    with_id = re.sub(_GLOBAL_ID_VALUE, rf"\g<1>\g<2>{quote(global_id, safe='')}", url)
+    return quote(with_id, safe="%/:=&?~#+!$,;'@()*[]")
 
 
 def _response(  # noqa: PLR0917 - the parts of a response in their order
