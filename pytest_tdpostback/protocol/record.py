@@ -42,6 +42,9 @@ class RecordTime(NamedTuple):
     outside: bool = False
 
 
+_NO_TIME = RecordTime()
+
+
 def record_columns(
     request: PostbackRequest,
     verdict: Verdict,
@@ -55,14 +58,16 @@ def record_columns(
     `received_at` is the moment of receipt in UNIX seconds, `global_id` the global id of P7.
     """
     columns = sent_data(request, verdict, settings)
-    seconds = int(received_at)
-    if "time" in columns or RECORD_TIME in columns or verdict.from_url:
-        time = time_of(request, verdict, columns, received_at)
-        seconds = seconds if time.seconds is None else time.seconds
-        columns.pop("time", None)
+    time = time_of(request, verdict, columns, received_at)
+    seconds = int(received_at) if time.seconds is None else time.seconds
+    columns.pop("time", None)
     columns.pop("uuid" if verdict.ingestion else RECORD_TIME, None)
-    if verdict.ingestion:
-        columns |= _sender_columns(columns, request, global_id)
+    if verdict.ingestion:  # I19
+        sent_type = media_type(request.head)
+        if sent_type in (FROM_BROWSER, FROM_PHONE):
+            columns.setdefault("td_ip", _address(request))
+        if sent_type == FROM_BROWSER and columns.get("td_global_id") == "td_global_id":
+            columns["td_global_id"] = global_id
     if verdict.from_url:
         columns = {
             name: substituted(name, value, request, global_id) for name, value in columns.items()
@@ -101,11 +106,9 @@ def time_of(
 ) -> RecordTime:
     """T1, P2: return what the `td_record_time` of `request` means; `data` is its `sent_data`."""
     if verdict.ingestion:
-        return ingestion_time(data["time"]) if "time" in data else RecordTime()
+        return ingestion_time(data["time"]) if "time" in data else _NO_TIME
     source = request.head.last_parameters if verdict.from_url else data
-    if RECORD_TIME not in source:
-        return RecordTime()
-    return record_time(source[RECORD_TIME], received_at)
+    return record_time(source[RECORD_TIME], received_at) if RECORD_TIME in source else _NO_TIME
 
 
 def record_time(value: Any, received_at: float) -> RecordTime:
@@ -139,19 +142,6 @@ def _whole_seconds(value: Any, rule: str, *, outside: bool) -> RecordTime:
     if seconds is None:
         return RecordTime(None, rule, f"{sent} is not an integer of UNIX seconds")
     return RecordTime(None, rule, f"{sent} looks like milliseconds; send UNIX seconds", outside)
-
-
-def _sender_columns(
-    columns: Mapping[str, Any], request: PostbackRequest, global_id: str
-) -> dict[str, Any]:
-    """I19: the columns that the service adds to a record of a browser or a phone."""
-    sent = media_type(request.head)
-    added: dict[str, Any] = {}
-    if sent in (FROM_BROWSER, FROM_PHONE) and "td_ip" not in columns:
-        added["td_ip"] = _address(request)
-    if sent == FROM_BROWSER and columns.get("td_global_id") == "td_global_id":
-        added["td_global_id"] = global_id
-    return added
 
 
 def substituted(name: str, value: str, request: PostbackRequest, global_id: str) -> str:
