@@ -23,7 +23,7 @@ from ..protocol.request import PostbackRequest
 from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
-from .events import columns_of, global_id, made_up_uuid, sent_data
+from .events import columns_of, global_id, sent_data
 from .waiting import Timer, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
@@ -242,11 +242,11 @@ class Collector:
         with self.lock:
             log = self.log
             if batch is not None:
-                indexes = log.append_batch(judge, head.raw, body, batch, peer, now)
+                indexes = log.append(judge, head.raw, body, peer, now, 200, batch)
                 response = self._receipts(judged, log, indexes, batch, int(now))
             else:
                 status = 200 if refusal is None else refusal.status
-                indexes = log.append(judge, head.raw, (body,), peer, now, status)
+                indexes = log.append(judge, head.raw, body, peer, now, status)
                 if refusal is not None:
                     date, explain = responses.http_date(int(now)), judge.settings.explain
                     log.decide(indexes[0], EventState.REFUSED, refusal.rule, refusal.reason)
@@ -512,7 +512,7 @@ class Collector:
         outcomes: list[str | Failure] = []
         for index, record in zip(indexes, batch.records, strict=True):
             failure = record.failure
-            outcomes.append(failure or record.uuid or made_up_uuid(log, index))
+            outcomes.append(failure or record.uuid or log.made_up_uuid(index))
             if failure is not None:
                 log.decide(index, EventState.REFUSED, failure.rule, failure.description)
             elif record.uuid is not None:
@@ -561,11 +561,11 @@ class Collector:
                 reason = f"write key {key.shown} {key_reason}"
             elif verdict.ingestion:
                 rule, sent = "I17", log.uuids.get(index)
-                if log.deduplication.is_repeated(table, sent, log.received_at(index)):
+                if log.deduplication.is_repeated(table, sent, log.received[index]):
                     reason = f"the uuid {sent} was stored in the last hour"
             else:
                 request, data = sent_data(log, index)
-                when = time_of(request, verdict, data, log.received_at(index))
+                when = time_of(request, verdict, data, log.received[index])
                 rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
             if reason:
                 state = EventState.DEDUPLICATED if rule == "I17" else EventState.REJECTED

@@ -10,23 +10,21 @@ import itertools
 import uuid
 from array import array
 from bisect import bisect_right, insort
-from dataclasses import dataclass
-from enum import Enum
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..protocol import response as responses
+from ..protocol.batch import BatchBody, BatchRecord
 from ..protocol.judge import judge_head
 from ..protocol.request import PostbackRequest, RequestHead
 from .deduplication import Deduplication
+from .table_columns import TableColumns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from ..protocol.batch import BatchBody
     from ..protocol.response import Response
     from ..protocol.settings import Settings
-    from .table_columns import TableColumns
 
 REMEMBERED = 1_024
 """How many different heads or texts are recognised when they come again."""
@@ -36,7 +34,7 @@ NO_STATUS = 0
 """Stands in the column of statuses for a response whose status never got out."""
 
 
-class EventState(str, Enum):
+class EventState(StrEnum):
     """What became of an event. `str(state)` is the bare value."""
 
     REFUSED = "refused"
@@ -46,19 +44,15 @@ class EventState(str, Enum):
     LOST = "lost"
     DEDUPLICATED = "deduplicated"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-_PROCESS = uuid.uuid4()
-_numbers = itertools.count()
 STATES = tuple(EventState)
 _CODES = {state: code for code, state in enumerate(STATES)}
 PENDING, _INGESTED = _CODES[EventState.PENDING], _CODES[EventState.INGESTED]
+_UUID_START = str(uuid.uuid4())[:19]
+_log_numbers = itertools.count()
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """How many events are in each state, and what their senders could not know.
 
     `sent` is the sum of the states.
@@ -93,23 +87,16 @@ class Account:
 class JudgedHead:
     """A head, the settings that it was judged by, the verdict, and what follows from that alone."""
 
-    __slots__ = (
-        "_accepted",
-        "_accepted_second",
-        "head",
-        "key_decides",
-        "settings",
-        "table",
-        "validates_records",
-        "verdict",
-    )
-
     def __init__(self, head: RequestHead, settings: Settings) -> None:
         self.head = head
         self.settings = settings
         self.verdict = verdict = judge_head(head, settings)
         self.table = (verdict.database or "", verdict.table or "")
-        self.key_decides = verdict.ingestion or verdict.profile.refuses_unknown_keys
+        self.is_event = not (verdict.preflight or verdict.global_id_request)
+        """R5, I20: whether the request is an event if it is not refused."""
+        self.key_decides = verdict.key is not None and (
+            verdict.ingestion or verdict.profile.refuses_unknown_keys
+        )
         """A6, I4: whether an unknown key is refused in the response."""
         self.validates_records = (
             settings.deduplicate if verdict.ingestion else settings.stale_time == "drop"
@@ -137,7 +124,6 @@ class JudgedHeads(dict[bytes, JudgedHead]):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__()
         self.settings = settings
 
     def __missing__(self, raw: bytes) -> JudgedHead:
@@ -156,39 +142,32 @@ class JudgedHeads(dict[bytes, JudgedHead]):
         return JudgedHeads, (self.settings,)
 
 
-class _BytesColumn:
-    """Byte strings in order, in one piece of memory."""
+class _Slices:
+    """Byte strings in order, each a slice of `memory`."""
 
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-        self._ends = array("Q", [0])
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
+    def __init__(self, memory: bytearray) -> None:
+        self.memory = memory
+        self.starts = array("Q")
+        self.ends = array("Q")
 
     def __getitem__(self, index: int) -> bytes:
-        return bytes(self._bytes[self._ends[index] : self._ends[index + 1]])
-
-    def append(self, value: bytes) -> None:
-        self._bytes += value
-        self._ends.append(len(self._bytes))
+        return bytes(self.memory[self.starts[index] : self.ends[index]])
 
 
-class _RepeatedColumn(_BytesColumn):
+class _RepeatedColumn:
     """Byte strings in order, of which many are equal. Equal ones are kept once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.memory = bytearray()
+        """The distinct strings, one behind the other."""
+        self._ends = array("Q", [0])
         self._places = array("I")
         """For each string, which of the distinct ones it is."""
         self._recent: dict[bytes | str, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._places)
-
     def __getitem__(self, index: int) -> bytes:
         place = self._places[index]
-        return bytes(self._bytes[self._ends[place] : self._ends[place + 1]])
+        return bytes(self.memory[self._ends[place] : self._ends[place + 1]])
 
     def append(self, value: bytes | str) -> None:
         place = self._recent.get(value)
@@ -196,39 +175,9 @@ class _RepeatedColumn(_BytesColumn):
             if len(self._recent) >= REMEMBERED:
                 self._recent.clear()
             place = self._recent[value] = len(self._ends) - 1
-            self._bytes += value.encode() if isinstance(value, str) else value
-            self._ends.append(len(self._bytes))
+            self.memory += value.encode() if isinstance(value, str) else value
+            self._ends.append(len(self.memory))
         self._places.append(place)
-
-
-class _Batches:
-    """What is known of each batch (I7), apart from its records, which are entries of the log.
-
-    The body of an entry begins where the one before ends. So `bodies` has the decoded body of a
-    batch once: the first entry has a prefix, and what stands after the last one is the suffix.
-    """
-
-    def __init__(self) -> None:
-        self.starts = array("Q")
-        """The index of the first record of each batch."""
-        self.sizes = array("H")
-        self.prefixes = array("I")
-        self.suffixes = _RepeatedColumn()
-        self.encoded = _BytesColumn()
-        """The body as it was sent, if it had a content coding; else empty."""
-
-    def append(self, start: int, size: int, prefix: int, suffix: bytes, encoded: bytes) -> None:
-        """Add a batch whose first record is the entry at `start`."""
-        self.sizes.append(size)
-        self.prefixes.append(prefix)
-        self.suffixes.append(suffix)
-        self.encoded.append(encoded)
-        self.starts.append(start)
-
-    def find(self, index: int) -> int | None:
-        """The number of the batch of the entry at `index`, `None` if it has none."""
-        number = bisect_right(self.starts, index) - 1
-        return number if number >= 0 and index - self.starts[number] < self.sizes[number] else None
 
 
 class EventLog:
@@ -240,16 +189,19 @@ class EventLog:
 
     def __init__(self, first: int = 1) -> None:
         self.first = first
-        self.id = f"{_PROCESS}-{next(_numbers)}"
-        """Differs from that of any other log; a copy of an event keeps it."""
+        number = next(_log_numbers)
+        self.id = f"{_UUID_START}8{number >> 16:03x}-{number & 0xFFFF:04x}"
+        """Differs from that of any other log, and begins the UUIDs of its events (I16).
+
+        A copy of an event keeps it.
+        """
         self.heads = _RepeatedColumn()
-        """The head of each request; `peers` and `received` are of requests, too."""
         self.peers = _RepeatedColumn()
         self.received = array("d")
-        """UNIX seconds, by the clock of the collector."""
-        self.requests = array("I")
-        """The number of the request that sent each event; the records of a batch share one."""
-        self.bodies = _BytesColumn()
+        """When the request of each event was received: UNIX seconds by the clock of the server."""
+        text = bytearray()
+        self.bodies = _Slices(text)
+        """The body of each event; of a batch, the JSON text of its record."""
         self.statuses = array("H")
         self.states = bytearray()
         self.changes = array("Q")
@@ -271,14 +223,18 @@ class EventLog:
         self.table_columns: dict[tuple[str, str], TableColumns] = {}
         self.responses_to_send = 0
         """Accepted events whose response is not out yet."""
-        self._batches = _Batches()
         self.last_batch: tuple[int, PostbackRequest] | None = None
-        """The number and the request of the batch whose events were looked at last."""
+        """The batch whose events were looked at last: the index of its first, its request."""
         self.deduplication = Deduplication()
-        self._last_judge: JudgedHeads | None = None
-        self._judges: list[JudgedHeads] = []
-        self._judged_from: list[int] = []
-        """The index of the first event that each of `_judges` judged."""
+        self._batch_starts = array("Q")
+        """The index of the first record of each batch (I7)."""
+        self._batch_sizes = array("H")
+        self._batch_bodies = _Slices(text)
+        """The decoded body of each batch, which the bodies of its events are parts of."""
+        self._encoded: dict[int, bytes] = {}
+        """For the number of a batch, its body as it was sent, if it had a content coding."""
+        self._judges: list[tuple[int, JudgedHeads]] = []
+        """What judged the events, from which index on."""
 
     def __len__(self) -> int:
         return len(self.states)
@@ -287,103 +243,96 @@ class EventLog:
         self,
         judge: JudgedHeads,
         head: bytes,
-        bodies: Iterable[bytes],
+        body: bytes,
         peer: str,
         received: float,
-        status: int,
+        status: int = 200,
+        batch: BatchBody | None = None,
     ) -> range:
-        """Add a request with a pending event for each of `bodies`; return the indexes of those."""
-        request, first = len(self.received), len(self.states)
-        if judge is not self._last_judge:
-            self._last_judge = judge
-            self._judges.append(judge)
-            self._judged_from.append(first)
-        self.heads.append(head)
-        self.peers.append(peer)
-        self.received.append(received)
+        """Add a pending event, or one for each record of `batch`; return the indexes.
+
+        `body` is the body as it was sent.
+        """
+        first, bodies = len(self.states), self.bodies
+        if not self._judges or self._judges[-1][1] is not judge:
+            self._judges.append((first, judge))
+        start = len(bodies.memory)
+        if batch is None:
+            bodies.memory += body
+            spans = [(start, len(bodies.memory))]
+        else:
+            if body != batch.body:
+                self._encoded[len(self._batch_starts)] = body
+            bodies.memory += batch.body
+            spans = [(start + record.start, start + record.end) for record in batch.records]
+            self._batch_bodies.starts.append(start)
+            self._batch_bodies.ends.append(len(bodies.memory))
+            self._batch_sizes.append(len(spans))
+            self._batch_starts.append(first)
         index = first
-        for body in bodies:
-            self.requests.append(request)
-            self.bodies.append(body)
+        for start, end in spans:
+            bodies.starts.append(start)
+            bodies.ends.append(end)
+            self.heads.append(head)
+            self.peers.append(peer)
+            self.received.append(received)
             self.statuses.append(status)
             self.states.append(PENDING)
             self.changes.append(index << 1)
             index += 1
         return range(first, index)
 
-    def append_batch(  # noqa: PLR0917 - as `append`
-        self,
-        judge: JudgedHeads,
-        head: bytes,
-        body: bytes,
-        batch: BatchBody,
-        peer: str,
-        received: float,
-    ) -> range:
-        """Add a request with a pending event for each record of `batch`; return their indexes.
-
-        `body` is the body as it was sent.
-        """
-        first, records = len(self.states), batch.records
-        encoded = b"" if body == batch.body else body
-        suffix = batch.body[records[-1].end :]
-        self._batches.append(first, len(records), records[0].start, suffix, encoded)
-        ends = [0, *(record.end for record in records)]
-        bodies = (batch.body[start:end] for start, end in pairwise(ends))
-        return self.append(judge, head, bodies, peer, received, 200)
-
-    def received_at(self, index: int) -> float:
-        """When the event at `index` was received, in UNIX seconds."""
-        return self.received[self.requests[index]]
-
-    def peer(self, index: int) -> str:
-        """The address of the sender of the event at `index`."""
-        return self.peers[self.requests[index]].decode()
+    def _batch_of(self, index: int) -> int | None:
+        """The number of the batch of the event at `index`, `None` if it has none."""
+        number = bisect_right(self._batch_starts, index) - 1
+        if number >= 0 and index - self._batch_starts[number] < self._batch_sizes[number]:
+            return number
+        return None
 
     def place_in_batch(self, index: int) -> tuple[int, int] | None:
         """The place of the event in its batch, from 0, and the size of that; `None` without one."""
-        number = self._batches.find(index)
+        number = self._batch_of(index)
         if number is None:
             return None
-        return index - self._batches.starts[number], self._batches.sizes[number]
-
-    def body(self, index: int) -> bytes:
-        """The body of the event at `index`; of a batch, the JSON text of its record."""
-        found = self.bodies[index]
-        number = self._batches.find(index) if self._batches.starts else None
-        if number is None:
-            return found
-        if index == self._batches.starts[number]:
-            return found[self._batches.prefixes[number] :]
-        return found.lstrip(b", \t\r\n")
+        return index - self._batch_starts[number], self._batch_sizes[number]
 
     def around_records(self, index: int) -> bytes:
         """The decoded body of the batch of the event at `index`, without its records.
 
         Empty for all but the first record, so that it is looked at once.
         """
-        number = self._batches.find(index)
-        if number is None or index != self._batches.starts[number]:
+        number = self._batch_of(index)
+        if number is None or index != self._batch_starts[number]:
             return b""
-        prefix = self.bodies[index][: self._batches.prefixes[number]]
-        return prefix + self._batches.suffixes[number]
+        body, start = self._batch_bodies[number], self._batch_bodies.starts[number]
+        last = index + self._batch_sizes[number] - 1
+        return body[: self.bodies.starts[index] - start] + body[self.bodies.ends[last] - start :]
 
     def request_body(self, index: int) -> bytes:
         """The whole body of the request of the event at `index`, as it was sent."""
-        number = self._batches.find(index) if self._batches.starts else None
+        number = self._batch_of(index)
         if number is None:
             return self.bodies[index]
-        first, size = self._batches.starts[number], self._batches.sizes[number]
-        records = [self.bodies[each] for each in range(first, first + size)]
-        return self._batches.encoded[number] or b"".join([*records, self._batches.suffixes[number]])
+        return self._encoded.get(number) or self._batch_bodies[number]
+
+    def request(self, index: int) -> PostbackRequest:
+        """The request of the event at `index`; of a batch, as if its record had come alone."""
+        return PostbackRequest(self.judged(index).head, self.bodies[index], self.peer(index))
+
+    def peer(self, index: int) -> str:
+        """The address of the sender of the event at `index`."""
+        return self.peers[index].decode()
+
+    def made_up_uuid(self, index: int) -> str:
+        """I16: the UUID of the event at `index`, if it brings none; always the same one."""
+        return f"{self.id}{self.first + index:08x}"
 
     def judged(self, index: int) -> JudgedHead:
         """What the head of the event at `index` decided, by the settings of that moment."""
-        judge = self._judges[0] if len(self._judges) == 1 else self._judge(index)
-        return judge[self.heads[self.requests[index]]]
-
-    def _judge(self, index: int) -> JudgedHeads:
-        return self._judges[bisect_right(self._judged_from, index) - 1]
+        number = -1
+        while self._judges[number][0] > index:
+            number -= 1
+        return self._judges[number][1][self.heads[index]]
 
     def decide(self, index: int, state: EventState, rule: str = "", reason: str = "") -> None:
         """Give the event at `index` its outcome."""
@@ -448,19 +397,18 @@ class EventLog:
             for route, rows in self.ingested.copy().items()
             if database in (None, route[0]) and table in (None, route[1])
         ]
-        return array("I", sorted(index for rows in chosen for index in rows))
+        return array("I", sorted(itertools.chain(*chosen)))
 
     def account(self) -> Account:
         """The account of the events. Those that no fault hit do not add to what it costs."""
         ingested = [index for index in list(self.faults) if self.states[index] == _INGESTED]
+        lost = [self.statuses[index] for index in self.indexes(EventState.LOST)]
         return Account(
             len(self),
             **{state.value: self.count(state) for state in STATES},
             duplicated=sum(self.copies.get(index, 1) > 1 for index in ingested),
-            stored_unconfirmed=sum(index in self.unconfirmed for index in ingested),
-            lost_after_200=sum(
-                self.statuses[at] in (200, 206) for at in self.indexes(EventState.LOST)
-            ),
+            stored_unconfirmed=len(self.unconfirmed.intersection(ingested)),
+            lost_after_200=lost.count(200) + lost.count(206),
         )
 
     def extract(self, index: int) -> tuple[EventLog, int]:
@@ -468,19 +416,21 @@ class EventLog:
 
         Sequence numbers stay. A record of a batch comes with the whole batch.
         """
-        batches, number, start, size = self._batches, self._batches.find(index), index, 1
+        number, start, size, batch = self._batch_of(index), index, 1, None
         if number is not None:
-            start, size = batches.starts[number], batches.sizes[number]
-        log = EventLog(self.first + start)
+            start, size = self._batch_starts[number], self._batch_sizes[number]
+            begin = self._batch_bodies.starts[number]
+            spans = [
+                (self.bodies.starts[each] - begin, self.bodies.ends[each] - begin)
+                for each in range(start, start + size)
+            ]
+            records = [BatchRecord(*span, uuid=None, failure=None) for span in spans]
+            batch = BatchBody(self._batch_bodies[number], records)
+        log, judged = EventLog(self.first + start), self.judged(start)
         log.id = self.id
-        if number is not None:
-            prefix, suffix = batches.prefixes[number], batches.suffixes[number]
-            log._batches.append(0, size, prefix, suffix, batches.encoded[number])
-        several, request = range(start, start + size), self.requests[start]
-        head, received = self.heads[request], self.received[request]
-        bodies = map(self.bodies.__getitem__, several)
-        log.append(self._judge(start), head, bodies, self.peer(start), received, 200)
-        for copied, each in enumerate(several):
+        judge, head, received = JudgedHeads(judged.settings), judged.head.raw, self.received[start]
+        log.append(judge, head, self.request_body(start), self.peer(start), received, 200, batch)
+        for copied, each in enumerate(range(start, start + size)):
             log.statuses[copied] = self.statuses[each]
             for column in ("rules", "reasons", "faults", "copies", "uuids"):
                 if each in getattr(self, column):
@@ -488,11 +438,10 @@ class EventLog:
             for marks in ("unconfirmed", "expected", "claimed"):
                 if each in getattr(self, marks):
                     getattr(log, marks).add(copied)
-            table = self.judged(each).table
             if self.states[each] == _INGESTED:
-                log.ingest(copied, table)
-                columns = self.table_columns.get(table)
+                log.ingest(copied, judged.table)
+                columns = self.table_columns.get(judged.table)
                 if columns is not None and columns.crossed_at == each:
-                    log.table_columns[table] = columns.of_one_event(copied)
+                    log.table_columns[judged.table] = TableColumns(copied, columns.count)
             log.states[copied] = self.states[each]
         return log, index - start

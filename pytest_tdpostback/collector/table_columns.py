@@ -11,6 +11,7 @@ from ..protocol.record import RECORD_TIME
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+_NOT_COUNTED = {RECORD_TIME, "time"}
 _counting = threading.Lock()
 
 
@@ -20,20 +21,13 @@ class TableColumns:
     Only what was ingested counts. The column `time`, which every table has, does not.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.crossed_at: int | None = None
+    def __init__(self, crossed_at: int | None = None, count: int = 0) -> None:
+        self.crossed_at = crossed_at
         """The index of the event that brought the table above its limit."""
-        self._names: set[str] = {RECORD_TIME, "time"}
+        self.count = count
+        self._names = set(_NOT_COUNTED)
         self._counted = 0
         self._last = -1
-
-    def covers_start_of(self, rows: Sequence[int]) -> bool:
-        """Whether `rows` still begins with what was counted.
-
-        It does not if an event was ingested later than one that arrived after it.
-        """
-        return not self._counted or rows[self._counted - 1] == self._last
 
     def count_until(
         self, index: int, rows: Sequence[int], names_of: Callable[[int], Iterable[str]]
@@ -43,6 +37,9 @@ class TableColumns:
         `rows` are the events of the table; `names_of(index)` gives the columns that one brings.
         """
         with _counting:
+            if self._counted and rows[self._counted - 1] != self._last:
+                # An event was ingested later than one that arrived after it.
+                self.crossed_at, self._names, self._counted = None, set(_NOT_COUNTED), 0
             while self.crossed_at is None and self._counted < len(rows):
                 current = rows[self._counted]
                 if current > index:
@@ -50,12 +47,6 @@ class TableColumns:
                 self._names.update(names_of(current))
                 self._counted += 1
                 self._last = current
-                self.count = len(self._names) - 2
+                self.count = len(self._names) - len(_NOT_COUNTED)
                 if self.count > MAX_COLUMNS:
                     self.crossed_at = current
-
-    def of_one_event(self, index: int) -> TableColumns:
-        """The same count for a log in which `index` is the event that crossed the limit."""
-        copy = TableColumns()
-        copy.count, copy.crossed_at = self.count, index
-        return copy

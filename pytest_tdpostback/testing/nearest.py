@@ -52,7 +52,7 @@ def nearest(wanted: Search) -> Nearest | None:
         columns = columns if isinstance(columns, Mapping) else {}
         agreement = 0.0
         if wanted.columns:
-            body = b"" if columns else log.body(index)
+            body = b"" if columns else log.bodies[index]
             agreement = _agreement(wanted.columns, columns, body)
         if place or agreement >= 1:
             nearness = (place + 2.5 * agreement, state is not EventState.INGESTED, index)
