@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
 import threading
 import uuid
-from collections import Counter
+from bisect import bisect_right, insort
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import ref
 
@@ -78,13 +79,7 @@ class Arrival(Mapping[str, Any]):
         refused: bool,
         batch: BatchBody | None,
     ) -> None:
-        self.request = self._record_request = request
-        self._readable = not refused
-        if batch is not None:
-            first = batch.records[0]
-            text = batch.body[first.start : first.end]
-            self._record_request = PostbackRequest(request.head, text, request.peer)
-            self._readable = first.failure is None
+        self.request = request
         self.database = judged.verdict.database
         self.table = judged.verdict.table
         self.refused = refused
@@ -92,18 +87,25 @@ class Arrival(Mapping[str, Any]):
         """When the request was received, in UNIX seconds by the clock of the fake server."""
         self._judged = judged
         self._log = log
+        self._accepted = None if refused else request
+        """The request that becomes a record: of a batch, as if its first record had come alone."""
+        if batch is not None:
+            first = batch.records[0]
+            text = batch.body[first.start : first.end]
+            alone = PostbackRequest(request.head, text, request.peer)
+            self._accepted = alone if first.failure is None else None
 
     @cached_property
     def payload(self) -> Any:
         """What was sent, parsed; `None` if the request is refused or the first record fails."""
-        return payload(self._record_request, self._judged.verdict) if self._readable else None
+        return None if self._accepted is None else payload(self._accepted, self._judged.verdict)
 
     @cached_property
     def _columns(self) -> dict[str, Any]:
-        if not self._readable:
+        if self._accepted is None:
             return {}
-        log, request = self._log, self._record_request
-        return columns_of(log, len(log), self._judged, request, self.received_at)
+        log = self._log
+        return columns_of(log, len(log), self._judged, self._accepted, self.received_at)
 
     def __getitem__(self, column: str) -> Any:
         return self._columns[column]
@@ -153,8 +155,6 @@ class Collector:
         """`call_later(seconds, function)` runs validation that is due later."""
         self.clock = Clock()
         self.keys = WriteKeys(before_change=partial(_wait_for_responses, ref(self)))
-        self.log = EventLog()
-        """The events since the last `clear`."""
         self.lock = threading.RLock()
         """Held while the log changes, and by whoever reads several things that belong together.
 
@@ -170,20 +170,21 @@ class Collector:
         """Hosts that a redirect did not let somebody connect to, and why: `host: reason`."""
         self.refused_connections: list[RefusedConnection] = []
         self._refused_numbers = itertools.count(1)
-        self.other_requests: Counter[str] = Counter()
+        self.other_requests: dict[str, int] = defaultdict(int)
         """How many requests arrived that are no event (R5, I20), by what they are."""
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
         self._holds: list[str] = []
         """Who holds validation, once for each call of `hold`."""
-        self._due: list[tuple[float, int, Exchange]] = []
-        """Events to validate: when (real time), a number that keeps their order, which."""
-        self._due_numbers = itertools.count()
+        self._due: list[tuple[float, Exchange]] = []
+        """Events to validate, and when (real time): those that are due first come first."""
         self._call_later = call_later
         self._timer: Timer | None = None
         self._timer_due = 0.0
         self.configure(settings)
+        self.log = EventLog(self._judge)
+        """The events since the last `clear`."""
 
     def configure(self, settings: Settings) -> None:
         """Judge by `settings` from now on. What arrived before keeps its own."""
@@ -211,27 +212,18 @@ class Collector:
         if len(body) > verdict.size_limit:
             body, size = b"", len(body)
         refusal, batch, effect = verdict.refusal, None, None
-        if verdict.preflight:
-            self.other_requests["CORS preflight"] += 1
-            date = responses.http_date(int(now))
-            response = responses.preflight(head, verdict.profile, date)
-            if reason := responses.refused_by_browser(head, response):
-                self.note_refused_connection(f"{peer} at {shown(head.host or '*')}: {reason}")
-            return Exchange(self, self.log, judged, response, sent=True)
-        if judged.key_decides and refusal is None:
+        if judged.key_decides:
             refusal = self._key_refusal(judged)
+        if refusal is None and not judged.is_event:
+            response = self._response_without_event(judged, peer, int(now))
+            return Exchange(self, self.log, judged, response, sent=True)
         if not verdict.ingestion:
             if refusal is None:
                 refusal = judge_body(verdict, head, body, size=size)
-        elif refusal is not None:
-            refusal = with_number_of_records(refusal, verdict, head, body)
-        elif verdict.global_id_request:
-            self.other_requests["global id request"] += 1
-            value = responses.sent_global_id(head) or str(uuid.uuid4())
-            response = responses.global_id(verdict, head, responses.http_date(int(now)), value)
-            return Exchange(self, self.log, judged, response, sent=True)
-        else:
+        elif refusal is None:
             refusal, batch = judge_batch(verdict, head, body, size=size)
+        else:
+            refusal = with_number_of_records(refusal, verdict, head, body)
         if self.fault_hook is not None:
             request = PostbackRequest(head, body, peer)
             arrival = Arrival(
@@ -240,29 +232,26 @@ class Collector:
             effect = self.fault_hook(arrival)
         decided: list[int] = []
         with self.lock:
-            log = self.log
-            if batch is not None:
-                indexes = log.append(judge, head.raw, body, peer, now, 200, batch)
-                response = self._receipts(judged, log, indexes, batch, int(now))
-            else:
-                status = 200 if refusal is None else refusal.status
+            log, status = self.log, 200 if refusal is None else refusal.status
+            if batch is None:
                 indexes = log.append(judge, head.raw, body, peer, now, status)
-                if refusal is not None:
-                    date, explain = responses.http_date(int(now)), judge.settings.explain
-                    log.decide(indexes[0], EventState.REFUSED, refusal.rule, refusal.reason)
-                    if explain:  # a sender puts a key anywhere, and logs what it receives
-                        reason = KeyRedactor(self.keys.known())(refusal.reason)
-                        refusal = replace(refusal, reason=reason)
-                    response = responses.refused(
-                        refusal, verdict.profile, head, date, explain=explain
-                    )
-                elif verdict.from_url:
-                    sender = global_id(log, head, indexes[0])
-                    date = responses.http_date(int(now))
-                    response = responses.from_url(verdict, head, date, sender)
-                    log.statuses[indexes[0]] = response.status
-                else:
-                    response = judged.accepted(int(now))
+            else:
+                indexes = log.append_batch(judge, head.raw, body, peer, now, batch)
+            if batch is not None:
+                response = self._receipts(judged, log, indexes, batch, int(now))
+            elif refusal is not None:
+                log.decide(indexes[0], EventState.REFUSED, refusal.rule, refusal.reason)
+                explain, date = judged.settings.explain, responses.http_date(int(now))
+                if explain:  # a sender puts a key anywhere, and logs what it receives
+                    reason = KeyRedactor(self.keys.known())(refusal.reason)
+                    refusal = replace(refusal, reason=reason)
+                response = responses.refused(refusal, verdict.profile, head, date, explain=explain)
+            elif verdict.from_url:
+                sender, date = global_id(log, head, indexes[0]), responses.http_date(int(now))
+                response = responses.from_url(verdict, head, date, sender)
+                log.statuses[indexes[0]] = response.status
+            else:
+                response = judged.accepted(int(now))
             exchange = Exchange(self, log, judged, response, indexes, effect)
             if refusal is not None or batch is not None or effect is not None:
                 if effect is not None:
@@ -288,8 +277,7 @@ class Collector:
                 self._returned.discard(exchange)
             delay = self.settings.validation_delay
             if delay or self._holds:
-                due = real_time() + delay
-                heapq.heappush(self._due, (due, next(self._due_numbers), exchange))
+                insort(self._due, (real_time() + delay, exchange), key=itemgetter(0))
                 self._schedule()
             else:
                 unstored = self._decide(exchange)
@@ -347,11 +335,11 @@ class Collector:
         """Give every event that is due its outcome (Y3); nothing while validation is held."""
         if not self._due:
             return
-        decided: list[tuple[EventLog, list[int]]] = []
         with self.lock:
-            while self._due and not self._holds and self._due[0][0] <= real_time():
-                exchange = heapq.heappop(self._due)[2]
-                decided.append((exchange.log, self._decide(exchange)))
+            end = 0 if self._holds else bisect_right(self._due, real_time(), key=itemgetter(0))
+            due = self._due[:end]
+            del self._due[:end]
+            decided = [(exchange.log, self._decide(exchange)) for _, exchange in due]
             self._schedule()
         for log, unstored in decided:
             for index in unstored:
@@ -479,7 +467,7 @@ class Collector:
     def clear(self) -> None:
         """Forget every event, error and note. Sequence numbers go on."""
         with self.lock:
-            self.log = EventLog(self.next_seq)
+            self.log = EventLog(self._judge, self.next_seq)
             self._due.clear()
             self._schedule()
             self.errors.clear()
@@ -494,15 +482,26 @@ class Collector:
         """A6, I4: why the key is refused in the response, `None` if it is not."""
         verdict, key = judged.verdict, judged.verdict.key
         assert key is not None
-        if verdict.global_id_request and key in self.keys:  # its limits are about tables
-            return None
         reason = self.keys.rejection(key, judged.table)
-        if not reason:
+        if not reason or (key in self.keys and not judged.is_event):  # its limits are about tables
             return None
-        reason = f"write key {key.shown} {reason}"
-        if verdict.ingestion:
-            return Refusal(403 if key in self.keys else 401, "I4", reason)
-        return Refusal(403, "A6", reason)
+        status = 401 if verdict.ingestion and key not in self.keys else 403
+        return Refusal(
+            status, "I4" if verdict.ingestion else "A6", f"write key {key.shown} {reason}"
+        )
+
+    def _response_without_event(self, judged: JudgedHead, peer: str, second: int) -> Response:
+        """R5, I20: the response to a preflight or to a request for the global id."""
+        head, verdict, date = judged.head, judged.verdict, responses.http_date(second)
+        if verdict.global_id_request:
+            self.other_requests["global id request"] += 1
+            value = responses.sent_global_id(head) or str(uuid.uuid4())
+            return responses.global_id(verdict, head, date, value)
+        self.other_requests["CORS preflight"] += 1
+        response = responses.preflight(head, verdict.profile, date)
+        if reason := responses.refused_by_browser(head, response):
+            self.note_refused_connection(f"{peer} at {shown(head.host or '*')}: {reason}")
+        return response
 
     @staticmethod
     def _receipts(

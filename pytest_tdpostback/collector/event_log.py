@@ -143,22 +143,22 @@ class JudgedHeads(dict[bytes, JudgedHead]):
 
 
 class _Slices:
-    """Byte strings in order, each a slice of `memory`."""
+    """Byte strings in order, each a slice of `text`."""
 
-    def __init__(self, memory: bytearray) -> None:
-        self.memory = memory
+    def __init__(self, text: bytearray) -> None:
+        self._text = text
         self.starts = array("Q")
         self.ends = array("Q")
 
     def __getitem__(self, index: int) -> bytes:
-        return bytes(self.memory[self.starts[index] : self.ends[index]])
+        return bytes(self._text[self.starts[index] : self.ends[index]])
 
 
 class _RepeatedColumn:
     """Byte strings in order, of which many are equal. Equal ones are kept once."""
 
     def __init__(self) -> None:
-        self.memory = bytearray()
+        self.text = bytearray()
         """The distinct strings, one behind the other."""
         self._ends = array("Q", [0])
         self._places = array("I")
@@ -167,7 +167,7 @@ class _RepeatedColumn:
 
     def __getitem__(self, index: int) -> bytes:
         place = self._places[index]
-        return bytes(self.memory[self._ends[place] : self._ends[place + 1]])
+        return bytes(self.text[self._ends[place] : self._ends[place + 1]])
 
     def append(self, value: bytes | str) -> None:
         place = self._recent.get(value)
@@ -175,8 +175,8 @@ class _RepeatedColumn:
             if len(self._recent) >= REMEMBERED:
                 self._recent.clear()
             place = self._recent[value] = len(self._ends) - 1
-            self.memory += value.encode() if isinstance(value, str) else value
-            self._ends.append(len(self.memory))
+            self.text += value.encode() if isinstance(value, str) else value
+            self._ends.append(len(self.text))
         self._places.append(place)
 
 
@@ -187,7 +187,7 @@ class EventLog:
     Anybody may read what is below `len(log)` at any time: an entry is complete before it counts.
     """
 
-    def __init__(self, first: int = 1) -> None:
+    def __init__(self, judge: JudgedHeads, first: int = 1) -> None:
         self.first = first
         number = next(_log_numbers)
         self.id = f"{_UUID_START}8{number >> 16:03x}-{number & 0xFFFF:04x}"
@@ -199,8 +199,9 @@ class EventLog:
         self.peers = _RepeatedColumn()
         self.received = array("d")
         """When the request of each event was received: UNIX seconds by the clock of the server."""
-        text = bytearray()
-        self.bodies = _Slices(text)
+        self.text = bytearray()
+        """All bodies, one behind the other."""
+        self.bodies = _Slices(self.text)
         """The body of each event; of a batch, the JSON text of its record."""
         self.statuses = array("H")
         self.states = bytearray()
@@ -229,12 +230,14 @@ class EventLog:
         self._batch_starts = array("Q")
         """The index of the first record of each batch (I7)."""
         self._batch_sizes = array("H")
-        self._batch_bodies = _Slices(text)
-        """The decoded body of each batch, which the bodies of its events are parts of."""
+        self._batch_bodies = _Slices(self.text)
+        """The decoded body of each batch: the bodies of its events are parts of it."""
         self._encoded: dict[int, bytes] = {}
         """For the number of a batch, its body as it was sent, if it had a content coding."""
-        self._judges: list[tuple[int, JudgedHeads]] = []
-        """What judged the events, from which index on."""
+        self._judge = judge
+        """What judged the last event."""
+        self._earlier_judges: list[tuple[int, JudgedHeads]] = []
+        """What judged the events before, up to which index."""
 
     def __len__(self) -> int:
         return len(self.states)
@@ -246,41 +249,56 @@ class EventLog:
         body: bytes,
         peer: str,
         received: float,
-        status: int = 200,
-        batch: BatchBody | None = None,
+        status: int,
+        span: tuple[int, int] | None = None,
     ) -> range:
-        """Add a pending event, or one for each record of `batch`; return the indexes.
+        """Add a pending event; return its index as a range.
+
+        `span` is where the body begins and ends in `text`, if it is there already.
+        """
+        index = len(self.states)
+        if judge is not self._judge:
+            self._earlier_judges.append((index, self._judge))
+            self._judge = judge
+        if span is None:
+            start = len(self.text)
+            self.text += body
+            span = start, len(self.text)
+        self.bodies.starts.append(span[0])
+        self.bodies.ends.append(span[1])
+        self.heads.append(head)
+        self.peers.append(peer)
+        self.received.append(received)
+        self.statuses.append(status)
+        self.states.append(PENDING)
+        self.changes.append(index << 1)
+        return range(index, index + 1)
+
+    def append_batch(  # noqa: PLR0917 - as `append`
+        self,
+        judge: JudgedHeads,
+        head: bytes,
+        body: bytes,
+        peer: str,
+        received: float,
+        batch: BatchBody,
+    ) -> range:
+        """Add a pending event for each record of `batch`; return their indexes.
 
         `body` is the body as it was sent.
         """
-        first, bodies = len(self.states), self.bodies
-        if not self._judges or self._judges[-1][1] is not judge:
-            self._judges.append((first, judge))
-        start = len(bodies.memory)
-        if batch is None:
-            bodies.memory += body
-            spans = [(start, len(bodies.memory))]
-        else:
-            if body != batch.body:
-                self._encoded[len(self._batch_starts)] = body
-            bodies.memory += batch.body
-            spans = [(start + record.start, start + record.end) for record in batch.records]
-            self._batch_bodies.starts.append(start)
-            self._batch_bodies.ends.append(len(bodies.memory))
-            self._batch_sizes.append(len(spans))
-            self._batch_starts.append(first)
-        index = first
-        for start, end in spans:
-            bodies.starts.append(start)
-            bodies.ends.append(end)
-            self.heads.append(head)
-            self.peers.append(peer)
-            self.received.append(received)
-            self.statuses.append(status)
-            self.states.append(PENDING)
-            self.changes.append(index << 1)
-            index += 1
-        return range(first, index)
+        first, start, records = len(self.states), len(self.text), batch.records
+        if body != batch.body:
+            self._encoded[len(self._batch_starts)] = body
+        self.text += batch.body
+        self._batch_bodies.starts.append(start)
+        self._batch_bodies.ends.append(len(self.text))
+        self._batch_sizes.append(len(records))
+        self._batch_starts.append(first)
+        for record in records:
+            span = start + record.start, start + record.end
+            self.append(judge, head, b"", peer, received, 200, span)
+        return range(first, first + len(records))
 
     def _batch_of(self, index: int) -> int | None:
         """The number of the batch of the event at `index`, `None` if it has none."""
@@ -329,10 +347,12 @@ class EventLog:
 
     def judged(self, index: int) -> JudgedHead:
         """What the head of the event at `index` decided, by the settings of that moment."""
-        number = -1
-        while self._judges[number][0] > index:
-            number -= 1
-        return self._judges[number][1][self.heads[index]]
+        judge = self._judge
+        for end, earlier in self._earlier_judges:
+            if index < end:
+                judge = earlier
+                break
+        return judge[self.heads[index]]
 
     def decide(self, index: int, state: EventState, rule: str = "", reason: str = "") -> None:
         """Give the event at `index` its outcome."""
@@ -416,20 +436,24 @@ class EventLog:
 
         Sequence numbers stay. A record of a batch comes with the whole batch.
         """
-        number, start, size, batch = self._batch_of(index), index, 1, None
+        number, start, size = self._batch_of(index), index, 1
         if number is not None:
             start, size = self._batch_starts[number], self._batch_sizes[number]
+        judged, peer, received = self.judged(start), self.peer(start), self.received[start]
+        judge, head, body = JudgedHeads(judged.settings), judged.head.raw, self.request_body(start)
+        log = EventLog(judge, self.first + start)
+        log.id = self.id
+        if number is None:
+            log.append(judge, head, body, peer, received, 200)
+        else:
+            starts, ends = self.bodies.starts, self.bodies.ends
             begin = self._batch_bodies.starts[number]
-            spans = [
-                (self.bodies.starts[each] - begin, self.bodies.ends[each] - begin)
+            records = [
+                BatchRecord(starts[each] - begin, ends[each] - begin, uuid=None, failure=None)
                 for each in range(start, start + size)
             ]
-            records = [BatchRecord(*span, uuid=None, failure=None) for span in spans]
             batch = BatchBody(self._batch_bodies[number], records)
-        log, judged = EventLog(self.first + start), self.judged(start)
-        log.id = self.id
-        judge, head, received = JudgedHeads(judged.settings), judged.head.raw, self.received[start]
-        log.append(judge, head, self.request_body(start), self.peer(start), received, 200, batch)
+            log.append_batch(judge, head, body, peer, received, batch)
         for copied, each in enumerate(range(start, start + size)):
             log.statuses[copied] = self.statuses[each]
             for column in ("rules", "reasons", "faults", "copies", "uuids"):
