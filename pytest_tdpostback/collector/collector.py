@@ -25,7 +25,7 @@ from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
 from .events import columns_of, global_id, sent_data
-from .waiting import Timer, call_later, current_cancellation, real_time
+from .waiting import Cancellation, Timer, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
@@ -232,26 +232,29 @@ class Collector:
             effect = self.fault_hook(arrival)
         decided: list[int] = []
         with self.lock:
-            log, status = self.log, 200 if refusal is None else refusal.status
-            if batch is None:
-                indexes = log.append(judge, head.raw, body, peer, now, status)
-            else:
-                indexes = log.append_batch(judge, head.raw, body, peer, now, batch)
+            log = self.log
             if batch is not None:
+                spans = [(record.start, record.end) for record in batch.records]
+                indexes = log.append_batch(judge, head.raw, body, peer, now, batch.body, spans)
                 response = self._receipts(judged, log, indexes, batch, int(now))
-            elif refusal is not None:
-                log.decide(indexes[0], EventState.REFUSED, refusal.rule, refusal.reason)
-                explain, date = judged.settings.explain, responses.http_date(int(now))
-                if explain:  # a sender puts a key anywhere, and logs what it receives
-                    reason = KeyRedactor(self.keys.known())(refusal.reason)
-                    refusal = replace(refusal, reason=reason)
-                response = responses.refused(refusal, verdict.profile, head, date, explain=explain)
-            elif verdict.from_url:
-                sender, date = global_id(log, head, indexes[0]), responses.http_date(int(now))
-                response = responses.from_url(verdict, head, date, sender)
-                log.statuses[indexes[0]] = response.status
             else:
-                response = judged.accepted(int(now))
+                status = 200 if refusal is None else refusal.status
+                indexes = log.append(judge, head.raw, body, peer, now, status)
+                if refusal is not None:
+                    log.decide(indexes[0], EventState.REFUSED, refusal.rule, refusal.reason)
+                    explain, date = judged.settings.explain, responses.http_date(int(now))
+                    if explain:  # a sender puts a key anywhere, and logs what it receives
+                        reason = KeyRedactor(self.keys.known())(refusal.reason)
+                        refusal = replace(refusal, reason=reason)
+                    response = responses.refused(
+                        refusal, verdict.profile, head, date, explain=explain
+                    )
+                elif verdict.from_url:
+                    sender, date = global_id(log, head, indexes[0]), responses.http_date(int(now))
+                    response = responses.from_url(verdict, head, date, sender)
+                    log.statuses[indexes[0]] = response.status
+                else:
+                    response = judged.accepted(int(now))
             exchange = Exchange(self, log, judged, response, indexes, effect)
             if refusal is not None or batch is not None or effect is not None:
                 if effect is not None:
@@ -260,8 +263,7 @@ class Collector:
                 exchange.sent = len(decided) == len(indexes)
             if not exchange.sent:
                 log.responses_to_send += 1
-        for index in decided:
-            _report(log, index)
+        _report(log, decided)
         if self._subscribers:
             self.notify()
         return exchange
@@ -282,8 +284,7 @@ class Collector:
             else:
                 unstored = self._decide(exchange)
             log.responses_to_send -= 1  # last: others look at it without the lock
-        for index in unstored:
-            _report(log, index)
+        _report(log, unstored)
         if self._subscribers:
             self.notify()
 
@@ -342,8 +343,7 @@ class Collector:
             decided = [(exchange.log, self._decide(exchange)) for _, exchange in due]
             self._schedule()
         for log, unstored in decided:
-            for index in unstored:
-                _report(log, index)
+            _report(log, unstored)
         if decided:
             self.notify()
 
@@ -441,17 +441,15 @@ class Collector:
         __tracebackhide__ = True
         deadline = real_time() + timeout
         changed = threading.Event()
-        cancellation = current_cancellation.get()
+        cancellation = current_cancellation.get() or Cancellation()
         unsubscribe = self.subscribe(changed.set)
         try:
-            if cancellation is not None:
-                cancellation.watch(changed.set)
+            cancellation.watch(changed.set)
             while True:
                 changed.clear()
                 for exchange in self._returned.copy():
                     self.response_sent(exchange)
-                if self._due:
-                    self.validate()
+                self.validate()
                 value = condition()
                 now = real_time()
                 if value or now >= deadline:
@@ -459,8 +457,7 @@ class Collector:
                 with self.lock:
                     due = self._due[0][0] if self._due and not self._holds else deadline
                 changed.wait(min(deadline, due) - now)
-                if cancellation is not None:
-                    cancellation.check()
+                cancellation.check()
         finally:
             unsubscribe()
 
@@ -536,7 +533,9 @@ class Collector:
                 log.copies[index] = effect.copies
             # A receipt that is sent already tells of a record that fails.
             if not (effect.stored or (has_receipts and log.states[index] != PENDING)):
-                log.lose(index)
+                log.rules.pop(index, None)
+                log.reasons.pop(index, None)
+                log.decide(index, EventState.LOST)
             if effect.recorded is not None:
                 effect.recorded(log.first + index)
 
@@ -597,18 +596,19 @@ def _wait_for_responses(of: ref[Collector]) -> None:
         collector.wait_for_responses()
 
 
-def _report(log: EventLog, index: int) -> None:
-    """W4: write to the log of Python why an event came to nothing; never to the sender."""
-    if not _logger.isEnabledFor(logging.INFO):
+def _report(log: EventLog, indexes: list[int]) -> None:
+    """W4: write to the log of Python why events came to nothing; never to the sender."""
+    if not indexes or not _logger.isEnabledFor(logging.INFO):
         return
-    head = log.judged(index).head
-    _logger.info(
-        "event #%d %s %s: %d, %s, %s: %s",
-        log.first + index,
-        head.method,
-        head.shown_target,
-        log.statuses[index],
-        log.state(index),
-        log.rules.get(index, log.faults.get(index, "")),
-        log.reasons.get(index, "by a fault"),
-    )
+    for index in indexes:
+        head = log.judged(index).head
+        _logger.info(
+            "event #%d %s %s: %d, %s, %s: %s",
+            log.first + index,
+            head.method,
+            head.shown_target,
+            log.statuses[index],
+            log.state(index),
+            log.rules.get(index, log.faults.get(index, "")),
+            log.reasons.get(index, "by a fault"),
+        )

@@ -14,11 +14,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..protocol import response as responses
-from ..protocol.batch import BatchBody, BatchRecord
 from ..protocol.judge import judge_head
 from ..protocol.request import PostbackRequest, RequestHead
 from .deduplication import Deduplication
-from .table_columns import TableColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,9 +136,6 @@ class JudgedHeads(dict[bytes, JudgedHead]):
             self[head.raw] = judged
         return judged
 
-    def __reduce__(self) -> tuple[type[JudgedHeads], tuple[Settings]]:
-        return JudgedHeads, (self.settings,)
-
 
 class _Slices:
     """Byte strings in order, each a slice of `text`."""
@@ -178,6 +173,21 @@ class _RepeatedColumn:
             self.text += value.encode() if isinstance(value, str) else value
             self._ends.append(len(self.text))
         self._places.append(place)
+
+
+class TableColumns:
+    """C2: the columns that the records of one table brought, as far as they were counted."""
+
+    def __init__(self, crossed_at: int | None = None, count: int = 0) -> None:
+        self.crossed_at = crossed_at
+        """The index of the event that brought the table above its limit."""
+        self.count = count
+        """How many columns the table has."""
+        self.names: set[str] = set()
+        self.counted = 0
+        """How many records were counted."""
+        self.last = -1
+        """The index of the event of the last one."""
 
 
 class EventLog:
@@ -281,54 +291,53 @@ class EventLog:
         body: bytes,
         peer: str,
         received: float,
-        batch: BatchBody,
+        decoded: bytes,
+        spans: list[tuple[int, int]],
     ) -> range:
-        """Add a pending event for each record of `batch`; return their indexes.
+        """Add a pending event for each record of a batch; return their indexes.
 
-        `body` is the body as it was sent.
+        `body` is the body as it was sent, and `decoded` is it without content coding. `spans` is
+        where each record begins and ends in that.
         """
-        first, start, records = len(self.states), len(self.text), batch.records
-        if body != batch.body:
+        first, start = len(self.states), len(self.text)
+        if body != decoded:
             self._encoded[len(self._batch_starts)] = body
-        self.text += batch.body
+        self.text += decoded
         self._batch_bodies.starts.append(start)
         self._batch_bodies.ends.append(len(self.text))
-        self._batch_sizes.append(len(records))
+        self._batch_sizes.append(len(spans))
         self._batch_starts.append(first)
-        for record in records:
-            span = start + record.start, start + record.end
-            self.append(judge, head, b"", peer, received, 200, span)
-        return range(first, first + len(records))
+        for begin, end in spans:
+            self.append(judge, head, b"", peer, received, 200, (start + begin, start + end))
+        return range(first, len(self.states))
 
-    def _batch_of(self, index: int) -> int | None:
-        """The number of the batch of the event at `index`, `None` if it has none."""
+    def batch_of(self, index: int) -> tuple[int | None, int, int]:
+        """The number of the batch of the event at `index` (I7), its first index, and its size.
+
+        An event that was sent alone has no number; its index and 1 follow.
+        """
         number = bisect_right(self._batch_starts, index) - 1
-        if number >= 0 and index - self._batch_starts[number] < self._batch_sizes[number]:
-            return number
-        return None
-
-    def place_in_batch(self, index: int) -> tuple[int, int] | None:
-        """The place of the event in its batch, from 0, and the size of that; `None` without one."""
-        number = self._batch_of(index)
-        if number is None:
-            return None
-        return index - self._batch_starts[number], self._batch_sizes[number]
+        if number >= 0:
+            first, size = self._batch_starts[number], self._batch_sizes[number]
+            if index < first + size:
+                return number, first, size
+        return None, index, 1
 
     def around_records(self, index: int) -> bytes:
         """The decoded body of the batch of the event at `index`, without its records.
 
         Empty for all but the first record, so that it is looked at once.
         """
-        number = self._batch_of(index)
-        if number is None or index != self._batch_starts[number]:
+        number, first, size = self.batch_of(index)
+        if number is None or index != first:
             return b""
         body, start = self._batch_bodies[number], self._batch_bodies.starts[number]
-        last = index + self._batch_sizes[number] - 1
-        return body[: self.bodies.starts[index] - start] + body[self.bodies.ends[last] - start :]
+        end = self.bodies.ends[first + size - 1]
+        return body[: self.bodies.starts[first] - start] + body[end - start :]
 
     def request_body(self, index: int) -> bytes:
         """The whole body of the request of the event at `index`, as it was sent."""
-        number = self._batch_of(index)
+        number, _, _ = self.batch_of(index)
         if number is None:
             return self.bodies[index]
         return self._encoded.get(number) or self._batch_bodies[number]
@@ -361,12 +370,6 @@ class EventLog:
             self.reasons[index] = reason
         self.states[index] = _CODES[state]
         self.changes.append(index << 1 | 1)
-
-    def lose(self, index: int) -> None:
-        """A fault takes the event away, whatever the service would have done with it."""
-        self.rules.pop(index, None)
-        self.reasons.pop(index, None)
-        self.decide(index, EventState.LOST)
 
     def ingest(self, index: int, table: tuple[str, str]) -> None:
         """Make the event at `index` as many records of `table` as it has copies."""
@@ -436,9 +439,8 @@ class EventLog:
 
         Sequence numbers stay. A record of a batch comes with the whole batch.
         """
-        number, start, size = self._batch_of(index), index, 1
-        if number is not None:
-            start, size = self._batch_starts[number], self._batch_sizes[number]
+        number, start, size = self.batch_of(index)
+        several = range(start, start + size)
         judged, peer, received = self.judged(start), self.peer(start), self.received[start]
         judge, head, body = JudgedHeads(judged.settings), judged.head.raw, self.request_body(start)
         log = EventLog(judge, self.first + start)
@@ -448,24 +450,22 @@ class EventLog:
         else:
             starts, ends = self.bodies.starts, self.bodies.ends
             begin = self._batch_bodies.starts[number]
-            records = [
-                BatchRecord(starts[each] - begin, ends[each] - begin, uuid=None, failure=None)
-                for each in range(start, start + size)
-            ]
-            batch = BatchBody(self._batch_bodies[number], records)
-            log.append_batch(judge, head, body, peer, received, batch)
-        for copied, each in enumerate(range(start, start + size)):
-            log.statuses[copied] = self.statuses[each]
-            for column in ("rules", "reasons", "faults", "copies", "uuids"):
-                if each in getattr(self, column):
-                    getattr(log, column)[copied] = getattr(self, column)[each]
-            for marks in ("unconfirmed", "expected", "claimed"):
-                if each in getattr(self, marks):
-                    getattr(log, marks).add(copied)
-            if self.states[each] == _INGESTED:
+            spans = [(starts[each] - begin, ends[each] - begin) for each in several]
+            decoded = self._batch_bodies[number]
+            log.append_batch(judge, head, body, peer, received, decoded, spans)
+        log.statuses = self.statuses[start : start + size]
+        for name in ("rules", "reasons", "faults", "copies", "uuids"):
+            column = getattr(self, name)
+            setattr(log, name, {at - start: column[at] for at in several if at in column})
+        for name in ("unconfirmed", "expected", "claimed"):
+            marked = getattr(self, name)
+            setattr(log, name, {at - start for at in several if at in marked})
+        columns = self.table_columns.get(judged.table, TableColumns())
+        if columns.crossed_at is not None and columns.crossed_at in several:
+            full = TableColumns(columns.crossed_at - start, columns.count)
+            log.table_columns[judged.table] = full
+        for copied, state in enumerate(self.states[start : start + size]):
+            if state == _INGESTED:
                 log.ingest(copied, judged.table)
-                columns = self.table_columns.get(judged.table)
-                if columns is not None and columns.crossed_at == each:
-                    log.table_columns[judged.table] = TableColumns(copied, columns.count)
-            log.states[copied] = self.states[each]
+            log.states[copied] = state
         return log, index - start

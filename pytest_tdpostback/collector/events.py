@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -14,8 +15,7 @@ from ..protocol.judge import RecordSource
 from ..protocol.request import PostbackRequest
 from ..protocol.response import sent_global_id
 from ..protocol.secrets import without_keys
-from .event_log import NO_STATUS, STATES, EventState
-from .table_columns import TableColumns
+from .event_log import NO_STATUS, STATES, EventState, TableColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .event_log import EventLog, JudgedHead
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
+_counting = threading.Lock()
 
 
 class Batch(NamedTuple):
@@ -102,13 +104,12 @@ class Event(_Entry):
     def request(self) -> PostbackRequest:
         """The request: `method`, `target`, `headers`, `body`, `peer`; one for all of a batch."""
         log, index = self._log, self._index
-        place = log.place_in_batch(index)
-        if place is None:
+        number, last = log.batch_of(index)[0], log.last_batch
+        if number is None:
             return log.request(index)
-        first, last = index - place[0], log.last_batch
-        if last is None or last[0] != first:
+        if last is None or last[0] != number:
             head, body = self._judged.head, log.request_body(index)
-            last = log.last_batch = first, PostbackRequest(head, body, log.peer(index))
+            last = log.last_batch = number, PostbackRequest(head, body, log.peer(index))
         return last[1]
 
     @property
@@ -116,8 +117,8 @@ class Event(_Entry):
         """The place of the event in its batch, `None` if it is not a record of a batch (I7)."""
         if self._judged.verdict.source is not RecordSource.BATCH:
             return None
-        found = self._log.place_in_batch(self._index)
-        return None if found is None else Batch(*found)
+        number, first, size = self._log.batch_of(self._index)
+        return None if number is None else Batch(self._index - first, size)
 
     @cached_property
     def _judged(self) -> JudgedHead:
@@ -312,8 +313,8 @@ class SettleTimeout(_WithEvents):
 
 def global_id(log: EventLog, head: RequestHead, index: int) -> str:
     """P7, I19: the global id of a sender: from its cookie, else one made up for its request."""
-    place, _ = log.place_in_batch(index) or (0, 1)
-    return sent_global_id(head) or log.made_up_uuid(index - place)
+    _, first, _ = log.batch_of(index)
+    return sent_global_id(head) or log.made_up_uuid(first)
 
 
 def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any]]:
@@ -346,15 +347,25 @@ def columns_of(
 def _column_findings(
     log: EventLog, index: int, table: tuple[str, str], data: Mapping[str, Any]
 ) -> list[Finding]:
-    """C2: the finding of the event that brings its table above the limit of columns."""
+    """C2: the finding of the event that brings its table above the limit of columns.
 
-    def names_of(other: int) -> Iterable[str]:
-        return data if other == index else sent_data(log, other)[1]
-
-    columns = log.table_columns.setdefault(table, TableColumns())
-    columns.count_until(index, log.ingested[table], names_of)
+    Only what was ingested counts, and no column `time`, which every table has.
+    """
+    rows, limit = log.ingested[table], protocol_findings.MAX_COLUMNS
+    with _counting:
+        columns = log.table_columns.get(table)
+        # An event may be ingested later than one that arrived after it, and was counted.
+        if columns is None or (columns.counted and rows[columns.counted - 1] != columns.last):
+            columns = log.table_columns[table] = TableColumns()
+        while columns.crossed_at is None and columns.last < index:
+            columns.last = other = rows[columns.counted]
+            columns.counted += 1
+            columns.names.update(data if other == index else sent_data(log, other)[1])
+            columns.names -= {"time", protocol_record.RECORD_TIME}
+            columns.count = len(columns.names)
+            if columns.count > limit:
+                columns.crossed_at = other
     if columns.crossed_at != index:
         return []
-    name, limit = ".".join(table), protocol_findings.MAX_COLUMNS
-    message = f"{name} has {columns.count} columns; the limit of a table is {limit}"
+    message = f"{'.'.join(table)} has {columns.count} columns; the limit of a table is {limit}"
     return [protocol_findings.Finding("C2", message)]
