@@ -8,7 +8,7 @@ import threading
 import uuid
 from bisect import bisect_right, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from operator import itemgetter
@@ -135,7 +135,7 @@ class Exchange:
     log: EventLog
     judged: JudgedHead
     response: Response
-    indexes: range = range(0)
+    indexes: Sequence[int] = ()
     """The places of its events in `log`; none if the request is not an event (R5, I20)."""
     effect: Effect | None = None
     """What a fault does to the event."""
@@ -233,15 +233,17 @@ class Collector:
         decided: list[int] = []
         with self.lock:
             log = self.log
+            indexes: Sequence[int]
             if batch is not None:
                 spans = [(record.start, record.end) for record in batch.records]
                 indexes = log.append_batch(judge, head.raw, body, peer, now, batch.body, spans)
                 response = self._receipts(judged, log, indexes, batch, int(now))
             else:
                 status = 200 if refusal is None else refusal.status
-                indexes = log.append(judge, head.raw, body, peer, now, status)
+                index = log.append(judge, head.raw, body, peer, now, status)
+                indexes = (index,)
                 if refusal is not None:
-                    log.decide(indexes[0], EventState.REFUSED, refusal.rule, refusal.reason)
+                    log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
                     explain, date = judged.settings.explain, responses.http_date(int(now))
                     if explain:  # a sender puts a key anywhere, and logs what it receives
                         reason = KeyRedactor(self.keys.known())(refusal.reason)
@@ -250,20 +252,22 @@ class Collector:
                         refusal, verdict.profile, head, date, explain=explain
                     )
                 elif verdict.from_url:
-                    sender, date = global_id(log, head, indexes[0]), responses.http_date(int(now))
+                    sender, date = global_id(log, head, index), responses.http_date(int(now))
                     response = responses.from_url(verdict, head, date, sender)
-                    log.statuses[indexes[0]] = response.status
+                    log.statuses[index] = response.status
                 else:
-                    response = judged.accepted(int(now))
+                    response = judged.accepted(now)
             exchange = Exchange(self, log, judged, response, indexes, effect)
             if refusal is not None or batch is not None or effect is not None:
                 if effect is not None:
                     self._apply(effect, exchange, batch)
-                decided = [index for index in indexes if log.states[index] != PENDING]
+                states = zip(indexes, log.states[indexes[0] :], strict=True)
+                decided = [index for index, state in states if state != PENDING]
                 exchange.sent = len(decided) == len(indexes)
             if not exchange.sent:
                 log.responses_to_send += 1
-        _report(log, decided)
+        if decided:
+            _report(log, decided)
         if self._subscribers:
             self.notify()
         return exchange
@@ -284,7 +288,8 @@ class Collector:
             else:
                 unstored = self._decide(exchange)
             log.responses_to_send -= 1  # last: others look at it without the lock
-        _report(log, unstored)
+        if unstored:
+            _report(log, unstored)
         if self._subscribers:
             self.notify()
 
@@ -502,7 +507,7 @@ class Collector:
 
     @staticmethod
     def _receipts(
-        judged: JudgedHead, log: EventLog, indexes: range, batch: BatchBody, second: int
+        judged: JudgedHead, log: EventLog, indexes: Sequence[int], batch: BatchBody, second: int
     ) -> Response:
         """I12, I13: the response to a batch, whose events get its status."""
         outcomes: list[str | Failure] = []
@@ -598,7 +603,7 @@ def _wait_for_responses(of: ref[Collector]) -> None:
 
 def _report(log: EventLog, indexes: list[int]) -> None:
     """W4: write to the log of Python why events came to nothing; never to the sender."""
-    if not indexes or not _logger.isEnabledFor(logging.INFO):
+    if not _logger.isEnabledFor(logging.INFO):
         return
     for index in indexes:
         head = log.judged(index).head

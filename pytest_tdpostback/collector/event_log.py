@@ -100,18 +100,18 @@ class JudgedHead:
             settings.deduplicate if verdict.ingestion else settings.stale_time == "drop"
         )
         """T3, I17: whether an event with a good key may still be thrown away."""
-        self._accepted_second = -1
+        self._accepted_from = -1
         self._accepted: Response
 
-    def accepted(self, second: int) -> Response:
-        """W1: the response to an event with a JSON body at `second` (UNIX time).
+    def accepted(self, now: float) -> Response:
+        """W1: the response to an event with a JSON body at `now` (UNIX time).
 
         All responses of one second are equal, so they are one object.
         """
-        if second != self._accepted_second:
-            date = responses.http_date(second)
+        if not 0 <= now - self._accepted_from < 1:
+            self._accepted_from = int(now)
+            date = responses.http_date(self._accepted_from)
             self._accepted = responses.accepted(self.verdict.profile, self.head, date)
-            self._accepted_second = second
         return self._accepted
 
 
@@ -261,8 +261,8 @@ class EventLog:
         received: float,
         status: int,
         span: tuple[int, int] | None = None,
-    ) -> range:
-        """Add a pending event; return its index as a range.
+    ) -> int:
+        """Add a pending event; return its index.
 
         `span` is where the body begins and ends in `text`, if it is there already.
         """
@@ -282,7 +282,7 @@ class EventLog:
         self.statuses.append(status)
         self.states.append(PENDING)
         self.changes.append(index << 1)
-        return range(index, index + 1)
+        return index
 
     def append_batch(  # noqa: PLR0917 - as `append`
         self,
