@@ -212,8 +212,12 @@ class Collector:
         if len(body) > verdict.size_limit:
             body, size = b"", len(body)
         refusal, batch, effect = verdict.refusal, None, None
-        if judged.key_decides:
-            refusal = self._key_refusal(judged)
+        if judged.key_decides and (key := verdict.key) is not None:
+            reason, known = self.keys.rejection(key, judged.table), key in self.keys
+            if reason and (judged.is_event or not known):  # the limits of a key are about tables
+                status = 401 if verdict.ingestion and not known else 403
+                rule = "I4" if verdict.ingestion else "A6"
+                refusal = Refusal(status, rule, f"write key {key.shown} {reason}")
         if refusal is None and not judged.is_event:
             response = self._response_without_event(judged, peer, int(now))
             return Exchange(self, self.log, judged, response, sent=True)
@@ -479,18 +483,6 @@ class Collector:
         self.notify()
 
     # within
-
-    def _key_refusal(self, judged: JudgedHead) -> Refusal | None:
-        """A6, I4: why the key is refused in the response, `None` if it is not."""
-        verdict, key = judged.verdict, judged.verdict.key
-        assert key is not None
-        reason = self.keys.rejection(key, judged.table)
-        if not reason or (key in self.keys and not judged.is_event):  # its limits are about tables
-            return None
-        status = 401 if verdict.ingestion and key not in self.keys else 403
-        return Refusal(
-            status, "I4" if verdict.ingestion else "A6", f"write key {key.shown} {reason}"
-        )
 
     def _response_without_event(self, judged: JudgedHead, peer: str, second: int) -> Response:
         """R5, I20: the response to a preflight or to a request for the global id."""

@@ -19,7 +19,7 @@ from ..protocol.request import PostbackRequest, RequestHead
 from .deduplication import Deduplication
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..protocol.response import Response
     from ..protocol.settings import Settings
@@ -178,12 +178,10 @@ class _RepeatedColumn:
 class TableColumns:
     """C2: the columns that the records of one table brought, as far as they were counted."""
 
-    def __init__(self, crossed_at: int | None = None, count: int = 0) -> None:
+    def __init__(self, names: Iterable[str] = (), crossed_at: int | None = None) -> None:
+        self.names = set(names)
         self.crossed_at = crossed_at
         """The index of the event that brought the table above its limit."""
-        self.count = count
-        """How many columns the table has."""
-        self.names: set[str] = set()
         self.counted = 0
         """How many records were counted."""
         self.last = -1
@@ -201,10 +199,7 @@ class EventLog:
         self.first = first
         number = next(_log_numbers)
         self.id = f"{_UUID_START}8{number >> 16:03x}-{number & 0xFFFF:04x}"
-        """Differs from that of any other log, and begins the UUIDs of its events (I16).
-
-        A copy of an event keeps it.
-        """
+        """Begins the UUIDs of the events (I16). A log with a copy of an event has the same."""
         self.heads = _RepeatedColumn()
         self.peers = _RepeatedColumn()
         self.received = array("d")
@@ -235,7 +230,7 @@ class EventLog:
         self.responses_to_send = 0
         """Accepted events whose response is not out yet."""
         self.last_batch: tuple[int, PostbackRequest] | None = None
-        """The batch whose events were looked at last: the index of its first, its request."""
+        """The batch whose events were looked at last: its number and its request."""
         self.deduplication = Deduplication()
         self._batch_starts = array("Q")
         """The index of the first record of each batch (I7)."""
@@ -462,8 +457,8 @@ class EventLog:
             setattr(log, name, {at - start for at in several if at in marked})
         columns = self.table_columns.get(judged.table, TableColumns())
         if columns.crossed_at is not None and columns.crossed_at in several:
-            full = TableColumns(columns.crossed_at - start, columns.count)
-            log.table_columns[judged.table] = full
+            copy = TableColumns(columns.names, columns.crossed_at - start)
+            log.table_columns[judged.table] = copy
         for copied, state in enumerate(self.states[start : start + size]):
             if state == _INGESTED:
                 log.ingest(copied, judged.table)

@@ -362,10 +362,10 @@ def _column_findings(
             columns.counted += 1
             columns.names.update(data if other == index else sent_data(log, other)[1])
             columns.names -= {"time", protocol_record.RECORD_TIME}
-            columns.count = len(columns.names)
-            if columns.count > limit:
+            if len(columns.names) > limit:
                 columns.crossed_at = other
     if columns.crossed_at != index:
         return []
-    message = f"{'.'.join(table)} has {columns.count} columns; the limit of a table is {limit}"
+    name, count = ".".join(table), len(columns.names)
+    message = f"{name} has {count} columns; the limit of a table is {limit}"
     return [protocol_findings.Finding("C2", message)]
