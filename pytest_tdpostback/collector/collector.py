@@ -42,8 +42,7 @@ NOTED = 1_000
 _logger = logging.getLogger("pytest_tdpostback")
 
 
-@dataclass(frozen=True)
-class Effect:
+class Effect(NamedTuple):
     """What a fault does to one event."""
 
     fault: str
@@ -127,7 +126,7 @@ class RefusedConnection(NamedTuple):
     """Counts those of one collector, from 1."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Exchange:
     """One request and the response to it, for whoever sends the response."""
 

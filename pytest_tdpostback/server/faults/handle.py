@@ -7,7 +7,7 @@ import random
 import sys
 from array import array
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 from ...collector.events import Events
@@ -172,7 +172,7 @@ class FaultHandle:
                 return None
             if self._left is not None:
                 self._left -= 1
-        return replace(effect, recorded=self._hits.append)
+        return effect._replace(recorded=self._hits.append)
 
     def remove(self) -> None:
         """End the fault, and free the senders that it keeps waiting."""
