@@ -100,6 +100,8 @@ class JudgedHead:
             settings.deduplicate if verdict.ingestion else settings.stale_time == "drop"
         )
         """T3, I17: whether an event with a good key may still be thrown away."""
+        self.describes_sender = verdict.from_url or verdict.ingestion
+        """P7, I19: whether a record may have columns about its sender."""
         self._accepted_from = -1
         self._accepted: Response
 

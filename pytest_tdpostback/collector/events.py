@@ -15,7 +15,7 @@ from ..protocol.judge import RecordSource
 from ..protocol.request import PostbackRequest
 from ..protocol.response import sent_global_id
 from ..protocol.secrets import without_keys
-from .event_log import NO_STATUS, STATES, EventState, TableColumns
+from .event_log import NO_STATUS, EventState, TableColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +78,7 @@ class Event(_Entry):
     @property
     def state(self) -> EventState:
         """What became of the event so far."""
-        return STATES[self._log.states[self._index]]
+        return self._log.state(self._index)
 
     @property
     def rule(self) -> str | None:
@@ -326,8 +326,7 @@ def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any
 def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
     judged = log.judged(index)
-    about_sender = judged.verdict.from_url or judged.verdict.ingestion
-    peer = log.peer(index) if about_sender else ""  # else no column needs it
+    peer = log.peer(index) if judged.describes_sender else ""  # else no column needs it
     request = PostbackRequest(judged.head, log.bodies[index], peer)
     return columns_of(log, index, judged, request, log.received[index])
 
@@ -336,11 +335,9 @@ def columns_of(
     log: EventLog, index: int, judged: JudgedHead, request: PostbackRequest, received_at: float
 ) -> dict[str, Any]:
     """The record that `request` becomes as the event at `index` of `log`, if it is accepted."""
-    verdict, settings = judged.verdict, judged.settings
-    has_global_id = verdict.from_url or verdict.ingestion
-    sender = global_id(log, judged.head, index) if has_global_id else ""
+    sender = global_id(log, judged.head, index) if judged.describes_sender else ""
     return protocol_record.record_columns(
-        request, verdict, settings, received_at=received_at, global_id=sender
+        request, judged.verdict, judged.settings, received_at=received_at, global_id=sender
     )
 
 
