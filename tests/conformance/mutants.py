@@ -334,6 +334,9 @@ no_limits = method(
     "rejection",
     lambda old, keys, key, table: "" if key in keys else old(keys, key, table),
 )
+preflight_everywhere = judged(
+    lambda head, v: v._replace(preflight=True, refusal=None) if head.method == "OPTIONS" else v
+)
 uncoded = property(lambda head: tuple(str(head.target).partition("?")[0].split("/")))
 
 MUTANTS = [
@@ -378,7 +381,7 @@ MUTANTS = [
     Mutant(
         "R6",
         "a preflight is no event",
-        judged(lambda head, v: v._replace(preflight=True) if head.method == "OPTIONS" else v),
+        preflight_everywhere,
         outside=False,
     ),
     Mutant("R7", "the path is not decoded", member(RequestHead, "segments", uncoded)),
@@ -626,7 +629,7 @@ MUTANTS = [
             Mutant(
                 "I23",
                 "a preflight is no event",
-                judged(lambda h, v: v._replace(preflight=True) if h.method == "OPTIONS" else v),
+                preflight_everywhere,
             ),
         )
     ),
