@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
 import threading
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_right, insort
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import ref
 
@@ -23,8 +24,8 @@ from ..protocol.request import PostbackRequest
 from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
-from .events import columns_of, global_id, made_up_uuid, sent_data
-from .waiting import Timer, call_later, current_cancellation, real_time
+from .events import columns_of, global_id, sent_data
+from .waiting import Cancellation, Timer, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ NOTED = 1_000
 _logger = logging.getLogger("pytest_tdpostback")
 
 
-@dataclass(frozen=True)
-class Effect:
+class Effect(NamedTuple):
     """What a fault does to one event."""
 
     fault: str
@@ -78,13 +78,7 @@ class Arrival(Mapping[str, Any]):
         refused: bool,
         batch: BatchBody | None,
     ) -> None:
-        self.request = self._record_request = request
-        self._readable = not refused
-        if batch is not None:
-            first = batch.records[0]
-            text = batch.body[first.start : first.end]
-            self._record_request = PostbackRequest(request.head, text, request.peer)
-            self._readable = first.failure is None
+        self.request = request
         self.database = judged.verdict.database
         self.table = judged.verdict.table
         self.refused = refused
@@ -92,18 +86,25 @@ class Arrival(Mapping[str, Any]):
         """When the request was received, in UNIX seconds by the clock of the fake server."""
         self._judged = judged
         self._log = log
+        self._accepted = None if refused else request
+        """The request that becomes a record: of a batch, as if its first record had come alone."""
+        if batch is not None:
+            first = batch.records[0]
+            text = batch.body[first.start : first.end]
+            alone = PostbackRequest(request.head, text, request.peer)
+            self._accepted = alone if first.failure is None else None
 
     @cached_property
     def payload(self) -> Any:
         """What was sent, parsed; `None` if the request is refused or the first record fails."""
-        return payload(self._record_request, self._judged.verdict) if self._readable else None
+        return None if self._accepted is None else payload(self._accepted, self._judged.verdict)
 
     @cached_property
     def _columns(self) -> dict[str, Any]:
-        if not self._readable:
+        if self._accepted is None:
             return {}
-        log, request = self._log, self._record_request
-        return columns_of(log, len(log), self._judged, request, self.received_at)
+        log = self._log
+        return columns_of(log, len(log), self._judged, self._accepted, self.received_at)
 
     def __getitem__(self, column: str) -> Any:
         return self._columns[column]
@@ -125,7 +126,7 @@ class RefusedConnection(NamedTuple):
     """Counts those of one collector, from 1."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Exchange:
     """One request and the response to it, for whoever sends the response."""
 
@@ -133,7 +134,7 @@ class Exchange:
     log: EventLog
     judged: JudgedHead
     response: Response
-    indexes: range = range(0)
+    indexes: Sequence[int] = ()
     """The places of its events in `log`; none if the request is not an event (R5, I20)."""
     effect: Effect | None = None
     """What a fault does to the event."""
@@ -153,8 +154,6 @@ class Collector:
         """`call_later(seconds, function)` runs validation that is due later."""
         self.clock = Clock()
         self.keys = WriteKeys(before_change=partial(_wait_for_responses, ref(self)))
-        self.log = EventLog()
-        """The events since the last `clear`."""
         self.lock = threading.RLock()
         """Held while the log changes, and by whoever reads several things that belong together.
 
@@ -170,20 +169,21 @@ class Collector:
         """Hosts that a redirect did not let somebody connect to, and why: `host: reason`."""
         self.refused_connections: list[RefusedConnection] = []
         self._refused_numbers = itertools.count(1)
-        self.other_requests: Counter[str] = Counter()
+        self.other_requests: dict[str, int] = defaultdict(int)
         """How many requests arrived that are no event (R5, I20), by what they are."""
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
         self._holds: list[str] = []
         """Who holds validation, once for each call of `hold`."""
-        self._due: list[tuple[float, int, Exchange]] = []
-        """Events to validate: when (real time), a number that keeps their order, which."""
-        self._due_numbers = itertools.count()
+        self._due: list[tuple[float, Exchange]] = []
+        """Events to validate, and when (real time): those that are due first come first."""
         self._call_later = call_later
         self._timer: Timer | None = None
         self._timer_due = 0.0
         self.configure(settings)
+        self.log = EventLog(self._judge)
+        """The events since the last `clear`."""
 
     def configure(self, settings: Settings) -> None:
         """Judge by `settings` from now on. What arrived before keeps its own."""
@@ -211,27 +211,22 @@ class Collector:
         if len(body) > verdict.size_limit:
             body, size = b"", len(body)
         refusal, batch, effect = verdict.refusal, None, None
-        if verdict.preflight:
-            self.other_requests["CORS preflight"] += 1
-            date = responses.http_date(int(now))
-            response = responses.preflight(head, verdict.profile, date)
-            if reason := responses.refused_by_browser(head, response):
-                self.note_refused_connection(f"{peer} at {shown(head.host or '*')}: {reason}")
+        if judged.key_decides and (key := verdict.key) is not None:
+            reason, known = self.keys.rejection(key, judged.table), key in self.keys
+            if reason and (judged.is_event or not known):  # the limits of a key are about tables
+                status = 401 if verdict.ingestion and not known else 403
+                rule = "I4" if verdict.ingestion else "A6"
+                refusal = Refusal(status, rule, f"write key {key.shown} {reason}")
+        if refusal is None and not judged.is_event:
+            response = self._response_without_event(judged, peer, int(now))
             return Exchange(self, self.log, judged, response, sent=True)
-        if judged.key_decides and refusal is None:
-            refusal = self._key_refusal(judged)
         if not verdict.ingestion:
             if refusal is None:
                 refusal = judge_body(verdict, head, body, size=size)
-        elif refusal is not None:
-            refusal = with_number_of_records(refusal, verdict, head, body)
-        elif verdict.global_id_request:
-            self.other_requests["global id request"] += 1
-            value = responses.sent_global_id(head) or str(uuid.uuid4())
-            response = responses.global_id(verdict, head, responses.http_date(int(now)), value)
-            return Exchange(self, self.log, judged, response, sent=True)
-        else:
+        elif refusal is None:
             refusal, batch = judge_batch(verdict, head, body, size=size)
+        else:
+            refusal = with_number_of_records(refusal, verdict, head, body)
         if self.fault_hook is not None:
             request = PostbackRequest(head, body, peer)
             arrival = Arrival(
@@ -241,15 +236,18 @@ class Collector:
         decided: list[int] = []
         with self.lock:
             log = self.log
+            indexes: Sequence[int]
             if batch is not None:
-                indexes = log.append_batch(judge, head.raw, body, batch, peer, now)
+                spans = [(record.start, record.end) for record in batch.records]
+                indexes = log.append_batch(judge, head.raw, body, peer, now, batch.body, spans)
                 response = self._receipts(judged, log, indexes, batch, int(now))
             else:
                 status = 200 if refusal is None else refusal.status
-                indexes = log.append(judge, head.raw, (body,), peer, now, status)
+                index = log.append(judge, head.raw, body, peer, now, status)
+                indexes = (index,)
                 if refusal is not None:
-                    date, explain = responses.http_date(int(now)), judge.settings.explain
-                    log.decide(indexes[0], EventState.REFUSED, refusal.rule, refusal.reason)
+                    log.decide(index, EventState.REFUSED, refusal.rule, refusal.reason)
+                    explain, date = judged.settings.explain, responses.http_date(int(now))
                     if explain:  # a sender puts a key anywhere, and logs what it receives
                         reason = KeyRedactor(self.keys.known())(refusal.reason)
                         refusal = refusal._replace(reason=reason)
@@ -257,22 +255,22 @@ class Collector:
                         refusal, verdict.profile, head, date, explain=explain
                     )
                 elif verdict.from_url:
-                    sender = global_id(log, head, indexes[0])
-                    date = responses.http_date(int(now))
+                    sender, date = global_id(log, head, index), responses.http_date(int(now))
                     response = responses.from_url(verdict, head, date, sender)
-                    log.statuses[indexes[0]] = response.status
+                    log.statuses[index] = response.status
                 else:
-                    response = judged.accepted(int(now))
+                    response = judged.accepted(now)
             exchange = Exchange(self, log, judged, response, indexes, effect)
             if refusal is not None or batch is not None or effect is not None:
                 if effect is not None:
                     self._apply(effect, exchange, batch)
-                decided = [index for index in indexes if log.states[index] != PENDING]
+                states = zip(indexes, log.states[indexes[0] :], strict=True)
+                decided = [index for index, state in states if state != PENDING]
                 exchange.sent = len(decided) == len(indexes)
             if not exchange.sent:
                 log.responses_to_send += 1
-        for index in decided:
-            _report(log, index)
+        if decided:
+            _report(log, decided)
         if self._subscribers:
             self.notify()
         return exchange
@@ -288,14 +286,13 @@ class Collector:
                 self._returned.discard(exchange)
             delay = self.settings.validation_delay
             if delay or self._holds:
-                due = real_time() + delay
-                heapq.heappush(self._due, (due, next(self._due_numbers), exchange))
+                insort(self._due, (real_time() + delay, exchange), key=itemgetter(0))
                 self._schedule()
             else:
                 unstored = self._decide(exchange)
             log.responses_to_send -= 1  # last: others look at it without the lock
-        for index in unstored:
-            _report(log, index)
+        if unstored:
+            _report(log, unstored)
         if self._subscribers:
             self.notify()
 
@@ -347,15 +344,14 @@ class Collector:
         """Give every event that is due its outcome (Y3); nothing while validation is held."""
         if not self._due:
             return
-        decided: list[tuple[EventLog, list[int]]] = []
         with self.lock:
-            while self._due and not self._holds and self._due[0][0] <= real_time():
-                exchange = heapq.heappop(self._due)[2]
-                decided.append((exchange.log, self._decide(exchange)))
+            end = 0 if self._holds else bisect_right(self._due, real_time(), key=itemgetter(0))
+            due = self._due[:end]
+            del self._due[:end]
+            decided = [(exchange.log, self._decide(exchange)) for _, exchange in due]
             self._schedule()
         for log, unstored in decided:
-            for index in unstored:
-                _report(log, index)
+            _report(log, unstored)
         if decided:
             self.notify()
 
@@ -453,17 +449,15 @@ class Collector:
         __tracebackhide__ = True
         deadline = real_time() + timeout
         changed = threading.Event()
-        cancellation = current_cancellation.get()
+        cancellation = current_cancellation.get() or Cancellation()
         unsubscribe = self.subscribe(changed.set)
         try:
-            if cancellation is not None:
-                cancellation.watch(changed.set)
+            cancellation.watch(changed.set)
             while True:
                 changed.clear()
                 for exchange in self._returned.copy():
                     self.response_sent(exchange)
-                if self._due:
-                    self.validate()
+                self.validate()
                 value = condition()
                 now = real_time()
                 if value or now >= deadline:
@@ -471,15 +465,14 @@ class Collector:
                 with self.lock:
                     due = self._due[0][0] if self._due and not self._holds else deadline
                 changed.wait(min(deadline, due) - now)
-                if cancellation is not None:
-                    cancellation.check()
+                cancellation.check()
         finally:
             unsubscribe()
 
     def clear(self) -> None:
         """Forget every event, error and note. Sequence numbers go on."""
         with self.lock:
-            self.log = EventLog(self.next_seq)
+            self.log = EventLog(self._judge, self.next_seq)
             self._due.clear()
             self._schedule()
             self.errors.clear()
@@ -490,29 +483,28 @@ class Collector:
 
     # within
 
-    def _key_refusal(self, judged: JudgedHead) -> Refusal | None:
-        """A6, I4: why the key is refused in the response, `None` if it is not."""
-        verdict, key = judged.verdict, judged.verdict.key
-        assert key is not None
-        if verdict.global_id_request and key in self.keys:  # its limits are about tables
-            return None
-        reason = self.keys.rejection(key, judged.table)
-        if not reason:
-            return None
-        reason = f"write key {key.shown} {reason}"
-        if verdict.ingestion:
-            return Refusal(403 if key in self.keys else 401, "I4", reason)
-        return Refusal(403, "A6", reason)
+    def _response_without_event(self, judged: JudgedHead, peer: str, second: int) -> Response:
+        """R5, I20: the response to a preflight or to a request for the global id."""
+        head, verdict, date = judged.head, judged.verdict, responses.http_date(second)
+        if verdict.global_id_request:
+            self.other_requests["global id request"] += 1
+            value = responses.sent_global_id(head) or str(uuid.uuid4())
+            return responses.global_id(verdict, head, date, value)
+        self.other_requests["CORS preflight"] += 1
+        response = responses.preflight(head, verdict.profile, date)
+        if reason := responses.refused_by_browser(head, response):
+            self.note_refused_connection(f"{peer} at {shown(head.host or '*')}: {reason}")
+        return response
 
     @staticmethod
     def _receipts(
-        judged: JudgedHead, log: EventLog, indexes: range, batch: BatchBody, second: int
+        judged: JudgedHead, log: EventLog, indexes: Sequence[int], batch: BatchBody, second: int
     ) -> Response:
         """I12, I13: the response to a batch, whose events get its status."""
         outcomes: list[str | Failure] = []
         for index, record in zip(indexes, batch.records, strict=True):
             failure = record.failure
-            outcomes.append(failure or record.uuid or made_up_uuid(log, index))
+            outcomes.append(failure or record.uuid or log.made_up_uuid(index))
             if failure is not None:
                 log.decide(index, EventState.REFUSED, failure.rule, failure.description)
             elif record.uuid is not None:
@@ -537,7 +529,9 @@ class Collector:
                 log.copies[index] = effect.copies
             # A receipt that is sent already tells of a record that fails.
             if not (effect.stored or (has_receipts and log.states[index] != PENDING)):
-                log.lose(index)
+                log.rules.pop(index, None)
+                log.reasons.pop(index, None)
+                log.decide(index, EventState.LOST)
             if effect.recorded is not None:
                 effect.recorded(log.first + index)
 
@@ -561,11 +555,11 @@ class Collector:
                 reason = f"write key {key.shown} {key_reason}"
             elif verdict.ingestion:
                 rule, sent = "I17", log.uuids.get(index)
-                if log.deduplication.is_repeated(table, sent, log.received_at(index)):
+                if log.deduplication.is_repeated(table, sent, log.received[index]):
                     reason = f"the uuid {sent} was stored in the last hour"
             else:
                 request, data = sent_data(log, index)
-                when = time_of(request, verdict, data, log.received_at(index))
+                when = time_of(request, verdict, data, log.received[index])
                 rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
             if reason:
                 state = EventState.DEDUPLICATED if rule == "I17" else EventState.REJECTED
@@ -598,18 +592,19 @@ def _wait_for_responses(of: ref[Collector]) -> None:
         collector.wait_for_responses()
 
 
-def _report(log: EventLog, index: int) -> None:
-    """W4: write to the log of Python why an event came to nothing; never to the sender."""
+def _report(log: EventLog, indexes: list[int]) -> None:
+    """W4: write to the log of Python why events came to nothing; never to the sender."""
     if not _logger.isEnabledFor(logging.INFO):
         return
-    head = log.judged(index).head
-    _logger.info(
-        "event #%d %s %s: %d, %s, %s: %s",
-        log.first + index,
-        head.method,
-        head.shown_target,
-        log.statuses[index],
-        log.state(index),
-        log.rules.get(index, log.faults.get(index, "")),
-        log.reasons.get(index, "by a fault"),
-    )
+    for index in indexes:
+        head = log.judged(index).head
+        _logger.info(
+            "event #%d %s %s: %d, %s, %s: %s",
+            log.first + index,
+            head.method,
+            head.shown_target,
+            log.statuses[index],
+            log.state(index),
+            log.rules.get(index, log.faults.get(index, "")),
+            log.reasons.get(index, "by a fault"),
+        )

@@ -10,10 +10,8 @@ import itertools
 import uuid
 from array import array
 from bisect import bisect_right, insort
-from dataclasses import dataclass
-from enum import Enum
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..protocol import response as responses
 from ..protocol.judge import judge_head
@@ -23,10 +21,8 @@ from .deduplication import Deduplication
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..protocol.batch import BatchBody
     from ..protocol.response import Response
     from ..protocol.settings import Settings
-    from .table_columns import TableColumns
 
 REMEMBERED = 1_024
 """How many different heads or texts are recognised when they come again."""
@@ -36,7 +32,7 @@ NO_STATUS = 0
 """Stands in the column of statuses for a response whose status never got out."""
 
 
-class EventState(str, Enum):
+class EventState(StrEnum):
     """What became of an event. `str(state)` is the bare value."""
 
     REFUSED = "refused"
@@ -46,19 +42,15 @@ class EventState(str, Enum):
     LOST = "lost"
     DEDUPLICATED = "deduplicated"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-_PROCESS = uuid.uuid4()
-_numbers = itertools.count()
 STATES = tuple(EventState)
 _CODES = {state: code for code, state in enumerate(STATES)}
 PENDING, _INGESTED = _CODES[EventState.PENDING], _CODES[EventState.INGESTED]
+_UUID_START = str(uuid.uuid4())[:19]
+_log_numbers = itertools.count()
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """How many events are in each state, and what their senders could not know.
 
     `sent` is the sum of the states.
@@ -93,40 +85,35 @@ class Account:
 class JudgedHead:
     """A head, the settings that it was judged by, the verdict, and what follows from that alone."""
 
-    __slots__ = (
-        "_accepted",
-        "_accepted_second",
-        "head",
-        "key_decides",
-        "settings",
-        "table",
-        "validates_records",
-        "verdict",
-    )
-
     def __init__(self, head: RequestHead, settings: Settings) -> None:
         self.head = head
         self.settings = settings
         self.verdict = verdict = judge_head(head, settings)
         self.table = (verdict.database or "", verdict.table or "")
-        self.key_decides = verdict.ingestion or verdict.profile.refuses_unknown_keys
+        self.is_event = not (verdict.preflight or verdict.global_id_request)
+        """R5, I20: whether the request is an event if it is not refused."""
+        self.key_decides = verdict.key is not None and (
+            verdict.ingestion or verdict.profile.refuses_unknown_keys
+        )
         """A6, I4: whether an unknown key is refused in the response."""
         self.validates_records = (
             settings.deduplicate if verdict.ingestion else settings.stale_time == "drop"
         )
         """T3, I17: whether an event with a good key may still be thrown away."""
-        self._accepted_second = -1
+        self.describes_sender = verdict.from_url or verdict.ingestion
+        """P7, I19: whether a record may have columns about its sender."""
+        self._accepted_from = -1
         self._accepted: Response
 
-    def accepted(self, second: int) -> Response:
-        """W1: the response to an event with a JSON body at `second` (UNIX time).
+    def accepted(self, now: float) -> Response:
+        """W1: the response to an event with a JSON body at `now` (UNIX time).
 
         All responses of one second are equal, so they are one object.
         """
-        if second != self._accepted_second:
-            date = responses.http_date(second)
+        if not 0 <= now - self._accepted_from < 1:
+            self._accepted_from = int(now)
+            date = responses.http_date(self._accepted_from)
             self._accepted = responses.accepted(self.verdict.profile, self.head, date)
-            self._accepted_second = second
         return self._accepted
 
 
@@ -137,7 +124,6 @@ class JudgedHeads(dict[bytes, JudgedHead]):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__()
         self.settings = settings
 
     def __missing__(self, raw: bytes) -> JudgedHead:
@@ -152,43 +138,33 @@ class JudgedHeads(dict[bytes, JudgedHead]):
             self[head.raw] = judged
         return judged
 
-    def __reduce__(self) -> tuple[type[JudgedHeads], tuple[Settings]]:
-        return JudgedHeads, (self.settings,)
 
+class _Slices:
+    """Byte strings in order, each a slice of `text`."""
 
-class _BytesColumn:
-    """Byte strings in order, in one piece of memory."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-        self._ends = array("Q", [0])
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
+    def __init__(self, text: bytearray) -> None:
+        self._text = text
+        self.starts = array("Q")
+        self.ends = array("Q")
 
     def __getitem__(self, index: int) -> bytes:
-        return bytes(self._bytes[self._ends[index] : self._ends[index + 1]])
-
-    def append(self, value: bytes) -> None:
-        self._bytes += value
-        self._ends.append(len(self._bytes))
+        return bytes(self._text[self.starts[index] : self.ends[index]])
 
 
-class _RepeatedColumn(_BytesColumn):
+class _RepeatedColumn:
     """Byte strings in order, of which many are equal. Equal ones are kept once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.text = bytearray()
+        """The distinct strings, one behind the other."""
+        self._ends = array("Q", [0])
         self._places = array("I")
         """For each string, which of the distinct ones it is."""
         self._recent: dict[bytes | str, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._places)
-
     def __getitem__(self, index: int) -> bytes:
         place = self._places[index]
-        return bytes(self._bytes[self._ends[place] : self._ends[place + 1]])
+        return bytes(self.text[self._ends[place] : self._ends[place + 1]])
 
     def append(self, value: bytes | str) -> None:
         place = self._recent.get(value)
@@ -196,39 +172,22 @@ class _RepeatedColumn(_BytesColumn):
             if len(self._recent) >= REMEMBERED:
                 self._recent.clear()
             place = self._recent[value] = len(self._ends) - 1
-            self._bytes += value.encode() if isinstance(value, str) else value
-            self._ends.append(len(self._bytes))
+            self.text += value.encode() if isinstance(value, str) else value
+            self._ends.append(len(self.text))
         self._places.append(place)
 
 
-class _Batches:
-    """What is known of each batch (I7), apart from its records, which are entries of the log.
+class TableColumns:
+    """C2: the columns that the records of one table brought, as far as they were counted."""
 
-    The body of an entry begins where the one before ends. So `bodies` has the decoded body of a
-    batch once: the first entry has a prefix, and what stands after the last one is the suffix.
-    """
-
-    def __init__(self) -> None:
-        self.starts = array("Q")
-        """The index of the first record of each batch."""
-        self.sizes = array("H")
-        self.prefixes = array("I")
-        self.suffixes = _RepeatedColumn()
-        self.encoded = _BytesColumn()
-        """The body as it was sent, if it had a content coding; else empty."""
-
-    def append(self, start: int, size: int, prefix: int, suffix: bytes, encoded: bytes) -> None:
-        """Add a batch whose first record is the entry at `start`."""
-        self.sizes.append(size)
-        self.prefixes.append(prefix)
-        self.suffixes.append(suffix)
-        self.encoded.append(encoded)
-        self.starts.append(start)
-
-    def find(self, index: int) -> int | None:
-        """The number of the batch of the entry at `index`, `None` if it has none."""
-        number = bisect_right(self.starts, index) - 1
-        return number if number >= 0 and index - self.starts[number] < self.sizes[number] else None
+    def __init__(self, names: Iterable[str] = (), crossed_at: int | None = None) -> None:
+        self.names = set(names)
+        self.crossed_at = crossed_at
+        """The index of the event that brought the table above its limit."""
+        self.counted = 0
+        """How many records were counted."""
+        self.last = -1
+        """The index of the event of the last one."""
 
 
 class EventLog:
@@ -238,18 +197,19 @@ class EventLog:
     Anybody may read what is below `len(log)` at any time: an entry is complete before it counts.
     """
 
-    def __init__(self, first: int = 1) -> None:
+    def __init__(self, judge: JudgedHeads, first: int = 1) -> None:
         self.first = first
-        self.id = f"{_PROCESS}-{next(_numbers)}"
-        """Differs from that of any other log; a copy of an event keeps it."""
+        number = next(_log_numbers)
+        self.id = f"{_UUID_START}8{number >> 16:03x}-{number & 0xFFFF:04x}"
+        """Begins the UUIDs of the events (I16). A log with a copy of an event has the same."""
         self.heads = _RepeatedColumn()
-        """The head of each request; `peers` and `received` are of requests, too."""
         self.peers = _RepeatedColumn()
         self.received = array("d")
-        """UNIX seconds, by the clock of the collector."""
-        self.requests = array("I")
-        """The number of the request that sent each event; the records of a batch share one."""
-        self.bodies = _BytesColumn()
+        """When the request of each event was received: UNIX seconds by the clock of the server."""
+        self.text = bytearray()
+        """All bodies, one behind the other."""
+        self.bodies = _Slices(self.text)
+        """The body of each event; of a batch, the JSON text of its record."""
         self.statuses = array("H")
         self.states = bytearray()
         self.changes = array("Q")
@@ -271,14 +231,20 @@ class EventLog:
         self.table_columns: dict[tuple[str, str], TableColumns] = {}
         self.responses_to_send = 0
         """Accepted events whose response is not out yet."""
-        self._batches = _Batches()
         self.last_batch: tuple[int, PostbackRequest] | None = None
-        """The number and the request of the batch whose events were looked at last."""
+        """The batch whose events were looked at last: its number and its request."""
         self.deduplication = Deduplication()
-        self._last_judge: JudgedHeads | None = None
-        self._judges: list[JudgedHeads] = []
-        self._judged_from: list[int] = []
-        """The index of the first event that each of `_judges` judged."""
+        self._batch_starts = array("Q")
+        """The index of the first record of each batch (I7)."""
+        self._batch_sizes = array("H")
+        self._batch_bodies = _Slices(self.text)
+        """The decoded body of each batch: the bodies of its events are parts of it."""
+        self._encoded: dict[int, bytes] = {}
+        """For the number of a batch, its body as it was sent, if it had a content coding."""
+        self._judge = judge
+        """What judged the last event."""
+        self._earlier_judges: list[tuple[int, JudgedHeads]] = []
+        """What judged the events before, up to which index."""
 
     def __len__(self) -> int:
         return len(self.states)
@@ -287,103 +253,112 @@ class EventLog:
         self,
         judge: JudgedHeads,
         head: bytes,
-        bodies: Iterable[bytes],
+        body: bytes,
         peer: str,
         received: float,
         status: int,
-    ) -> range:
-        """Add a request with a pending event for each of `bodies`; return the indexes of those."""
-        request, first = len(self.received), len(self.states)
-        if judge is not self._last_judge:
-            self._last_judge = judge
-            self._judges.append(judge)
-            self._judged_from.append(first)
+        span: tuple[int, int] | None = None,
+    ) -> int:
+        """Add a pending event; return its index.
+
+        `span` is where the body begins and ends in `text`, if it is there already.
+        """
+        index = len(self.states)
+        if judge is not self._judge:
+            self._earlier_judges.append((index, self._judge))
+            self._judge = judge
+        if span is None:
+            start = len(self.text)
+            self.text += body
+            span = start, len(self.text)
+        self.bodies.starts.append(span[0])
+        self.bodies.ends.append(span[1])
         self.heads.append(head)
         self.peers.append(peer)
         self.received.append(received)
-        index = first
-        for body in bodies:
-            self.requests.append(request)
-            self.bodies.append(body)
-            self.statuses.append(status)
-            self.states.append(PENDING)
-            self.changes.append(index << 1)
-            index += 1
-        return range(first, index)
+        self.statuses.append(status)
+        self.states.append(PENDING)
+        self.changes.append(index << 1)
+        return index
 
     def append_batch(  # noqa: PLR0917 - as `append`
         self,
         judge: JudgedHeads,
         head: bytes,
         body: bytes,
-        batch: BatchBody,
         peer: str,
         received: float,
+        decoded: bytes,
+        spans: list[tuple[int, int]],
     ) -> range:
-        """Add a request with a pending event for each record of `batch`; return their indexes.
+        """Add a pending event for each record of a batch; return their indexes.
 
-        `body` is the body as it was sent.
+        `body` is the body as it was sent, and `decoded` is it without content coding. `spans` is
+        where each record begins and ends in that.
         """
-        first, records = len(self.states), batch.records
-        encoded = b"" if body == batch.body else body
-        suffix = batch.body[records[-1].end :]
-        self._batches.append(first, len(records), records[0].start, suffix, encoded)
-        ends = [0, *(record.end for record in records)]
-        bodies = (batch.body[start:end] for start, end in pairwise(ends))
-        return self.append(judge, head, bodies, peer, received, 200)
+        first, start = len(self.states), len(self.text)
+        if body != decoded:
+            self._encoded[len(self._batch_starts)] = body
+        self.text += decoded
+        self._batch_bodies.starts.append(start)
+        self._batch_bodies.ends.append(len(self.text))
+        self._batch_sizes.append(len(spans))
+        self._batch_starts.append(first)
+        for begin, end in spans:
+            self.append(judge, head, b"", peer, received, 200, (start + begin, start + end))
+        return range(first, len(self.states))
 
-    def received_at(self, index: int) -> float:
-        """When the event at `index` was received, in UNIX seconds."""
-        return self.received[self.requests[index]]
+    def batch_of(self, index: int) -> tuple[int | None, int, int]:
+        """The number of the batch of the event at `index` (I7), its first index, and its size.
 
-    def peer(self, index: int) -> str:
-        """The address of the sender of the event at `index`."""
-        return self.peers[self.requests[index]].decode()
-
-    def place_in_batch(self, index: int) -> tuple[int, int] | None:
-        """The place of the event in its batch, from 0, and the size of that; `None` without one."""
-        number = self._batches.find(index)
-        if number is None:
-            return None
-        return index - self._batches.starts[number], self._batches.sizes[number]
-
-    def body(self, index: int) -> bytes:
-        """The body of the event at `index`; of a batch, the JSON text of its record."""
-        found = self.bodies[index]
-        number = self._batches.find(index) if self._batches.starts else None
-        if number is None:
-            return found
-        if index == self._batches.starts[number]:
-            return found[self._batches.prefixes[number] :]
-        return found.lstrip(b", \t\r\n")
+        An event that was sent alone has no number; its index and 1 follow.
+        """
+        number = bisect_right(self._batch_starts, index) - 1
+        if number >= 0:
+            first, size = self._batch_starts[number], self._batch_sizes[number]
+            if index < first + size:
+                return number, first, size
+        return None, index, 1
 
     def around_records(self, index: int) -> bytes:
         """The decoded body of the batch of the event at `index`, without its records.
 
         Empty for all but the first record, so that it is looked at once.
         """
-        number = self._batches.find(index)
-        if number is None or index != self._batches.starts[number]:
+        number, first, size = self.batch_of(index)
+        if number is None or index != first:
             return b""
-        prefix = self.bodies[index][: self._batches.prefixes[number]]
-        return prefix + self._batches.suffixes[number]
+        body, start = self._batch_bodies[number], self._batch_bodies.starts[number]
+        end = self.bodies.ends[first + size - 1]
+        return body[: self.bodies.starts[first] - start] + body[end - start :]
 
     def request_body(self, index: int) -> bytes:
         """The whole body of the request of the event at `index`, as it was sent."""
-        number = self._batches.find(index) if self._batches.starts else None
+        number, _, _ = self.batch_of(index)
         if number is None:
             return self.bodies[index]
-        first, size = self._batches.starts[number], self._batches.sizes[number]
-        records = [self.bodies[each] for each in range(first, first + size)]
-        return self._batches.encoded[number] or b"".join([*records, self._batches.suffixes[number]])
+        return self._encoded.get(number) or self._batch_bodies[number]
+
+    def request(self, index: int) -> PostbackRequest:
+        """The request of the event at `index`; of a batch, as if its record had come alone."""
+        return PostbackRequest(self.judged(index).head, self.bodies[index], self.peer(index))
+
+    def peer(self, index: int) -> str:
+        """The address of the sender of the event at `index`."""
+        return self.peers[index].decode()
+
+    def made_up_uuid(self, index: int) -> str:
+        """I16: the UUID of the event at `index`, if it brings none; always the same one."""
+        return f"{self.id}{self.first + index:08x}"
 
     def judged(self, index: int) -> JudgedHead:
         """What the head of the event at `index` decided, by the settings of that moment."""
-        judge = self._judges[0] if len(self._judges) == 1 else self._judge(index)
-        return judge[self.heads[self.requests[index]]]
-
-    def _judge(self, index: int) -> JudgedHeads:
-        return self._judges[bisect_right(self._judged_from, index) - 1]
+        judge = self._judge
+        for end, earlier in self._earlier_judges:
+            if index < end:
+                judge = earlier
+                break
+        return judge[self.heads[index]]
 
     def decide(self, index: int, state: EventState, rule: str = "", reason: str = "") -> None:
         """Give the event at `index` its outcome."""
@@ -392,12 +367,6 @@ class EventLog:
             self.reasons[index] = reason
         self.states[index] = _CODES[state]
         self.changes.append(index << 1 | 1)
-
-    def lose(self, index: int) -> None:
-        """A fault takes the event away, whatever the service would have done with it."""
-        self.rules.pop(index, None)
-        self.reasons.pop(index, None)
-        self.decide(index, EventState.LOST)
 
     def ingest(self, index: int, table: tuple[str, str]) -> None:
         """Make the event at `index` as many records of `table` as it has copies."""
@@ -448,19 +417,18 @@ class EventLog:
             for route, rows in self.ingested.copy().items()
             if database in (None, route[0]) and table in (None, route[1])
         ]
-        return array("I", sorted(index for rows in chosen for index in rows))
+        return array("I", sorted(itertools.chain(*chosen)))
 
     def account(self) -> Account:
         """The account of the events. Those that no fault hit do not add to what it costs."""
         ingested = [index for index in list(self.faults) if self.states[index] == _INGESTED]
+        lost = [self.statuses[index] for index in self.indexes(EventState.LOST)]
         return Account(
             len(self),
             **{state.value: self.count(state) for state in STATES},
             duplicated=sum(self.copies.get(index, 1) > 1 for index in ingested),
-            stored_unconfirmed=sum(index in self.unconfirmed for index in ingested),
-            lost_after_200=sum(
-                self.statuses[at] in (200, 206) for at in self.indexes(EventState.LOST)
-            ),
+            stored_unconfirmed=len(self.unconfirmed.intersection(ingested)),
+            lost_after_200=lost.count(200) + lost.count(206),
         )
 
     def extract(self, index: int) -> tuple[EventLog, int]:
@@ -468,31 +436,33 @@ class EventLog:
 
         Sequence numbers stay. A record of a batch comes with the whole batch.
         """
-        batches, number, start, size = self._batches, self._batches.find(index), index, 1
-        if number is not None:
-            start, size = batches.starts[number], batches.sizes[number]
-        log = EventLog(self.first + start)
+        number, start, size = self.batch_of(index)
+        several = range(start, start + size)
+        judged, peer, received = self.judged(start), self.peer(start), self.received[start]
+        judge, head, body = JudgedHeads(judged.settings), judged.head.raw, self.request_body(start)
+        log = EventLog(judge, self.first + start)
         log.id = self.id
-        if number is not None:
-            prefix, suffix = batches.prefixes[number], batches.suffixes[number]
-            log._batches.append(0, size, prefix, suffix, batches.encoded[number])
-        several, request = range(start, start + size), self.requests[start]
-        head, received = self.heads[request], self.received[request]
-        bodies = map(self.bodies.__getitem__, several)
-        log.append(self._judge(start), head, bodies, self.peer(start), received, 200)
-        for copied, each in enumerate(several):
-            log.statuses[copied] = self.statuses[each]
-            for column in ("rules", "reasons", "faults", "copies", "uuids"):
-                if each in getattr(self, column):
-                    getattr(log, column)[copied] = getattr(self, column)[each]
-            for marks in ("unconfirmed", "expected", "claimed"):
-                if each in getattr(self, marks):
-                    getattr(log, marks).add(copied)
-            table = self.judged(each).table
-            if self.states[each] == _INGESTED:
-                log.ingest(copied, table)
-                columns = self.table_columns.get(table)
-                if columns is not None and columns.crossed_at == each:
-                    log.table_columns[table] = columns.of_one_event(copied)
-            log.states[copied] = self.states[each]
+        if number is None:
+            log.append(judge, head, body, peer, received, 200)
+        else:
+            starts, ends = self.bodies.starts, self.bodies.ends
+            begin = self._batch_bodies.starts[number]
+            spans = [(starts[each] - begin, ends[each] - begin) for each in several]
+            decoded = self._batch_bodies[number]
+            log.append_batch(judge, head, body, peer, received, decoded, spans)
+        log.statuses = self.statuses[start : start + size]
+        for name in ("rules", "reasons", "faults", "copies", "uuids"):
+            column = getattr(self, name)
+            setattr(log, name, {at - start: column[at] for at in several if at in column})
+        for name in ("unconfirmed", "expected", "claimed"):
+            marked = getattr(self, name)
+            setattr(log, name, {at - start for at in several if at in marked})
+        columns = self.table_columns.get(judged.table, TableColumns())
+        if columns.crossed_at is not None and columns.crossed_at in several:
+            copy = TableColumns(columns.names, columns.crossed_at - start)
+            log.table_columns[judged.table] = copy
+        for copied, state in enumerate(self.states[start : start + size]):
+            if state == _INGESTED:
+                log.ingest(copied, judged.table)
+            log.states[copied] = state
         return log, index - start

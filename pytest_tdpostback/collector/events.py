@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from ..errors import PostbackError
@@ -15,8 +15,7 @@ from ..protocol.judge import RecordSource
 from ..protocol.request import PostbackRequest
 from ..protocol.response import sent_global_id
 from ..protocol.secrets import without_keys
-from .event_log import NO_STATUS, STATES, EventState
-from .table_columns import TableColumns
+from .event_log import NO_STATUS, EventState, TableColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from .event_log import EventLog, JudgedHead
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
+
+_counting = threading.Lock()
 
 
 class Batch(NamedTuple):
@@ -40,8 +41,6 @@ class Batch(NamedTuple):
 
 class _Entry:
     """A view of the entry at `index` of `log`."""
-
-    __slots__ = ("_index", "_log")
 
     def __init__(self, log: EventLog, index: int) -> None:
         self._log = log
@@ -60,7 +59,7 @@ class Event(_Entry):
     An event shows the present state; a pickle or a deep copy keeps the state of that moment.
     """
 
-    @cached_property
+    @property
     def seq(self) -> int:
         """The place in the order of arrival, from 1."""
         return self._log.first + self._index
@@ -68,7 +67,7 @@ class Event(_Entry):
     @property
     def received_at(self) -> float:
         """When the request was received, in UNIX seconds by the clock of the fake server."""
-        return self._log.received_at(self._index)
+        return self._log.received[self._index]
 
     @property
     def status(self) -> int | None:
@@ -79,7 +78,7 @@ class Event(_Entry):
     @property
     def state(self) -> EventState:
         """What became of the event so far."""
-        return STATES[self._log.states[self._index]]
+        return self._log.state(self._index)
 
     @property
     def rule(self) -> str | None:
@@ -105,44 +104,37 @@ class Event(_Entry):
     def request(self) -> PostbackRequest:
         """The request: `method`, `target`, `headers`, `body`, `peer`; one for all of a batch."""
         log, index = self._log, self._index
-        number, last = log.requests[index], log.last_batch
-        if last is not None and last[0] == number:
-            return last[1]
-        request = PostbackRequest(self._judged.head, log.request_body(index), log.peer(index))
-        if self._judged.verdict.source is RecordSource.BATCH:
-            log.last_batch = number, request
-        return request
-
-    @cached_property
-    def _own_request(self) -> PostbackRequest:
-        """The request; of a batch, as if its record had come alone."""
-        if self._judged.verdict.source is not RecordSource.BATCH:
-            return self.request
-        return _request(self._log, self._index, self._judged)
+        number, last = log.batch_of(index)[0], log.last_batch
+        if number is None:
+            return log.request(index)
+        if last is None or last[0] != number:
+            head, body = self._judged.head, log.request_body(index)
+            last = log.last_batch = number, PostbackRequest(head, body, log.peer(index))
+        return last[1]
 
     @property
     def batch(self) -> Batch | None:
         """The place of the event in its batch, `None` if it is not a record of a batch (I7)."""
         if self._judged.verdict.source is not RecordSource.BATCH:
             return None
-        found = self._log.place_in_batch(self._index)
-        return None if found is None else Batch(*found)
+        number, first, size = self._log.batch_of(self._index)
+        return None if number is None else Batch(self._index - first, size)
 
     @cached_property
     def _judged(self) -> JudgedHead:
         return self._log.judged(self._index)
 
-    @cached_property
+    @property
     def database(self) -> str | None:
         """The database in the path, `None` if the path is not that of the event route."""
         return self._judged.verdict.database
 
-    @cached_property
+    @property
     def table(self) -> str | None:
         """The table in the path, `None` if the path is not that of the event route."""
         return self._judged.verdict.table
 
-    @cached_property
+    @property
     def key(self) -> str | None:
         """The write key that was sent, shortened in its `repr`; `None` if none counts."""
         return self._judged.verdict.key
@@ -156,32 +148,32 @@ class Event(_Entry):
         if self._judged.verdict.from_url and self.rule != "B1":  # that is about a body
             return protocol_record.payload(self.request, self._judged.verdict)
         try:
-            return json_body.parse_any(self._own_request.body)
+            return json_body.parse_any(self._log.bodies[self._index])
         except json_body.InvalidBody:
             return None
 
     @property
     def record(self) -> Record | None:
         """The record that the event became, `None` unless it was ingested."""
-        ingested = self.state is EventState.INGESTED
-        return Record(self._log, self._index) if ingested else None
+        if self.state is EventState.INGESTED:
+            return Record(self._log, self._index)
+        return None
 
     @property
     def findings(self) -> list[Finding]:
         """What the service would silently change or ignore; empty if the event never got there."""
-        log, index, state = self._log, self._index, self.state
-        judged = self._judged
+        log, index, state, judged = self._log, self._index, self.state, self._judged
         about_response: list[Finding] = []
         if judged.verdict.ingestion and self.status == 206:
             about_response += protocol_findings.of_response(judged.head, str(state))
         if judged.verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
             return about_response
         request, data = sent_data(log, index)
-        received_at = log.received_at(index)
-        found = list(
-            protocol_findings.find(request, judged.verdict, data, judged.settings, received_at)
+        about_request = protocol_findings.find(
+            request, judged.verdict, data, judged.settings, log.received[index]
         )
-        if judged.verdict.source is RecordSource.BATCH and log.place_in_batch(index) is not None:
+        found = list(about_request)
+        if self.batch is not None:
             found += protocol_findings.of_batch(log.around_records(index))
         if state is EventState.INGESTED:
             found += _column_findings(log, index, judged.table, data)
@@ -189,8 +181,7 @@ class Event(_Entry):
 
     def columns(self) -> dict[str, Any]:
         """The record that the event is stored as, or would be stored as."""
-        log, index, request = self._log, self._index, self._own_request
-        return columns_of(log, index, self._judged, request, log.received_at(index))
+        return stored_columns(self._log, self._index)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):
@@ -217,9 +208,6 @@ class Record(_Entry, Mapping[str, Any]):
     `dict(record)` is a plain dictionary, for example for `json.dumps`.
     """
 
-    __slots__ = ("__weakref__", "_loaded")
-    _loaded: dict[str, Any]
-
     @property
     def event(self) -> Event:
         """The event that became this record."""
@@ -235,25 +223,24 @@ class Record(_Entry, Mapping[str, Any]):
         """The table that holds the record."""
         return self._log.judged(self._index).table[1]
 
+    @cached_property
     def _columns(self) -> dict[str, Any]:
-        if not hasattr(self, "_loaded"):
-            self._loaded = stored_columns(self._log, self._index)
-        return self._loaded
+        return stored_columns(self._log, self._index)
 
     def __getitem__(self, column: str) -> Any:
-        return self._columns()[column]
+        return self._columns[column]
 
     def __contains__(self, column: object) -> bool:
-        return column in self._columns()
+        return column in self._columns
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns())
+        return iter(self._columns)
 
     def __len__(self) -> int:
-        return len(self._columns())
+        return len(self._columns)
 
     def __repr__(self) -> str:
-        return without_keys(f"Record({self.database}.{self.table}, {self._columns()!r})")
+        return without_keys(f"Record({self.database}.{self.table}, {self._columns!r})")
 
 
 class Events(Sequence[Event]):
@@ -326,69 +313,56 @@ class SettleTimeout(_WithEvents):
 
 def global_id(log: EventLog, head: RequestHead, index: int) -> str:
     """P7, I19: the global id of a sender: from its cookie, else one made up for its request."""
-    place, _ = log.place_in_batch(index) or (0, 1)
-    return sent_global_id(head) or made_up_uuid(log, index - place)
-
-
-def made_up_uuid(log: EventLog, index: int) -> str:
-    """I16: the UUID of the event at `index`, if it brings none; always the same one."""
-    return f"{_first_digits(log.id)}{log.first + index:012x}"
-
-
-@lru_cache(maxsize=64)
-def _first_digits(log_id: str) -> str:
-    """The part of a UUID that the events of one log share; to make each in full takes longer."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, log_id))[:-12]
+    _, first, _ = log.batch_of(index)
+    return sent_global_id(head) or log.made_up_uuid(first)
 
 
 def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any]]:
     """The request of the accepted event at `index` of `log`, and the data in it."""
-    judged = log.judged(index)
-    request = _request(log, index, judged)
+    judged, request = log.judged(index), log.request(index)
     return request, protocol_record.sent_data(request, judged.verdict, judged.settings)
 
 
 def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
     judged = log.judged(index)
-    about_sender = judged.verdict.from_url or judged.verdict.ingestion
-    peer = log.peer(index) if about_sender else ""  # else no column needs it
-    request = PostbackRequest(judged.head, log.body(index), peer)
-    return columns_of(log, index, judged, request, log.received_at(index))
+    peer = log.peer(index) if judged.describes_sender else ""  # else no column needs it
+    request = PostbackRequest(judged.head, log.bodies[index], peer)
+    return columns_of(log, index, judged, request, log.received[index])
 
 
 def columns_of(
     log: EventLog, index: int, judged: JudgedHead, request: PostbackRequest, received_at: float
 ) -> dict[str, Any]:
     """The record that `request` becomes as the event at `index` of `log`, if it is accepted."""
-    verdict, settings = judged.verdict, judged.settings
-    has_global_id = verdict.from_url or verdict.ingestion
-    sender = global_id(log, judged.head, index) if has_global_id else ""
+    sender = global_id(log, judged.head, index) if judged.describes_sender else ""
     return protocol_record.record_columns(
-        request, verdict, settings, received_at=received_at, global_id=sender
+        request, judged.verdict, judged.settings, received_at=received_at, global_id=sender
     )
-
-
-def _request(log: EventLog, index: int, judged: JudgedHead) -> PostbackRequest:
-    """The request of an event; of a batch, as if its record had come alone."""
-    return PostbackRequest(judged.head, log.body(index), log.peer(index))
 
 
 def _column_findings(
     log: EventLog, index: int, table: tuple[str, str], data: Mapping[str, Any]
 ) -> list[Finding]:
-    """C2: the finding of the event that brings its table above the limit of columns."""
+    """C2: the finding of the event that brings its table above the limit of columns.
 
-    def names_of(other: int) -> Iterable[str]:
-        return data if other == index else sent_data(log, other)[1]
-
-    rows = log.ingested[table]
-    columns = log.table_columns.get(table)
-    if columns is None or not columns.covers_start_of(rows):
-        columns = log.table_columns[table] = TableColumns()
-    columns.count_until(index, rows, names_of)
+    Only what was ingested counts, and no column `time`, which every table has.
+    """
+    rows, limit = log.ingested[table], protocol_findings.MAX_COLUMNS
+    with _counting:
+        columns = log.table_columns.get(table)
+        # An event may be ingested later than one that arrived after it, and was counted.
+        if columns is None or (columns.counted and rows[columns.counted - 1] != columns.last):
+            columns = log.table_columns[table] = TableColumns()
+        while columns.crossed_at is None and columns.last < index:
+            columns.last = other = rows[columns.counted]
+            columns.counted += 1
+            columns.names.update(data if other == index else sent_data(log, other)[1])
+            columns.names -= {"time", protocol_record.RECORD_TIME}
+            if len(columns.names) > limit:
+                columns.crossed_at = other
     if columns.crossed_at != index:
         return []
-    name, limit = ".".join(table), protocol_findings.MAX_COLUMNS
-    message = f"{name} has {columns.count} columns; the limit of a table is {limit}"
+    name, count = ".".join(table), len(columns.names)
+    message = f"{name} has {count} columns; the limit of a table is {limit}"
     return [protocol_findings.Finding("C2", message)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
@@ -18,25 +17,8 @@ __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
 Names = str | Iterable[str] | None
 """One name or several; `None` is all."""
-
-
-@dataclass(frozen=True)
-class KeyScope:
-    """What a valid key may write to; `None` is everything."""
-
-    databases: frozenset[str] | None = None
-    tables: frozenset[str] | None = None
-
-    def rejection(self, database: str, table: str) -> str:
-        """Why the scope does not include a table; empty if it does."""
-        if self.databases is not None and database not in self.databases:
-            return f"may not write to database {database}"
-        if self.tables is not None and not {table, f"{database}.{table}"} & self.tables:
-            return f"may not write to table {database}.{table}"
-        return ""
-
-
-_EVERYTHING = KeyScope()
+_Scope = tuple[frozenset[str] | None, frozenset[str] | None]
+"""The databases and the tables that a key may write to; `None` is all."""
 
 
 class WriteKeys:
@@ -45,7 +27,7 @@ class WriteKeys:
     def __init__(self, before_change: Callable[[], None] = lambda: None) -> None:
         """`before_change` runs before a key changes, so that earlier events are judged first."""
         self._before_change = before_change
-        self._scopes: dict[str, KeyScope | None] = {}
+        self._scopes: dict[str, _Scope | None] = {}
         """Every key that was ever added; `None` if it was revoked since."""
         self._accepts_any = False
 
@@ -66,16 +48,10 @@ class WriteKeys:
             raise ConfigurationError(
                 f"write key {_described(key)} is not valid; give account/secret, like 12345/abcdef"
             )
-        scope = _EVERYTHING
-        if databases is not None or tables is not None:
-            scope = KeyScope(_names("databases", databases), _names("tables", tables))
+        scope = _names("databases", databases), _names("tables", tables)
         self._before_change()
         self._scopes[key] = scope
         return WriteKey(key)
-
-    def add_before_events(self, key: str) -> None:
-        """Make a well-formed key valid, without limits, before the first event arrives."""
-        self._scopes[key] = _EVERYTHING
 
     def add_all(self, keys: Iterable[str]) -> None:
         """Make one key or several valid, without limits; raises as `add` does."""
@@ -87,7 +63,7 @@ class WriteKeys:
 
         Raises `ConfigurationError` if the key was never added, and not every key is accepted.
         """
-        if self._scopes.get(key) is None and not (self._accepts_any and _is_well_formed(key)):
+        if key not in self and not (self._accepts_any and _is_well_formed(key)):
             known = ", ".join(map(shortened, self.valid())) or "none"
             raise ConfigurationError(
                 f"write key {_described(key)} is not valid here, so it cannot be revoked; "
@@ -116,7 +92,12 @@ class WriteKeys:
         """
         scope = self._scopes.get(key)
         if scope is not None:
-            return "" if scope is _EVERYTHING else scope.rejection(*table)
+            databases, tables = scope
+            if databases is not None and table[0] not in databases:
+                return f"may not write to database {table[0]}"
+            if tables is not None and tables.isdisjoint((table[1], ".".join(table))):
+                return f"may not write to table {'.'.join(table)}"
+            return ""
         if key in self._scopes:
             return "was revoked"
         if self._accepts_any:

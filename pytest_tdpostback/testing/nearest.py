@@ -56,7 +56,7 @@ def nearest(wanted: Search) -> Nearest | None:
                 place = 0.0
         columns: Any = event.payload if state is EventState.REFUSED else event.columns()
         columns = columns if isinstance(columns, Mapping) else {}
-        body = b"" if columns else log.body(index)
+        body = b"" if columns else log.bodies[index]
         points = 0.0
         for name, value in wanted.columns.items():
             if not columns:

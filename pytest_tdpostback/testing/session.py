@@ -227,7 +227,7 @@ class RunServer(PostbackServer):
         def make_collector() -> Collector:
             collector = self.make_collector(settings)
             if key is not None:
-                collector.keys.add_before_events(key)
+                collector.keys.add(key)
             return collector
 
         setting = '@pytest.mark.tdpostback({}="{}")'

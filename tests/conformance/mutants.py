@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.collector.deduplication import Deduplication
 from pytest_tdpostback.collector.event_log import EventState
-from pytest_tdpostback.collector.write_keys import KeyScope, WriteKeys
+from pytest_tdpostback.collector.write_keys import WriteKeys
 from pytest_tdpostback.conformance.target import WRONG_KEY
 from pytest_tdpostback.protocol import batch, body, findings, judge, record, response
 from pytest_tdpostback.protocol.judge import RecordSource, Refusal
@@ -329,6 +329,14 @@ def written(verdict: Any) -> bool:
 
 unknown_is_refused = refuses(403, lambda _, verdict: verdict.key == WRONG_KEY)
 every_key_is_known = member(WriteKeys, "rejection", lambda *_: "")
+no_limits = method(
+    WriteKeys,
+    "rejection",
+    lambda old, keys, key, table: "" if key in keys else old(keys, key, table),
+)
+preflight_everywhere = judged(
+    lambda head, v: v._replace(preflight=True, refusal=None) if head.method == "OPTIONS" else v
+)
 
 MUTANTS = [
     # Route
@@ -372,7 +380,7 @@ MUTANTS = [
     Mutant(
         "R6",
         "a preflight is no event",
-        judged(lambda head, v: v._replace(preflight=True) if head.method == "OPTIONS" else v),
+        preflight_everywhere,
         outside=False,
     ),
     Mutant("R7", "the path is not decoded", function(unquote, lambda _, part: part)),
@@ -500,7 +508,7 @@ MUTANTS = [
     Mutant("Y2", "stored", method(Collector, "receive", stored_at_once), outside=False),
     Mutant("Y3", "the sender sees it", unknown_is_refused),
     Mutant("Y3", "it never fails", every_key_is_known, outside=False),
-    Mutant("Y4", "no limits", member(KeyScope, "rejection", lambda *_: ""), outside=False),
+    Mutant("Y4", "no limits", no_limits, outside=False),
     Mutant(
         "Y5",
         "never held",
@@ -559,7 +567,7 @@ MUTANTS = [
             Mutant("I3", "refused", refuses(400, lambda head, v: v.ingestion and head.parameters)),
             Mutant("I3", "not noticed", unnoticed("I3"), outside=False),
             Mutant("I4", "every key is known", every_key_is_known),
-            Mutant("I4", "no limits", member(KeyScope, "rejection", lambda *_: ""), outside=False),
+            Mutant("I4", "no limits", no_limits, outside=False),
             Mutant("I5", "any type", fits("I5")),
             Mutant("I6", "another type", answers(response.receipts, as_json)),
             Mutant("I7", "other lists", batches(lambda b: b.replace(b'"records"', b'"events"'))),
@@ -626,7 +634,7 @@ MUTANTS = [
             Mutant(
                 "I23",
                 "a preflight is no event",
-                judged(lambda h, v: v._replace(preflight=True) if h.method == "OPTIONS" else v),
+                preflight_everywhere,
             ),
         )
     ),

@@ -10,7 +10,6 @@ import random
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
@@ -124,7 +123,7 @@ class FaultHandle:
                 return None
             if self._left is not None:
                 self._left -= 1
-        return replace(effect, recorded=self._hits.append)
+        return effect._replace(recorded=self._hits.append)
 
     def _matches(self, arrival: Arrival) -> bool:
         """Whether the limits match; runs code of the user, so without any lock."""

@@ -14,7 +14,6 @@ import sys
 import threading
 from collections import deque
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -298,7 +297,7 @@ class RespondStatus(Action):
         elif self.status not in (204, 304):  # they have no body
             headers += [("Content-Type", "application/json"), ("Content-Length", "2")]
             body = b"{}"
-        return replace(self.effect, response=Response(self.status, tuple(headers), body))
+        return self.effect._replace(response=Response(self.status, tuple(headers), body))
 
 
 class Throttle(RespondStatus):
