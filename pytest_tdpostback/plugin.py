@@ -11,7 +11,7 @@ import pytest
 
 # Bound now, before a test can freeze the clock: what is real time is found out on import.
 from .collector import waiting as _real_time  # noqa: F401
-from .errors import ConfigurationError, PostbackError, PostbackWarning
+from .errors import ConfigurationError, PostbackError, PostbackWarning, StrictnessFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -192,11 +192,11 @@ def pytest_fixture_setup(
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """An unexpected loss fails the test, as a failure of the test itself."""
     _begin_redirect(item.config.stash[_run])
-    if _context in item.stash:
-        item.stash[_context].begin_call()
+    context = item.stash.get(_context, None)
+    if context is not None:
+        context.begin_call()
     result = yield
-    if _context in item.stash:
-        _conclude(item, item.stash[_context])
+    _conclude(item)
     return result
 
 
@@ -204,8 +204,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     """What is sent while fixtures are torn down counts, too."""
     result = yield
-    if _context in item.stash:
-        _conclude(item, item.stash[_context], last=True)
+    _conclude(item, last=True)
     return result
 
 
@@ -219,16 +218,14 @@ def _begin_redirect(run: Run) -> None:
             raise
 
 
-def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) -> None:
+def _conclude(item: pytest.Item, *, last: bool = False) -> None:
     """Raise what the test fails with, and warn of its findings at the line where it begins."""
-    from .testing.check import StrictnessFailure
-
+    context = item.stash.get(_context, None)
+    if context is None:
+        return
     try:
-        context.check(last=last)
-        if not context.failed:
-            for text in context.findings_to_warn_of():
-                line = _first_line(item)
-                warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
+        for text in context.check(last=last):
+            warnings.warn_explicit(text, PostbackWarning, str(item.path), _first_line(item))
     except (PostbackError, StrictnessFailure, Warning) as error:
         context.failed = True
         item.stash[_failure] = error
@@ -290,11 +287,11 @@ def pytest_runtest_makereport(
             context.failed = True  # a skip in the test itself counts, too
         if report.failed or hasattr(report, "wasxfail"):
             _complete(report, item, call.excinfo)
-    # The test ends here, not earlier: its report shows what arrived.
-    server = item.config.stash[_run].server
-    if call.when == "teardown" and context is not None and server is not None:
+    if call.when == "teardown" and context is not None:  # not earlier: it showed what arrived
         del item.stash[_context]
-        server.end(context)
+        server = item.config.stash[_run].server
+        if server is not None:
+            server.end(context)
     return report
 
 

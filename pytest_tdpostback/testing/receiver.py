@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,13 @@ __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
 
 class Neighbours:
-    """The other `Postback` objects of a run, as far as a message is about them. Here: none."""
+    """The test that a receiver belongs to, and what is around it. Here: nothing."""
+
+    def used(self, collector: Collector) -> None:
+        """Something needs the collector of a receiver, which was just made."""
+
+    def opened(self, receiver: Receiver) -> None:
+        """A receiver opened its port."""
 
     def owner_of(self, key: str, collector: Collector) -> str | None:  # noqa: ARG002
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
@@ -72,10 +77,6 @@ class Receiver:
         self.neighbours = neighbours or Neighbours()
         self.listeners: list[Listener] = []
         """Everything that was opened for it."""
-        self.when_opened: Callable[[Receiver], object] | None = None
-        """Called after its port opened."""
-        self.when_used: Callable[[Collector], object] | None = None
-        """Called after its collector was made."""
         self.generated_key: str | None = None
         """The write key, if somebody asked for it."""
         self.ended_test = ""
@@ -84,17 +85,15 @@ class Receiver:
         self._listener: Listener | None = None
         self._make_collector = make_collector
         self._collector: Collector | None = None
-        self._making = threading.RLock()
 
     @property
     def collector(self) -> Collector:
         """The collector that receives the events."""
         if self._collector is None:
-            with self._making:
+            with self.server.lock:
                 if self._collector is None:
                     collector = self._make_collector()
-                    if self.when_used is not None:
-                        self.when_used(collector)
+                    self.neighbours.used(collector)
                     self._collector = collector
         return self._collector
 
@@ -121,15 +120,14 @@ class Receiver:
         """The base URL, no trailing slash."""
         if not self.own_port:
             return self.server.url_for("/").rstrip("/")
-        with self._making:
+        with self.server.lock:
             if self._listener is None:
                 collector, context = self.collector, None
                 if collector.settings.tls:
                     context = server_context(own_names(self.server.host))
                 self._listener = self.server.open_listener(lambda: collector, ssl_context=context)
                 self.listeners.append(self._listener)
-                if self.when_opened is not None:
-                    self.when_opened(self)
+                self.neighbours.opened(self)
             return self._listener.url
 
     @property

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..collector.events import Event, Events
@@ -54,30 +51,32 @@ class TestContext(Neighbours):
         """Whether the test has failed already: one failure is enough."""
         self._server = server
         self._own: Member | None = None
-        self._making = threading.Lock()
         self._held_by_fixture: list[Member] = []
         self._redirects: ExitStack | None = None
 
     @property
     def own(self) -> Member:
         """The test's own `Postback`, which also receives what arrives at the server's URL."""
-        with self._making:
-            if self._own is None:
-                key = self._server.write_key
-                name = "tdpostback_server.postback"
-                self._own = self._server.member_of(self, name, self.settings, key)
-                self._own.receiver.generated_key = key
-                self.members.append(self._own)
-            return self._own
+        if self._own is None:
+            with self._server.lock:
+                if self._own is None:
+                    key = self._server.write_key
+                    own = self._server.member_of(
+                        self, "tdpostback_server.postback", self.settings, key
+                    )
+                    own.receiver.generated_key = key
+                    self.members.append(own)
+                    self._own = own
+        return self._own
 
     def open(self) -> Postback:
         """The test's own `Postback`, with a port and a write key of its own."""
-        receiver = self.own.receiver
+        receiver, _, postback = self.own
         if not receiver.own_port:
             _check_tls(self.settings)
             receiver.own_port, receiver.name, receiver.generated_key = True, "tdpostback", None
             self.redirect()
-        return self.own.postback
+        return postback
 
     def make(self, settings: Settings, write_keys: Iterable[str]) -> Postback:
         """Another `Postback` of this test."""
@@ -101,26 +100,23 @@ class TestContext(Neighbours):
             each for each in self.members if each.receiver.used and each.receiver.collector.held
         ]
 
-    def check(self, *, last: bool = False) -> None:
+    def check(self, *, last: bool = False) -> list[str]:
         """Raise what the test fails with: of the first of its `Postback` objects that fails.
 
-        Before the last check, what a fixture holds may stay pending.
+        Before the last check, what a fixture holds may stay pending. The result is the texts of the
+        findings that were not reported yet.
         """
         if self.failed:
-            return
+            return []
         try:
             raise_errors(each.receiver.collector for each in self.members if each.receiver.used)
-            for member in [each for each in self.members if not each.check.nothing_new]:
+            for member in self.members:
                 held = member in self._held_by_fixture and member.receiver.collector.held
                 member.check.check(wait=last or not held)
         except BaseException:
             self.failed = True
             raise
-
-    def findings_to_warn_of(self) -> list[str]:
-        """The texts of the findings that were not reported yet."""
-        used = [member.check for member in self.members if member.receiver.used]
-        return [found for check in used for found in check.findings_to_warn_of()]
+        return [found for each in self.members for found in each.check.findings_to_warn_of()]
 
     @property
     def known_keys(self) -> list[str]:
@@ -129,14 +125,10 @@ class TestContext(Neighbours):
             key for each in self.members if each.receiver.used for key in each.postback.keys.known()
         ]
 
-    def close(self) -> None:
-        """End what the test did to this process. Its ports stay open."""
+    def end_redirect(self) -> None:
+        """Connect this process to the hosts of the service again."""
         if self._redirects is not None:
             self._redirects.close()
-        for receiver, _, _ in self.members:
-            receiver.end_faults()
-            receiver.neighbours = Neighbours()
-            receiver.ended_test = self.node_id
         _restore_environment()
 
     def compare(self, wanted: object, got: object) -> list[str] | None:
@@ -169,13 +161,30 @@ class TestContext(Neighbours):
         self._redirects.enter_context(receiver.redirect(receiver.own_hosts))
 
 
-@dataclass
-class FinishedTest:
-    """What is remembered of a finished test for each of its `Postback` objects."""
+class FinishedTest(Neighbours):
+    """What is remembered of a finished test for one of its `Postback` objects."""
 
-    node_id: str
-    url: str
-    """The URL of its own port, empty if that was never opened."""
+    def __init__(self, server: RunServer, node_id: str, url: str) -> None:
+        self.node_id = node_id
+        self.url = url
+        """The URL of its own port, empty if that was never opened."""
+        self._server = server
+
+    def used(self, collector: Collector) -> None:
+        """Listen for late events."""
+        reference, reached_late = weakref.ref(collector), self._server.reached_late
+
+        def arrived() -> None:
+            collector = reference()
+            if collector is not None and not collector.empty:
+                reached_late[collector] = self
+
+        collector.subscribe(arrived)
+
+    def opened(self, receiver: Receiver) -> None:
+        """Keep its port open for a while, too."""
+        self.url = receiver.url_if_open
+        self._server.kept_open += receiver.listeners
 
 
 class RunServer(PostbackServer):
@@ -196,7 +205,7 @@ class RunServer(PostbackServer):
         self.reached_late: dict[Collector, FinishedTest] = {}
         """Collectors of finished tests with late events: those of the test that runs now, and what
         has no outcome yet. The others are in the summary."""
-        self._open: deque[Listener] = deque()
+        self.kept_open: deque[Listener] = deque()
         """The listeners of finished tests, the oldest first."""
         self._most_open = min(PORTS_KEPT_OPEN, _descriptors() // 4)
         self._used_ports: set[int] = set()
@@ -255,16 +264,15 @@ class RunServer(PostbackServer):
         return self.context
 
     def end(self, context: TestContext) -> None:
-        """A test is over. Its ports stay open for a while."""
+        """A test is over. Its events are forgotten; its ports stay open for a while."""
         if self.context is context:
             self.context = None
-        context.close()
+        context.end_redirect()
         members, context.members = context.members, []
         for receiver, check, _ in members:
             self._finish(receiver, check, context)
-            self._open += receiver.listeners
-        if len(self._open) > self._most_open:
-            oldest = [self._open.popleft() for _ in range(len(self._open) - self._most_open)]
+        if len(self.kept_open) > self._most_open:
+            oldest = [self.kept_open.popleft() for _ in range(len(self.kept_open) // 4)]
             self.close_listeners(oldest)
             for listener in oldest:
                 self._note_late(listener.current_collector())
@@ -284,8 +292,8 @@ class RunServer(PostbackServer):
         """Stop serving; note what reached finished tests."""
         self._stopped_by = self.context.node_id if self.context else "something between two tests"
         CollectorServer.stop(self)
-        self.close_listeners(self._open)  # a start does not open them again
-        self._open.clear()
+        self.close_listeners(self.kept_open)  # a start does not open them again
+        self.kept_open.clear()
         self.note_late_events()
 
     def check(self) -> None:
@@ -305,38 +313,22 @@ class RunServer(PostbackServer):
         return "tdpostback_server" if key == self.write_key else self._owners.get(key)
 
     def _finish(self, receiver: Receiver, check: Check, context: TestContext) -> None:
-        """Forget the events of a finished test, and listen for late ones."""
+        receiver.end_faults()
+        receiver.ended_test = context.node_id
+        receiver.neighbours = FinishedTest(self, context.node_id, receiver.url_if_open)
+        self.kept_open += receiver.listeners
         if receiver.generated_key is not None:
             self._owners[receiver.generated_key] = context.node_id
             if len(self._owners) > KEYS_REMEMBERED:
                 del self._owners[next(iter(self._owners))]
-        finished = FinishedTest(context.node_id, receiver.url_if_open)
-        receiver.when_opened = partial(self._opened_late, finished)
-        if not receiver.used:
-            receiver.when_used = partial(self._listen_for_late_events, finished)
-            return
-        collector = receiver.collector
-        self.summary.findings.update(check.reported)
-        with collector.lock:
-            if not collector.empty:
-                late = [] if context.failed else check.unchecked()
-                self.summary.take(collector, context.node_id, late)
-            self._listen_for_late_events(finished, collector)
-
-    def _listen_for_late_events(self, finished: FinishedTest, collector: Collector) -> None:
-        reference = weakref.ref(collector)
-
-        def arrived() -> None:
-            collector = reference()
-            if collector is not None and not collector.empty:
-                self.reached_late[collector] = finished
-
-        collector.subscribe(arrived)
-
-    def _opened_late(self, finished: FinishedTest, receiver: Receiver) -> None:
-        """Somebody asked a finished test for its URL: its port stays open for a while too."""
-        finished.url = receiver.url_if_open
-        self._open += receiver.listeners
+        if receiver.used:
+            collector = receiver.collector
+            self.summary.findings.update(check.reported)
+            with collector.lock:
+                if not collector.empty:
+                    late = [] if context.failed else check.unchecked()
+                    self.summary.take(collector, context.node_id, late)
+                receiver.neighbours.used(collector)
 
     def _note_late(self, collector: Collector) -> None:
         finished = self.reached_late.pop(collector, None)
