@@ -60,6 +60,7 @@ class Check:
         """Fail if `manager.entered`, of the result of the method `name`, never becomes true."""
         self._context_managers = [each for each in self._context_managers if not each[1].entered]
         self._context_managers.append((f"{name}() at {_call_site()}", manager))
+        _ = self.receiver.collector  # without one, there is nothing to check
         return manager
 
     def check(self, *, wait: bool = True) -> None:
@@ -72,8 +73,6 @@ class Check:
         self._context_managers = []
         if calls:
             raise ConfigurationError(messages.never_entered(self.receiver, calls))
-        if not self.receiver.used:
-            return
         collector = self.receiver.collector
         new = self._checked != collector.next_seq
         if not (new or collector.errors or self._new_refused_connections(collector)):
@@ -120,8 +119,6 @@ class Check:
 
     def findings_to_warn_of(self) -> list[str]:
         """The warning of each new finding that `on_finding` makes a warning."""
-        if not self.receiver.used:
-            return []
         collector = self.receiver.collector
         found = self._new_findings(collector, "warn")
         if not found:

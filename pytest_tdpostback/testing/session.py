@@ -47,11 +47,13 @@ class TestContext(Neighbours):
         self.node_id = node_id
         self.settings = settings
         self.members: list[Member] = []
+        self.collectors: list[Collector] = []
+        """Those of its `Postback` objects, if something needed them."""
         self.failed = False
         """Whether the test has failed already: one failure is enough."""
         self._server = server
         self._own: Member | None = None
-        self._held_by_fixture: list[Member] = []
+        self._held_by_fixture: list[Collector] = []
         self._redirects: ExitStack | None = None
 
     @property
@@ -94,11 +96,13 @@ class TestContext(Neighbours):
         if self._redirects is None and _redirects(self.settings):
             self._redirect(self.own.receiver)
 
+    def used(self, collector: Collector) -> None:
+        """Check it at the end of the test."""
+        self.collectors.append(collector)
+
     def begin_call(self) -> None:
         """The code of the test begins. What a fixture holds now, that fixture will release."""
-        self._held_by_fixture = [
-            each for each in self.members if each.receiver.used and each.receiver.collector.held
-        ]
+        self._held_by_fixture = [each for each in self.collectors if each.held]
 
     def check(self, *, last: bool = False) -> list[str]:
         """Raise what the test fails with: of the first of its `Postback` objects that fails.
@@ -106,24 +110,23 @@ class TestContext(Neighbours):
         Before the last check, what a fixture holds may stay pending. The result is the texts of the
         findings that were not reported yet.
         """
-        if self.failed:
+        if self.failed or not self.collectors:
             return []
         try:
-            raise_errors(each.receiver.collector for each in self.members if each.receiver.used)
-            for member in self.members:
-                held = member in self._held_by_fixture and member.receiver.collector.held
-                member.check.check(wait=last or not held)
+            raise_errors(self.collectors)
+            used = [each for each in self.members if each.receiver.used]
+            for receiver, check, _ in used:
+                held = receiver.collector in self._held_by_fixture and receiver.collector.held
+                check.check(wait=last or not held)
         except BaseException:
             self.failed = True
             raise
-        return [found for each in self.members for found in each.check.findings_to_warn_of()]
+        return [found for each in used for found in each.check.findings_to_warn_of()]
 
     @property
     def known_keys(self) -> list[str]:
         """Every write key that was ever valid in this test."""
-        return [
-            key for each in self.members if each.receiver.used for key in each.postback.keys.known()
-        ]
+        return [key for each in self.collectors for key in each.keys.known()]
 
     def end_redirect(self) -> None:
         """Connect this process to the hosts of the service again."""
@@ -139,7 +142,7 @@ class TestContext(Neighbours):
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
         if key in collector.keys:
             return None
-        if any(each.receiver.used and key in each.postback.keys for each in self.members):
+        if any(key in each.keys for each in self.collectors):
             return "another Postback of this test"
         return self._server.owner_of(key)
 
