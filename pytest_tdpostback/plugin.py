@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any, cast
 
@@ -95,6 +96,10 @@ def tdpostback_server(pytestconfig: pytest.Config) -> Iterator[PostbackServer]:
     server.check()
 
 
+class _Local(threading.local):
+    item: pytest.Item | None = None
+
+
 class Run:
     """The hooks and fixtures of one run of tests in this process. At rest there is no server.
 
@@ -106,8 +111,10 @@ class Run:
         self.settings = settings
         self.server: RunServer | None = None
         self.summary: Summary | None = None
-        self.item: pytest.Item | None = None
+        self.last_item: pytest.Item | None = None
         """The test that was set up last."""
+        self.local = _Local()
+        """Its `item` is the test that this thread set up last."""
         self.contexts: dict[pytest.Item, TestContext] = {}
         """Those of the tests that did not end, if there is a server."""
         self.to_redirect: pytest.Item | None = None
@@ -144,6 +151,11 @@ class Run:
             self.summary = Summary()
         return self.summary
 
+    @property
+    def item(self) -> pytest.Item | None:
+        """The test that this thread set up, else the one that was set up last."""
+        return self.local.item or self.last_item
+
     def context_of(self, item: pytest.Item) -> TestContext:
         """The context of a test, which begins with its setup or when it first needs the server."""
         context = self.contexts.get(item)
@@ -170,14 +182,12 @@ class Run:
     @pytest.fixture
     def tdpostback(self) -> Postback:
         """This test's fake server of the Postback API, with a URL and a write key of its own."""
-        assert self.item is not None
-        return self.context_of(self.item).open()
+        return self._current_context().open()
 
     @pytest.fixture
     def make_tdpostback(self) -> PostbackFactory:
         """Makes more: `make_tdpostback(profile=..., write_keys=[...], **settings) -> Postback`."""
-        assert self.item is not None
-        context = self.context_of(self.item)
+        context = self._current_context()
 
         def make(*, write_keys: Iterable[str] = (), **settings: Unpack[SettingValues]) -> Postback:
             chosen = context.settings.changed(settings, "make_tdpostback(...)")
@@ -185,12 +195,16 @@ class Run:
 
         return make
 
+    def _current_context(self) -> TestContext:
+        assert self.item is not None
+        return self.context_of(self.item)
+
     # the life of a test
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """From its setup on, a test owns what arrives at the URL of the server."""
-        self.item = item
+        self.last_item = self.local.item = item
         try:
             settings = self.settings_of(item)
             if self.server is not None:
