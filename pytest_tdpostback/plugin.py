@@ -129,8 +129,7 @@ class Run:
             from .testing.session import RunServer
 
             RunServer.inspection = respond
-            server = RunServer(self.settings, self.made_summary())
-            server.compare = self.compare
+            server = RunServer(self.settings, self.made_summary(), self.compare)
             server.start()
             self.server = server
         return self.server
@@ -248,7 +247,8 @@ class Run:
         item, self.to_redirect = self.to_redirect, None
         if item is not None:
             try:
-                self.context_of(item).redirect()
+                context = self.context_of(item)
+                context.redirect(context.own)
             except Exception as error:
                 self.failure = error
                 raise
@@ -315,9 +315,15 @@ class Run:
         item: pytest.Item,
         failure: pytest.ExceptionInfo[BaseException],
     ) -> None:
+        from .protocol.secrets import KeyRedactor
+
         if failure.value is self.failure:
             report.longrepr = _text_only(item, failure)
-        uses_server, redact = self._uses_server(item), self._redactor()
+        known = [self.config.getoption("--tdpostback-key") or ""]
+        servers = sys.modules.get("pytest_tdpostback.testing.server")
+        if servers is not None:  # else there is no server, and a failing test does not pay for it
+            known += servers.known_keys()
+        uses_server, redact = self._uses_server(item), KeyRedactor(known)
 
         def safe(text: str) -> str:
             text = redact(text)
@@ -338,16 +344,6 @@ class Run:
 
     def _uses_server(self, item: pytest.Item) -> bool:
         return item in self.contexts and bool(self.contexts[item].members)
-
-    def _redactor(self) -> Callable[[str], str]:
-        """Shortens every known write key."""
-        from .protocol.secrets import KeyRedactor
-
-        known = [self.config.getoption("--tdpostback-key") or ""]
-        servers = sys.modules.get("pytest_tdpostback.testing.server")
-        if servers is not None:  # else there is no server, and a failing test does not pay for it
-            known += servers.known_keys()
-        return KeyRedactor(known)
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> list[str] | None:
         """A comparison shows write keys shortened, and no control characters of senders."""

@@ -10,7 +10,7 @@ from ..collector.event_log import EventState
 from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailure
 from ..errors import ConfigurationError, StrictnessFailure
 from ..protocol.secrets import KeyRedactor
-from . import formatting, messages
+from . import formatting
 from .assertions import unsettled
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Check:
         calls = [call for call, manager in self._context_managers if not manager.entered]
         self._context_managers = []
         if calls:
+            from . import messages
+
             raise ConfigurationError(messages.never_entered(self.receiver, calls))
         collector = self.receiver.collector
         new = self._checked != collector.next_seq
@@ -84,6 +86,8 @@ class Check:
 
     def raise_failures(self, *, wait: bool = True) -> None:
         """Raise errors of the server, what is pending, and what the settings make a failure."""
+        from . import messages
+
         receiver, collector = self.receiver, self.receiver.collector
         raise_errors([collector])
         if wait and not collector.settled():

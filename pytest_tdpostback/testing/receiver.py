@@ -59,10 +59,9 @@ class Receiver:
         name: str,
         setting: str,
         shared_hosts: HostListeners,
-        own_port: bool = False,
         neighbours: Neighbours | None = None,
     ) -> None:
-        """A receiver on `server`, with a port of its own or with the URL of the server.
+        """A receiver on `server`.
 
         `make_collector()` is called when something first needs the collector, because that would be
         most of the cost of a test that does not use its `Postback`. `name` is the expression by
@@ -73,7 +72,8 @@ class Receiver:
         self.name = name
         self.setting = setting
         self.shared_hosts = shared_hosts
-        self.own_port = own_port
+        self.own_port = False
+        """Whether it has a port of its own; else it has the URL of the server."""
         self.neighbours = neighbours or Neighbours()
         self.listeners: list[Listener] = []
         """Everything that was opened for it."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
 PORTS_KEPT_OPEN = 256
-"""How many ports of finished tests stay open, so that late events are noticed."""
+"""How many ports of finished tests stay open at most, so that late events are noticed."""
 PORTS_NOT_REUSED = 10_000
 """A port that the run used is not taken again while fewer ports were used."""
 KEYS_REMEMBERED = 4_096
@@ -62,12 +62,9 @@ class TestContext(Neighbours):
         if self._own is None:
             with self._server.lock:
                 if self._own is None:
-                    key = self._server.write_key
-                    own = self._server.member_of(
-                        self, "tdpostback_server.postback", self.settings, key
-                    )
+                    key, name = self._server.write_key, "tdpostback_server.postback"
+                    own = self._server.member_of(self, name, self.settings, key)
                     own.receiver.generated_key = key
-                    self.members.append(own)
                     self._own = own
         return self._own
 
@@ -77,7 +74,6 @@ class TestContext(Neighbours):
         if not receiver.own_port:
             _check_tls(self.settings)
             receiver.own_port, receiver.name, receiver.generated_key = True, "tdpostback", None
-            self.redirect()
         return postback
 
     def make(self, settings: Settings, write_keys: Iterable[str]) -> Postback:
@@ -86,15 +82,15 @@ class TestContext(Neighbours):
         member = self._server.member_of(self, "other", settings)
         member.receiver.own_port = True
         member.receiver.collector.keys.add_all(write_keys)
-        if _redirects(settings):
-            self._redirect(member.receiver)
-        self.members.append(member)
+        if settings.redirect or settings.block_network:
+            self.redirect(member)
         return member.postback
 
-    def redirect(self) -> None:
-        """Redirect the service's hosts to the test's own `Postback`, if a setting says so."""
-        if self._redirects is None and _redirects(self.settings):
-            self._redirect(self.own.receiver)
+    def redirect(self, member: Member) -> None:
+        """Redirect the service's hosts to one of its `Postback` objects until it ends."""
+        self._redirects = self._redirects or ExitStack()
+        receiver = member.receiver
+        self._redirects.enter_context(receiver.redirect(receiver.own_hosts))
 
     def used(self, collector: Collector) -> None:
         """Check it at the end of the test."""
@@ -122,11 +118,6 @@ class TestContext(Neighbours):
             self.failed = True
             raise
         return [found for each in used for found in each.check.findings_to_warn_of()]
-
-    @property
-    def known_keys(self) -> list[str]:
-        """Every write key that was ever valid in this test."""
-        return [key for each in self.collectors for key in each.keys.known()]
 
     def end_redirect(self) -> None:
         """Connect this process to the hosts of the service again."""
@@ -159,10 +150,6 @@ class TestContext(Neighbours):
                 where = _sent_to(event, finished.url or self._server.url)
                 yield f"{where} of {finished.node_id}", event
 
-    def _redirect(self, receiver: Receiver) -> None:
-        self._redirects = self._redirects or ExitStack()
-        self._redirects.enter_context(receiver.redirect(receiver.own_hosts))
-
 
 class FinishedTest(Neighbours):
     """What is remembered of a finished test for one of its `Postback` objects."""
@@ -193,13 +180,20 @@ class FinishedTest(Neighbours):
 class RunServer(PostbackServer):
     """The server of a run of tests. What arrives at its URL belongs to the test that runs now."""
 
-    def __init__(self, settings: Settings, summary: Summary) -> None:
-        """`settings` are those of the run; `summary` takes what is reported at its end."""
+    def __init__(
+        self,
+        settings: Settings,
+        summary: Summary,
+        compare: Callable[[object, object], list[str] | None],
+    ) -> None:
+        """`settings` are those of the run; `summary` takes what is reported at its end.
+
+        `compare` is how pytest shows that two values differ; it gives `None` without `-vv`.
+        """
         super().__init__(**vars(settings))
         self.context: TestContext | None = None
         """The test that runs now."""
-        self.compare: Callable[[object, object], list[str] | None] = lambda *_: None
-        """How pytest shows that two values differ; `None` without `-vv`."""
+        self.compare = compare
         self.summary = summary
         self._own.receiver.name = "tdpostback_server.postback"
         self._own.receiver.setting = "tdpostback_{} = {} in the ini file"
@@ -210,7 +204,7 @@ class RunServer(PostbackServer):
         has no outcome yet. The others are in the summary."""
         self.kept_open: deque[Listener] = deque()
         """The listeners of finished tests, the oldest first."""
-        self._most_open = min(PORTS_KEPT_OPEN, _descriptors() // 4)
+        self._most_open = _ports_to_keep_open()
         self._used_ports: set[int] = set()
         self._owners: dict[str, str] = {}
         """For the write keys of finished tests: the id of the test."""
@@ -226,15 +220,13 @@ class RunServer(PostbackServer):
 
     def known_keys(self) -> list[str]:
         """The write keys of the run, and those of the test that runs now."""
-        return super().known_keys() + (self.context.known_keys if self.context else [])
+        collectors = self.context.collectors if self.context else []
+        return super().known_keys() + [key for each in collectors for key in each.keys.known()]
 
     def member_of(
         self, context: TestContext, name: str, settings: Settings, key: str | None = None
     ) -> Member:
-        """A `Postback` of a test, which a test reaches by the expression `name`.
-
-        `key` is a write key that is valid there.
-        """
+        """A new `Postback` of a test, which that reaches by the expression `name`."""
 
         def make_collector() -> Collector:
             collector = self.make_collector(settings)
@@ -243,7 +235,9 @@ class RunServer(PostbackServer):
             return collector
 
         setting = '@pytest.mark.tdpostback({}="{}")'
-        return self.new_member(make_collector, name=name, setting=setting, neighbours=context)
+        member = self.new_member(make_collector, name=name, setting=setting, neighbours=context)
+        context.members.append(member)
+        return member
 
     def begin(self, node_id: str, settings: Settings) -> TestContext:
         """From now on, what arrives at this server's URL belongs to a test.
@@ -349,10 +343,6 @@ def _sent_to(event: Event, url: str) -> str:
     return f"{url.partition(':')[0]}://{host}"
 
 
-def _redirects(settings: Settings) -> bool:
-    return settings.redirect or settings.block_network
-
-
 def _check_tls(settings: Settings) -> None:
     """Raise `ConfigurationError` if the setting `tls` needs what is not installed."""
     if settings.tls:
@@ -361,13 +351,12 @@ def _check_tls(settings: Settings) -> None:
         authority()
 
 
-def _descriptors() -> int:
-    """How many files this process may have open."""
+def _ports_to_keep_open() -> int:
     try:
         import resource
-    except ImportError:  # Windows does not count sockets among them
-        return 4 * PORTS_KEPT_OPEN
-    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4 * PORTS_KEPT_OPEN)
+    except ImportError:  # Windows does not count sockets among open files
+        return PORTS_KEPT_OPEN
+    return min(PORTS_KEPT_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 
 
 def _restore_environment() -> None:
