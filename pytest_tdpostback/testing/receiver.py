@@ -131,11 +131,6 @@ class Receiver:
             return self._listener.url
 
     @property
-    def url_if_open(self) -> str:
-        """The base URL of its own port, empty if that is not open."""
-        return self._listener.url if self._listener else ""
-
-    @property
     def write_key(self) -> str:
         """A valid write key, which is generated when somebody first asks for it."""
         if self.generated_key is None:

@@ -51,6 +51,8 @@ class TestContext(Neighbours):
         """Those of its `Postback` objects, if something needed them."""
         self.failed = False
         """Whether the test has failed already: one failure is enough."""
+        self.ended = False
+        """Whether the test is over: what arrives from then on is late."""
         self._server = server
         self._own: Member | None = None
         self._held_by_fixture: list[Collector] = []
@@ -93,8 +95,23 @@ class TestContext(Neighbours):
         self._redirects.enter_context(receiver.redirect(receiver.own_hosts))
 
     def used(self, collector: Collector) -> None:
-        """Check it at the end of the test."""
-        self.collectors.append(collector)
+        """Check it at the end of the test, or listen for late events if the test is over."""
+        if not self.ended:
+            self.collectors.append(collector)
+            return
+        reference, reached_late = weakref.ref(collector), self._server.reached_late
+
+        def arrived() -> None:
+            collector = reference()
+            if collector is not None and not collector.empty:
+                reached_late[collector] = self
+
+        collector.subscribe(arrived)
+
+    def opened(self, receiver: Receiver) -> None:
+        """Keep its port open for a while if the test is over."""
+        if self.ended:
+            self._server.kept_open += receiver.listeners
 
     def begin_call(self) -> None:
         """The code of the test begins. What a fixture holds now, that fixture will release."""
@@ -119,11 +136,15 @@ class TestContext(Neighbours):
             raise
         return [found for each in used for found in each.check.findings_to_warn_of()]
 
-    def end_redirect(self) -> None:
-        """Connect this process to the hosts of the service again."""
+    def end(self) -> list[Member]:
+        """End what the test did to this process, and give up its `Postback` objects."""
         if self._redirects is not None:
             self._redirects.close()
         _restore_environment()
+        self.ended = True
+        members, self.members, self._own = self.members, [], None
+        self.collectors.clear()
+        return members
 
     def compare(self, wanted: object, got: object) -> list[str] | None:
         """Both values in full and how they differ, as pytest shows it; `None` without `-vv`."""
@@ -131,7 +152,7 @@ class TestContext(Neighbours):
 
     def owner_of(self, key: str, collector: Collector) -> str | None:
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
-        if key in collector.keys:
+        if self.ended or key in collector.keys:
             return None
         if any(key in each.keys for each in self.collectors):
             return "another Postback of this test"
@@ -144,37 +165,12 @@ class TestContext(Neighbours):
                 receiver.collector.wait_for_responses()
                 for event in Events(receiver.collector.log):
                     yield _sent_to(event, receiver.url), event
-        for reached, finished in list(self._server.reached_late.items()):
+        server = self._server
+        for reached, finished in [] if self.ended else list(server.reached_late.items()):
             reached.wait_for_responses()
+            urls = [each.url for each in server.kept_open if each.current_collector() is reached]
             for event in Events(reached.log):
-                where = _sent_to(event, finished.url or self._server.url)
-                yield f"{where} of {finished.node_id}", event
-
-
-class FinishedTest(Neighbours):
-    """What is remembered of a finished test for one of its `Postback` objects."""
-
-    def __init__(self, server: RunServer, node_id: str, url: str) -> None:
-        self.node_id = node_id
-        self.url = url
-        """The URL of its own port, empty if that was never opened."""
-        self._server = server
-
-    def used(self, collector: Collector) -> None:
-        """Listen for late events."""
-        reference, reached_late = weakref.ref(collector), self._server.reached_late
-
-        def arrived() -> None:
-            collector = reference()
-            if collector is not None and not collector.empty:
-                reached_late[collector] = self
-
-        collector.subscribe(arrived)
-
-    def opened(self, receiver: Receiver) -> None:
-        """Keep its port open for a while, too."""
-        self.url = receiver.url_if_open
-        self._server.kept_open += receiver.listeners
+                yield f"{_sent_to(event, [*urls, server.url][0])} of {finished.node_id}", event
 
 
 class RunServer(PostbackServer):
@@ -199,7 +195,7 @@ class RunServer(PostbackServer):
         self._own.receiver.setting = "tdpostback_{} = {} in the ini file"
         self._stopped_by = ""
         """The id of the test that stopped the server last."""
-        self.reached_late: dict[Collector, FinishedTest] = {}
+        self.reached_late: dict[Collector, TestContext] = {}
         """Collectors of finished tests with late events: those of the test that runs now, and what
         has no outcome yet. The others are in the summary."""
         self.kept_open: deque[Listener] = deque()
@@ -264,9 +260,7 @@ class RunServer(PostbackServer):
         """A test is over. Its events are forgotten; its ports stay open for a while."""
         if self.context is context:
             self.context = None
-        context.end_redirect()
-        members, context.members = context.members, []
-        for receiver, check, _ in members:
+        for receiver, check, _ in context.end():
             self._finish(receiver, check, context)
         if len(self.kept_open) > self._most_open:
             oldest = [self.kept_open.popleft() for _ in range(len(self.kept_open) // 4)]
@@ -312,7 +306,6 @@ class RunServer(PostbackServer):
     def _finish(self, receiver: Receiver, check: Check, context: TestContext) -> None:
         receiver.end_faults()
         receiver.ended_test = context.node_id
-        receiver.neighbours = FinishedTest(self, context.node_id, receiver.url_if_open)
         self.kept_open += receiver.listeners
         if receiver.generated_key is not None:
             self._owners[receiver.generated_key] = context.node_id
@@ -325,7 +318,7 @@ class RunServer(PostbackServer):
                 if not collector.empty:
                     late = [] if context.failed else check.unchecked()
                     self.summary.take(collector, context.node_id, late)
-                receiver.neighbours.used(collector)
+                context.used(collector)
 
     def _note_late(self, collector: Collector) -> None:
         finished = self.reached_late.pop(collector, None)
