@@ -96,10 +96,6 @@ def tdpostback_server(pytestconfig: pytest.Config) -> Iterator[PostbackServer]:
     server.check()
 
 
-class _Local(threading.local):
-    item: pytest.Item | None = None
-
-
 class Run:
     """The hooks and fixtures of one run of tests in this process. At rest there is no server.
 
@@ -111,10 +107,8 @@ class Run:
         self.settings = settings
         self.server: RunServer | None = None
         self.summary: Summary | None = None
-        self.last_item: pytest.Item | None = None
-        """The test that was set up last."""
-        self.local = _Local()
-        """Its `item` is the test that this thread set up last."""
+        self._last_item: pytest.Item | None = None
+        self._local = threading.local()
         self.contexts: dict[pytest.Item, TestContext] = {}
         """Those of the tests that did not end, if there is a server."""
         self.to_redirect: pytest.Item | None = None
@@ -153,7 +147,7 @@ class Run:
     @property
     def item(self) -> pytest.Item | None:
         """The test that this thread set up, else the one that was set up last."""
-        return self.local.item or self.last_item
+        return getattr(self._local, "item", self._last_item)
 
     def context_of(self, item: pytest.Item) -> TestContext:
         """The context of a test, which begins with its setup or when it first needs the server."""
@@ -166,8 +160,6 @@ class Run:
     def settings_of(self, item: pytest.Item) -> Settings:
         """The settings of a test: those of the run, changed by its markers."""
         settings = self.settings
-        if MARKER not in item.keywords:  # which is found out sooner than that there is no marker
-            return settings
         for marker in reversed(list(item.iter_markers(MARKER))):
             where = f"{item.nodeid}: @pytest.mark.{MARKER}"
             if marker.args:
@@ -203,7 +195,7 @@ class Run:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """From its setup on, a test owns what arrives at the URL of the server."""
-        self.last_item = self.local.item = item
+        self._last_item = self._local.item = item
         try:
             settings = self.settings_of(item)
             if self.server is not None:

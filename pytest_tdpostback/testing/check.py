@@ -64,11 +64,7 @@ class Check:
         return manager
 
     def check(self, *, wait: bool = True) -> None:
-        """Raise errors of the server, what is pending, and what the settings make a failure.
-
-        With `wait`, it waits for outcomes as long as they can come, for five seconds at most;
-        else it ignores what is pending.
-        """
+        """Raise what `raise_failures` does, if something is new, and what was never entered."""
         calls = [call for call, manager in self._context_managers if not manager.entered]
         self._context_managers = []
         if calls:
@@ -85,7 +81,11 @@ class Check:
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
 
     def raise_failures(self, *, wait: bool = True) -> None:
-        """Raise errors of the server, what is pending, and what the settings make a failure."""
+        """Raise errors of the server, what is pending, and what the settings make a failure.
+
+        With `wait`, it waits for outcomes as long as they can come, for five seconds at most;
+        else it ignores what is pending.
+        """
         from . import messages
 
         receiver, collector = self.receiver, self.receiver.collector
