@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from pytest_tdpostback import Event, Postback
-    from pytest_tdpostback.server.faults import Faults
-    from pytest_tdpostback.server.faults.handle import LimitArgumentsWithoutAfter
+    from pytest_tdpostback.server.faults import Faults, LimitArgumentsWithoutAfter
 
 ROUND_SECONDS = 10.0
 ROUND_EVENTS = 400_000

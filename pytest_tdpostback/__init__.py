@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .protocol.profiles import Profile, profiles
     from .protocol.rules import Rule, rules
     from .protocol.schemas import load_schema
-    from .server.faults.handle import FaultHandle
+    from .server.faults import FaultHandle
     from .testing.fault_matrix import FaultCase, fault_matrix
     from .testing.postback import Postback, PostbackFactory
     from .testing.server import PostbackServer
@@ -63,7 +63,7 @@ _HOMES = {
     "protocol.profiles": "Profile profiles",
     "protocol.rules": "Rule rules",
     "protocol.schemas": "load_schema",
-    "server.faults.handle": "FaultHandle",
+    "server.faults": "FaultHandle",
     "testing.fault_matrix": "FaultCase fault_matrix",
     "testing.postback": "Postback PostbackFactory",
     "testing.server": "PostbackServer",

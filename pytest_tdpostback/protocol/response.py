@@ -51,6 +51,11 @@ class Response:
     headers: _Fields
     body: bytes = b"{}"
 
+    @property
+    def phrase(self) -> str:
+        """The reason phrase of the status."""
+        return _PHRASES.get(self.status, "Unknown")
+
     @cached_property
     def kept_alive(self) -> bytes:
         """The bytes on the wire if the connection stays open, made once."""
@@ -64,7 +69,7 @@ class Response:
     def to_bytes(self, *, keep_alive: bool = True, head_only: bool = False) -> bytes:
         """Return the response as bytes of HTTP/1.1; `head_only` leaves the body out (`HEAD`)."""
         connection = "keep-alive" if keep_alive else "close"
-        lines = [f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, 'Unknown')}"]
+        lines = [f"HTTP/1.1 {self.status} {self.phrase}"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         lines += [f"Connection: {connection}", "", ""]
         return "\r\n".join(lines).encode("latin-1", "replace") + (b"" if head_only else self.body)

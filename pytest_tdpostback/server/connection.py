@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
-from socket import SO_ERROR, SOL_SOCKET
+from selectors import EVENT_READ, EVENT_WRITE
+from socket import MSG_PEEK, SHUT_WR, SO_ERROR, SOL_SOCKET, socket
+from ssl import SSLEOFError, SSLSocket, SSLWantReadError, SSLWantWriteError
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ..protocol.response import Response, empty
@@ -25,12 +26,12 @@ from .http_parser import (
 )
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from ..collector.collector import Collector, Exchange
     from ..protocol.request import RequestHead
     from .http_parser import Head
+    from .loop import Loop, LoopTimer
 
 INSPECTION_PREFIX = "/.tdpostback/"
 """How the path of a call of the REST interface begins."""
@@ -42,13 +43,17 @@ LARGE_BODY = 32 * 1024
 The worst JSON of this size takes 3 to 5 ms. A thread takes 0.1 ms.
 """
 
+READ_SIZE = 64 * 1024
+"""Bytes that are read at a time; at least those of a TLS record (16 KiB)."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+NOT_READY = (BlockingIOError, InterruptedError, SSLWantReadError, SSLWantWriteError)
 
 
 class State(StrEnum):
     """What a connection is doing."""
 
-    NEW = "the sender is connected and has sent nothing yet"
+    NEW = "the sender is connected and has sent no request yet"
+    HANDSHAKE = "a TLS handshake has begun"
     IDLE = "every request that began has its response"
     HEAD = "a part of a head is there"
     BODY = "the head of a request is complete, its body is not"
@@ -60,10 +65,11 @@ class State(StrEnum):
 
 
 # Python 3.11 takes long to find a member of an enumeration.
-NEW, IDLE, HEAD, BODY, DRAINING, PROCESSING, HANGING, CLOSING, CLOSED = State
+NEW, HANDSHAKE, IDLE, HEAD, BODY, DRAINING, PROCESSING, HANGING, CLOSING, CLOSED = State
 
 TRANSITIONS = {
-    NEW: {IDLE, HEAD, BODY, CLOSING, CLOSED},
+    NEW: {HANDSHAKE, IDLE, HEAD, BODY, CLOSING, CLOSED},
+    HANDSHAKE: {NEW, CLOSED},
     IDLE: {HEAD, BODY, PROCESSING, CLOSING, CLOSED},
     HEAD: {IDLE, BODY, CLOSING, CLOSED},
     BODY: {IDLE, DRAINING, CLOSING, CLOSED},
@@ -74,6 +80,7 @@ TRANSITIONS = {
     CLOSED: set(),
 }
 SECONDS = {
+    HANDSHAKE: 10.0,
     HEAD: 10.0,  # from its first byte to its last
     BODY: 30.0,  # from one piece to the next
     DRAINING: 30.0,
@@ -85,7 +92,7 @@ SECONDS = {
 class Service(Protocol):
     """What a connection needs of the listener that accepted it."""
 
-    loop: asyncio.AbstractEventLoop
+    loop: Loop
     connections: set[Connection]
 
     def current_collector(self) -> Collector:
@@ -101,35 +108,90 @@ class Service(Protocol):
         """Keep that `peer` sent what is not an event, and why."""
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """Serves one sender. All methods run in the loop, unless they say otherwise."""
 
-    def __init__(self, service: Service, peer: str) -> None:
-        """`peer` is the address of the sender, `host:port`."""
+    def __init__(self, service: Service, sock: socket, peer: str) -> None:
+        """Begin. `sock` does not block, `peer` is the address of the sender, `host:port`."""
+        self.socket = sock
+        self.loop = service.loop
         self.peer = peer
         self.state = NEW
-        self.socket: socket.socket | None = None
-        """The socket of the connection, which the transport closes."""
-        self.transport: asyncio.Transport
+        self.when_closed: Callable[[], object] | None = None
+        """Called at the end, by a fault that keeps a response back."""
         self._service = service
         self._body: BodyParser | None = None
         """The body that is arriving, in `BODY` and `DRAINING`."""
         self._unread = b""
         """The head so far in `HEAD`; in `PROCESSING`, what arrived behind the request."""
+        self._buffer = bytearray()
+        """What the sender does not take yet. Meanwhile nothing is read from it."""
         self._unsent: list[Exchange] = []
-        """Exchanges whose response is in the buffer of the transport."""
+        """Exchanges whose response is in the buffer: it is not sent yet (Y1)."""
         self._close_after_response = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: LoopTimer | None = None
+        self._events = 0
+        self._when_ready = self._shake_hands if isinstance(sock, SSLSocket) else self._transfer
+        service.connections.add(self)
+        self._watch()
 
-    # what the transport calls
+    # what the loop calls
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        self.transport = cast("asyncio.Transport", transport)
-        # The transport says when anything waits in its buffer: a response there is not sent (Y1).
-        # That is one byte over the limit without TLS, and one byte at the limit with TLS.
-        self.transport.set_write_buffer_limits(high=0 if self.transport.can_write_eof() else 1)
-        self._service.connections.add(self)
+    def _shake_hands(self) -> None:
+        """Take the next step of the TLS handshake."""
+        sock = cast("SSLSocket", self.socket)
+        try:
+            if self.state is NEW:
+                # A client that only looks whether somebody listens sends nothing.
+                if not socket.recv(sock, 1, MSG_PEEK):
+                    self.abort()
+                    return
+                self._enter(HANDSHAKE)
+            sock.do_handshake()
+        except SSLWantReadError:
+            self._watch(EVENT_READ)
+        except SSLWantWriteError:
+            self._watch(EVENT_WRITE)
+        except OSError as error:
+            if self.state is HANDSHAKE:
+                self._service.note_refused_connection(self.peer, _failed_handshake(error))
+            self.abort()
+        else:
+            self._when_ready = self._transfer
+            self._events = 0  # the loop has to know
+            self._enter(NEW)
+
+    def _transfer(self) -> None:
+        """Send what waits in the buffer, or read."""
+        if self._buffer:
+            self._flush()
+            return
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except NOT_READY:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self.data_received(data)
+        else:
+            self.abort()
+
+    def _flush(self) -> None:
+        try:
+            sent = self.socket.send(self._buffer)
+        except NOT_READY:
+            return
+        except OSError:
+            sent = len(self._buffer)  # the sender is gone, as reading will show
+        del self._buffer[:sent]
+        if not self._buffer:
+            self._watch()
+            self._confirm_sent()
+            if self.state is CLOSING:
+                self._end_sending()
+            else:
+                self._continue()
 
     def data_received(self, data: bytes) -> None:
         """Serve every request that `data` completes."""
@@ -155,30 +217,6 @@ class Connection(asyncio.Protocol):
                 self._send_response(empty(500), keep_alive=False)
         if self.state is PROCESSING or self.state is HEAD:
             self._unread = data[at:]
-
-    def pause_writing(self) -> None:
-        """Read nothing from a sender that does not read its responses."""
-        if self.state is not NEW:  # then it is the handshake of TLS that waits
-            self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """All responses are sent."""
-        self._confirm_sent()
-        self._continue()
-
-    def eof_received(self) -> None:
-        """Let the transport close: the sender sends no more, and has all of its responses."""
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio calls it
-        """End."""
-        if self.state is HEAD or self.state is BODY:
-            self._service.note_refused_connection(self.peer, "it ended in the middle of a request")
-        self._enter(CLOSED)
-        self._service.connections.discard(self)
-        self._body = None
-        self._unread = b""
-        if self._unsent:
-            self._confirm_sent()
 
     # from bytes to requests
 
@@ -213,7 +251,7 @@ class Connection(asyncio.Protocol):
         if self._body.too_large:
             self._refuse_body(self._body)
         elif head.expects_continue:
-            self.transport.write(CONTINUE)
+            self._write(CONTINUE)
         return at
 
     def _read_body(self, data: bytes, at: int) -> int:
@@ -280,7 +318,7 @@ class Connection(asyncio.Protocol):
                 self._service.report_error(error)
                 result = empty(500)
             with suppress(RuntimeError):  # the server has stopped
-                self._service.loop.call_soon_threadsafe(self._processed, head, result)
+                self.loop.call(partial(self._processed, head, result))
 
         threading.Thread(target=run, name="tdpostback-request", daemon=True).start()
 
@@ -309,8 +347,8 @@ class Connection(asyncio.Protocol):
             self._enter(PROCESSING)
             effect.transmission.send(self, exchange, data, keep_alive=keep_alive)
             return
-        self.transport.write(data)  # TLS may call `resume_writing` in it
-        if self.transport.get_write_buffer_size():
+        self._write(data)
+        if self._buffer:
             self._unsent.append(exchange)
         else:
             exchange.collector.response_sent(exchange)
@@ -322,7 +360,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Send a response that belongs to no event."""
         keep_alive = keep_alive and not self._close_after_response
-        self.transport.write(response.to_bytes(keep_alive=keep_alive, head_only=head_only))
+        self._write(response.to_bytes(keep_alive=keep_alive, head_only=head_only))
         if not keep_alive:
             self._close()
 
@@ -333,23 +371,30 @@ class Connection(asyncio.Protocol):
             exchange.collector.response_sent(exchange)
 
     def _continue(self) -> None:
-        """Serve what arrived meanwhile, and read again, if nothing else is in the way."""
-        if self._reading_is_paused:
+        """Serve what arrived meanwhile, if nothing else is in the way."""
+        if self.state is PROCESSING or self.state is CLOSED or self._buffer:
             return
         unread, self._unread = self._unread, b""
         if self._close_after_response and self.state is IDLE:
             self._close()
         elif unread:
             self.data_received(unread)
-        if not self._reading_is_paused:
-            self.transport.resume_reading()
 
-    @property
-    def _reading_is_paused(self) -> bool:
-        """Whether a response has to get out before anything is read."""
-        if self.state is PROCESSING or self.state is CLOSED:
-            return True
-        return self.transport.get_write_buffer_size() > 0
+    def _write(self, data: bytes) -> bool:
+        """Send `data`, or keep it until the sender takes it; return whether the sender is there."""
+        if not self._buffer:
+            try:
+                sent = self.socket.send(data)
+            except NOT_READY:
+                sent = 0
+            except OSError:
+                return False  # reading will show it, too
+            if sent == len(data):
+                return True
+            data = data[sent:]
+        self._buffer += data
+        self._watch()
+        return True
 
     # what a fault does to a response, in PROCESSING
 
@@ -358,13 +403,9 @@ class Connection(asyncio.Protocol):
 
         A sender that closed only its own direction does.
         """
-        if self.state is CLOSED or self.transport.is_closing():
+        if self.state is CLOSED or not self._write(data):
             return False
-        self.transport.write(data)
-        if self.transport.is_closing():
-            return False
-        sock = self.transport.get_extra_info("socket")
-        return sock is not None and not sock.getsockopt(SOL_SOCKET, SO_ERROR)
+        return not self.socket.getsockopt(SOL_SOCKET, SO_ERROR)
 
     def end_transmission(self, *, keep_alive: bool) -> None:
         """Go back to reading requests after the response is out; close without `keep_alive`."""
@@ -380,7 +421,6 @@ class Connection(asyncio.Protocol):
         """Send no response; keep the connection until its sender closes it."""
         self._enter(HANGING)
         self._unread = b""
-        self.transport.resume_reading()  # to see that the sender closes
 
     # to the end
 
@@ -392,13 +432,24 @@ class Connection(asyncio.Protocol):
     def close_after_response(self) -> None:
         """Close now, or after the response if one is due or the sender is about to ask for it."""
         self._close_after_response = True
-        if self.state is IDLE and not self.transport.get_write_buffer_size():
-            self.transport.abort()
+        if self.state is IDLE and not self._buffer:
+            self.abort()
 
     def abort(self) -> None:
         """End now, and throw away what is not sent yet."""
-        if self.state is not CLOSED:
-            self.transport.abort()
+        if self.state is CLOSED:
+            return
+        if self.state is HEAD or self.state is BODY:
+            self._service.note_refused_connection(self.peer, "it ended in the middle of a request")
+        self._enter(CLOSED)
+        self.socket.close()
+        self._service.connections.discard(self)
+        self._body, self._unread = None, b""
+        self._buffer.clear()
+        del self._when_ready  # a reference cycle
+        self._confirm_sent()
+        if self.when_closed is not None:
+            self.when_closed()
 
     def _close(self, *, linger: bool = True) -> None:
         """End after the last response.
@@ -406,28 +457,32 @@ class Connection(asyncio.Protocol):
         `linger` reads on for a moment: to close while the sender still sends would take the
         response from it. A sender that asked for the end sends nothing more.
         """
-        if self.state is CLOSING:  # TLS came by `resume_writing` while it wrote
-            return
         self._unread = b""
-        if not linger:
-            unsent = self.transport.get_write_buffer_size() or not self.transport.can_write_eof()
-            self._enter(CLOSING if unsent else CLOSED)
-            self.transport.close()
+        if not linger and not self._buffer:
+            self._end_sending()
+            self.abort()
             return
         self._enter(CLOSING)
-        self.transport.resume_reading()
-        if self.transport.can_write_eof():
-            with suppress(OSError):  # the sender may be gone
-                self.transport.write_eof()
-        elif self._body is None:
-            self.transport.close()  # TLS says goodbye itself
+        if not self._buffer:
+            self._end_sending()
+
+    def _end_sending(self) -> None:
+        with suppress(OSError):  # the sender may be gone, and TLS waits for no confirmation
+            if isinstance(self.socket, SSLSocket):
+                self.socket.unwrap()
+        with suppress(OSError):
+            self.socket.shutdown(SHUT_WR)  # what arrives from now on is not decrypted
 
     def _timed_out(self) -> None:
         """The rest of a request did not come in time, or the sender did not close."""
         self._timer = None
         if self.state is CLOSING:
-            self.transport.abort() if self.transport.can_write_eof() else self.transport.close()
-        elif self.transport.get_write_buffer_size():  # it is not read from at present
+            self.abort()
+        elif self.state is HANDSHAKE:
+            reason = f"the TLS handshake did not end in {SECONDS[HANDSHAKE]:g} seconds"
+            self._service.note_refused_connection(self.peer, reason)
+            self.abort()
+        elif self._buffer:  # it is not read from at present
             self._enter(self.state)
         else:
             self._refuse(BadRequest("the rest of its request did not come in time", 408))
@@ -442,11 +497,38 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         if state in SECONDS:
-            self._timer = self._service.loop.call_later(SECONDS[state], self._timed_out)
-        elif state is PROCESSING:
-            self.transport.pause_reading()
+            self._timer = self.loop.call_later(SECONDS[state], self._timed_out)
+        self._watch()
+
+    def _watch(self, events: int = EVENT_READ) -> None:
+        """Wait for `events` of the socket, if neither the state nor the buffer wants others."""
+        if self.state is CLOSED or self.state is PROCESSING:
+            events = 0
+        if self._buffer and self.state is not CLOSED:
+            events = EVENT_WRITE
+        if events != self._events:
+            self._events = events
+            self.loop.watch(self.socket, events, self._when_ready)
 
 
 def _is_inspection(head: RequestHead) -> bool:
     """Whether `head` asks the fake server about itself, and so is not an event."""
     return head.target.startswith(INSPECTION_PREFIX)
+
+
+def _failed_handshake(error: OSError) -> str:
+    """Why a TLS handshake failed, and what to do."""
+    reason = str(getattr(error, "reason", ""))
+    if reason in ("HTTP_REQUEST", "WRONG_VERSION_NUMBER"):
+        return "it does not speak TLS; send to a URL that begins with https://"
+    fix = "let it trust the authority in `ca_file`, or use `ssl_context()`"
+    if "UNKNOWN_CA" in reason:
+        return f"it does not trust the certificate; {fix}"
+    if "CERTIFICATE" in reason:  # some clients send this alert in both cases
+        return (
+            "it does not accept the certificate; check that the certificate names the host in its "
+            f"URL, and {fix}"
+        )
+    if isinstance(error, (SSLEOFError, ConnectionError)):
+        return f"it ended the TLS handshake; if it does not trust the certificate, {fix}"
+    return f"the TLS handshake failed: {error}"

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.settings import host_name
-from .connection import Connection, State
+from .connection import Connection
 from .http_parser import BadRequest
 from .tls import STORE_PASSWORD, server_context
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable, Mapping
 
     from ..collector.collector import Collector
@@ -137,7 +138,7 @@ class HostListeners:
                 listener.close_connections()
             loop.call(done.set)  # the loop closes the sockets in its next round
 
-        loop = self._server.loop_thread
+        loop = self._server.loop
         loop.call(partial(loop.call_later, 0.0, close))
         done.wait(1.0)
 
@@ -148,13 +149,14 @@ class ProxyConnection(Connection):
     def __init__(
         self,
         proxy: Listener,
+        sock: socket.socket,
         peer: str,
         *,
         listeners: Mapping[str, Listener],
         hosts: frozenset[str],
     ) -> None:
         """`listeners` gives the listener for each port of `hosts`."""
-        super().__init__(proxy, peer)
+        super().__init__(proxy, sock, peer)
         self._proxy = proxy
         self._listeners = listeners
         self._hosts = hosts
@@ -182,17 +184,16 @@ class ProxyConnection(Connection):
                 f"this proxy does not connect to {where}, only to ports 80 and 443 of the service; "
                 "the argument hosts= adds a host",
             )
-            self.transport.write(_forbidden(where, hosts))
+            self._write(_forbidden(where, hosts))
             self._close()
         elif not connect:
             super().respond(collector, head, body, size)
         elif self._more_follows:  # bytes that `listener` should get were already read here
             raise BadRequest("data follows CONNECT before the response to it")
         else:
-            sock = self.transport.get_extra_info("socket").dup()  # keeps the connection open
-            self.transport.write(ESTABLISHED)
-            self._enter(State.CLOSING)
-            self.transport.abort()
+            sock = self.socket.dup()  # keeps the connection open
+            self._write(ESTABLISHED)
+            self.abort()
             listener.serve(sock, self.peer)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from functools import partial
-from http.client import HTTPResponse
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -64,90 +63,94 @@ def _respond(
 
 def httpx_transport(collector: Collector) -> httpx.BaseTransport:
     """A transport for `httpx.Client`."""
-    library = _library("httpx", "httpx_transport()")
+    _check_installed("httpx", "httpx_transport()")
+    import httpx
 
-    handle = partial(_httpx_response, library, collector)
-    transport: httpx.BaseTransport = library.MockTransport(handle)
-    return transport
+    return httpx.MockTransport(partial(_httpx_response, collector))
 
 
 def async_httpx_transport(collector: Collector) -> httpx.AsyncBaseTransport:
     """A transport for `httpx.AsyncClient`, on asyncio and on trio."""
-    library = _library("httpx", "async_httpx_transport()")
+    _check_installed("httpx", "async_httpx_transport()")
+    import httpx
 
     async def handle(request: httpx.Request) -> httpx.Response:
-        respond = partial(_httpx_response, library, collector, request)
         if collector.fault_hook is None:
-            return respond()
-        # A fault may wait, or ask code of the user. httpx needs anyio, too.
-        threads = _library("anyio", "a fault").to_thread
-        response: httpx.Response = await threads.run_sync(respond, abandon_on_cancel=True)
-        return response
+            return _httpx_response(collector, request)
+        from anyio import to_thread  # httpx needs it, too
 
-    transport: httpx.AsyncBaseTransport = library.MockTransport(handle)
-    return transport
+        # A fault may wait, or ask code of the user.
+        respond = partial(_httpx_response, collector, request)
+        return await to_thread.run_sync(respond, abandon_on_cancel=True)
+
+    return httpx.MockTransport(handle)
 
 
 def requests_adapter(collector: Collector) -> BaseAdapter:
     """An adapter to mount on a `requests.Session`."""
-    library = _library("requests", "requests_adapter()")
-    urllib3 = _library("urllib3", "requests_adapter()")
+    _check_installed("requests", "requests_adapter()")
+    import requests
+    from requests.adapters import HTTPAdapter
 
-    class Adapter(library.adapters.HTTPAdapter):  # type: ignore[misc, name-defined]
+    class Adapter(HTTPAdapter):
         """Sends each request to the collector."""
 
         def send(
             self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
         ) -> requests.Response:
             """The response of the collector."""
-            text = partial(library.utils.to_native_string, encoding="latin-1")
+            text = partial(requests.utils.to_native_string, encoding="latin-1")
             fields = [(text(name), text(value)) for name, value in request.headers.items()]
             if "host" not in request.headers:
                 fields.insert(0, ("Host", urlsplit(request.url or "").netloc.rpartition("@")[2]))
+            if isinstance(timeout, tuple):
+                timeout = timeout[1]
+            timeout = getattr(timeout, "read_timeout", timeout)
+            seconds = timeout if isinstance(timeout, (int, float)) else None
             method, target, body = request.method or "GET", request.path_url, _bytes(request.body)
-            seconds = _read_timeout(timeout)
             try:
                 response = _respond(collector, method, target, fields, body, timeout=seconds)
             except ValueError as error:
-                raise library.exceptions.InvalidHeader(str(error), request=request) from None
+                raise requests.exceptions.InvalidHeader(str(error), request=request) from None
             except TimeoutError as error:
-                raise library.ReadTimeout(error, request=request) from None
+                raise requests.ReadTimeout(error, request=request) from None
             except ConnectionError as error:
-                raise library.ConnectionError(error, request=request) from None
-            raw = _urllib3_response(urllib3, response, request.method)
-            built: requests.Response = self.build_response(request, raw)
-            return built
+                raise requests.ConnectionError(error, request=request) from None
+            return self.build_response(request, _urllib3_response(response, method))
 
     return Adapter()
 
 
-def _library(name: str, what: str) -> Any:
+def _check_installed(name: str, what: str) -> None:
     try:
-        return import_module(name)
+        import_module(name)
     except ImportError:
-        message = f"{what} needs {name}: pip install {name}"
-        raise ConfigurationError(message) from None
+        raise ConfigurationError(f"{what} needs {name}: pip install {name}") from None
 
 
-def _httpx_response(library: Any, collector: Collector, request: httpx.Request) -> httpx.Response:
+def _httpx_response(collector: Collector, request: httpx.Request) -> httpx.Response:
+    import httpx
+
     fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.headers.raw]
     method, target = request.method, request.url.raw_path.decode("latin-1")
     timeout = request.extensions.get("timeout", {}).get("read")
     try:
         response = _respond(collector, method, target, fields, request.content, timeout=timeout)
     except ValueError as error:
-        raise library.LocalProtocolError(str(error), request=request) from None
+        raise httpx.LocalProtocolError(str(error), request=request) from None
     except TimeoutError as error:
-        raise library.ReadTimeout(str(error), request=request) from None
+        raise httpx.ReadTimeout(str(error), request=request) from None
     except ConnectionResetError as error:
-        raise library.ReadError(str(error), request=request) from None
+        raise httpx.ReadError(str(error), request=request) from None
     except ConnectionError as error:
-        raise library.RemoteProtocolError(str(error), request=request) from None
-    body = b"" if method == "HEAD" else response.body
-    converted: httpx.Response = library.Response(
-        response.status, headers=list(response.headers), content=body, request=request
+        raise httpx.RemoteProtocolError(str(error), request=request) from None
+    return httpx.Response(
+        response.status,
+        headers=response.headers,
+        content=b"" if method == "HEAD" else response.body,
+        request=request,
+        extensions={"reason_phrase": response.phrase.encode()},
     )
-    return converted
 
 
 def _bytes(body: Any) -> bytes:
@@ -159,27 +162,21 @@ def _bytes(body: Any) -> bytes:
     return b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
 
 
-def _read_timeout(timeout: Any) -> float | None:
-    if isinstance(timeout, tuple):
-        timeout = timeout[1]
-    elif hasattr(timeout, "read_timeout"):
-        timeout = timeout.read_timeout
-    return timeout if isinstance(timeout, (int, float)) else None
+def _urllib3_response(response: Response, method: str) -> Any:
+    """`response` as urllib3 gives it to requests."""
+    import urllib3
 
-
-def _urllib3_response(urllib3: Any, response: Response, method: str | None) -> Any:
-    """`response` as urllib3 gives it to requests, parsed by the standard library."""
-    data = response.to_bytes(head_only=method == "HEAD")
-    sock: Any = SimpleNamespace(makefile=lambda _mode: io.BytesIO(data))  # all that it uses
-    parsed = HTTPResponse(sock, method=method)
-    parsed.begin()
-    return urllib3.HTTPResponse(
-        body=parsed,
-        headers=urllib3.HTTPHeaderDict(parsed.msg.items()),
-        status=parsed.status,
-        reason=parsed.reason,
-        version=parsed.version,
+    headers: Any = [*response.headers, ("Connection", "keep-alive")]
+    original: Any = SimpleNamespace(isclosed=lambda: True)
+    raw = urllib3.HTTPResponse(
+        body=io.BytesIO(b"" if method == "HEAD" else response.body),
+        headers=headers,
+        status=response.status,
+        reason=response.phrase,
+        version=11,
         preload_content=False,
-        original_response=parsed,
+        original_response=original,
         request_method=method,
     )
+    original.msg = raw.headers  # requests reads cookies there
+    return raw

@@ -1,29 +1,25 @@
-"""The event loop of a server: asyncio in a daemon thread, and how other threads reach it."""
+"""The event loop of a server: it waits for sockets and timers, in a thread of its own."""
 
 from __future__ import annotations
 
-import asyncio
+import heapq
+import itertools
 import selectors
 import socket
 import threading
-from concurrent.futures import Future
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 from ..collector.waiting import real_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-class _Loop(asyncio.SelectorEventLoop):
-    """A loop whose timers follow real time, even if a test freezes `time.monotonic`.
-
-    It watches sockets by readiness; the proactor loop of Windows cannot.
-    """
-
-    time = staticmethod(real_time)
-    """Seconds of real time."""
+LONGEST_WAIT = 3600.0
+"""Seconds that the loop waits at most: some selectors take no number of months."""
+SWEEP_SIZE = 1000
+"""How many timers there are at least when the loop looks for cancelled ones."""
 
 
 class LoopTimer:
@@ -31,6 +27,11 @@ class LoopTimer:
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function: Callable[[], object] | None = function
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether there is no call to make any more."""
+        return self._function is None
 
     def cancel(self) -> None:
         """Prevent the call, if it has not begun."""
@@ -43,73 +44,106 @@ class LoopTimer:
             function()
 
 
-class LoopThread:
-    """A running event loop in a thread of its own."""
+class Loop:
+    """Calls what has to be done when a socket is ready or a timer is due, one after the other.
+
+    Its timers follow real time, even if a test freezes `time.monotonic`.
+    """
 
     def __init__(self, report_error: Callable[[BaseException], object]) -> None:
-        """Start the thread; return when the loop runs."""
+        """Start the thread. `report_error` gets what a call raises; the other calls are made."""
         self._report_error = report_error
-        _check_descriptors()
-        self.loop = _Loop()
-        self.loop.set_exception_handler(self._handle_error)
-        self._started: Future[None] = Future()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._timers: list[tuple[float, int, LoopTimer]] = []
+        """A heap: moment, running number, timer."""
+        self._sweep_at = SWEEP_SIZE
+        self._numbers = itertools.count()
+        self._running = True
         self.thread = threading.Thread(target=self._run, name="tdpostback", daemon=True)
+        self._opened = opened = ExitStack()
         try:
+            self._selector = opened.enter_context(selectors.DefaultSelector())
+            self._waker, woken = (opened.enter_context(sock) for sock in socket.socketpair())
+            for sock in (self._waker, woken):
+                sock.setblocking(False)
+            self.watch(woken, selectors.EVENT_READ, lambda: woken.recv(4096))
             self.thread.start()
-        except RuntimeError:
-            self.loop.close()
+        except BaseException:
+            opened.close()
             raise
-        if self._started.exception() is not None:
-            self.thread.join()
-        self._started.result()
 
     def call(self, function: Callable[[], object]) -> None:
-        """Run `function` in the loop soon; from any thread."""
-        self.loop.call_soon_threadsafe(function)
+        """Run `function` in the loop soon; from any thread.
+
+        Raise `RuntimeError` if the loop has ended.
+        """
+        self._calls.append(function)
+        if threading.current_thread() is not self.thread:
+            try:
+                self._waker.send(b"\0")
+            except BlockingIOError:
+                pass  # thousands of calls wait, and the loop is about to make them
+            except OSError:
+                raise RuntimeError("the event loop has ended") from None
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> LoopTimer:
         """Run `function` in the loop after `seconds` of real time; from any thread."""
         timer = LoopTimer(function)
-        if seconds > 0:
-            self.loop.call_soon_threadsafe(self.loop.call_later, seconds, timer)
+        entry = real_time() + seconds, next(self._numbers), timer
+        if threading.current_thread() is self.thread:
+            self._add(entry)
         else:
-            self.loop.call_soon_threadsafe(timer)
+            self.call(lambda: self._add(entry))
         return timer
+
+    def watch(self, sock: socket.socket, events: int, function: Callable[[], object]) -> None:
+        """Call `function` whenever one of `events` is possible for `sock`; 0 ends that.
+
+        Only the loop itself may call this.
+        """
+        try:
+            if events:
+                self._selector.modify(sock, events, function)
+            else:
+                self._selector.unregister(sock)
+        except KeyError:
+            if events:
+                self._selector.register(sock, events, function)
 
     def stop(self) -> None:
         """End the loop after all that it was given before, and wait for its thread."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
+
+        def end() -> None:
+            self._running = False
+
+        self.call(end)
         self.thread.join()
 
+    def _add(self, entry: tuple[float, int, LoopTimer]) -> None:
+        heapq.heappush(self._timers, entry)
+        if len(self._timers) > self._sweep_at:
+            self._timers = [each for each in self._timers if not each[2].cancelled]
+            heapq.heapify(self._timers)
+            self._sweep_at = max(SWEEP_SIZE, 2 * len(self._timers))
+
     def _run(self) -> None:
-        try:
-            self.loop.call_soon(self._started.set_result, None)
-            self.loop.run_forever()
-            self.loop.run_until_complete(self._finish())
-        except BaseException as error:
-            if self._started.done():
-                raise
-            self._started.set_exception(error)  # raised in the thread that starts
-        finally:
-            self.loop.close()
-
-    async def _finish(self) -> None:
-        """Cancel what still runs; transports close their sockets in the same round."""
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(asyncio.sleep(0), *tasks, return_exceptions=True)
-
-    def _handle_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002 - the signature of asyncio
-        with suppress(Exception):  # nobody is left to report it to
-            self._report_error(context.get("exception") or RuntimeError(context["message"]))
-
-
-def _check_descriptors() -> None:
-    """Raise `OSError` if a loop cannot get its descriptors; asyncio would leave some open."""
-    selector = selectors.DefaultSelector()
-    try:
-        for sock in socket.socketpair():
-            sock.close()
-    finally:
-        selector.close()
+        with self._opened:
+            while self._running:
+                seconds = LONGEST_WAIT
+                if self._calls:
+                    seconds = 0.0
+                elif self._timers:
+                    seconds = min(seconds, max(0.0, self._timers[0][0] - real_time()))
+                due = [key.data for key, _ in self._selector.select(seconds)]
+                if self._timers:
+                    now = real_time()
+                    while self._timers and self._timers[0][0] <= now:
+                        due.append(heapq.heappop(self._timers)[2])
+                while self._calls:
+                    due.append(self._calls.popleft())
+                for call in due:
+                    try:
+                        call()
+                    except BaseException as error:  # noqa: BLE001 - the test fails with it
+                        with suppress(Exception):  # nobody is left to report it to
+                            self._report_error(error)

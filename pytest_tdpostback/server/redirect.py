@@ -54,8 +54,6 @@ _MISSING = object()
 
 _TLS_VERSIONS = ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
 
-Address = Any
-
 
 @dataclass(frozen=True, eq=False)
 class Redirect:
@@ -79,38 +77,6 @@ class Redirect:
     """The addresses that names in `allow_hosts` have resolved to."""
 
 
-class Redirection(ContextDecorator):
-    """The context manager that `Postback.redirect` returns.
-
-    `entered` is whether it was ever entered: without `with`, nothing is redirected.
-    """
-
-    def __init__(self, make_redirect: Callable[[], Redirect]) -> None:
-        """`make_redirect()` opens the listeners; it is called on entering."""
-        self.entered = False
-        self._make_redirect = make_redirect
-        self._begun: list[Redirect] = []
-
-    def __enter__(self) -> None:
-        self.entered = True
-        redirect = self._make_redirect()
-        try:
-            begin(redirect)
-            self._begun.append(redirect)
-        except BaseException:  # an interrupt too: nothing may stay replaced
-            end(redirect)
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            end(self._begun[-1])
-        except BaseException:  # an interrupt too
-            end(self._begun[-1])
-            raise
-        finally:
-            self._begun.pop()
-
-
 _lock = threading.RLock()
 _active: tuple[Redirect, ...] = ()
 _ended: list[Redirect] = []
@@ -128,37 +94,71 @@ The oldest is kept: a patch that began in a redirect and ends after it writes th
 """
 
 
-def begin(redirect: Redirect) -> None:
-    """Activate `redirect`. If several are active, the last one that knows a host decides.
+class Redirection(ContextDecorator):
+    """The context manager that `Postback.redirect` returns.
 
-    If this raises, call `end(redirect)`.
+    If several are active, the last one that knows a host decides. After the last one ended,
+    everything is as it was before the first. `entered` is whether it was ever entered: without
+    `with`, nothing is redirected.
     """
-    global _active  # noqa: PLW0603 - what is replaced belongs to the process, and so does this
-    with _lock:
-        outdated = [*_ended, *_active]
-        for host in sorted({*redirect.hosts, *(host for host, _ in redirect.proxies)}):
-            _assigned_address(host)
-        _active = (*_active, redirect)
-        if not _replaced:
-            _install()
-        _update_environment()
-        _ended.clear()
-    for each in outdated:
-        each.close_connections()
+
+    def __init__(self, make_redirect: Callable[[], Redirect]) -> None:
+        """`make_redirect()` opens the listeners; it is called on entering."""
+        self.entered = False
+        self._make_redirect = make_redirect
+        self._begun: list[Redirect] = []
+
+    def __enter__(self) -> None:
+        global _active  # noqa: PLW0603 - what is replaced belongs to the process, and so does this
+        self.entered = True
+        redirect = self._make_redirect()
+        try:
+            with _lock:
+                outdated = [*_ended, *_active]
+                hosts = {*redirect.hosts, *(host for host, _ in redirect.proxies)}
+                for host in sorted(hosts - _placeholders.keys()):
+                    address = str(_FIRST_PLACEHOLDER + len(_placeholders))
+                    _placeholders[host], _hosts[address] = address, host
+                _active = (*_active, redirect)
+                if not _replaced:
+                    _install()
+                _update_environment()
+                _ended.clear()
+            for each in outdated:
+                each.close_connections()
+            self._begun.append(redirect)
+        except BaseException:  # an interrupt too: nothing may stay replaced
+            _end(redirect)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            _end(self._begun[-1])
+        except BaseException:  # an interrupt too
+            _end(self._begun[-1])
+            raise
+        finally:
+            self._begun.pop()
 
 
-def end(redirect: Redirect) -> None:
-    """Deactivate `redirect`. After the last one, everything is as it was before the first.
+def _end(redirect: Redirect) -> None:
+    """Deactivate `redirect`; may be called again if an exception interrupted it.
 
     Connections that are still open stay open, so that the fake server still receives what a late
     thread sends. They end when the next redirect begins.
     """
-    global _active  # noqa: PLW0603 - as in `begin`
+    global _active  # noqa: PLW0603 - as in `Redirection`
     with _lock:
         was_active = redirect in _active
         remaining = tuple(each for each in _active if each is not redirect)
         if not remaining:
-            _restore()
+            while _replaced:
+                owner, name, value = _replaced[-1]
+                if value is not _MISSING:
+                    setattr(owner, name, value)
+                elif name in vars(owner):
+                    delattr(owner, name)
+                _replaced.pop()
             if was_active:
                 _ended.append(redirect)
         _active = remaining
@@ -169,7 +169,7 @@ def end(redirect: Redirect) -> None:
 
 def _renew_lock() -> None:
     """In a forked process: a thread that does not exist here may have the lock."""
-    global _lock  # noqa: PLW0603 - as in `begin`
+    global _lock  # noqa: PLW0603 - as in `Redirection`
     _lock = threading.RLock()
 
 
@@ -208,17 +208,6 @@ def _replace(owner: Any, **functions: Original) -> None:
 def _bound_to(original: Original, function: Original) -> Original:
     """`partial`, but a function, which binds `self` as a method."""
     return lambda *arguments, **options: function(original, *arguments, **options)
-
-
-def _restore() -> None:
-    """Set everything back; may be called again if an exception interrupted it."""
-    while _replaced:
-        owner, name, value = _replaced[-1]
-        if value is not _MISSING:
-            setattr(owner, name, value)
-        elif name in vars(owner):
-            delattr(owner, name)
-        _replaced.pop()
 
 
 # the environment
@@ -277,23 +266,19 @@ def _update_environment() -> None:
     if not hosts or not _proxy_urls():
         return
     blocked = any(redirect.block_network for redirect in _active)
-    lower, upper = (os.environ.get(name) for name in _BYPASS_VARIABLES)
+    current = [os.environ.get(name) for name in _BYPASS_VARIABLES]
     # A client that reads both variables prefers one of them: the other's value must not get lost.
-    values = {"no_proxy": upper if lower is None else lower}
-    values["NO_PROXY"] = lower if upper is None else upper
-    for (name, value), original in zip(values.items(), (lower, upper), strict=True):
-        changed = "*" if blocked else _with_bypass(value, hosts)
-        if changed != original:
-            originals = _changes.setdefault((name, changed), [])
-            if original not in originals[-1:]:
-                originals.append(original)
-            _set_variable(name, changed)
-
-
-def _with_bypass(value: str | None, hosts: list[str]) -> str:
-    if value is not None and value.strip() == "*":  # means every host only if it stands alone
-        return value
-    return ",".join([*([value] if value else []), *_LOCAL_NAMES, *hosts])
+    for name, original, other in zip(_BYPASS_VARIABLES, current, current[::-1], strict=True):
+        value = other if original is None else original
+        if blocked:
+            value = "*"
+        elif value is None or value.strip() != "*":  # it means every host only if it stands alone
+            value = ",".join([*([value] if value else []), *_LOCAL_NAMES, *hosts])
+        if value != original:
+            earlier = _changes.setdefault((name, value), [])
+            if original not in earlier[-1:]:
+                earlier.append(original)
+            _set_variable(name, value)
 
 
 def _set_variable(name: str, value: str | None) -> None:
@@ -310,13 +295,6 @@ def _name(host: object) -> str:
     if isinstance(host, (bytes, bytearray)):
         host = bytes(host).decode("latin-1")
     return host_name(host) if isinstance(host, str) else ""
-
-
-def _assigned_address(host: str) -> str:
-    if host not in _placeholders:
-        address = str(_FIRST_PLACEHOLDER + len(_placeholders))
-        _placeholders[host], _hosts[address] = address, host
-    return _placeholders[host]
 
 
 def _host_of(address: object) -> str:
@@ -343,14 +321,14 @@ def _port_number(port: object) -> int:
     return 0
 
 
-def _target(address: Address, family: int) -> Address:
+def _target(address: Any, family: int) -> Any:
     """Where a connection to `address` goes; raise `BlockedConnection` if it may not."""
-    host, port = address[0], address[1]
-    name = _host_of(host)
+    name, port = _host_of(address[0]), address[1]
     redirect = _redirect_of(name)
-    local_port = (
-        _proxy_port(name, port) if redirect is None else redirect.ports.get(_port_number(port))
-    )
+    if redirect is None:
+        local_port = _proxy_port(name, port)
+    else:
+        local_port = redirect.ports.get(_port_number(port))
     if local_port is not None:
         prefix = _IPV4_IN_IPV6 if family == socket.AF_INET6 else ""
         return (prefix + LOOPBACK, local_port, *address[2:])
@@ -418,7 +396,7 @@ def _placeholder_of(name: str, family: int = 0, port: object = None) -> str | No
             _check_allowed(name)
             return None
     prefix = _IPV4_IN_IPV6 if family == socket.AF_INET6 else ""
-    return prefix + _assigned_address(name)
+    return prefix + _placeholders[name]
 
 
 # replacements of functions of `socket`
@@ -455,12 +433,12 @@ def _gethostbyname_ex(original: Original, hostname: Any) -> Any:
     return (hostname if canonical in _hosts else canonical, aliases, addresses)
 
 
-def _is_internet(sock: socket.socket, address: Address) -> bool:
+def _is_internet(sock: socket.socket, address: Any) -> bool:
     is_address = isinstance(address, tuple) and len(address) > 1
     return is_address and sock.family in (socket.AF_INET, socket.AF_INET6)
 
 
-def _connect(original: Original, self: socket.socket, address: Address, /) -> Any:
+def _connect(original: Original, self: socket.socket, address: Any, /) -> Any:
     if _is_internet(self, address):
         try:
             if self.type == socket.SOCK_STREAM:

@@ -9,7 +9,9 @@ import socket
 import threading
 import weakref
 from contextlib import suppress
+from functools import partial
 from itertools import chain
+from selectors import EVENT_READ
 from typing import TYPE_CHECKING, Any
 
 from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
@@ -19,12 +21,11 @@ from ..collector.collector import Collector
 from ..collector.waiting import call_later
 from ..errors import ConfigurationError
 from ..protocol.response import Response
-from .connection import SECONDS, Connection, State
-from .loop import LoopThread
+from .connection import Connection
+from .loop import Loop
 from .wsgi import environ_of, respond
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterable, Sequence
     from ssl import SSLContext
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from ..protocol.settings import Settings
 
 BACKLOG = 2048
-HANDSHAKE_SECONDS = 10.0
 PORT_TRIES = 20
 """How often a free port is looked for that is free in every address family."""
 EXHAUSTED_SECONDS = 0.5
@@ -59,11 +59,11 @@ class Listener:
         sockets: Sequence[socket.socket],
         collector: Callable[[], Collector],
         ssl_context: SSLContext | None,
-        connection: Callable[[Listener, str], Connection] = Connection,
+        connection: Callable[[Listener, socket.socket, str], Connection] = Connection,
     ) -> None:
         """Made in any thread; `collector()` returns what receives the request that arrives now.
 
-        `connection(listener, peer)` makes what serves the sender `peer`.
+        `connection(listener, sock, peer)` makes what serves the sender `peer`.
         """
         self.current_collector = collector
         self.port: int = sockets[0].getsockname()[1]
@@ -72,7 +72,7 @@ class Listener:
         scheme = "https" if ssl_context else "http"
         self.url = f"{scheme}://{server.format_host(host)}:{self.port}"
         """Base URL, no trailing slash."""
-        self.loop: asyncio.AbstractEventLoop = server.loop_thread.loop
+        self.loop: Loop = server.loop
         self.connections: set[Connection] = set()
         self._dispatch = server.dispatch
         self._make_connection = connection
@@ -80,13 +80,11 @@ class Listener:
         self._sockets = sockets
         self._accepting = False
         self._exhausted = False
-        self._starting: dict[asyncio.Task[None], Connection] = {}
-        """Connections that were accepted and have no transport yet, and what starts them."""
 
-    def reopen(self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket]) -> None:
+    def reopen(self, loop: Loop, sockets: Sequence[socket.socket]) -> None:
         """After `close`, listen on `sockets` in another loop; any thread."""
         self.loop, self._sockets = loop, sockets
-        loop.call_soon_threadsafe(self.open)
+        loop.call(self.open)
 
     def open(self) -> None:
         """Accept connections from now on."""
@@ -94,29 +92,24 @@ class Listener:
             self._accepting = True
             for sock in self._sockets:
                 if sock.fileno() >= 0:
-                    self.loop.add_reader(sock, self._accept, sock)
+                    self.loop.watch(sock, EVENT_READ, partial(self._accept, sock))
 
     def close(self) -> None:
         """Stop listening, and end every connection."""
         self._stop_accepting()
         for sock in self._sockets:
             sock.close()
-        for task in self._starting:
-            task.cancel()
         for connection in list(self.connections):
             connection.abort()
 
     def close_connections(self) -> None:
         """End every connection, a busy one after its response. New ones are accepted."""
-        for connection in [*self.connections, *self._starting.values()]:
+        for connection in list(self.connections):
             connection.close_after_response()
 
     def close_copies(self) -> None:
         """In a forked process, close its copies of all sockets; any thread."""
-        connections = (*self.connections, *self._starting.values())
-        for sock in (*self._sockets, *(each.socket for each in connections)):
-            if sock is not None:
-                sock.close()
+        _close((*self._sockets, *(each.socket for each in self.connections)))
 
     # what a connection asks
 
@@ -142,30 +135,15 @@ class Listener:
     def serve(self, sock: socket.socket, peer: str) -> None:
         """Serve the sender `peer` at the other end of the non-blocking socket `sock`."""
         try:
-            connection = self._make_connection(self, peer)
-            connection.socket = sock
-            task = self.loop.create_task(self._start(connection, sock))
-        except BaseException:
-            sock.close()  # or the sender waits for as long as the error is kept
-            raise
-        self._starting[task] = connection
-        task.add_done_callback(self._starting.pop)
-
-    async def _start(self, connection: Connection, sock: socket.socket) -> None:
-        seconds = {}
-        if self._ssl_context is not None:
-            seconds["ssl_handshake_timeout"] = HANDSHAKE_SECONDS
-            seconds["ssl_shutdown_timeout"] = SECONDS[State.CLOSING]
-        try:
-            await self.loop.connect_accepted_socket(
-                lambda: connection, sock, ssl=self._ssl_context, **seconds
-            )
+            if self._ssl_context is not None:
+                sock = self._ssl_context.wrap_socket(
+                    sock, server_side=True, do_handshake_on_connect=False
+                )
+            self._make_connection(self, sock, peer)
         except BaseException as error:
-            sock.close()
+            sock.close()  # or the sender waits for as long as the error is kept
             if not isinstance(error, OSError):
-                raise
-            if self._ssl_context is not None and not isinstance(error, ConnectionResetError):
-                self.note_refused_connection(connection.peer, _failed_handshake(error))
+                raise  # otherwise the sender is gone
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(BACKLOG):
@@ -187,7 +165,7 @@ class Listener:
         if self._accepting:
             self._accepting = False
             for sock in self._sockets:
-                self.loop.remove_reader(sock)
+                self.loop.watch(sock, 0, self.open)
 
     def _pause(self) -> None:
         """Accept nothing for a moment; else the loop would do nothing but try to accept."""
@@ -228,7 +206,7 @@ class CollectorServer(HTTPServerBase):
         """Held while a collector is made, or a port opened, that several threads may ask for."""
         self._collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
         self.collector = self.make_collector(settings)
-        self.loop_thread: LoopThread
+        self.loop: Loop
         self._listeners: list[Listener] = []
         """Those that are open; after `stop`, those that `start` opens again at their ports."""
         self._is_copy = False
@@ -252,9 +230,7 @@ class CollectorServer(HTTPServerBase):
         opened: list[list[socket.socket]] = []
         try:
             opened.extend(self._listen(*place) for place in places)
-            self.loop_thread = LoopThread(
-                lambda error: self.current_collector().report_error(error)
-            )
+            self.loop = Loop(lambda error: self.current_collector().report_error(error))
         except BaseException as error:
             _close(chain(*opened))
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
@@ -262,26 +238,26 @@ class CollectorServer(HTTPServerBase):
                 raise ConfigurationError(message) from None
             raise
         self._is_copy = False
-        self.server_thread = self.loop_thread.thread
-        self.server = self.loop_thread  # type: ignore[assignment]  # true while it runs
+        self.server_thread = self.loop.thread
+        self.server = self.loop  # type: ignore[assignment]  # true while it runs
         if not self._listeners:
             made = Listener(self, self.host, opened[0], self.current_collector, self.ssl_context)
             self.port = self._add(made).port
             return
         for listener, sockets in zip(self._listeners, opened, strict=True):
-            listener.reopen(self.loop_thread.loop, sockets)
+            listener.reopen(self.loop, sockets)
 
     @property
     def stopped(self) -> bool:
         """Whether it was started and does not run any more."""
-        return hasattr(self, "loop_thread") and not self.is_running()
+        return hasattr(self, "loop") and not self.is_running()
 
     def stop(self) -> None:
         """Close every socket and end the thread, without waiting for any sender."""
         self._check_running()
         self.server = self.server_thread = None
         self._close(self._listeners)
-        self.loop_thread.stop()
+        self.loop.stop()
         for listener in self._listeners:
             listener.current_collector().notify()  # a wait for what cannot arrive any more ends
 
@@ -291,7 +267,7 @@ class CollectorServer(HTTPServerBase):
         *,
         ssl_context: SSLContext | None = None,
         host: str | None = None,
-        connection: Callable[[Listener, str], Connection] = Connection,
+        connection: Callable[[Listener, socket.socket, str], Connection] = Connection,
     ) -> Listener:
         """Listen on a further free port, of `host` if it is given."""
         self._check_running()
@@ -344,11 +320,11 @@ class CollectorServer(HTTPServerBase):
             for listener in listeners:
                 listener.close()
 
-        self.loop_thread.call(close)
+        self.loop.call(close)
 
     def _add(self, listener: Listener) -> Listener:
         self._listeners.append(listener)
-        self.loop_thread.call(listener.open)
+        self.loop.call(listener.open)
         return listener
 
     def _listen(self, port: int, host: str) -> list[socket.socket]:
@@ -374,7 +350,7 @@ class CollectorServer(HTTPServerBase):
     def _call_later(self, seconds: float, function: Callable[[], None]) -> Timer:
         if self.is_running():
             with suppress(RuntimeError):  # the loop ended this very moment
-                return self.loop_thread.call_later(seconds, function)
+                return self.loop.call_later(seconds, function)
         return call_later(seconds, function)
 
 
@@ -420,22 +396,6 @@ def _is_loopback(host: str) -> bool:
 def _close(sockets: Iterable[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
-
-
-def _failed_handshake(error: OSError) -> str:
-    """Why a TLS handshake failed, and what to do."""
-    reason = str(getattr(error, "reason", ""))
-    if reason in ("HTTP_REQUEST", "WRONG_VERSION_NUMBER"):
-        return "it does not speak TLS; send to a URL that begins with https://"
-    fix = "let it trust the authority in `ca_file`, or use `ssl_context()`"
-    if "UNKNOWN_CA" in reason:
-        return f"it does not trust the certificate; {fix}"
-    if "CERTIFICATE" in reason:  # some clients send this alert in both cases
-        return (
-            "it does not accept the certificate; check that the certificate names the host in its "
-            f"URL, and {fix}"
-        )
-    return f"the TLS handshake failed: {error}"
 
 
 def _after_fork_in_child() -> None:

@@ -24,8 +24,6 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from cryptography.x509 import GeneralName
     from trustme import CA
 
@@ -78,11 +76,16 @@ def server_certificate(hosts: tuple[str, ...]) -> bytes:
     issuer_key = serialization.load_pem_private_key(own.private_key_pem.bytes(), None)
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
+    names: list[GeneralName] = []
+    for host in hosts:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(host)))
+        except ValueError:
+            names.append(x509.DNSName(host))
     identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
     parent = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-    builder = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
         .issuer_name(issuer.subject)
@@ -90,27 +93,19 @@ def server_certificate(hosts: tuple[str, ...]) -> bytes:
         .serial_number(x509.random_serial_number())
         .not_valid_before(VALID_FROM)
         .not_valid_after(VALID_UNTIL)
-        .add_extension(names, critical=True)  # RFC 5280: if the subject is empty
+        # RFC 5280: critical, because the subject is empty
+        .add_extension(x509.SubjectAlternativeName(names), critical=True)
         .add_extension(parent, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
         .add_extension(usage, critical=False)
+        .sign(issuer_key, hashes.SHA256())
     )
     private_key = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.TraditionalOpenSSL,
         serialization.NoEncryption(),
     )
-    certificate = builder.sign(issuer_key, hashes.SHA256())
     return private_key + certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _general_name(host: str) -> GeneralName:
-    from cryptography import x509
-
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
 
 
 def own_names(host: str) -> tuple[str, ...]:
@@ -129,53 +124,44 @@ class TrustFiles:
     Each is written when it is first needed.
     """
 
-    def __init__(self, folder: Callable[[], Path] | None = None) -> None:
-        """`folder()` returns where to write; default: a folder that is removed with this object."""
-        self._folder = folder
-
     @cached_property
     def folder(self) -> Path:
-        """The folder of the files."""
-        if self._folder is not None:
-            return self._folder()
-        own = Path(tempfile.mkdtemp(prefix="tdpostback-"))
-        weakref.finalize(self, _remove, own, os.getpid())
-        return own
+        """The folder of the files; it is removed with this object."""
+        folder, process = Path(tempfile.mkdtemp(prefix="tdpostback-")), os.getpid()
+
+        def remove() -> None:
+            if os.getpid() == process:  # a fork that ends leaves it to its parent
+                shutil.rmtree(folder, ignore_errors=True)
+
+        weakref.finalize(self, remove)
+        return folder
 
     @cached_property
     def ca(self) -> str:
         """The path of the authority's certificate alone, as PEM."""
-        return self.write("ca.pem", authority_pem().encode())
+        return self._write("ca.pem", authority_pem().encode())
 
     @cached_property
     def bundle(self) -> str:
         """The path of a PEM bundle of the usual authorities and this one."""
-        pieces = [*_usual_authorities(), authority_pem()]
-        return self.write("bundle.pem", "\n".join(pieces).encode())
+        return self._write("bundle.pem", "\n".join(_authorities()).encode())
 
     @cached_property
     def java(self) -> str:
         """The path of the same bundle as a Java key store; its password is `STORE_PASSWORD`."""
-        return self.write("bundle.jks", _java_store([*_usual_authorities(), authority_pem()]))
+        return self._write("bundle.jks", _java_store(_authorities()))
 
     @cached_property
     def php(self) -> str:
         """The path of a folder whose ini file makes PHP trust the same bundle."""
         bundle = Path(self.bundle).as_posix()
         text = f'curl.cainfo = "{bundle}"\nopenssl.cafile = "{bundle}"\n'
-        return str(Path(self.write("tdpostback.ini", text.encode())).parent)
+        return str(Path(self._write("tdpostback.ini", text.encode())).parent)
 
-    def write(self, name: str, content: bytes) -> str:
-        """Write a file `name` into the folder and return its path."""
+    def _write(self, name: str, content: bytes) -> str:
         path = self.folder / name
         path.write_bytes(content)
         return str(path)
-
-
-def _remove(folder: Path, process: int) -> None:
-    """Remove `folder` with its files, but not at the end of a fork of `process`."""
-    if os.getpid() == process:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
@@ -184,54 +170,49 @@ def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
     On Linux the path leads to memory. On other systems it is a file that only this user can read,
     which is deleted as soon as it was read.
     """
-    if hasattr(os, "memfd_create") and Path("/proc/self/fd").exists():
+    in_memory = hasattr(os, "memfd_create") and Path("/proc/self/fd").exists()
+    if in_memory:
         descriptor = os.memfd_create("tdpostback")
-        try:
-            os.write(descriptor, pem)
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
-        return
-    descriptor, path = tempfile.mkstemp(suffix=".pem")
+        path = f"/proc/self/fd/{descriptor}"
+    else:
+        descriptor, path = tempfile.mkstemp(suffix=".pem")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
+        os.write(descriptor, pem)
         context.load_cert_chain(path)
     finally:
-        Path(path).unlink()
+        os.close(descriptor)
+        if not in_memory:
+            Path(path).unlink()
 
 
-def _usual_authorities() -> list[str]:
-    """Return the authorities that a client trusts anyway, each as PEM."""
-    path = next(filter(os.path.isfile, _bundle_files()), None)
-    if path is None:
-        found = ssl.create_default_context().get_ca_certs(binary_form=True)
-        return [ssl.DER_cert_to_PEM_cert(each) for each in found]
-    return _CERTIFICATE.findall(Path(path).read_text(encoding="utf-8", errors="replace"))
-
-
-def _bundle_files() -> Iterator[str]:
-    yield os.environ.get("SSL_CERT_FILE", "")
+def _authorities() -> list[str]:
+    """The authorities that a client trusts anyway and this one, each as PEM."""
+    paths = ssl.get_default_verify_paths()
+    files = [os.environ.get("SSL_CERT_FILE", "")]
     with suppress(ImportError):
         from certifi import where
 
-        yield where()
-    paths = ssl.get_default_verify_paths()
-    yield paths.cafile or ""
-    yield os.path.join(paths.capath or "", "ca-certificates.crt")  # noqa: PTH118 - may be empty
+        files.append(where())
+    files += [paths.cafile or "", f"{paths.capath or ''}/ca-certificates.crt"]
+    path = next(filter(os.path.isfile, files), None)
+    if path is None:
+        found = ssl.create_default_context().get_ca_certs(binary_form=True)
+        usual = [ssl.DER_cert_to_PEM_cert(each) for each in found]
+    else:
+        usual = _CERTIFICATE.findall(Path(path).read_text(encoding="utf-8", errors="replace"))
+    return [*usual, authority_pem()]
 
 
 def _java_store(certificates: list[str]) -> bytes:
-    """Return a key store of trusted certificates in the format JKS 2, which every Java reads.
+    """A key store of trusted certificates in the format JKS 2, which every Java reads.
 
-    `cryptography` writes PKCS#12 stores, but it rejects some of the usual authorities.
+    `cryptography` writes PKCS#12 stores, but only its newest versions make such that Java trusts,
+    and those reject the usual authorities whose serial number is not positive.
     """
     store = struct.pack(">III", 0xFEEDFEED, 2, len(certificates))
     for number, pem in enumerate(certificates):
         alias, der = str(number).encode(), ssl.PEM_cert_to_DER_cert(pem)
-        store += struct.pack(
-            f">IH{len(alias)}sQH5sI", 2, len(alias), alias, 0, 5, b"X.509", len(der)
-        )
-        store += der
+        form = f">IH{len(alias)}sQH5sI"
+        store += struct.pack(form, 2, len(alias), alias, 0, 5, b"X.509", len(der)) + der
     secret = STORE_PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite"
     return store + hashlib.sha1(secret + store, usedforsecurity=False).digest()

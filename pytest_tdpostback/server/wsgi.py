@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ..protocol.request import RequestHead
     from ..protocol.response import Response
 
-PIECE = 64 * 1024
-"""Bytes of a body that are read at a time."""
 LONGEST_LENGTH = 19
 """Digits of a `Content-Length`."""
 _PATH_SAFE = "/:@!$&'()*+,;=-._~"
@@ -56,7 +54,10 @@ def respond(
     leaves no response.
     """
     environ = request.environ
-    peer, length = _peer(environ), environ.get("CONTENT_LENGTH") or "0"
+    length = environ.get("CONTENT_LENGTH") or "0"
+    address = environ.get("REMOTE_ADDR") or "unknown"  # a server at a UNIX socket tells none
+    host = f"[{address}]" if ":" in address else address
+    peer = f"{host}:{environ.get('REMOTE_PORT') or 0}"
     try:
         if not length.isdecimal() or len(length) > LONGEST_LENGTH:
             raise BadRequest("its Content-Length is not one number")  # noqa: TRY301 - as `checked_head` does
@@ -65,9 +66,9 @@ def respond(
         head = checked_head(environ["REQUEST_METHOD"], _target(environ), fields)
         body, size = _read(request, stream, collector.size_limit(head))
     except (ValueError, BadRequest, ClientDisconnected) as error:
-        ended = isinstance(error, ClientDisconnected)
-        reason = "it ended in the middle of a request" if ended else error
-        status = getattr(error, "status", 400)
+        reason, status = str(error), getattr(error, "status", 400)
+        if isinstance(error, ClientDisconnected):
+            reason = "it ended in the middle of a request"
         collector.note_refused_connection(f"{peer} by WSGI: {reason}", status)
         return response_of(empty(status))
     exchange = collector.receive(head, body, peer, size=size)
@@ -140,12 +141,6 @@ def _as_sent(text: str, environ: WSGIEnvironment) -> str:
     return text.encode("latin-1").decode("utf-8")
 
 
-def _peer(environ: WSGIEnvironment) -> str:
-    address = environ.get("REMOTE_ADDR", "")
-    port = environ.get("REMOTE_PORT", "")
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
 def _read(request: Request, stream: IO[bytes] | None, limit: int) -> tuple[bytes, int]:
     """The body, empty if it is larger than `limit`, and how many bytes it has at least."""
     if (request.content_length or 0) > limit:
@@ -153,7 +148,7 @@ def _read(request: Request, stream: IO[bytes] | None, limit: int) -> tuple[bytes
     if stream is None:
         stream = io.BytesIO(request.get_data())
     body, size = bytearray(), 0
-    while size <= limit + MAX_DRAIN and (piece := stream.read(PIECE)):
+    while size <= limit + MAX_DRAIN and (piece := stream.read(64 * 1024)):
         size += len(piece)
         if size <= limit:
             body += piece

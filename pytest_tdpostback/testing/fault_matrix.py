@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
     from ..collector.events import Event
-    from ..server.faults import Faults
-    from ..server.faults.handle import FaultHandle
+    from ..server.faults import FaultHandle, Faults
     from .postback import Postback
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours

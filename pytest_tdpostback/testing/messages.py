@@ -71,7 +71,7 @@ def not_found(search: Search) -> str:
         if refused := search.collector.refused_connections:
             details += refused_connections(refused)
     for fault in receiver.unmatched_faults():
-        limits = {name: value for name, value in vars(fault.limits).items() if value}
+        limits = {name: value for name, value in fault.limits.items() if value}
         of = f" with {formatting.assignments(limits)}" if limits else ""
         asked = counted(fault.asked, "time")
         details.append(f"fault {fault.name}{of} never matched: asked {asked}, matched 0")

@@ -128,6 +128,9 @@ def test_the_marker_and_the_factory_are_strict_too(downstream):
 
 
 LEFT_NO_EVENT = """
+    from http.client import HTTPConnection
+    from urllib.parse import urlsplit
+
     import pytest
     from sender import post
 
@@ -151,6 +154,13 @@ LEFT_NO_EVENT = """
                 tdpostback.clear()
             tdpostback.clear()
 
+    def test_a_403_for_another_host_comes_from_the_proxy_not_the_service(tdpostback):
+        proxy = urlsplit(tdpostback.proxy_environ()["HTTPS_PROXY"])
+        connection = HTTPConnection(proxy.hostname, proxy.port)
+        connection.set_tunnel("example.org", 443)
+        with pytest.raises(OSError, match="403"):
+            connection.connect()
+
     @pytest.mark.tdpostback(on_refusal="ignore")
     def test_it_is_allowed(tdpostback):
         send_too_large_a_head(tdpostback.url)
@@ -165,7 +175,7 @@ def test_a_4xx_that_left_no_event_fails_too(downstream, option, workers):
     beside = {"plugins": ["xdist"], "apart": True} if workers else {}
     options = [f"-n{workers}"] if workers else []
     result = downstream(LEFT_NO_EVENT, f"--tdpostback-{option}", *options, **beside)
-    result.assert_outcomes(passed=2, failed=2)
+    result.assert_outcomes(passed=3, failed=2)
     line = '1 connection refused (4xx) with 431, which left no event (on_refusal="fail")'
     result.stdout.fnmatch_lines([line, "FAILED *1 connection refused (4xx) with 431*"])
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import re
+import socket
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_tdpostback.collector.collector import Collector
 from pytest_tdpostback.protocol.settings import Settings
@@ -16,7 +15,6 @@ from tests.http_client import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
     from pytest_tdpostback.protocol.response import Response
 
@@ -51,46 +49,27 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     return request(b"", b"Transfer-Encoding: chunked", length=False) + body + end
 
 
-class Wire(asyncio.Transport):
-    """A transport that keeps what is written; `blocked` as if the peer did not read."""
+class Wire:
+    """A socket that keeps what is written; `blocked` as if the peer did not read."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.written = bytearray()
         self.ended = False
-        self.paused = False
         self.blocked = False
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert (high, low) == (0, None)
-
-    def get_write_buffer_size(self) -> int:
-        return int(self.blocked)
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def send(self, data: bytes | bytearray) -> int:
         assert not self.ended, "written after the end"
+        if self.blocked:
+            raise BlockingIOError
         self.written += data
+        return len(data)
 
-    def write_eof(self) -> None:
+    def shutdown(self, how: int) -> None:
+        assert how == socket.SHUT_WR
         self.ended = True
-
-    def can_write_eof(self) -> bool:
-        return True
 
     def close(self) -> None:
         self.ended = True
-
-    def abort(self) -> None:
-        self.ended = True
-
-    def is_closing(self) -> bool:
-        return False
-
-    def pause_reading(self) -> None:
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        self.paused = False
 
 
 class Timer:
@@ -110,10 +89,17 @@ class FrozenLoop:
 
     def __init__(self) -> None:
         self.timers: list[Timer] = []
+        self.watched = 0
+        """Which events of the newest socket it waits for."""
+        self.ready: Callable[[], Any]
+        """What it calls when one of them is possible."""
         self._calls: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
 
-    def call_soon_threadsafe(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self._calls.put(partial(function, *arguments))
+    def watch(self, _sock: object, events: int, function: Callable[[], Any]) -> None:
+        self.watched, self.ready = events, function
+
+    def call(self, function: Callable[[], Any]) -> None:
+        self._calls.put(function)
 
     def run_next(self) -> None:
         """Do what a worker thread asks for next."""
@@ -154,9 +140,8 @@ class Desk:
 
     def connect(self) -> tuple[Connection, Wire]:
         """A new connection and what it writes to."""
-        connection, wire = Connection(self, "127.0.0.1:1"), Wire()
-        connection.connection_made(wire)
-        return connection, wire
+        wire: Any = Wire()
+        return Connection(self, wire, "127.0.0.1:1"), wire
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import contextlib
 import errno
@@ -10,6 +9,7 @@ import gc
 import multiprocessing
 import os
 import resource
+import selectors
 import signal
 import socket
 import subprocess
@@ -55,7 +55,7 @@ def refused(port):
 def in_loop(server, function):
     """What `function()` returns in the server's loop."""
     future: concurrent.futures.Future[object] = concurrent.futures.Future()
-    server.loop_thread.call(lambda: future.set_result(function()))
+    server.loop.call(lambda: future.set_result(function()))
     return future.result(20)
 
 
@@ -141,23 +141,22 @@ def test_a_port_that_is_no_port_is_an_error(port):
         Server(port=port)
 
 
-def test_a_loop_that_does_not_run_is_an_error_of_start(monkeypatch):
-    def broken(_loop):
+@pytest.mark.parametrize(
+    ("owner", "name"), [(selectors, "DefaultSelector"), (threading.Thread, "start")]
+)
+def test_a_loop_that_cannot_start_is_an_error_and_leaves_nothing(monkeypatch, owner, name):
+    def broken(*_):
         raise RuntimeError("no loop today")
 
-    monkeypatch.setattr(asyncio.SelectorEventLoop, "run_forever", broken)
-    before = threads()
+    threads_before, descriptors_before = threads(), descriptors()
     server = Server()
-    with pytest.raises(RuntimeError, match="no loop today"):
-        server.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, broken)
+        with pytest.raises(RuntimeError, match="no loop today"):
+            server.start()
     assert not server.is_running()
-    assert threads() == before
-
-
-def test_a_start_leaves_the_event_loop_of_its_thread_unset(monkeypatch):
-    monkeypatch.delattr(asyncio, "set_event_loop")
-    with Server() as server:
-        assert served(server)
+    assert threads() == threads_before
+    assert descriptors() == descriptors_before
 
 
 @pytest.mark.parametrize(
@@ -346,7 +345,7 @@ def full_table(spare=0):
 
 
 def test_a_connection_that_is_just_accepted_ends_after_its_response(server):
-    """It has no transport yet when the connections of its listener are closed."""
+    """It has sent nothing yet when the connections of its listener are closed."""
     (listener,) = server._listeners
     mine, theirs = socket.socketpair()
     theirs.setblocking(False)
@@ -357,7 +356,7 @@ def test_a_connection_that_is_just_accepted_ends_after_its_response(server):
 
     with mine:
         mine.settimeout(20)
-        server.loop_thread.call(accept_and_close)
+        server.loop.call(accept_and_close)
         mine.sendall(request())
         data = b"".join(iter(lambda: mine.recv(1000), b""))
     assert b"HTTP/1.1 200 OK" in data
@@ -365,8 +364,8 @@ def test_a_connection_that_is_just_accepted_ends_after_its_response(server):
 
 
 def test_a_connection_that_cannot_be_served_is_closed(server, monkeypatch):
-    def broken(_, peer):
-        raise ZeroDivisionError(peer)
+    def broken(*_):
+        raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
         patch.setattr(server._listeners[0], "_make_connection", broken)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.client
-import importlib
 import json
 import threading
 import tracemalloc
+from selectors import EVENT_READ, EVENT_WRITE
 
 import pytest
 
+from pytest_tdpostback.server.connection import Connection
 from pytest_tdpostback.server.http_parser import parse_head
 from tests.http_client import HttpClient, statuses, talk
 from tests.server.raw_connections import BODY, KEY, Desk, chunked, outcome, request
@@ -162,13 +163,13 @@ def test_bytes_that_are_no_request_are_noted(desk, data, reason):
 def test_a_request_that_ends_in_the_middle_is_noted(desk):
     connection, _ = desk.connect()
     connection.data_received(request()[:-1])
-    connection.connection_lost(None)
+    connection.abort()
     assert "in the middle of a request" in desk.refused[0]
 
 
 def test_a_connection_without_a_request_is_not_noted(desk):
     connection, _ = desk.connect()
-    connection.connection_lost(None)
+    connection.abort()
     assert not desk.refused
 
 
@@ -286,13 +287,13 @@ def test_a_half_closed_connection_gets_its_response(server):
 
 def test_a_sender_that_does_not_read_is_not_read_from(desk):
     connection, wire = desk.connect()
-    connection.data_received(request() * 3)
+    assert desk.loop.watched == EVENT_READ
     wire.blocked = True
-    connection.pause_writing()
-    assert wire.paused
+    connection.data_received(request() * 3)
+    assert desk.loop.watched == EVENT_WRITE
     wire.blocked = False
-    connection.resume_writing()
-    assert not wire.paused
+    desk.loop.ready()
+    assert desk.loop.watched == EVENT_READ
     connection.data_received(request() * 2)
     assert statuses(wire.written) == OK * 5
 
@@ -304,7 +305,7 @@ def test_an_event_is_not_validated_while_its_response_waits_in_a_buffer(desk):
     log = desk.collector.log
     assert str(log.state(0)) == "pending"
     wire.blocked = False
-    connection.resume_writing()
+    desk.loop.ready()
     assert str(log.state(0)) == "ingested"
 
 
@@ -317,7 +318,7 @@ def test_responses_that_wait_are_reported_to_the_collector_that_received_the_req
     connection.data_received(request(b'{"id":2}'))
     assert str(first.log.state(0)) == str(desk.collector.log.state(0)) == "pending"
     wire.blocked = False
-    connection.resume_writing()
+    desk.loop.ready()
     assert str(first.log.state(0)) == str(desk.collector.log.state(0)) == "ingested"
 
 
@@ -367,8 +368,8 @@ def test_an_error_in_the_loop_reaches_the_test(server):
         raise LookupError("in the loop")
 
     done = threading.Event()
-    server.loop_thread.call(fail)
-    server.loop_thread.call(done.set)
+    server.loop.call(fail)
+    server.loop.call(done.set)
     assert done.wait(20)
     with pytest.raises(LookupError, match="in the loop"):
         server.check()
@@ -380,8 +381,8 @@ def test_a_timer_that_raises_ends_no_other(server):
     def fail():
         raise LookupError("in a timer")
 
-    server.loop_thread.call_later(0.001, fail)
-    server.loop_thread.call_later(0.002, done.set)
+    server.loop.call_later(0.001, fail)
+    server.loop.call_later(0.002, done.set)
     assert done.wait(20)
     with pytest.raises(LookupError, match="in a timer"):
         server.check()
@@ -399,43 +400,10 @@ def test_the_key_is_looked_up_after_the_response(server, monkeypatch):
 
         monkeypatch.setattr(owner, name, replacement)
 
-    noted(importlib.import_module("asyncio.selector_events")._SelectorSocketTransport, "write")
+    noted(Connection, "_write")
     noted(server.collector.keys, "rejection")
     with HttpClient("127.0.0.1", server.port) as sender:
         sender.send(request())
         sender.read_responses(1)
     assert server.ingested() == 1
-    assert order == ["write", "rejection"]
-
-
-def test_a_transport_that_asks_for_more_inside_a_write_gets_each_response_once():
-    """TLS calls `resume_writing` before its `write` returns."""
-    desk = Desk()
-    connection, wire = desk.connect()
-    write = wire.write
-
-    def write_and_resume(data):
-        write(data)
-        connection.resume_writing()
-
-    wire.write = write_and_resume  # type: ignore[method-assign]
-    connection.data_received(request())
-    assert statuses(bytes(wire.written)) == [200]
-
-
-def test_such_a_transport_ends_once_after_the_last_response():
-    desk = Desk()
-    connection, wire = desk.connect()
-    write = wire.write
-
-    def write_and_resume(data):
-        write(data)
-        connection.resume_writing()
-
-    wire.write = write_and_resume  # type: ignore[method-assign]
-    connection.data_received(request()[:-1])
-    connection.close_after_response()
-    connection.data_received(request()[-1:])
-    assert statuses(bytes(wire.written)) == [200]
-    assert wire.ended
-    assert not desk.errors
+    assert order == ["_write", "rejection"]

@@ -11,7 +11,6 @@ import threading
 import pytest
 
 from pytest_tdpostback.server import connection as connections
-from pytest_tdpostback.server import server as server_module
 from pytest_tdpostback.server.tls import client_context, server_context
 from tests.http_client import DEADLINE, HttpClient
 from tests.server.conftest import Server
@@ -85,11 +84,26 @@ def test_plain_bytes_end_cleanly(server, size):
     assert not server.events
 
 
-def test_a_handshake_that_does_not_come_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 0.05)
+HELLO = b"\x16\x03\x01\x00\x80\x01"
+"""The first bytes of a client in a TLS handshake."""
+
+
+def test_a_handshake_that_does_not_end_is_given_up_and_noted(server, monkeypatch):
+    monkeypatch.setitem(connections.SECONDS, connections.State.HANDSHAKE, 0.05)
     with HttpClient("127.0.0.1", server.port) as sender:
+        sender.send(HELLO)
         sender.read_to_end()
         assert sender.ended
+    (refused,) = server.collector.refused_connections
+    assert "the TLS handshake did not end in 0.05 seconds" in refused.reason
+
+
+def test_a_client_that_leaves_in_the_handshake_without_an_alert_is_noted(server):
+    with HttpClient("127.0.0.1", server.port) as sender:
+        sender.send(HELLO)
+    refused = server.collector.refused_connections
+    assert server.collector.wait_until(lambda: refused, DEADLINE)
+    assert "if it does not trust the certificate" in refused[0].reason
 
 
 def test_a_client_that_does_not_trust_the_certificate_is_noted(server):

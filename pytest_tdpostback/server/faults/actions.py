@@ -7,7 +7,6 @@ event is validated meanwhile (Y1): such a fault keeps the response back, not the
 
 from __future__ import annotations
 
-import asyncio
 import math
 import socket
 import struct
@@ -16,6 +15,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...collector.collector import Effect
@@ -23,10 +23,11 @@ from ...protocol.escaping import shown
 from ...protocol.response import Response, http_date
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from ...collector.collector import Arrival, Exchange
     from ..connection import Connection
+    from ..loop import LoopTimer
 
 NOT_HTTP = b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n"
 DRIPS_PER_SECOND = 100
@@ -53,7 +54,8 @@ class Transfer:
         self.data = data
         self.sent = 0
         """How many bytes of the response the sender can have."""
-        self.loop = asyncio.get_running_loop()
+        self.steps: Iterator[float] = iter(())
+        """What is still to be done; gives the seconds of each pause."""
         self._exchange = exchange
         self._keep_alive = keep_alive
 
@@ -85,10 +87,9 @@ class Transfer:
 
     def reset(self) -> None:
         """End the connection with a TCP reset."""
-        sock = self.connection.transport.get_extra_info("socket")
-        if sock is not None:
-            with suppress(OSError):  # the sender may have been faster
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_BY_RESET)
+        with suppress(OSError):  # the sender may have been faster
+            sock = self.connection.socket
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_BY_RESET)
         self.connection.abort()
 
     def _record_sent(self) -> None:
@@ -129,7 +130,7 @@ class AfterResponse(Action):
 
 
 class OnTheWire(Action):
-    """The response travels in another way: `_send` sends it, and may `_pause`."""
+    """The response travels in another way: `_send` sends it, and yields how long it pauses."""
 
     seconds = 0.0
     """How long a client without a connection waits for the response."""
@@ -139,9 +140,8 @@ class OnTheWire(Action):
     def __init__(self, name: str, *, stored: bool = True) -> None:
         super().__init__(name, stored=stored, responded=False, transmission=self)
         self._released = threading.Event()
-        self._paused: dict[Transfer, asyncio.Event] = {}
+        self._paused: dict[Transfer, LoopTimer] = {}
         """Transfers that wait, and what ends the wait."""
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def send(
         self, connection: Connection, exchange: Exchange, data: bytes, *, keep_alive: bool
@@ -149,9 +149,8 @@ class OnTheWire(Action):
         """Send the response `data` of `exchange` on `connection`; runs in the loop."""
         exchange.collector.response_sent(exchange)
         transfer = Transfer(connection, exchange, data, keep_alive=keep_alive)
-        task = transfer.loop.create_task(self._send(transfer))
-        self._tasks.add(task)  # the loop does not keep it alive
-        task.add_done_callback(self._tasks.discard)
+        transfer.steps = iter(self._send(transfer))
+        self._proceed(transfer)
 
     def wait(self, timeout: float | None) -> bool:
         """Without a connection: wait at most `timeout` seconds (`None`: for ever).
@@ -173,24 +172,34 @@ class OnTheWire(Action):
     def release(self) -> None:
         """End every pause, and let there be none from now on; any thread."""
         self._released.set()
-        for transfer, ended in list(self._paused.items()):
+        for transfer in list(self._paused):
             with suppress(RuntimeError):  # the loop has ended, and its connections with it
-                transfer.loop.call_soon_threadsafe(ended.set)
+                transfer.connection.loop.call(partial(self._resume, transfer))
 
-    async def _send(self, transfer: Transfer) -> None:
+    def _send(self, transfer: Transfer) -> Iterable[float]:
+        """Send the response; yield the seconds of each pause, which is shorter if the fault ends.
+
+        A pause ends early, too, if the connection does and the loop sees it.
+        """
         raise NotImplementedError
 
-    async def _pause(self, transfer: Transfer, seconds: float = math.inf) -> None:
-        """Wait `seconds`; less if the fault ends, and perhaps if the connection does."""
-        for other, ended in self._paused.items():
-            if other.connection.closed:
-                ended.set()
-        ended = self._paused[transfer] = asyncio.Event()
-        timer = transfer.loop.call_later(seconds, ended.set)
-        if not self._released.is_set():
-            await ended.wait()
-        timer.cancel()
-        del self._paused[transfer]
+    def _resume(self, transfer: Transfer) -> None:
+        """End the pause of `transfer`, if there is one."""
+        timer = self._paused.pop(transfer, None)
+        if timer is not None:
+            timer.cancel()
+            self._proceed(transfer)
+
+    def _proceed(self, transfer: Transfer) -> None:
+        """Let the response travel up to its next pause."""
+        resume = partial(self._resume, transfer)
+        transfer.connection.when_closed = resume
+        for seconds in transfer.steps:
+            self._paused[transfer] = transfer.connection.loop.call_later(seconds, resume)
+            if not self._released.is_set():
+                return
+            self._paused.pop(transfer).cancel()
+        transfer.connection.when_closed = None
 
 
 class Delay(OnTheWire):
@@ -200,8 +209,8 @@ class Delay(OnTheWire):
         super().__init__(f"delay({seconds:g})")
         self.seconds = seconds
 
-    async def _send(self, transfer: Transfer) -> None:
-        await self._pause(transfer, self.seconds)
+    def _send(self, transfer: Transfer) -> Iterable[float]:
+        yield self.seconds
         transfer.finish()
 
 
@@ -213,12 +222,12 @@ class Drip(OnTheWire):
         self._size = max(1, int(bytes_per_second / DRIPS_PER_SECOND))
         self._interval = self._size / bytes_per_second
 
-    async def _send(self, transfer: Transfer) -> None:
+    def _send(self, transfer: Transfer) -> Iterable[float]:
         last = len(transfer.data) - self._size
         while transfer.sent < last and not self._released.is_set():
             if not transfer.send(transfer.sent + self._size):
                 return
-            await self._pause(transfer, self._interval)
+            yield self._interval
         transfer.finish()
 
 
@@ -231,9 +240,10 @@ class Truncate(OnTheWire):
         super().__init__(f"truncate({brief(size)})")
         self._size = size
 
-    async def _send(self, transfer: Transfer) -> None:
+    def _send(self, transfer: Transfer) -> Iterable[float]:
         if transfer.send(self._size):
             transfer.close()
+        return ()
 
 
 class Garbage(OnTheWire):
@@ -241,8 +251,9 @@ class Garbage(OnTheWire):
 
     error = ConnectionError, "the response is not HTTP"
 
-    async def _send(self, transfer: Transfer) -> None:
+    def _send(self, transfer: Transfer) -> Iterable[float]:
         transfer.close(NOT_HTTP)
+        return ()
 
 
 class Reset(OnTheWire):
@@ -250,8 +261,9 @@ class Reset(OnTheWire):
 
     error = ConnectionResetError, "connection reset by peer"
 
-    async def _send(self, transfer: Transfer) -> None:
+    def _send(self, transfer: Transfer) -> Iterable[float]:
         transfer.reset()
+        return ()
 
 
 class Hang(OnTheWire):
@@ -259,11 +271,11 @@ class Hang(OnTheWire):
 
     error = TimeoutError, "no response"
 
-    async def _send(self, transfer: Transfer) -> None:
+    def _send(self, transfer: Transfer) -> Iterable[float]:
         if transfer.connection.closed:  # since the request was read
             return
         transfer.connection.hang()
-        await self._pause(transfer)
+        yield math.inf
         transfer.connection.abort()
 
 

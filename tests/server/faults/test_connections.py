@@ -271,11 +271,11 @@ def test_the_server_lets_go_of_a_hanging_connection_that_its_sender_closed():
 
         def look():
             if listener.connections:
-                server.loop_thread.call_later(0.001, look)
+                server.loop.call_later(0.001, look)
             else:
                 gone.set()
 
-        server.loop_thread.call(look)
+        server.loop.call(look)
         assert gone.wait(DEADLINE)
 
 

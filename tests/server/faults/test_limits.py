@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING
 
@@ -398,7 +399,11 @@ def test_the_named_arguments_are_typed(tdpostback: Postback) -> None:
         (lambda f: f.drop(database=""), "faults.drop(database=''): give a name as in the URL"),
         (lambda f: f.drop(where=3), "faults.drop(where=3): give a mapping of columns"),
         (lambda f: f.drop(tabel="t"), "faults.drop(tabel=...): give one of database, table, where"),
-        (lambda f: f.sequence([]), "faults.sequence([]): give at least one entry"),
+        (lambda f: f.sequence([]), "faults.sequence(entries=[]): give 1 to 100,000 entries"),
+        (
+            lambda f: f.sequence(itertools.cycle([503, "ok"])),
+            "faults.sequence(entries=<itertools.cycle",
+        ),
         (
             lambda f: f.sequence(["okay"]),
             "faults.sequence(entry='okay'): give an HTTP status from 200 to 599, one of 'drop',",
