@@ -334,7 +334,7 @@ class Run:
             if wrong_scope:
                 shown.addsection("tdpostback", _HINT_OF_SCOPE.format(fixture=wrong_scope[1]))
 
-    def _uses_server(self, item: pytest.Item) -> bool:
+    def _uses_server(self, item: pytest.Item | None) -> bool:
         return item in self.contexts and bool(self.contexts[item].members)
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> list[str] | None:
@@ -344,9 +344,7 @@ class Run:
 
         if isinstance(left, Redacted) or isinstance(right, Redacted):
             return [f"{left!r} {op} {right!r}"]
-        if not (isinstance(left, str) and isinstance(right, str)):
-            return None
-        if self.item is None or not self._uses_server(self.item):
+        if not (isinstance(left, str) and isinstance(right, str) and self._uses_server(self.item)):
             return None
         safe_left, safe_right = (
             Redacted("\n".join(map(escaped, text.split("\n"))), text) for text in (left, right)

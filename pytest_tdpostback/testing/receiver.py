@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..collector.events import Event
     from ..server.faults import FaultHandle, Faults
-    from ..server.redirect import Redirect, Redirection
+    from ..server.redirect import Redirection
     from ..server.server import CollectorServer, Listener
     from ..server.tls import TrustFiles
 
@@ -173,15 +173,13 @@ class Receiver:
         """A context manager that connects this process to `hosts`, not to the service."""
         from ..server.redirect import Redirection
 
-        def make() -> Redirect:
-            settings = self.collector.settings
-            return hosts.redirect(
+        return Redirection(
+            lambda: hosts.redirect(
                 self._host_names(more_names),
-                block_network=block_network or settings.block_network,
-                allow_hosts=settings.allow_hosts,
+                block_network=block_network or self.collector.settings.block_network,
+                allow_hosts=self.collector.settings.allow_hosts,
             )
-
-        return Redirection(make)
+        )
 
     def proxy_environ(self, more_names: Iterable[str] = ()) -> dict[str, str]:
         """The environment of a subprocess whose connections to the service's hosts end here."""

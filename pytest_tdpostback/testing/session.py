@@ -61,14 +61,16 @@ class TestContext(Neighbours):
     @property
     def own(self) -> Member:
         """The test's own `Postback`, which also receives what arrives at the server's URL."""
-        if self._own is None:
+        own = self._own
+        if own is None:
             with self._server.lock:
-                if self._own is None:
+                own = self._own
+                if own is None:
                     key, name = self._server.write_key, "tdpostback_server.postback"
                     own = self._server.member_of(self, name, self.settings, key)
                     own.receiver.generated_key = key
                     self._own = own
-        return self._own
+        return own
 
     def open(self) -> Postback:
         """The test's own `Postback`, with a port and a write key of its own."""
@@ -313,7 +315,8 @@ class RunServer(PostbackServer):
                 del self._owners[next(iter(self._owners))]
         if receiver.used:
             collector = receiver.collector
-            self.summary.findings.update(check.reported)
+            if check.reported:
+                self.summary.findings.update(check.reported)
             with collector.lock:
                 if not collector.empty:
                     late = [] if context.failed else check.unchecked()
