@@ -149,8 +149,9 @@ class Run:
         """The test that this thread set up, else the one that was set up last."""
         return getattr(self._local, "item", self._last_item)
 
-    def context_of(self, item: pytest.Item) -> TestContext:
+    def context_of(self, item: pytest.Item | None) -> TestContext:
         """The context of a test, which begins with its setup or when it first needs the server."""
+        assert item is not None
         context = self.contexts.get(item)
         if context is None:
             server = self.started_server()
@@ -173,22 +174,18 @@ class Run:
     @pytest.fixture
     def tdpostback(self) -> Postback:
         """This test's fake server of the Postback API, with a URL and a write key of its own."""
-        return self._current_context().open()
+        return self.context_of(self.item).open()
 
     @pytest.fixture
     def make_tdpostback(self) -> PostbackFactory:
         """Makes more: `make_tdpostback(profile=..., write_keys=[...], **settings) -> Postback`."""
-        context = self._current_context()
+        context = self.context_of(self.item)
 
         def make(*, write_keys: Iterable[str] = (), **settings: Unpack[SettingValues]) -> Postback:
             chosen = context.settings.changed(settings, "make_tdpostback(...)")
             return context.make(chosen, write_keys)
 
         return make
-
-    def _current_context(self) -> TestContext:
-        assert self.item is not None
-        return self.context_of(self.item)
 
     # the life of a test
 
@@ -310,7 +307,10 @@ class Run:
         from .protocol.secrets import KeyRedactor
 
         if failure.value is self.failure:
-            report.longrepr = _text_only(item, failure)
+            report.longrepr = text = failure.getrepr(style="value")
+            if text.reprcrash is not None:
+                text.reprcrash.path, text.reprcrash.lineno = str(item.path), _first_line(item)
+                text.reprcrash.message = f"{failure.typename}: {failure.value}"
         known = [self.config.getoption("--tdpostback-key") or ""]
         servers = sys.modules.get("pytest_tdpostback.testing.server")
         if servers is not None:  # else there is no server, and a failing test does not pay for it
@@ -412,16 +412,6 @@ def _raise_in_test(item: pytest.Item, error: Exception) -> None:
     fixtures = getattr(item, "funcargs", {})
     error.__traceback__ = None
     exec(raises.replace(co_name=item.name), module, {**fixtures, "error": error})  # noqa: S102
-
-
-def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) -> Any:
-    """A failure that no line of the test raised: its text, located where the test begins."""
-    shown = failure.getrepr(style="value")
-    crash = shown.reprcrash
-    if crash is not None:
-        crash.path, crash.lineno = str(item.path), _first_line(item)
-        crash.message = f"{failure.typename}: {failure.value}"
-    return shown
 
 
 def _shown_by(safe: Callable[[str], str], shown: Any) -> Any:

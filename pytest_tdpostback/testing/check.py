@@ -58,8 +58,12 @@ class Check:
 
     def expect_entering(self, name: str, manager: T) -> T:
         """Fail if `manager.entered`, of the result of the method `name`, never becomes true."""
+        frame = inspect.currentframe()
+        while frame and frame.f_code.co_filename.startswith(_PACKAGE):
+            frame = frame.f_back
+        line = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"
         self._context_managers = [each for each in self._context_managers if not each[1].entered]
-        self._context_managers.append((f"{name}() at {_call_site()}", manager))
+        self._context_managers.append((f"{name}() at {line}", manager))
         _ = self.receiver.collector  # without one, there is nothing to check
         return manager
 
@@ -176,11 +180,3 @@ def raise_errors(collectors: Iterable[Collector]) -> None:
         raise told[0]
     if told:
         raise BaseExceptionGroup(f"{len(told)} errors happened while serving", told)
-
-
-def _call_site() -> str:
-    """File and line of the innermost caller outside this package."""
-    frame = inspect.currentframe()
-    while frame and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"

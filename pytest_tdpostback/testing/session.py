@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..collector.events import Event, Events
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.settings import Settings
     from ..server.server import Listener
-    from .check import Check
     from .postback import Postback
     from .receiver import Receiver
     from .report import Summary
@@ -202,7 +201,12 @@ class RunServer(PostbackServer):
         has no outcome yet. The others are in the summary."""
         self.kept_open: deque[Listener] = deque()
         """The listeners of finished tests, the oldest first."""
-        self._most_open = _ports_to_keep_open()
+        self._most_open = PORTS_KEPT_OPEN
+        with suppress(ImportError):  # Windows does not count sockets among open files
+            import resource
+
+            descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            self._most_open = min(PORTS_KEPT_OPEN, descriptors // 4)
         self._used_ports: set[int] = set()
         self._owners: dict[str, str] = {}
         """For the write keys of finished tests: the id of the test."""
@@ -263,7 +267,22 @@ class RunServer(PostbackServer):
         if self.context is context:
             self.context = None
         for receiver, check, _ in context.end():
-            self._finish(receiver, check, context)
+            receiver.end_faults()
+            receiver.ended_test = context.node_id
+            self.kept_open += receiver.listeners
+            if receiver.generated_key is not None:
+                self._owners[receiver.generated_key] = context.node_id
+                if len(self._owners) > KEYS_REMEMBERED:
+                    del self._owners[next(iter(self._owners))]
+            if not receiver.used:
+                continue
+            collector = receiver.collector
+            self.summary.findings.update(check.reported)
+            with collector.lock:
+                if not collector.empty:
+                    late = [] if context.failed else check.unchecked()
+                    self.summary.take(collector, context.node_id, late)
+                context.used(collector)
         if len(self.kept_open) > self._most_open:
             oldest = [self.kept_open.popleft() for _ in range(len(self.kept_open) // 4)]
             self.close_listeners(oldest)
@@ -305,24 +324,6 @@ class RunServer(PostbackServer):
         """Whose write key `key` is, of this server and of the finished tests."""
         return "tdpostback_server" if key == self.write_key else self._owners.get(key)
 
-    def _finish(self, receiver: Receiver, check: Check, context: TestContext) -> None:
-        receiver.end_faults()
-        receiver.ended_test = context.node_id
-        self.kept_open += receiver.listeners
-        if receiver.generated_key is not None:
-            self._owners[receiver.generated_key] = context.node_id
-            if len(self._owners) > KEYS_REMEMBERED:
-                del self._owners[next(iter(self._owners))]
-        if receiver.used:
-            collector = receiver.collector
-            if check.reported:
-                self.summary.findings.update(check.reported)
-            with collector.lock:
-                if not collector.empty:
-                    late = [] if context.failed else check.unchecked()
-                    self.summary.take(collector, context.node_id, late)
-                context.used(collector)
-
     def _note_late(self, collector: Collector) -> None:
         finished = self.reached_late.pop(collector, None)
         if finished is not None:
@@ -345,14 +346,6 @@ def _check_tls(settings: Settings) -> None:
         from ..server.tls import authority
 
         authority()
-
-
-def _ports_to_keep_open() -> int:
-    try:
-        import resource
-    except ImportError:  # Windows does not count sockets among open files
-        return PORTS_KEPT_OPEN
-    return min(PORTS_KEPT_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 
 
 def _restore_environment() -> None:
