@@ -93,14 +93,13 @@ class Check:
         from . import messages
 
         receiver, collector = self.receiver, self.receiver.collector
-        raise_errors([collector])
-        if wait and not collector.settled():
+        if wait and not (collector.errors or collector.settled()):
             pending = unsettled(collector, SETTLE_SECONDS, held_may_end=False)
             if new := {event.seq for event in pending} - self._unsettled:
                 self._unsettled |= new
                 text = messages.unsettled(receiver, pending, SETTLE_SECONDS)
                 raise SettleTimeout(text, pending)
-            raise_errors([collector])
+        raise_errors([collector])
         log, settings = collector.log, collector.settings
         if settings.on_auth_failure != "ignore" and (
             events := self._new_events(log, EventState.REJECTED, log.expected)
