@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import argparse
 import io
-import itertools
 import json
 import os
-import shutil
 import sys
-import textwrap
-from contextlib import suppress
-from dataclasses import asdict, fields
-from pathlib import Path
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import ConfigurationError
 from .protocol.profiles import DEFAULT, profiles
-from .protocol.rules import rules, sources
 from .protocol.schemas import NAMES, load_openapi, load_schema
 from .protocol.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from .collector.events import Event
-    from .protocol.rules import Rule
 
 PROFILES = [profile.name for profile in profiles]
 
@@ -127,133 +119,20 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str], **help_
         )
 
 
-def _rules(*, rule: str | None, as_json: bool) -> None:
-    if rule is not None and rule not in rules:
-        raise ConfigurationError(f"{rule!r} is unknown; {rules.hint(rule)}")
-    if as_json:
-        _print_json(_row(rules[rule]) if rule else [_row(each) for each in rules])
-    else:
-        print("\n".join(_one_rule(rules[rule]) if rule else _table()))
+def _rules(**arguments: Any) -> None:
+    from .inspector.rule_listing import print_rules
 
-
-def _one_rule(rule: Rule) -> Iterator[str]:
-    """A rule in paragraphs: what the service does, what to do about it, and how we know."""
-    width = max(shutil.get_terminal_size().columns, 40)
-    held = "all" if len(rule.profiles) == len(profiles) else ", ".join(rule.profiles)
-    yield f"{rule.id} ({rule.section})"
-    for text in (
-        rule.statement,
-        f"What to do: {rule.advice}",
-        f"Basis: {rule.basis}. {rule.note}".rstrip(),
-        f"Profiles: {held}",
-    ):
-        yield textwrap.fill(text, width, break_on_hyphens=False)
-    for name in rule.sources:
-        yield f"Source: {sources[name].title}\n    {sources[name].url}"
-
-
-def _row(rule: Rule) -> dict[str, Any]:
-    row = {**asdict(rule), "basis": str(rule.basis), "section": rule.section}
-    row["sources"] = [asdict(sources[name]) for name in rule.sources]
-    return row
-
-
-def _table() -> Iterator[str]:
-    """All rules in columns: id, statement and note, basis, sources."""
-    widths = (4, max(shutil.get_terminal_size().columns, 80) - 4 - 12 - 12 - 6, 12, 12)
-
-    def row(*cells: str) -> Iterator[str]:
-        wrapped = [
-            [
-                line
-                for part in cell.split("\n")
-                for line in textwrap.wrap(part, width, break_on_hyphens=False)
-            ]
-            for cell, width in zip(cells, widths, strict=True)
-        ]
-        for lines in itertools.zip_longest(*wrapped, fillvalue=""):
-            yield "  ".join(map(str.ljust, lines, widths)).rstrip()
-
-    yield from row("id", "statement", "basis", "sources")
-    for section, members in itertools.groupby(rules, lambda rule: rule.section):
-        yield f"\n{section}"
-        for rule in members:
-            text = f"{rule.statement}\n{rule.note}" if rule.note else rule.statement
-            yield from row(rule.id, text, str(rule.basis), ", ".join(rule.sources) or "none")
-    yield "\nSources"
-    yield from (f"{source.id}  {source.title}\n    {source.url}" for source in sources)
+    print_rules(**arguments)
 
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-def _validate(*, file: str, **settings: Any) -> int:
-    from .collector.event_log import EventState
+def _validate(**arguments: Any) -> int:
+    from .recording.validate import validate
 
-    lines = records = accepted = noted = repeated = 0
-    for lines, event in _events(_lines(file), Settings().changed(settings)):
-        records += 1
-        problems = [f"finding, {found}" for found in event.findings]
-        if event.record is not None:
-            accepted += 1
-            noted += bool(problems)
-        else:
-            repeated += event.state is EventState.DEDUPLICATED
-            problems.insert(0, f"{event.state}, {event.rule}: {event.reason}")
-        place = "" if event.batch is None else f"record {event.batch.index + 1}: "
-        for text in problems:
-            print(f"{file}:{lines}: {place}{text}")
-    counted = f"{lines} line{'' if lines == 1 else 's'}"
-    counted += f" with {records} records" if records > lines else ""
-    counted += f": {accepted} accepted ({noted} with findings)"
-    counted += f", {repeated} deduplicated" if repeated else ""
-    refused = records - accepted - repeated
-    print(f"{counted}, {refused} not accepted")
-    return 1 if refused else 0
-
-
-def _events(bodies: Iterable[bytes], settings: Settings) -> Iterator[tuple[int, Event]]:
-    """What becomes of each body, from number 1, that is sent to one table with a valid key.
-
-    With the profile `ingestion-v1`, an object with a list `events` is a batch, and any other body a
-    record.
-    """
-    from .collector.collector import Collector
-    from .collector.events import Event
-    from .protocol.body import InvalidBody, parse
-    from .protocol.request import RequestHead
-
-    collector = Collector(settings)
-    collector.keys.add("any/key")
-    for number, line in enumerate(bodies, 1):
-        body = line.removesuffix(b"\n").removesuffix(b"\r")
-        path, sent = "/postback/v3/event/database/table", "application/json"
-        name, key = "X-TD-Write-Key", "any/key"
-        if settings.profile is not None and settings.profile.postback is not None:
-            path, sent = "/database/table", "application/vnd.treasuredata.v1.single+json"
-            name, key = "Authorization", "TD1 any/key"
-            with suppress(InvalidBody):
-                if isinstance(parse(body).get("events"), list):
-                    sent = sent.replace(".single", "")
-        headers = [("Content-Type", sent), (name, key)]
-        exchange = collector.receive(RequestHead.of("POST", path, headers), body, "")
-        collector.response_sent(exchange)
-        for index in exchange.indexes:
-            yield number, Event(exchange.log, index)
-
-
-def _lines(file: str) -> Iterator[bytes]:
-    try:
-        if file == "-":
-            yield from sys.stdin.buffer
-        else:
-            with Path(file).open("rb") as stream:
-                yield from stream
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {file}: {error.strerror}; give a file with one JSON body in each line"
-        ) from error
+    return validate(**arguments)
 
 
 def _serve(**arguments: Any) -> int:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 3600.0
 """Seconds that the loop waits at most: some selectors take no number of months."""
+NOTICE_NEW_SOCKETS = ("EpollSelector", "KqueueSelector")
+"""Selectors that a socket can be added to while they wait."""
 SWEEP_SIZE = 1000
 """How many timers there are at least when the loop looks for cancelled ones."""
 
@@ -63,6 +65,8 @@ class Loop:
         self._opened = opened = ExitStack()
         try:
             self._selector = opened.enter_context(selectors.DefaultSelector())
+            self.notices_new_sockets = type(self._selector).__name__ in NOTICE_NEW_SOCKETS
+            """Whether `watch` may be called for a new socket from any thread."""
             self._waker, woken = (opened.enter_context(sock) for sock in socket.socketpair())
             for sock in (self._waker, woken):
                 sock.setblocking(False)
@@ -99,7 +103,7 @@ class Loop:
     def watch(self, sock: socket.socket, events: int, function: Callable[[], object]) -> None:
         """Call `function` whenever one of `events` is possible for `sock`; 0 ends that.
 
-        Only the loop itself may call this.
+        Only the loop itself may call this, but see `notices_new_sockets`.
         """
         try:
             if events:

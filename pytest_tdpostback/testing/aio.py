@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -45,12 +46,8 @@ def awaitable(
 
     @wraps(method)
     def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
-
-        @wraps(method)  # its name is in the repr of a task
-        async def wait() -> T:
-            return await run_in_thread(method, self._blocking, *args, **kwargs)
-
-        coroutine = wait()
+        coroutine = run_in_thread(method, self._blocking, *args, **kwargs)
+        coroutine.__qualname__ = method.__qualname__  # type: ignore[attr-defined]  # a repr shows it
         self._expect(f"aio.{method.__name__}", Call(coroutine))
         return coroutine
 
@@ -59,7 +56,7 @@ def awaitable(
     return call
 
 
-async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `function` in a worker thread, and end its wait if this task is cancelled."""
     cancellation = Cancellation()
     outcome: list[tuple[T | None, BaseException | None]] = []
@@ -101,9 +98,6 @@ def in_trio() -> bool:
 def in_event_loop() -> bool:
     """Whether an event loop of asyncio or trio runs in this thread."""
     asyncio = sys.modules.get("asyncio")
-    try:
-        if asyncio is not None and asyncio.get_running_loop():
-            return True
-    except RuntimeError:
-        pass
+    with suppress(RuntimeError):
+        return bool(asyncio and asyncio.get_running_loop()) or in_trio()
     return in_trio()

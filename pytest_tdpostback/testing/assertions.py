@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ContextDecorator
-from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..collector.event_log import EventState
-from ..collector.events import Event, SettleTimeout
+from ..collector.events import Event, Record, SettleTimeout
 from ..collector.waiting import real_time
 from ..errors import ConfigurationError
-from . import formatting, messages
+from . import formatting
 from .aio import run_in_thread
 from .matching import check_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from ..collector.collector import Collector
-    from ..collector.events import Record
     from .matching import Search
     from .receiver import Receiver
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def with_columns(method: Callable[P, T]) -> Callable[P, T]:
-    """`method`, which says how to give columns if a call does not fit its arguments."""
+def with_hint(method: Callable[P, T]) -> Callable[P, T]:
+    """`method`, which says how to give its arguments if a call does not fit them."""
 
-    @wraps(method)
+    @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(*args, **kwargs)
         except TypeError as error:
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise  # from within the method
-            hint = 'give a database, a table, and columns by name, or as where={"name": value}'
+            spec = inspect.getfullargspec(method)
+            names, named = ", ".join(spec.args[1:]), "=..., ".join(spec.kwonlyargs)
+            hint = f"give {names} in this order, then {named}=..."
+            if spec.varkw:
+                hint = 'give a database, a table, and columns by name, or as where={"name": value}'
             raise TypeError(f"{error}; {hint}") from None
 
     return call
@@ -62,22 +65,21 @@ def unsettled(collector: Collector, timeout: float, *, held_may_end: bool = True
 def settle(receiver: Receiver, timeout: float, *, waited: float | None = None) -> None:
     """Wait until no event is pending; raise `SettleTimeout` after `timeout` seconds.
 
-    `waited` is what the message calls the time of the wait, if it began earlier.
+    `waited` is how long the message says that it waited, if the wait began earlier.
     """
     check_timeout(timeout)
     if pending := unsettled(receiver.collector, timeout):
+        from . import messages
+
         told = timeout if waited is None else waited
         raise SettleTimeout(messages.unsettled(receiver, pending, told), pending)
 
 
-def find(search: Search) -> Search:
-    """Wait for as many events as `search` wants, and claim them; with count 0, settle instead.
+def find(search: Search) -> list[Any]:
+    """Wait for as many events as `search` wants, claim and return them; with count 0, settle.
 
-    It does not wait if nothing can arrive any more.
-
-    Raises:
-        AssertionError: Another number of them is there.
-        SettleTimeout: It should settle, and an event is still pending.
+    Of ingested events it returns the records. It does not wait if nothing can arrive any more. If
+    another number of events is there, it raises `AssertionError`.
     """
     receiver, collector, count = search.receiver, search.collector, search.count
     began = real_time()
@@ -101,16 +103,18 @@ def find(search: Search) -> Search:
         log.claimed.update(search.found)
         log.expected.update(search.found)
     if found != count and (count is not None or not found):
+        from . import messages
+
         raise AssertionError(messages.not_found(search))
     log.claimed.update(search.found)
-    return search
+    view = Record if search.state is EventState.INGESTED else Event
+    return [view(log, index) for index in search.found]
 
 
 class HeldValidation(ContextDecorator):
     """Keeps accepted events pending while it lasts (Y2, Y5)."""
 
     def __init__(self, collector: Collector) -> None:
-        """Made by `Postback.hold_validation`."""
         self.entered = False
         self._collector = collector
 
@@ -130,7 +134,6 @@ class ExpectedFailures:
     """
 
     def __init__(self, search: Search) -> None:
-        """Made by `Postback.expect_auth_failure`."""
         self.entered = False
         self._search = search
         self._failures: list[Event] = []
@@ -143,7 +146,7 @@ class ExpectedFailures:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         search = self._search
         if error is None:
-            self._failures += find(search).events()
+            self._failures += find(search)
             return
         log = search.collector.log
         sent = range(max(0, search.first - log.first), len(log))
@@ -156,22 +159,19 @@ class ExpectedFailures:
         await run_in_thread(self.__exit__, kind, error, traceback)
 
 
-def violations(
+def validate(
+    receiver: Receiver,
+    records: Sequence[Record],
     schema: Mapping[str, Any] | bool,  # noqa: FBT001 - `false` is a schema too
-    records: Iterable[Record],
-) -> list[tuple[Event, str]]:
-    """Each place where a record does not satisfy a JSON Schema: its event, and what is wrong.
-
-    The draft is that of `$schema`, else 2020-12. A `format` counts. Raises `ConfigurationError` if
-    `schema` is not a JSON Schema.
-    """
+) -> None:
+    """Raise `AssertionError` unless every record satisfies a JSON Schema. A `format` counts."""
     from jsonschema import Draft202012Validator, FormatChecker, SchemaError
     from jsonschema.validators import validator_for
 
     if not isinstance(schema, (Mapping, bool)):
+        shown = formatting.value(schema)
         raise ConfigurationError(
-            f"not a JSON Schema: {formatting.value(schema)}; "
-            "give a mapping, like load_schema('record')"
+            f"not a JSON Schema: {shown}; give a mapping, like load_schema('record')"
         )
     plain: Any = schema if isinstance(schema, bool) else dict(schema)
     validator_class = validator_for(plain, default=Draft202012Validator)
@@ -180,8 +180,12 @@ def violations(
     except SchemaError as error:
         raise ConfigurationError(f"not a JSON Schema: {error.message}") from None
     validator = validator_class(plain, format_checker=FormatChecker())
-    return [
+    violations = [
         (record.event, formatting.shortened(f"{error.json_path}: {error.message}", 300))
         for record in records
         for error in validator.iter_errors(dict(record))
     ]
+    if violations:
+        from . import messages
+
+        raise AssertionError(messages.invalid_records(receiver, violations, len(records)))

@@ -5,6 +5,7 @@ Text of a sender is escaped and shortened here, and no text holds a whole write 
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.escaping import escaped
@@ -13,11 +14,12 @@ from ..protocol.secrets import without_keys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ..collector.collector import RefusedConnection
     from ..collector.events import Event
     from ..protocol.findings import Finding
 
-__all__ = ["escaped"]
-
+SHOWN = 5
+"""How many events, causes or places of one kind a message shows."""
 EVENTS_SHOWN = 10
 """How many events of a longer list a text shows."""
 COLUMNS_SHOWN = 8
@@ -78,8 +80,9 @@ def _part(text: str, start: int, end: int) -> str:
 
 def assignments(columns: Mapping[str, Any]) -> str:
     """Columns as `name=value, …`, the first ones of many."""
-    names = list(columns)[:COLUMNS_SHOWN]
-    parts = [shortened(f"{name}={_repr(columns[name])}", 60) for name in names]
+    parts = []
+    for name, each in islice(columns.items(), COLUMNS_SHOWN):
+        parts.append(shortened(f"{name}={_repr(each)}", 60))
     if len(columns) > len(parts):
         parts.append(f"… and {len(columns) - len(parts)} more")
     return ", ".join(parts)
@@ -147,6 +150,12 @@ def sent(event: Event) -> str:
 def finding_warning(event: Event, finding: Finding) -> str:
     """The text of the warning about a finding."""
     return escaped(without_keys(f"{finding} (event #{event.seq} {place(event)})"))
+
+
+def refused_connections(refused: Sequence[RefusedConnection]) -> list[str]:
+    """A line for each connection that left no event, the first ones of many."""
+    told = list(dict.fromkeys(escaped(each.reason) for each in refused))
+    return first_of([f"connection refused: {reason}" for reason in told[:SHOWN]], len(told))
 
 
 def indented(texts: Iterable[str]) -> list[str]:

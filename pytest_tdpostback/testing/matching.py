@@ -128,7 +128,12 @@ class Search:
 
         One that is a record is in a right place.
         """
-        if self.state in (EventState.REFUSED, EventState.REJECTED):
+        if self.columns:
+            stored = stored_columns(log, index)
+            for name, value in self.columns.items():
+                if name not in stored or not value == stored[name]:  # noqa: SIM201 - matchers define ==
+                    return False
+        elif self.state in (EventState.REFUSED, EventState.REJECTED):
             verdict = log.judged(index).verdict
             return (
                 self.is_in_place(verdict.database, verdict.table)
@@ -136,11 +141,6 @@ class Search:
                 and self.status in (None, log.statuses[index])
                 and self.rule in (None, log.rules.get(index))
             )
-        if self.columns:
-            stored = stored_columns(log, index)
-            for name, value in self.columns.items():
-                if name not in stored or not value == stored[name]:  # noqa: SIM201 - matchers define ==
-                    return False
         if self.predicate is None:
             return True
         event = Event(log, index)
@@ -154,10 +154,6 @@ class Search:
     def start_at(self, first: int) -> None:
         """Search anew, among the events from the sequence number `first` on."""
         self.first, self._changes = first, -1
-
-    def events(self) -> list[Event]:
-        """The events that were found."""
-        return [Event(self.log, index) for index in self.found]
 
     def look(self) -> bool:
         """Look at what changed since the last look; gives whether the wait may end."""
@@ -188,17 +184,16 @@ class Search:
                         if self.is_in_place(*log.judged(index).table)
                         for _ in range(log.copies.get(index, 1))
                     ]
-        found = []
+        first, match = self.first - log.first, self.match
         for index in candidates:
-            if log.first + index >= self.first and self.match(log, index):
-                found.append(index)
+            if index >= first and match(log, index):
+                self.found.append(index)
                 if state is None:
                     break
-        self.found = sorted(self.found + found)
+        self.found.sort()
         enough = len(self.found) >= (1 if self.count is None else self.count)
-        return (
-            enough and not (self.settled and log.count(EventState.PENDING))
-        ) or self.receiver.closed
+        done = enough and not (self.settled and log.count(EventState.PENDING))
+        return done or self.receiver.closed
 
 
 def predicate_name(predicate: Callable[..., object]) -> str:
@@ -238,7 +233,7 @@ def check_names(database: object, table: object, *, beside_columns: bool = False
 def two_names(name: str) -> str:
     """`"shop", "orders"` for `shop.orders`."""
     database, _, table = name.partition(".")
-    return formatting.escaped(f'"{database}", "{table or "table"}"')
+    return formatting.shortened(f'"{database}", "{table or "table"}"')
 
 
 def check_timeout(timeout: object, *, beside_columns: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -13,14 +14,15 @@ from urllib.request import getproxies_environment, proxy_bypass
 from ..collector.event_log import NO_STATUS, EventState
 from ..collector.events import Event, Events
 from ..protocol.escaping import escaped
+from ..protocol.rules import rules
 from ..protocol.secrets import KeyRedactor, shortened
 from . import formatting
 from .aio import in_event_loop
-from .formatting import counted
+from .formatting import SHOWN, counted
 from .nearest import CANDIDATES, did_you_mean, difference, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..collector.collector import RefusedConnection
     from ..collector.event_log import EventLog
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from .nearest import Nearest
     from .receiver import Receiver
 
-SHOWN = 5
-"""How many events, causes or places of one kind a message shows."""
 COMPARED_IN_FULL = 100_000
 """Bytes of the largest body whose values are compared in full: a longer diff takes minutes."""
 _GENERATED_KEY = re.compile(r"\d{5}/[0-9a-f]{40}\Z")
@@ -54,11 +54,10 @@ def not_found(search: Search) -> str:
     """An assertion found another number of records or events than it wanted."""
     receiver, count, log = search.receiver, search.count, search.log
     found, noun = len(search.found), "event" if search.state in _ENDINGS else "record"
-    there = f"{counted(found, noun)}{_ENDINGS.get(search.state, ' matched')}"
     goal = f"{counted(count, noun)}{_ENDINGS.get(search.state, '')}" if search.state else "one"
     so_far = f" (waited {search.waited:g} s)"
     if found > (count or 0):
-        cause, details, rule = _too_many(search, there)
+        cause, details, rule = _too_many(search)
         goal, so_far = goal if count else "none", ""
     elif not len(log):
         cause, details, rule = _nothing_arrived(receiver)
@@ -67,16 +66,15 @@ def not_found(search: Search) -> str:
             cause, details, rule = _not_ingested(search)
             so_far = f", found {found:,}{so_far}" if found else so_far
         else:
-            cause, details, rule = _no_such_event(search, there)
+            cause, details, rule = _no_such_event(search)
         if refused := search.collector.refused_connections:
-            details += refused_connections(refused)
+            details += formatting.refused_connections(refused)
     for fault in receiver.unmatched_faults():
         limits = {name: value for name, value in fault.limits.items() if value}
         of = f" with {formatting.assignments(limits)}" if limits else ""
         asked = counted(fault.asked, "time")
         details.append(f"fault {fault.name}{of} never matched: asked {asked}, matched 0")
-    tail = [f"tdpostback rules {rule}"] if rule else []
-    return _text(receiver, f"{cause}; wanted {goal}{search}{so_far}", details, *tail)
+    return _text(receiver, f"{cause}; wanted {goal}{search}{so_far}", details, ids=[rule])
 
 
 def requests(receiver: Receiver) -> str:
@@ -87,27 +85,20 @@ def requests(receiver: Receiver) -> str:
     return _text(
         receiver,
         f"{' and '.join(arrived)} arrived; wanted none",
-        [*formatting.lines(Events(log)), *refused_connections(refused)],
+        [*formatting.lines(Events(log)), *formatting.refused_connections(refused)],
         f"Fix: stop the sender; {receiver.name}.clear() forgets what was sent on purpose",
     )
 
 
-def invalid_records(
-    receiver: Receiver, violations: Sequence[tuple[Event, str]], checked: int
-) -> str:
-    """`assert_valid` found records that do not satisfy their schema."""
-    wrong = len({event.seq for event, _ in violations})
-    do, first = "does" if wrong == 1 else "do", violations[0][1]
-    details = [
-        f"#{event.seq} {formatting.place(event)}: {text}"
-        for event, text in violations[: formatting.EVENTS_SHOWN]
-    ]
-    return _text(
-        receiver,
-        f"{wrong:,} of {counted(checked, 'record')} {do} not satisfy the schema: {first}",
-        formatting.first_of(details, len(violations)),
-        "Fix: change what is sent, or the schema",
-    )
+def invalid_records(receiver: Receiver, wrong: Sequence[tuple[Event, str]], checked: int) -> str:
+    """`assert_valid` found records that do not satisfy their schema: their events, and why."""
+    number, first = len({event.seq for event, _ in wrong}), wrong[0][1]
+    fails = f"{'does' if number == 1 else 'do'} not satisfy the schema: {first}"
+    head = f"{number:,} of {counted(checked, 'record')} {fails}"
+    shown = wrong[: formatting.EVENTS_SHOWN]
+    details = [f"#{event.seq} {formatting.place(event)}: {text}" for event, text in shown]
+    fix = "Fix: change what is sent, or the schema"
+    return _text(receiver, head, formatting.first_of(details, len(wrong)), fix)
 
 
 def unsettled(receiver: Receiver, pending: Sequence[Event], seconds: float) -> str:
@@ -115,7 +106,7 @@ def unsettled(receiver: Receiver, pending: Sequence[Event], seconds: float) -> s
     why = receiver.collector.why_pending(0) or f"waited {seconds:g} s"
     head = f"{counted(len(pending), 'event')} still pending: {why}"
     lines = formatting.lines(pending, most=SHOWN)
-    return _text(receiver, head, lines, _TO_SETTLE, "tdpostback rules Y2")
+    return _text(receiver, head, lines, _TO_SETTLE, ids=["Y2"])
 
 
 def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
@@ -126,10 +117,9 @@ def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
         f"{event.reason} ({event.rule})"
         for event in events[:SHOWN]
     ]
-    databases = {event.database for event in events}
-    tables = {event.table for event in events}
-    names = [*databases, *(tables if len(tables) == 1 else ())] if len(databases) == 1 else []
-    arguments = ", ".join(f'"{name}"' for name in names)
+    names = {event.database for event in events}, {event.table for event in events}
+    same = itertools.takewhile(lambda each: len(each) == 1, names)
+    arguments = ", ".join(f'"{name}"' for (name,) in same)
     return _text(
         receiver,
         f"Silent loss: {counted(len(events), 'event')} got {' or '.join(map(str, statuses))} "
@@ -138,7 +128,7 @@ def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
         *_fixes(receiver, events),
         f"Expected? with {receiver.name}.expect_auth_failure({arguments}): ...",
         f"Expected every time? {receiver.setting.format('on_auth_failure', 'ignore')}",
-        *_rules(events),
+        ids=[event.rule for event in events[:SHOWN]],
     )
 
 
@@ -155,7 +145,7 @@ def unclaimed(receiver: Receiver, events: Sequence[Event], setting: str) -> str:
         formatting.lines(events, most=SHOWN),
         f"Fix: assert it with {receiver.name}.{assertion}, or {receiver.name}.claim(event)",
         f"Or allow it: {receiver.setting.format(setting, 'ignore')}",
-        *_rules(events),
+        ids=[event.rule for event in events[:SHOWN]],
     )
 
 
@@ -166,7 +156,7 @@ def unclaimed_connections(receiver: Receiver, refused: Sequence[RefusedConnectio
     return _text(
         receiver,
         f'{what}, which left no event (on_refusal="fail")',
-        refused_connections(refused),
+        formatting.refused_connections(refused),
         "Fix: change what the sender sends; no assertion claims this",
         f"Or allow it: {receiver.setting.format('on_refusal', 'ignore')}",
     )
@@ -174,118 +164,144 @@ def unclaimed_connections(receiver: Receiver, refused: Sequence[RefusedConnectio
 
 def findings(receiver: Receiver, found: Sequence[tuple[Event, Finding]]) -> str:
     """Findings that the setting `on_finding` makes failures."""
-    rules = list(dict.fromkeys(finding.rule for _, finding in found))
+    ids = list(dict.fromkeys(finding.rule for _, finding in found))
     shown = [formatting.finding_warning(*each) for each in found[: formatting.EVENTS_SHOWN]]
     return _text(
         receiver,
         f"{counted(len(found), 'finding')}: {found[0][1]} (on_finding makes it a failure)",
         formatting.first_of(shown, len(found)),
         "Fix: change what is sent, as the rule says",
-        f"Or allow it: {receiver.setting.format('on_finding', 'ignore:' + ','.join(rules))}",
-        *(f"tdpostback rules {rule}" for rule in rules[:SHOWN]),
+        f"Or allow it: {receiver.setting.format('on_finding', 'ignore:' + ','.join(ids))}",
+        ids=ids[:SHOWN],
     )
 
 
 def never_entered(receiver: Receiver, calls: Sequence[str]) -> str:
     """Context managers that were never entered, and coroutines that were never awaited."""
-    told = [
-        f"{call} was never {'awaited' if call.startswith('aio.') else 'entered'}" for call in calls
-    ]
+    done = ["awaited" if call.startswith("aio.") else "entered" for call in calls]
+    told = [f"{call} was never {what}" for call, what in zip(calls, done, strict=True)]
     call = f"{calls[0].partition('(')[0]}(...)"
     if not call.startswith("case."):
         call = f"{receiver.name}.{call}"
-    fix = f"Fix: await {call}" if calls[0].startswith("aio.") else f"Fix: with {call}: ..."
+    fix = f"Fix: await {call}" if done[0] == "awaited" else f"Fix: with {call}: ..."
     others = [f"{each} either" for each in told[1:]]
     return _text(receiver, f"{told[0]}, so it did nothing", others, fix)
-
-
-def refused_connections(refused: Sequence[RefusedConnection]) -> list[str]:
-    """A line for each connection that left no event, the first ones of many."""
-    told = list(dict.fromkeys(escaped(each.reason) for each in refused))
-    lines = [f"connection refused: {reason}" for reason in told[:SHOWN]]
-    return formatting.first_of(lines, len(told))
 
 
 # parts of messages
 
 
-def _text(receiver: Receiver, head: str, details: Iterable[str], *tail: str) -> str:
-    """The lines of a message, each safe to print, without a whole write key."""
+def _text(
+    receiver: Receiver,
+    head: str,
+    details: Sequence[str],
+    *tail: str,
+    ids: Sequence[str | None] = (),
+) -> str:
+    """The lines of a message, each safe to print, without a whole write key.
+
+    `details` are indented. The last lines name the command that explains the rules `ids`.
+    """
     lines = [head, *details, *tail]
+    lines += map("tdpostback rules {}".format, dict.fromkeys(filter(None, ids)))
     if not "".join(lines).isprintable():
         lines = [escaped(line) for line in lines]
-    end = len(lines) - len(tail)
+    end = 1 + len(details)
     text = "\n".join(["\n  ".join(lines[:end]), *lines[end:]])
     return KeyRedactor(receiver.collector.keys.known())(text)
 
 
-def _rules(events: Sequence[Event]) -> dict[str, None]:
-    return dict.fromkeys(f"tdpostback rules {each.rule}" for each in events[:SHOWN] if each.rule)
-
-
-def _too_many(search: Search, cause: str) -> _Told:
-    if search.state is not EventState.INGESTED:
+def _too_many(search: Search) -> _Told:
+    if search.state in _ENDINGS:
         fix = "Give more arguments to choose one, or count=None to allow any number."
+        cause = f"{counted(len(search.found), 'event')}{_ENDINGS[search.state]}"
         return cause, [*formatting.lines(Events(search.log)), fix], None
     events, details = Events(search.log, search.found), []
+    cause = counted(len(events), "record")
     if not search.count:
         for event in events[:SHOWN]:
             details += [formatting.line(event), f"  {formatting.value(event.columns())}"]
         more = formatting.first_of([], len(events) - SHOWN)
         name = search.receiver.name
         fix = f"Fix: stop the sender, or forget what came before with {name}.clear()"
-        return cause.replace("matched", "ingested"), [*details, *more, fix], None
+        return f"{cause} ingested", [*details, *more, fix], None
     details += formatting.lines(events)
     some = events[:CANDIDATES]
-    times = Counter((event.request.target, event.request.body) for event in some)
-    most = max(times.values())
-    copied = [event for event in some if event.copies > 1]
-    if copied:
+    most = max(Counter((event.request.target, event.request.body) for event in some).values())
+    if copied := [event for event in some if event.copies > 1]:
         details.append(f"#{copied[0].seq} was stored {copied[0].copies} times by a fault.")
     elif most > 1:
         details.append(f"{most} of them are equal in every byte. Was it sent again by a retry?")
     if search.count == 1 and (search.columns or search.predicate):
         details.append("Give more columns to choose one, or count=None to allow any number.")
-    return cause, details + _misread_arguments(search, events[0].columns()), None
+    details += _misread_arguments(search, events[0].columns())
+    return f"{cause} matched", details, None
 
 
-def _not_ingested(search: Search) -> _Told:
+def _not_ingested(search: Search) -> _Told:  # noqa: C901, PLR0912 - one cause after the other
     """Why a record is not there."""
-    receiver, log, found = search.receiver, search.log, search.found
-    near = nearest(search)
-    if near is None and found:
-        details = list(_obstacles(receiver).values()) or [_ALL_SENT]
-        details += _misread_arguments(search, Event(log, found[0]).columns())
-        verb = "arrived"
-        if len(set(found)) < len(log):
-            verb, details = "matched", details + _latest(log)
-        return f"no more than {counted(len(found), 'record')} {verb}", details, None
+    receiver, log, near = search.receiver, search.log, nearest(search)
     if near is None:
-        places = Counter(formatting.place(event) for event in Events(log)[-CANDIDATES:])
-        question = did_you_mean(search.place.removeprefix(" in "), places)
-        fix = question or f"Fix: send it to{search.place[3:]}, or assert it where it arrived."
-        about = [*_obstacles(receiver).values(), f"What arrived was for {_with_counts(places)}."]
-        return f"nothing arrived{search.place}", [*about, fix], None
-    event = near.event
-    cause, details, rule = _not_stored(receiver, event)
-    if not cause:
+        return _nothing_near(search)
+    event, state = near.event, near.state
+    status, rule, reason, details = event.status, event.rule, event.reason, [formatting.line(event)]
+    if state is EventState.INGESTED:
         short, differences = difference(near, search)
-        record = f"record: {formatting.value(dict(near.columns), 200)}"
-        details += [*formatting.findings(event), *differences, record]
+        details += [*formatting.findings(event), *differences]
+        details.append(f"record: {formatting.value(dict(near.columns), 200)}")
         cause = f"the nearest record {short}"
+        fix = "Fix: change what is sent, or what is wanted; pytest -vv shows it all"
         if not near.in_place:
             place = formatting.place(event)
             cause = f"the nearest record is in {place}"
-            details.append(f"Fix: send it to{search.place[3:]}, or assert it in {place}")
+            fix = f"Fix: send it to{search.place[3:]}, or assert it in {place}"
+        details += [fix, *_in_full(search, near)]
+    elif state is EventState.PENDING:
+        why = receiver.collector.why_pending(0) or "its validation has not run yet"
+        cause = f"still pending: {why}"
+        details.append(_TO_SETTLE)
+    elif state is EventState.LOST:
+        cause = f"lost by the fault {event.fault}"
+        details.append(_END_FAULT)
+    else:
+        if state is EventState.REJECTED or (rule in ("A6", "I4") and event.key is not None):
+            details += _fixes(receiver, [event])
+        elif rule is not None:
+            advice = rules[rule].advice
+            details.append(f"Fix: {advice[0].lower()}{advice[1:]}")
+        if event.request.body or event.payload:
+            details.append(f"sent: {formatting.sent(event)}")
+        if state is EventState.REJECTED:
+            cause = f"rejected after {status or 'no response'} by {rule}: {reason}"
+        elif state is EventState.DEDUPLICATED:
+            cause = f"not stored again by {rule}: {reason}"
         else:
-            details.append("Fix: change what is sent, or what is wanted; pytest -vv shows it all")
-        details += _in_full(search, near)
-    elif not near.in_place:
+            how = "in its receipt" if status == 206 else "(4xx)"
+            short = str(reason).partition(": ")[0]
+            cause = f"refused {how} with {status} by {rule}: {short}"
+    if not near.in_place and state is not EventState.INGESTED:
         details.append(f"It was sent to {formatting.place(event)}, not to {search.place[4:]}.")
     details += _misread_arguments(search, near.columns)
     if len(log) > 1:
         details += _latest(log)
     return cause, details, rule
+
+
+def _nothing_near(search: Search) -> _Told:
+    """Why a record is not there, if nothing that arrived can be meant."""
+    log, found, details = search.log, search.found, list(_obstacles(search.receiver).values())
+    if found:
+        details = details or [_ALL_SENT]
+        details += _misread_arguments(search, Event(log, found[0]).columns())
+        verb = "arrived"
+        if len(set(found)) < len(log):
+            verb, details = "matched", details + _latest(log)
+        return f"no more than {counted(len(found), 'record')} {verb}", details, None
+    places = Counter(formatting.place(event) for event in Events(log)[-CANDIDATES:])
+    details.append(f"What arrived was for {_with_counts(places)}.")
+    question = did_you_mean(search.place.removeprefix(" in "), places)
+    details.append(question or f"Fix: send it to{search.place[3:]}, or assert it where it arrived.")
+    return f"nothing arrived{search.place}", details, None
 
 
 def _latest(log: EventLog) -> list[str]:
@@ -307,86 +323,55 @@ def _in_full(search: Search, near: Nearest) -> list[str]:
     return [*(formatting.shortened(header, 200) for header in headers), *compared]
 
 
-def _not_stored(receiver: Receiver, event: Event) -> _Told:
-    """Why an event is no record; an empty cause if it is one."""
-    state, rule, reason = event.state, event.rule, event.reason
-    lines = [formatting.line(event)]
-    if state is EventState.INGESTED:
-        return "", lines, rule
-    if state is EventState.PENDING:
-        why = receiver.collector.why_pending(0) or "its validation has not run yet"
-        return f"still pending: {why}", [*lines, _TO_SETTLE], rule
-    if state is EventState.LOST:
-        return f"lost by the fault {event.fault}", [*lines, _END_FAULT], rule
-    if state is EventState.REJECTED or (rule in ("A6", "I4") and event.key is not None):
-        lines += _fixes(receiver, [event])
-    if event.request.body or event.payload:
-        lines.append(f"sent: {formatting.sent(event)}")
-    if state is EventState.DEDUPLICATED:
-        return f"not stored again by {rule}: {reason}", lines, rule
-    if state is EventState.REJECTED:
-        return f"rejected after {event.status or 'no response'} by {rule}: {reason}", lines, rule
-    how = "in its receipt" if event.status == 206 else "(4xx)"
-    short = str(reason).partition(": ")[0]
-    return f"refused {how} with {event.status} by {rule}: {short}", lines, rule
-
-
-def _no_such_event(search: Search, there: str) -> _Told:
+def _no_such_event(search: Search) -> _Told:  # noqa: C901 - as `_not_ingested`
     """Why too few events were refused or rejected, or satisfy a predicate."""
-    receiver, log, state, rule = search.receiver, search.log, search.state, None
+    log, state, name = search.log, search.state, search.receiver.name
+    arrived, fix, rule = counted(len(log), "event"), "", None
+    statuses = ["no response" if each == NO_STATUS else str(each) for each in log.statuses]
+    refused = list(log.indexes(EventState.REFUSED))
+    rejected = list(log.indexes(EventState.REJECTED))
+    earlier = sum(log.first + index < search.first for index in rejected)
     if state is None:
-        cause = f"{counted(len(log), 'event')} arrived"
-        fix = f"Fix: compare the predicate with {receiver.name}.events, or give a longer timeout"
+        cause = f"{arrived} arrived"
+        fix = f"Fix: compare the predicate with {name}.events, or give a longer timeout"
     elif search.found:
-        cause, fix = f"no more than {there}", _ALL_SENT
+        cause = f"no more than {counted(len(search.found), 'event')}{_ENDINGS[state]}"
+        fix = _ALL_SENT
     elif log.count(EventState.LOST) == len(log):
-        cause, fix = f"{counted(len(log), 'event')} lost by a fault", _END_FAULT
+        cause, fix = f"{arrived} lost by a fault", _END_FAULT
+    elif state is EventState.REFUSED and refused:
+        how = Counter(f"{statuses[index]} by {log.rules[index]}" for index in refused)
+        reason = f": {log.reasons[refused[-1]].partition(': ')[0]}" if len(how) == 1 else ""
+        cause, rule = f"refused (4xx) with {_with_counts(how)}{reason}", log.rules[refused[-1]]
+        fix = "Fix: change what is sent, or what is wanted"
     elif state is EventState.REFUSED:
-        cause, fix, rule = _not_refused(search)
-    else:
-        cause, fix = _not_rejected(search)
-    obstacles = list(_obstacles(receiver).values())
-    return cause, [*formatting.lines(Events(log)), *obstacles, *([fix] if fix else [])], rule
-
-
-def _not_refused(search: Search) -> tuple[str, str, str | None]:
-    """Why no event was refused, what to do, and by which rule another one was."""
-    log, name = search.log, search.receiver.name
-    if others := list(log.indexes(EventState.REFUSED)):
-        last, why = others[-1], Counter(f"{log.statuses[at]} by {log.rules[at]}" for at in others)
-        reason = f": {log.reasons[last].partition(': ')[0]}" if len(why) == 1 else ""
-        return f"refused (4xx) with {_with_counts(why)}{reason}", "", log.rules[last]
-    got = Counter("no response" if each == NO_STATUS else str(each) for each in log.statuses)
-    fix = "Fix: send what the service refuses; `tdpostback rules` lists it"
-    if log.count(EventState.REJECTED):
+        got = Counter(statuses)
+        cause = f"{arrived} got {_with_counts(got) if len(got) > 1 else statuses[0]}"
         fix = f"A bad key is rejected after its response: {name}.assert_auth_failed() asserts it"
-    shown = _with_counts(got) if len(got) > 1 else next(iter(got))
-    return f"{counted(len(log), 'event')} got {shown}", fix, None
-
-
-def _not_rejected(search: Search) -> tuple[str, str]:
-    """Why no event was rejected after its 200, and what to do, if that is known."""
-    log, name = search.log, search.receiver.name
-    others = list(log.indexes(EventState.REJECTED))
-    earlier = sum(log.first + index < search.first for index in others)
-    if len(others) > earlier:
-        cause = f"{len(others) - earlier} rejected after 200 with another key, database or table"
-        return cause, "Fix: give the key, the database or the table of that event"
-    if earlier:
+        if not rejected:
+            fix = "Fix: send what the service refuses; `tdpostback rules` lists it"
+    elif len(rejected) > earlier:
+        number = len(rejected) - earlier
+        cause = f"{number} rejected after 200 with another key, database or table"
+        fix = "Fix: give the key, the database or the table of that event"
+    elif earlier:
         cause = f"{earlier} rejected after 200, but sent before the block began"
-        return cause, "Fix: send it inside the block, or use assert_auth_failed"
-    for index in log.indexes(EventState.REFUSED):
-        if (status := log.statuses[index]) in (401, 403):
-            how = f"which assert_refused(status={status}) asserts"
-            return f"refused (4xx) with {status} at once, {how}", ""
-    pending, stored = log.count(EventState.PENDING), log.count(EventState.INGESTED)
-    if pending:
+        fix = "Fix: send it inside the block, or use assert_auth_failed"
+    elif at_once := [at for at in refused if log.statuses[at] in (401, 403)]:
+        status = log.statuses[at_once[0]]
+        cause = (
+            f"refused (4xx) with {status} at once, which assert_refused(status={status}) asserts"
+        )
+    elif pending := log.count(EventState.PENDING):
         why = search.collector.why_pending(0) or "the validation has not run yet"
-        return f"{counted(pending, 'event')} still pending: {why}", _TO_SETTLE
-    fix = f"Fix: send another key, or make this one invalid: {name}.keys.revoke(key)"
-    if stored:
-        return f"{counted(stored, 'event')} ingested: the write key is valid", fix
-    return "no event was rejected after 200", fix
+        cause, fix = f"{counted(pending, 'event')} still pending: {why}", _TO_SETTLE
+    else:
+        cause = "no event was rejected after 200"
+        if stored := log.count(EventState.INGESTED):
+            cause = f"{counted(stored, 'event')} ingested: the write key is valid"
+        fix = f"Fix: send another key, or make this one invalid: {name}.keys.revoke(key)"
+    obstacles = _obstacles(search.receiver).values()
+    return cause, [*formatting.lines(Events(log)), *obstacles, *filter(None, [fix])], rule
 
 
 def _nothing_arrived(receiver: Receiver) -> _Told:
@@ -399,29 +384,25 @@ def _nothing_arrived(receiver: Receiver) -> _Told:
         reason = formatting.shortened(_SENDER.sub("", refused[0].reason.partition(";")[0], 1), 120)
         if not any(";" in each.reason for each in refused):  # else a reason says what to do
             details.append(f"Fix: send an HTTP/1.1 request to {receiver.name}.url")
-        details = [*refused_connections(refused), *details]
+        details = [*formatting.refused_connections(refused), *details]
         return f"{len(refused)} {were} refused: {reason}", details, None
     if not collector.blocked_hosts:
         others = list(receiver.neighbours.events_at_other_urls(collector))
         if others:
             details = [f"This Postback has the URL {receiver.url}. Fix: send to this URL."]
-            for where, event in others[:SHOWN]:
-                details.append(f"{formatting.line(event)}, at {where}")
+            details += [f"{formatting.line(event)}, at {where}" for where, event in others[:SHOWN]]
             return f"{counted(len(others), 'request')} arrived at another URL", details, None
     if obstacles:
         return f"no request arrived: {next(iter(obstacles))}", details, None
     if apart := [counted(n, each) for each, n in collector.other_requests.items()]:
         details = ["Did the page send its event after that? See the console of the browser."]
         return f"no event arrived, only {' and '.join(apart)}", details, None
-    return (
-        "no request arrived",
-        [
-            f"Nothing reached {receiver.url}. Does the sender use this URL?",
-            "Has it sent (flushed, joined, awaited)?",
-            f"Is its host hard-coded? Then: with {receiver.name}.redirect(): ...",
-        ],
-        None,
-    )
+    details = [
+        f"Nothing reached {receiver.url}. Does the sender use this URL?",
+        "Has it sent (flushed, joined, awaited)?",
+        f"Is its host hard-coded? Then: with {receiver.name}.redirect(): ...",
+    ]
+    return "no request arrived", details, None
 
 
 def _obstacles(receiver: Receiver) -> dict[str, str]:
@@ -433,21 +414,17 @@ def _obstacles(receiver: Receiver) -> dict[str, str]:
         told = f"Blocked: {'. '.join(blocked)}.".replace("; ", ". Fix: ")
         found[f"connections to {hosts} were blocked"] = told
     if receiver.ended_test:
-        found["this Postback belongs to a test that has ended"] = (
-            f"{receiver.ended_test} has ended. Fix: use the Postback of the test that runs."
-        )
+        told = f"{receiver.ended_test} has ended. Fix: use the Postback of the test that runs."
+        found["this Postback belongs to a test that has ended"] = told
     elif receiver.closed:
-        found["the server is stopped"] = "The server is stopped. Fix: start it before you send."
+        state = "is stopped" if receiver.server.stopped else "was never started"
+        found[f"the server {state}"] = f"The server {state}. Fix: start it before you send."
     if in_event_loop():
-        found["this call blocks the event loop"] = (
-            "This call blocks an event loop that runs in this thread; "
-            f"use await {receiver.name}.aio.… instead."
-        )
+        told = "This call blocks an event loop that runs in this thread; use await "
+        found["this call blocks the event loop"] = f"{told}{receiver.name}.aio.… instead."
     if not len(collector.log) and (names := _proxies(receiver)):
-        found[f"{names} is set"] = (
-            f"{names} is set: a client may send to that proxy instead. "
-            f"Set NO_PROXY={receiver.server.host}."
-        )
+        told = f"{names} is set: a client may send to that proxy instead. "
+        found[f"{names} is set"] = f"{told}Set NO_PROXY={receiver.server.host}."
     return found
 
 

@@ -20,16 +20,14 @@ CANDIDATES = 1_000
 DIFFERENCES_SHOWN = 8
 """How many differing columns a message shows."""
 _MISSING = object()
-_IN_PLACE = 2.0
 _SCALARS = {str: "a string", bool: "a boolean", int: "a number", float: "a number", type(None): ""}
 
 
 class Nearest(NamedTuple):
     """An event that may be the missing one."""
 
-    nearness: tuple[float, bool, int]
-    """What decides: place and columns, then whether it was lost, then how late it came."""
     event: Event
+    state: EventState
     columns: Mapping[str, Any]
     """The record that it is or would be stored as; what was sent if it was refused."""
     in_place: bool
@@ -39,53 +37,64 @@ class Nearest(NamedTuple):
 def nearest(wanted: Search) -> Nearest | None:
     """The event that came nearest to a wanted record, of those that were not found.
 
-    `None` if nothing that arrived can be meant.
+    Place and columns decide, then whether it was lost, then how late it came. `None` if nothing
+    that arrived can be meant.
     """
-    best: Nearest | None = None
+    best, best_nearness = None, (0.0, False, -1)
     log, found = wanted.log, set(wanted.found)
     for index in range(len(log))[-CANDIDATES:]:
         if index in found:
             continue
         event = Event(log, index)
-        place, state = _likeness_of_places(wanted, event), event.state
+        database, table, state = event.database, event.table, event.state
+        in_place, place = False, 1.0
+        if database is not None and table is not None:
+            in_place = wanted.is_in_place(database, table)
+            place = 2.0 if in_place else 1.5
+            pairs = ((wanted.database or database, database), (wanted.table or table, table))
+            if not in_place and not all(get_close_matches(a, [b], 1, 0.7) for a, b in pairs):
+                place = 0.0
         columns: Any = event.payload if state is EventState.REFUSED else event.columns()
         columns = columns if isinstance(columns, Mapping) else {}
-        agreement = 0.0
-        if wanted.columns:
-            body = b"" if columns else log.body(index)
-            agreement = _agreement(wanted.columns, columns, body)
-        if place or agreement >= 1:
-            nearness = (place + 2.5 * agreement, state is not EventState.INGESTED, index)
-            if best is None or nearness > best.nearness:
-                best = Nearest(nearness, event, columns, place == _IN_PLACE)
+        body = b"" if columns else log.body(index)
+        points = 0.0
+        for name, value in wanted.columns.items():
+            if not columns:
+                points += str(value).encode("utf-8", "surrogatepass") in body
+            elif name in columns:
+                got = columns[name]
+                points += 1 if _equal(value, got) else 0.75 * _same_text(value, got)
+        agreement = points / (len(wanted.columns) or 1)
+        nearness = (place + 2.5 * agreement, state is not EventState.INGESTED, index)
+        if (place or agreement >= 1) and nearness > best_nearness:
+            best, best_nearness = Nearest(event, state, columns, in_place), nearness
     return best
 
 
 def difference(near: Nearest, wanted: Search) -> tuple[str, list[str]]:
     """How the nearest record differs.
 
-    Returns:
-        The first difference in a few words, and a line for each of them; those with a hint at the
-        reason come first.
+    Gives the first difference in a few words, and a line for each of them; those with a hint at the
+    reason come first.
     """
     told: list[tuple[bool, str, str]] = []
     for name, value in wanted.columns.items():
         got = near.columns.get(name, _MISSING)
         if _equal(value, got):
             continue
-        shown_name = formatting.shortened(name)
+        shown = formatting.shortened(name)
         if got is _MISSING:
+            short = f"has no column {shown}"
             hint = _why_missing(name, near)
-            short = f"has no column {shown_name}"
-            full = f"{shown_name}: wanted {formatting.value(value)}, but there is no such column"
+            full = f"{shown}: wanted {formatting.value(value)}, but there is no such column"
             full += hint or f"; there are {formatting.value(list(near.columns))}"
         else:
+            short = f"has {shown}={formatting.value(got, 24)}, not {formatting.value(value, 24)}"
             hint = _why_different(value, got)
-            short = (
-                f"has {shown_name}={formatting.value(got, 24)}, not {formatting.value(value, 24)}"
-            )
             one, other = formatting.two_values(value, got)
-            full = f"{shown_name}: wanted {one}, got {other}{hint}{_path(value, got)}"
+            full = f"{shown}: wanted {one}, got {other}{hint}"
+            if path := _path(value, got):
+                full += f"; the first difference is at {path}"
         told.append((not hint, short, full))
     told.sort(key=lambda each: each[0])
     lines = [full for _, _, full in told[:DIFFERENCES_SHOWN]]
@@ -97,28 +106,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question about the one of `known` that looks like `name`; empty if none does."""
     near = [each for each in get_close_matches(name, sorted(known), 2, 0.7) if each != name]
     return f"did you mean {formatting.value(near[0])}?" if near else ""
-
-
-def _likeness_of_places(wanted: Search, event: Event) -> float:
-    database, table = event.database, event.table
-    if database is None or table is None:
-        return 1.0
-    if wanted.is_in_place(database, table):
-        return _IN_PLACE
-    pairs = ((wanted.database or database, database), (wanted.table or table, table))
-    alike = all(get_close_matches(asked, [got], 1, 0.7) for asked, got in pairs)
-    return 1.5 if alike else 0.0
-
-
-def _agreement(wanted: Mapping[str, Any], got: Mapping[str, Any], body: bytes) -> float:
-    """Which part of the wanted columns is in `got`, from 0 to 1; without `got`, in `body`."""
-    points = 0.0
-    for name, value in wanted.items():
-        if not got:
-            points += str(value).encode("utf-8", "surrogatepass") in body
-        elif name in got:
-            points += 1 if _equal(value, got[name]) else 0.75 * _same_text(value, got[name])
-    return points / len(wanted)
 
 
 def _equal(wanted: Any, got: Any) -> bool:
@@ -144,21 +131,14 @@ def _why_different(wanted: Any, got: Any) -> str:
 
 def _path(wanted: Any, got: Any) -> str:
     """Where two values that contain others differ first; empty if they contain none."""
-    path = ""
-    while True:
-        if isinstance(wanted, list) and isinstance(got, list):
-            wanted, got = dict(enumerate(wanted)), dict(enumerate(got))
-        elif not (isinstance(wanted, Mapping) and isinstance(got, Mapping)):
-            break
+    if isinstance(wanted, list) and isinstance(got, list):
+        wanted, got = dict(enumerate(wanted)), dict(enumerate(got))
+    if isinstance(wanted, Mapping) and isinstance(got, Mapping):
         for key in {**wanted, **got}:
             one, other = wanted.get(key, _MISSING), got.get(key, _MISSING)
             if not _equal(one, other):
-                path += f"[{formatting.value(key, 40)}]"
-                wanted, got = one, other
-                break
-        else:
-            break
-    return f"; the first difference is at {path}" if path else ""
+                return f"[{formatting.value(key, 40)}]{_path(one, other)}"
+    return ""
 
 
 def _why_missing(name: str, near: Nearest) -> str:

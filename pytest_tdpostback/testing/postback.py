@@ -14,9 +14,9 @@ from ..collector.events import Event, Events, Record
 from ..protocol.secrets import KeyRedactor, Redacted, without_keys
 from ..server.tls import client_context
 from ..server.wsgi import application, respond
-from . import assertions, formatting, messages
+from . import assertions, formatting
 from .aio import awaitable
-from .assertions import ExpectedFailures, HeldValidation, find, with_columns
+from .assertions import ExpectedFailures, HeldValidation, find, with_hint
 from .check import RESPONSE_SECONDS
 from .matching import Search, Where, check_names, check_timeout, invalid, two_names
 
@@ -54,18 +54,19 @@ class PostbackFactory(Protocol):
     ) -> Postback:
         """Make a `Postback` with a URL, write keys and settings of its own.
 
-        `write_keys` are valid besides `write_key`. `settings` differ from those of the test; a name
-        or a value that is not valid raises `ConfigurationError`.
+        `write_keys` are valid besides `write_key`; `settings` differ from those of the test. A name
+        or value that is not valid raises `ConfigurationError`.
         """
 
 
 class Postback:
     """A fake server of the Postback API: where to send, what arrived, and what became of it.
 
-    Everywhere, `database` and `table` are names; `None`, the default, is any. `timeout` is in
-    seconds of real time, from 0 to 3,600. `count` is how many records or events have to be there,
-    no more and no less; `None` is at least one. An argument that is not valid raises
-    `ConfigurationError`; so does what needs the extra `tls` if that is not installed.
+    Everywhere, `database` and `table` are names; `None` is any. `timeout` is the longest time to
+    wait, in seconds of real time, from 0 to 3,600. `count` is how many records or events have to be
+    there, no more and no less; `None` is at least one. An assertion that does not hold raises
+    `AssertionError`. An argument that is not valid raises `ConfigurationError`; so does what needs
+    the extra `tls` if that is not installed.
     """
 
     def __init__(self, receiver: Receiver, check: Check) -> None:
@@ -159,13 +160,13 @@ class Postback:
     @property
     def empty(self) -> bool:
         """Whether no event arrived."""
-        return not self._receiver.used or self._collector.empty
+        return self._collector.empty
 
     def clear(self) -> None:
         """Forget what happened so far. Keys, settings and clock stay as they are.
 
-        An event for which `check` would raise is not forgotten: this raises it first. It waits for
-        outcomes as `check` does.
+        An event for which `check` would raise is not forgotten: this waits for outcomes as `check`
+        does, and raises it first.
         """
         self._check.raise_failures()
         self._collector.clear()
@@ -187,35 +188,24 @@ class Postback:
     # waiting
 
     def settle(self, timeout: float = 5.0) -> None:
-        """Wait until no event is pending (Y2).
-
-        Raises:
-            SettleTimeout: An event is still pending; the message names it.
-        """
+        """Wait until no event is pending (Y2); else raise `SettleTimeout`, which names them."""
         assertions.settle(self._receiver, timeout)
 
     def wait_for(self, predicate: Callable[[Event], object], timeout: float = 2.0) -> Event:
-        """Wait for an event that satisfies a predicate.
+        """Wait for an event that satisfies `predicate`, a function of an event, and return it.
 
-        Args:
-            predicate: A function of an event. It is asked when the event arrives, when the event
-                has its outcome, and once more at the end.
-            timeout: For how many seconds to wait, 2 by default.
-
-        Returns:
-            The first such event, as soon as there is one.
-
-        Raises:
-            AssertionError: There was none in time.
+        The function is asked when an event arrives, when it has its outcome, and at the end. If
+        there is no such event in time, this raises `AssertionError`.
         """
         if not callable(predicate):
             raise invalid("predicate", predicate, "a function that takes an event")
-        return find(Search(self._receiver, None, predicate=predicate, timeout=timeout)).events()[0]
+        search = Search(self._receiver, None, predicate=predicate, timeout=timeout)
+        found: list[Event] = find(search)
+        return found[0]
 
     def hold_validation(self) -> AbstractContextManager[None]:
         """A context manager: events that are accepted inside stay pending until it ends (Y5)."""
-        manager = HeldValidation(self._collector)
-        return self._check.expect_entering("hold_validation", manager)
+        return self._check.expect_entering("hold_validation", HeldValidation(self._collector))
 
     # assertions
 
@@ -243,7 +233,7 @@ class Postback:
         where: Where = None,
         **columns: Any,
     ) -> list[Record]: ...
-    @with_columns
+    @with_hint
     def assert_ingested(
         self,
         /,
@@ -257,14 +247,9 @@ class Postback:
     ) -> Record | list[Record]:
         """Wait for records in a table, then want exactly `count` of them.
 
-        Args:
-            database: The name of the database.
-            table: The name of the table.
-            count: How many records, 1 by default; `None` is at least one, 0 settles first.
-            timeout: For how many seconds to wait, 2 by default. It waits for events that have not
-                arrived yet, too.
-            where: A mapping of columns whose names are no identifiers, or a function of a record.
-            **columns: Columns and their values, compared with `==`. Other columns may be there.
+        It waits for events that have not arrived yet, too; with a `count` of 0 it settles first. A
+        record matches if it has `columns` and perhaps others. Values are compared with `==`.
+        `where` is a mapping of columns whose names are no identifiers, or a function of a record.
 
         Returns:
             The record if `count` is 1, else the list of records.
@@ -283,11 +268,10 @@ class Postback:
         wanted = Search(
             self._receiver, *at, where=where, columns=columns, count=count, timeout=timeout
         )
-        search = find(wanted)
-        records = [Record(search.log, index) for index in search.found]
+        records = find(wanted)
         return records[0] if count == 1 else records
 
-    @with_columns
+    @with_hint
     def assert_nothing_ingested(
         self,
         /,
@@ -298,17 +282,15 @@ class Postback:
         where: Where = None,
         **columns: Any,
     ) -> None:
-        """Settle within `timeout` seconds (5 by default), then want that no record matches.
+        """Settle, then want that no record matches.
 
-        `where` and `columns` say which records, as in `assert_ingested`.
-
-        Raises:
-            AssertionError: There is such a record.
-            SettleTimeout: An event is still pending.
+        `where` and `columns` say which records, as in `assert_ingested`. If an event is still
+        pending, this raises `SettleTimeout`.
         """
         at = (EventState.INGESTED, database, table)
         find(Search(self._receiver, *at, where=where, columns=columns, count=0, timeout=timeout))
 
+    @with_hint
     def assert_refused(
         self,
         database: str | None = None,
@@ -322,15 +304,13 @@ class Postback:
         """Wait for events that get a 4xx, then want exactly `count` of them and return them.
 
         `status` is the status of the response, `rule` the id of the rule that refuses them; `None`
-        (the default) is any.
-
-        Raises:
-            AssertionError: Another number of events was refused.
+        is any.
         """
         at = (EventState.REFUSED, database, table)
         wanted = Search(self._receiver, *at, status=status, rule=rule, count=count, timeout=timeout)
-        return find(wanted).events()
+        return find(wanted)
 
+    @with_hint
     def assert_auth_failed(
         self,
         database: str | None = None,
@@ -342,15 +322,13 @@ class Postback:
     ) -> list[Event]:
         """Wait for events that are rejected after their 200 (Y3), then want exactly `count`.
 
-        `key` is the write key of the events; `None` (the default) is any. The test expects these
-        failures from then on. It returns the events.
-
-        Raises:
-            AssertionError: Another number of events was rejected.
+        `key` is the write key of the events; `None` is any. The test expects these failures from
+        then on. It returns the events.
         """
         at = (EventState.REJECTED, database, table)
-        return find(Search(self._receiver, *at, key=key, count=count, timeout=timeout)).events()
+        return find(Search(self._receiver, *at, key=key, count=count, timeout=timeout))
 
+    @with_hint
     def expect_auth_failure(
         self,
         database: str | None = None,
@@ -362,16 +340,14 @@ class Postback:
     ) -> ExpectedFailures:
         """A context manager: events that are sent inside may be rejected after their 200 (Y3).
 
-        At its end it does what `assert_auth_failed` does, with the same arguments.
-
-        Returns:
-            A context manager for `with` and `async with`. It gives a list, which holds the events
-            after the end.
+        At its end it does what `assert_auth_failed` does, with the same arguments. It is for `with`
+        and for `async with`, and gives a list, which holds the events after the end.
         """
         at = (EventState.REJECTED, database, table)
         search = Search(self._receiver, *at, key=key, count=count, timeout=timeout)
         return self._check.expect_entering("expect_auth_failure", ExpectedFailures(search))
 
+    @with_hint
     def assert_valid(
         self,
         schema: Mapping[str, Any] | bool,  # noqa: FBT001 - `false` is a schema too
@@ -382,31 +358,17 @@ class Postback:
     ) -> None:
         """Wait for a record and until nothing is pending, then want that every record is valid.
 
-        Args:
-            schema: The JSON Schema. Its draft is that of `$schema`, else 2020-12.
-            database: The name of a database; `None` (the default) is any.
-            table: The name of a table; `None` (the default) is any.
-            timeout: For how many seconds to wait, 5 by default.
-
-        Raises:
-            AssertionError: A record does not satisfy the schema, or there is no record.
-            SettleTimeout: An event is still pending.
-            ConfigurationError: `schema` is not a JSON Schema.
+        `schema` is a JSON Schema. Its draft is that of `$schema`, else 2020-12. If an event is
+        still pending, this raises `SettleTimeout`.
         """
         at = (EventState.INGESTED, database, table)
-        search = find(Search(self._receiver, *at, timeout=timeout, settled=True))
-        records = [Record(search.log, index) for index in search.found]
-        wrong = assertions.violations(schema, records)
-        if wrong:
-            raise AssertionError(messages.invalid_records(self._receiver, wrong, len(records)))
+        records = find(Search(self._receiver, *at, timeout=timeout, settled=True))
+        assertions.validate(self._receiver, records, schema)
 
     def assert_no_requests(self, timeout: float = 0) -> None:
-        """Want that no request arrived, and that none does for `timeout` seconds (default 0).
+        """Want that no request arrived, and that none does for `timeout` seconds.
 
         A connection that was refused without leaving an event counts as a request.
-
-        Raises:
-            AssertionError: Something arrived.
         """
         check_timeout(timeout)
         receiver, collector = self._receiver, self._collector
@@ -416,16 +378,15 @@ class Postback:
 
         collector.wait_until(lambda: arrived() or receiver.closed, timeout)
         if arrived():
+            from . import messages
+
             collector.wait_for_responses()
             raise AssertionError(messages.requests(receiver))
 
     def claim(self, *events: Event) -> None:
         """Count events as asserted, for the settings `on_unasserted` and `on_refusal`.
 
-        Events from before a `clear` are ignored.
-
-        Raises:
-            TypeError: An argument is not an `Event`.
+        Events from before a `clear` are ignored. What is not an `Event` raises `TypeError`.
         """
         log = self._collector.log
         for event in events:
@@ -529,6 +490,7 @@ class Aio:
         """Made by `Postback.aio`."""
         self._blocking = blocking
         self._expect = expect
+        self.expect_auth_failure = blocking.expect_auth_failure  # for `async with`, too
 
     settle = awaitable(Postback.settle)
     wait_for = awaitable(Postback.wait_for)
@@ -569,20 +531,6 @@ class Aio:
             """As `Postback.assert_ingested`."""
     else:
         assert_ingested = awaitable(Postback.assert_ingested)
-
-    def expect_auth_failure(
-        self,
-        database: str | None = None,
-        table: str | None = None,
-        *,
-        key: str | None = None,
-        count: int | None = None,
-        timeout: float = 2.0,
-    ) -> ExpectedFailures:
-        """As `Postback.expect_auth_failure`, for `async with`."""
-        return self._blocking.expect_auth_failure(
-            database, table, key=key, count=count, timeout=timeout
-        )
 
     def __repr__(self) -> str:
         return f"<aio of {self._blocking!r}>"

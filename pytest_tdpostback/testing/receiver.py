@@ -108,7 +108,7 @@ class Receiver:
         """Whether nothing can arrive in time any more, or get its outcome."""
         if self.server.is_running() or self._in_process:
             return bool(self.ended_test)
-        return self.server.stopped and self.collector.settled()
+        return self.collector.settled()
 
     @property
     def used(self) -> bool:

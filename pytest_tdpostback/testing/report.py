@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..collector.event_log import STATES, EventState
 from ..collector.events import Events
+from ..protocol.escaping import escaped
 from ..protocol.secrets import KeyRedactor
 from . import formatting
-from .messages import refused_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,7 +52,7 @@ def _section(receiver: Receiver) -> Iterator[str]:
         if place == ENDS_SHOWN and len(log) > 2 * ENDS_SHOWN:
             yield f"… {len(log) - 2 * ENDS_SHOWN} more …"
         host = event.request.head.host
-        sent_to = f", sent to {formatting.escaped(host)}" if host not in receiver.url else ""
+        sent_to = f", sent to {escaped(host)}" if host not in receiver.url else ""
         yield f"{formatting.line(event)}{sent_to}"
         if event.record is not None:
             yield f"    record {formatting.value(dict(event.record))}"
@@ -60,7 +60,7 @@ def _section(receiver: Receiver) -> Iterator[str]:
             yield f"    sent {formatting.sent(event)}"
         for line in formatting.findings(event):
             yield f"    {line}"
-    yield from refused_connections(refused)
+    yield from formatting.refused_connections(refused)
 
 
 class Summary:

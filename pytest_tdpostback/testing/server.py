@@ -50,8 +50,9 @@ class PostbackServer(CollectorServer):
     """
 
     inspection: ClassVar[Callable[[Request, Collector, str], WerkzeugResponse]]
-    """Responds to a call of the REST interface. It is in a layer above: the package sets it when it
-    loads this class for a program, and the plugin for a run of tests.
+    """Responds to a call of the REST interface, which is in a layer above.
+
+    The package sets it when it loads this class for a program, and the plugin for a run of tests.
     """
 
     def __init__(
@@ -90,21 +91,18 @@ class PostbackServer(CollectorServer):
         self.hosts = HostListeners(self, self.current_collector)
         """The listeners in place of the service's hosts, for the collector that is current."""
         self._own = self.new_member(
-            lambda: self.collector,
-            name="server.postback",
-            setting='PostbackServer({}="{}")',
+            lambda: self.collector, name="server.postback", setting='PostbackServer({}="{}")'
         )
         self._own.postback.keys.add_all(write_keys)
         self._unraised: list[Exception] = []
         """What `check` has to raise, though it was found earlier."""
         _servers.add(self)
         if chosen.inspection and expose:
-            warnings.warn(
+            warning = (
                 "expose=True with inspection=True: every machine that can reach this server can "
-                "read its events and change its keys and settings",
-                PostbackWarning,
-                stacklevel=2,
+                "read its events and change its keys and settings"
             )
+            warnings.warn(warning, PostbackWarning, stacklevel=2)
 
     @property
     def url(self) -> str:
@@ -139,11 +137,7 @@ class PostbackServer(CollectorServer):
         return super().dispatch(request)
 
     def stop(self) -> None:
-        """Stop serving; a warning names what `check` would raise, which can still be called.
-
-        Raises:
-            HTTPServerError: The server does not run.
-        """
+        """Stop serving, and warn of what `check` would raise; it can still be called."""
         super().stop()
         self._warn_of_failure()
 
@@ -155,11 +149,9 @@ class PostbackServer(CollectorServer):
             self._warn_of_failure()
 
     def check(self) -> None:
-        """Raise what a test would fail with, and errors of `dispatch`; warn of findings.
+        """Raise what a test would fail with (see `Postback.check`); warn of findings.
 
-        Raises:
-            UnexpectedAuthFailure: An event was rejected after its 200, and nothing expects it (Y3).
-            SettleTimeout: An event has no outcome.
+        An error that happened in `dispatch` is raised, too.
         """
         found, self._unraised = self._unraised, []
         if len(found) > 1:

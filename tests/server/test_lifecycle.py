@@ -32,7 +32,7 @@ from pytest_tdpostback.server import server as server_module
 from pytest_tdpostback.server.tls import client_context, server_context
 from tests.http_client import HttpClient, talk
 from tests.server.conftest import Server, served
-from tests.server.raw_connections import BODY, request
+from tests.server.raw_connections import BODY, KEY, request
 
 DESCRIPTORS = Path("/proc/self/fd")
 linux = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors by /proc")
@@ -639,3 +639,17 @@ def _walked(log):
             found[id(new)] = new
             todo += gc.get_referents(new) if gc.is_tracked(new) else []
     return len(found)
+
+
+SELECTORS = ["SelectSelector", "PollSelector", "EpollSelector", "KqueueSelector"]
+
+
+@pytest.mark.parametrize("name", [name for name in SELECTORS if hasattr(selectors, name)])
+def test_the_server_works_on_every_selector(monkeypatch, name):
+    monkeypatch.setattr(selectors, "DefaultSelector", getattr(selectors, name))
+    with PostbackServer(write_keys=[KEY]) as server:
+        assert talk(server.port, request() * 2) == [200, 200]
+        with server.postback.redirect():
+            (listener, *_) = server._listeners[1:]
+            assert talk(listener.port, request()) == [200]
+    assert refused(listener.port)

@@ -204,6 +204,14 @@ def test_a_call_that_blocks_the_loop_says_so(tdpostback, loop):
     loop.run(body)
 
 
+def test_a_column_may_have_any_name(tdpostback, loop):
+    async def body():
+        with pytest.raises(AssertionError, match="with function=1, method=2"):
+            await tdpostback.aio.assert_ingested("shop", "orders", timeout=0, function=1, method=2)
+
+    loop.run(body)
+
+
 def test_the_signature_is_that_of_the_name_without_aio(tdpostback):
     assert tdpostback.aio.assert_refused.__doc__ == tdpostback.assert_refused.__doc__
     with pytest.raises(TypeError, match="colour"):

@@ -280,6 +280,27 @@ def test_a_server_that_stops_ends_every_wait_and_is_its_cause(wait, while_waitin
     assert "(waited 3600 s)" not in str(caught.value)
 
 
+@pytest.mark.parametrize("wait", ALL)
+def test_a_server_that_was_never_started_ends_every_wait_and_is_its_cause(wait):
+    with pytest.raises(AssertionError) as caught:
+        wait(PostbackServer().postback)
+    check(str(caught.value), "no request arrived: the server was never started; wanted ")
+    assert "\n  The server was never started. Fix: start it before you send." in str(caught.value)
+    assert "(waited 0 s)" in str(caught.value)
+
+
+def test_a_server_that_was_never_started_may_be_used_without_a_socket(while_waiting):
+    postback = PostbackServer().postback
+
+    def send():
+        with httpx.Client(transport=postback.httpx_transport()) as client:
+            headers = {"X-TD-Write-Key": postback.write_key}
+            client.post("http://x/postback/v3/event/shop/orders", json={}, headers=headers)
+
+    with httpx.Client(transport=postback.httpx_transport()):
+        while_waiting(lambda: postback.assert_ingested("shop", "orders", timeout=10), send)
+
+
 def test_a_server_that_stops_ends_the_wait_for_a_quiet_time(while_waiting):
     server = PostbackServer()
     server.start()

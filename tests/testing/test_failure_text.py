@@ -122,19 +122,42 @@ def test_a_host_was_blocked(tdpostback, missing):
 
 def test_refused_without_a_key(missing, send):
     send(headers={"X-TD-Write-Key": None})
-    head, event, sent, rule = missing(id=7)
+    head, event, fix, sent, rule = missing(id=7)
     assert head == f"refused (4xx) with 403 by A4: no write key; {WANTED}"
     assert event.startswith("  #1 POST shop.orders: refused (4xx) with 403, A4: no write key: ")
+    assert fix == "  Fix: send a write key in `X-TD-Write-Key`, once."
     assert sent == "  sent: {'id': 7}"
     assert rule == "tdpostback rules A4"
 
 
-def test_refused_for_its_body(missing, send):
-    send(raw='{"id": 7,}')
-    head, event, sent, _ = missing(id=7)
-    assert head.startswith("refused (4xx) with 400 by B2: the body is not JSON; ")
-    assert event.startswith("  #1 POST shop.orders: refused (4xx) with 400, B2: ")
-    assert sent == """  sent: b'{"id": 7,}'"""
+@pytest.mark.parametrize(
+    ("body", "cause", "fix"),
+    [
+        (
+            {"headers": {"Content-Type": "text/html"}},
+            "B1: Content-Type is 'text/html', not application/json",
+            "send `Content-Type: application/json`.",
+        ),
+        (
+            {"raw": '{"id": 7,}'},
+            "B2: the body is not JSON",
+            "write the body with a JSON library, in strict mode.",
+        ),
+        (
+            {"raw": "[7]"},
+            "B3: the top level is an array, not an object",
+            "send one object in each request.",
+        ),
+    ],
+)
+def test_refused_for_its_body(missing, send, body, cause, fix):
+    send(**body)
+    head, event, next_step, sent, last = missing(id=7)
+    assert head.startswith(f"refused (4xx) with 400 by {cause}; ")
+    assert event.startswith(f"  #1 POST shop.orders: refused (4xx) with 400, {cause}")
+    assert next_step == f"  Fix: {fix}"
+    assert sent.startswith("  sent: ")
+    assert last == f"tdpostback rules {cause[:2]}"
 
 
 def test_refused_for_its_path(missing, send):
@@ -540,6 +563,29 @@ def test_a_call_that_does_not_fit_says_how_to_give_columns(tdpostback, call, say
     what, _, hint = str(caught.value).partition("; ")
     assert what.endswith(says)
     assert hint == 'give a database, a table, and columns by name, or as where={"name": value}'
+
+
+BY_NAME = "give database, table in this order, then status=..., rule=..., count=..., timeout=..."
+KEY_BY_NAME = "give database, table in this order, then key=..., count=..., timeout=..."
+
+
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        (lambda p: p.assert_refused("web", "x", 400), BY_NAME),
+        (lambda p: p.assert_refused("web", "x", user="ada"), BY_NAME),
+        (lambda p: p.assert_auth_failed("web", "x", WRONG), KEY_BY_NAME),
+        (lambda p: p.expect_auth_failure("web", "x", WRONG), KEY_BY_NAME),
+        (
+            lambda p: p.assert_valid({}, "web", "x", 5),
+            "give schema, database, table in this order, then timeout=...",
+        ),
+    ],
+)
+def test_a_call_that_does_not_fit_says_which_arguments_have_names(tdpostback, call, hint):
+    with pytest.raises(TypeError) as caught:
+        call(tdpostback)
+    assert str(caught.value).partition("; ")[2] == hint
 
 
 def test_a_type_error_of_a_predicate_stays_as_it_is(tdpostback, send):

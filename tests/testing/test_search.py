@@ -60,8 +60,13 @@ def test_a_record_that_differs_from_its_body_is_found(setting):
     postback.assert_ingested("db", "table", timeout=0, where=wanted)
 
 
-def test_a_later_look_begins_after_the_last_record_of_the_one_before(while_waiting):
-    postback = PostbackServer().postback
+@pytest.fixture
+def postback():
+    with PostbackServer() as server:
+        yield server.postback
+
+
+def test_a_later_look_begins_after_the_last_record_of_the_one_before(postback, while_waiting):
     looked_at = []
 
     def is_third(record):
@@ -79,8 +84,7 @@ def test_a_later_look_begins_after_the_last_record_of_the_one_before(while_waiti
     assert looked_at == [0, 1, 2]
 
 
-def test_a_record_that_is_stored_late_before_others_is_found(while_waiting):
-    postback = PostbackServer().postback
+def test_a_record_that_is_stored_late_before_others_is_found(postback, while_waiting):
     collector = postback._collector
     fields = [("Content-Type", "application/json"), ("X-TD-Write-Key", str(postback.write_key))]
     head = RequestHead.of("POST", "/postback/v3/event/db/table", fields)
@@ -93,8 +97,7 @@ def test_a_record_that_is_stored_late_before_others_is_found(while_waiting):
     assert [record.event.seq for record in found] == [1, 2]
 
 
-def test_wait_for_asks_again_while_an_event_is_pending(while_waiting):
-    postback = PostbackServer().postback
+def test_wait_for_asks_again_while_an_event_is_pending(postback, while_waiting):
     asked = []
 
     def is_ingested(event):
