@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import ref
@@ -252,7 +252,7 @@ class Collector:
                     log.decide(indexes[0], EventState.REFUSED, refusal.rule, refusal.reason)
                     if explain:  # a sender puts a key anywhere, and logs what it receives
                         reason = KeyRedactor(self.keys.known())(refusal.reason)
-                        refusal = replace(refusal, reason=reason)
+                        refusal = refusal._replace(reason=reason)
                     response = responses.refused(
                         refusal, verdict.profile, head, date, explain=explain
                     )

@@ -131,7 +131,9 @@ class WriteKeys:
 
 
 def _is_well_formed(key: object) -> bool:
-    return isinstance(key, str) and KEY_SHAPE.match(key) is not None
+    if not isinstance(key, str) or not KEY_SHAPE.match(key):
+        return False
+    return key.encode(errors="ignore").decode() == key  # no lone surrogate, which can't be sent
 
 
 def _names(argument: str, names: Names) -> frozenset[str] | None:

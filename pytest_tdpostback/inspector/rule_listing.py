@@ -6,7 +6,6 @@ import itertools
 import json
 import shutil
 import textwrap
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +47,8 @@ def _one_rule(rule: Rule) -> Iterator[str]:
 
 
 def _row(rule: Rule) -> dict[str, Any]:
-    row = {**asdict(rule), "basis": str(rule.basis), "section": rule.section}
-    row["sources"] = [asdict(sources[name]) for name in rule.sources]
+    row = {**rule._asdict(), "basis": str(rule.basis)}
+    row["sources"] = [sources[name]._asdict() for name in rule.sources]
     return row
 
 

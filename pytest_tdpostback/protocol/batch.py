@@ -8,34 +8,21 @@ import io
 import json
 import re
 import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from . import body as json_body
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .body import LARGE, InvalidBody, parse_any, type_name
 
 MOST_RECORDS = 500
 """I8: the most records of a batch."""
 RECORD_LIMIT = 1024 * 1024
 """I9: the largest record in bytes."""
 _INVALID_VALUE, _INVALID_NAME = "InvalidPropertyValueError", "InvalidPropertyNameError"
+_SPACE = b" \t\n\r"
 _NOT_SPACE = re.compile(r"[^ \t\n\r]|\Z")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _decode = json.JSONDecoder().raw_decode
-CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""I10: the content codings that are decoded, and the argument of zlib for each."""
-_Span = tuple[int, int, Any]
-"""A JSON value: where it begins, where it ends, and what it is."""
-
-
-class InvalidBatch(ValueError):
-    """The service refuses the whole batch with `status`; `rule` is the id of the rule."""
-
-    def __init__(self, status: int, rule: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.rule = rule
+_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""I10: the argument of zlib for each content coding."""
 
 
 class Failure(NamedTuple):
@@ -73,95 +60,87 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
         limit: The most bytes of the decoded body.
 
     Raises:
-        InvalidBatch: The bytes don't decode (I10), are too many (I9) or aren't strict JSON (I11),
+        InvalidBody: The bytes don't decode (I10), are too many (I9) or aren't strict JSON (I11),
             there is no list `events` (I7), or it doesn't have 1 to 500 records (I8).
     """
     for encoding in reversed(encodings):
         body = _decoded(body, encoding, limit)
+    try:
+        value = parse_any(body)
+    except InvalidBody as error:
+        raise InvalidBody("I11", str(error)) from None
+    if single:
+        start, end = len(body) - len(body.lstrip(_SPACE)), len(body.rstrip(_SPACE))
+        return BatchBody(body, [_record(start, end, value)])
+    _check_batch(value)
     # As in `body`: the garbage collector would walk through a large body again and again.
-    pause = len(body) >= json_body.LARGE and gc.isenabled()
+    pause = len(body) >= LARGE and gc.isenabled()
     if pause:
         gc.disable()
     try:
-        value = json_body.parse_any(body)
-        text = body.decode()
-        if single:
-            spans = [(_skip(text, 0), len(text.rstrip(" \t\n\r")), value)]
-        else:
-            spans = _events(text, value)
-        return BatchBody(body, [_record(*span) for span in _in_bytes(text, spans)])
-    except json_body.InvalidBody as error:
-        raise InvalidBatch(400, "I11", str(error)) from None
+        spans = _spans_of_events(body.decode("latin-1"))  # a character for each byte
     finally:
         if pause:
             gc.enable()
-
-
-def count(body: bytes, encodings: list[str], limit: int) -> int | None:
-    """Return how many records a refused batch has, `None` if that cannot be told."""
-    try:
-        return len(read(body, encodings, single=False, limit=limit).records)
-    except InvalidBatch:
-        return None
+    records = zip(spans, value["events"], strict=True)
+    return BatchBody(body, [_record(start, end, record) for (start, end), record in records])
 
 
 def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
     """I10: `body` without the content coding `encoding`."""
-    decoder = zlib.decompressobj(CODINGS[encoding])
-    several = False
+    decoder = zlib.decompressobj(_BITS[encoding])
     try:
         decoded = decoder.decompress(body, limit + 1)
-        several = encoding == "gzip" and bool(decoder.unused_data)
-        if several:  # a gzip body is a series of members (RFC 1952)
-            others = gzip.GzipFile(fileobj=io.BytesIO(decoder.unused_data))
-            decoded += others.read(limit + 1 - len(decoded))
+        rest = decoder.unused_data
+        if rest and encoding == "gzip":  # a series of members (RFC 1952)
+            decoded += gzip.GzipFile(fileobj=io.BytesIO(rest)).read(limit + 1 - len(decoded))
+            rest = b""
     except (zlib.error, gzip.BadGzipFile, EOFError) as error:
-        raise InvalidBatch(400, "I10", f"the body is not {encoding}: {error}") from None
+        raise InvalidBody("I10", f"the body is not {encoding}: {error}") from None
     if len(decoded) > limit:
-        raise InvalidBatch(413, "I9", f"the decoded body has more than {limit} bytes")
-    if not decoder.eof or (decoder.unused_data and not several):
+        raise InvalidBody("I9", f"the decoded body has more than {limit} bytes", 413)
+    if not decoder.eof or rest:
         where = "is cut off" if not decoder.eof else "has bytes after its end"
-        raise InvalidBatch(400, "I10", f"the {encoding} body {where}")
+        raise InvalidBody("I10", f"the {encoding} body {where}")
     return decoded
 
 
-def _events(text: str, value: Any) -> list[_Span]:
-    """I7, I8: the records of the batch `text`, whose JSON value is `value`."""
+def _check_batch(value: Any) -> None:
+    """I7, I8: raise `InvalidBody` if the JSON value of a body is not a batch."""
     if not isinstance(value, dict):
-        kind = json_body.type_name(value)
-        raise InvalidBatch(422, "I7", f"the batch is {kind}, not an object with a list 'events'")
+        kind = type_name(value)
+        raise InvalidBody("I7", f"the batch is {kind}, not an object with a list 'events'", 422)
     if not isinstance(value.get("events"), list):
         reason = "the batch has no list 'events'"
         if isinstance(value.get("records"), list):
             reason += "; it has 'records', which is not read"
-        raise InvalidBatch(422, "I7", reason)
+        raise InvalidBody("I7", reason, 422)
     if not 1 <= len(value["events"]) <= MOST_RECORDS:
         reason = f"the batch has {len(value['events'])} records; 1 to {MOST_RECORDS} are accepted"
-        raise InvalidBatch(422, "I8", reason)
-    spans: list[_Span] = []
+        raise InvalidBody("I8", reason, 422)
+
+
+def _spans_of_events(text: str) -> list[tuple[int, int]]:
+    """Where each element of the list `events` begins and ends in `text`, which is a batch."""
+    spans: list[tuple[int, int]] = []
     at = text.index("{")
     while text[at] != "}":
         name, at = _decode(text, _skip(text, at + 1))
         at = _skip(text, _skip(text, at) + 1)
         if name == "events" and text[at] == "[":  # the last one counts, as for every name (I11)
-            spans, at = _elements(text, at)
-        else:
-            at = _decode(text, at)[1]
-        at = _skip(text, at)
-    return spans
-
-
-def _elements(text: str, at: int) -> tuple[list[_Span], int]:
-    """The elements of the array that begins at `at`, and where it ends."""
-    spans: list[_Span] = []
-    at = _skip(text, at + 1)
-    while text[at] != "]":
-        value, end = _decode(text, at)
-        spans.append((at, end, value))
-        at = _skip(text, end)
-        if text[at] == ",":
+            spans = []
             at = _skip(text, at + 1)
-    return spans, at + 1
+            while text[at] != "]":
+                end = _decode(text, at)[1]
+                spans.append((at, end))
+                at = _skip(text, end)
+                if text[at] == ",":
+                    at = _skip(text, at + 1)
+            end = at + 1
+        else:
+            end = _decode(text, at)[1]
+        at = _skip(text, end)
+    return spans
 
 
 def _skip(text: str, at: int) -> int:
@@ -171,24 +150,11 @@ def _skip(text: str, at: int) -> int:
     return found.start()
 
 
-def _in_bytes(text: str, spans: list[_Span]) -> Iterator[_Span]:
-    """`spans` of characters as spans of bytes."""
-    if text.isascii():
-        yield from spans
-        return
-    characters = length = 0
-    for start, end, value in spans:
-        first = length + len(text[characters:start].encode())
-        length = first + len(text[start:end].encode())
-        characters = end
-        yield first, length, value
-
-
 def _record(start: int, end: int, value: Any) -> BatchRecord:
     """I13: one record and why it fails, if it does."""
     failure, uuid = None, None
     if not isinstance(value, dict):
-        description = f"the record is {json_body.type_name(value)}, not an object"
+        description = f"the record is {type_name(value)}, not an object"
         failure = Failure("I13", _INVALID_VALUE, description)
     elif end - start > RECORD_LIMIT:
         description = f"the record has {end - start} bytes; the limit is {RECORD_LIMIT}"
@@ -197,6 +163,6 @@ def _record(start: int, end: int, value: Any) -> BatchRecord:
         failure = Failure("I13", _INVALID_NAME, "a column name is empty")
     elif "uuid" in value:
         uuid = value["uuid"]
-        if not isinstance(uuid, str) or not _UUID.match(uuid):
+        if not isinstance(uuid, str) or not re.fullmatch(_UUID, uuid):
             failure, uuid = Failure("I16", _INVALID_VALUE, "uuid is not a UUID"), None
     return BatchRecord(start, end, uuid, failure)

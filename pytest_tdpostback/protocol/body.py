@@ -19,24 +19,20 @@ LARGE = 64 * 1024
 MAX_DEPTH = 512
 """B7: the most levels of nesting."""
 
-_OBJECT = re.compile(rb"[ \t\n\r]*\{")
 _NO_MARKS = bytes(set(range(256)) - set(b'[]{}"'))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """A bracket as the signed byte by which it changes the depth."""
-_LONE_SURROGATE = re.compile(
-    r"""\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})   # no second half after it
-      | (?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}  # no first half before it
-    """,
-    re.VERBOSE,
-)
+_LONE_SURROGATE = r"(?i)\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f].."
+"""In valid JSON: the first half of a character with no second after it, or the other way round."""
 
 
 class InvalidBody(Exception):
-    """The service refuses this body; `rule` is the id of the rule that says so."""
+    """The service refuses this body with `status`; `rule` is the id of the rule that says so."""
 
-    def __init__(self, rule: str, reason: str) -> None:
+    def __init__(self, rule: str, reason: str, status: int = 400) -> None:
         super().__init__(reason)
         self.rule = rule
+        self.status = status
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -48,7 +44,8 @@ def parse(body: bytes) -> dict[str, Any]:
         InvalidBody: The body is empty (B4), isn't strict JSON in UTF-8 (B2), has more than 512
             levels of nesting (B7), or its top level isn't an object (B3).
     """
-    if len(body) >= LARGE and not _OBJECT.match(body):  # to decode it would hold other threads up
+    # To decode a large one would hold other threads up.
+    if len(body) >= LARGE and not body.lstrip(b" \t\n\r").startswith(b"{"):
         raise InvalidBody("B3", "the top level is not an object")
     value = parse_any(body)
     if type(value) is not dict:
@@ -85,7 +82,7 @@ def parse_any(body: bytes) -> Any:
         raise InvalidBody("B2", f"the body is not JSON: more text at character {end}")
     # A backslash that is escaped itself escapes nothing. Two other characters keep apart what
     # stands before and after it.
-    if "\\u" in text and (found := _LONE_SURROGATE.search(text.replace("\\\\", "__"))):
+    if "\\u" in text and (found := re.search(_LONE_SURROGATE, text.replace("\\\\", "__"))):
         raise InvalidBody("B2", f"{found[0]} is half a character (a lone surrogate)")
     return value
 

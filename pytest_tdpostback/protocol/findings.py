@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from . import body as json_body
 from .escaping import shown
 from .judge import FROM_BROWSER, PLATFORM_NAME, RecordSource, content_encodings, media_type
-from .record import time_of, url_columns
+from .record import RECORD_TIME, time_of, url_columns
 from .request import decoded_parameters
 
 if TYPE_CHECKING:
@@ -29,11 +28,9 @@ if TYPE_CHECKING:
 MAX_COLUMNS = 512
 """C2: the most columns of a table."""
 _COLUMN = re.compile(r"[a-z_][a-z0-9_]*\Z")
-_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One silent change or loss.
 
     `rule` is the id of the rule behind it and `message` says it in words. `column` is the column,
@@ -69,13 +66,11 @@ def find(
             yield from _body(request, data, settings)
         if request.head.parameters:
             yield from _parameters(request, verdict, settings)
-    if verdict.ingestion and time.rule is not None:
-        yield Finding(time.rule, f"time is ignored: {time.why}", "time")
-    elif time.rule is not None:
+    if time.rule is not None:
+        name = "time" if verdict.ingestion else RECORD_TIME
         dropped = time.outside and settings.stale_time == "drop"
-        outcome = "the event is dropped for its td_record_time"
-        message = f"{outcome if dropped else 'td_record_time is ignored'}: {time.why}"
-        yield Finding(time.rule, message, "td_record_time")
+        outcome = f"the event is dropped for its {name}" if dropped else f"{name} is ignored"
+        yield Finding(time.rule, f"{outcome}: {time.why}", name)
     if "time" in data and not verdict.ingestion:
         yield Finding("T6", "the column time is replaced by the time of the record", "time")
     for name in data:
@@ -91,10 +86,9 @@ def of_response(head: RequestHead, state: str) -> Iterator[Finding]:
     """I13: yield what a client does with a 206 that loses or repeats an event in this state."""
     agent = head.field("user-agent")
     if agent.startswith("TD-iOS-SDK/") or "CFNetwork/" in agent:
+        message = "td-ios-sdk takes a 206 for an error and sends the whole batch again"
         if state == "ingested":
-            yield Finding(
-                "I13", "td-ios-sdk takes a 206 for an error and sends the whole batch again"
-            )
+            yield Finding("I13", message)
     elif state == "refused" and (media_type(head) == FROM_BROWSER or agent.startswith("Mozilla/")):
         message = "td-js-sdk reports success to the page: it never reads the receipts of a 206"
         yield Finding("I13", message)
@@ -188,5 +182,5 @@ def _decoding_changes(piece: str) -> Iterator[str]:
         unquote_to_bytes(piece.encode("latin-1")).decode()
     except UnicodeDecodeError:
         yield "has bytes that are not UTF-8; U+FFFD replaces them"
-    if _BARE_PERCENT.search(piece):
+    if re.search("%(?![0-9A-Fa-f]{2})", piece):
         yield "has a % without two hexadecimal digits; it stays as it is"

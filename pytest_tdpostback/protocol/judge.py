@@ -11,12 +11,10 @@ at once (A6, I4), the caller looks them up between `judge_head` and `judge_body`
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import batch
 from . import body as json_body
 from .escaping import shown
 from .profiles import for_host
@@ -25,6 +23,7 @@ from .secrets import WriteKey, shortened
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .batch import BatchBody
     from .profiles import Profile
     from .request import RequestHead
     from .settings import Settings
@@ -33,25 +32,27 @@ ROUTE = ("", "postback", "v3", "event")
 """R1: the first segments of the path of an event."""
 NAME = re.compile(r"[A-Za-z0-9_]+\Z")
 """R2: a database or table name."""
-KEY_SHAPE = re.compile(r"[^/\s\ud800-\udfff]+/[^/\s\ud800-\udfff]+\Z")
+KEY_SHAPE = re.compile(r"[^/\s]+/[^/\s]+\Z")
 """A7: the shape of a write key, `account/secret`."""
 CONSUMED = frozenset({"td_format", "td_write_key", "td_record_time", "td_redirect"})
 """P2: URL parameters that don't become columns of a record made from the URL."""
 PLATFORM_NAME = re.compile(r"[a-z0-9_]{3,128}\Z")
 """I2, R8: a database or table name as the platform wants it."""
-_TYPE = "application/vnd.treasuredata.v1{}+json"
-SINGLE = _TYPE.format(".single")
+SINGLE = "application/vnd.treasuredata.v1.single+json"
 """I5: the media type of one record."""
-FROM_BROWSER, FROM_PHONE = _TYPE.format(".js"), _TYPE.format(".mobile")
+FROM_BROWSER = "application/vnd.treasuredata.v1.js+json"
+FROM_PHONE = "application/vnd.treasuredata.v1.mobile+json"
 """I19: the types of batches whose records get columns of the sender."""
-INGESTION_TYPES = frozenset({_TYPE.format(""), FROM_BROWSER, FROM_PHONE, SINGLE})
+INGESTION_TYPES = {"application/vnd.treasuredata.v1+json", FROM_BROWSER, FROM_PHONE, SINGLE}
 """I5: the media types of the Data Ingestion API."""
-_LEGACY_SDKS: dict[tuple[str, ...], str] = {
-    ("js", "v3", "event"): "td-js-sdk before 4.0",
-    ("android", "v3", "event"): "td-android-sdk before 1.0",
-    ("ios", "v3", "event"): "td-ios-sdk before 1.0",
+CODINGS = ("gzip", "deflate")
+"""I10: the content codings that are decoded."""
+_LEGACY_SDKS = {
+    "js": "td-js-sdk before 4.0",
+    "android": "td-android-sdk before 1.0",
+    "ios": "td-ios-sdk before 1.0",
 }
-"""R6: paths of older SDKs."""
+"""R6: older SDKs, by the first segment of the path that they send to."""
 
 
 class RecordSource(Enum):
@@ -69,15 +70,14 @@ class RecordSource(Enum):
 _JSON, _PIXEL, _DEPRECATED_GET, _URL_PARAMETERS, _BATCH, _SINGLE = RecordSource
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A 4xx: its status, the id of the rule behind it, and the reason in words."""
 
     status: int
     rule: str
     reason: str
     allow: str = ""
-    """The value of `Allow`, if it is not that of the event route."""
+    """The value of `Allow`, if the status is 405."""
 
 
 class Verdict(NamedTuple):
@@ -93,7 +93,6 @@ class Verdict(NamedTuple):
     profile: Profile
     size_limit: int
     ingestion: bool
-    """Whether the request speaks the Data Ingestion API."""
     refusal: Refusal | None = None
     preflight: bool = False
     database: str | None = None
@@ -112,38 +111,38 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
     served = head.segments[:4] == ROUTE
     if profile.postback is not None and served:
         profile = profile.postback
-    limit, ingestion = size_limit(profile, settings), profile.postback is not None
-    verdict = partial(Verdict, profile, limit, ingestion)
-    if ingestion:
+    limit = size_limit(profile, settings)
+    verdict = partial(Verdict, profile, limit, profile.postback is not None)
+    if profile.postback is not None:
         return _judge_ingestion_head(verdict, limit, head)
     if not served:
         return verdict(refusal=_not_served(head))
     if head.method == "OPTIONS":
         return verdict(preflight=True)
-    database, table, names_refusal = _route(head)
+    database, table, refusal = _route(head)
     verdict = partial(verdict, database=database, table=table)
     if head.method not in profile.methods:
         allowed = ", ".join(profile.methods)
         reason = f"the method {shown(head.method)} is not one of {allowed}"
-        return verdict(refusal=Refusal(405, "R4", reason))
+        return verdict(refusal=Refusal(405, "R4", reason, allowed))
+    if refusal is not None:
+        return verdict(refusal=refusal)
     key, key_rule = _sent_key(profile, head)
-    key_refusal: Refusal | None = None
     if not key:
-        key_refusal = Refusal(403, "A4", f"no write key: {key_rule}")
-    elif key_rule == "A5" and not KEY_SHAPE.match(key):
-        key_rule = "A7"
+        return verdict(refusal=Refusal(403, "A4", f"no write key: {key_rule}"))
+    if key_rule == "A5" and not KEY_SHAPE.match(key):
         if settings.malformed_key == "refuse":
             reason = f"the write key {shown(shortened(key))} is not account/secret"
-            key_refusal = Refusal(403, "A7", reason)
-    if refusal := names_refusal or key_refusal:
-        return verdict(refusal=refusal)
-    source = _record_source(profile, head)
+            return verdict(refusal=Refusal(403, "A7", reason))
+        key_rule = "A7"
+    sent_type = media_type(head)
+    source = _record_source(profile, head, sent_type)
     return verdict(
         key=WriteKey(key),
         key_rule=key_rule,
         source=source,
         from_url=source is not _JSON,
-        body_refusal=_body_refusal(head, source, limit),
+        body_refusal=_body_refusal(head, source, sent_type, limit),
     )
 
 
@@ -160,7 +159,7 @@ def judge_body(
         return _too_large(size, verdict.size_limit)
     source = verdict.source
     if source is _URL_PARAMETERS and body:
-        return _not_json(head)
+        return _wrong_type("B1", media_type(head))
     if verdict.body_refusal is not None:
         return verdict.body_refusal
     if source is _JSON:
@@ -175,14 +174,14 @@ def judge_body(
 
 def judge_batch(
     verdict: Verdict, head: RequestHead, body: bytes, *, size: int | None = None
-) -> tuple[Refusal | None, batch.BatchBody | None]:
+) -> tuple[Refusal | None, BatchBody | None]:
     """Return why a request to the Data Ingestion API is refused, or the records in its body.
 
     The arguments are those of `judge_body`.
     """
+    from . import batch  # most runs send none
+
     size = len(body) if size is None else size
-    if verdict.global_id_request:
-        return None, None
     if verdict.body_refusal is not None:
         return with_number_of_records(verdict.body_refusal, verdict, head, body), None
     if size > verdict.size_limit:
@@ -190,7 +189,7 @@ def judge_batch(
     single = verdict.source is _SINGLE
     try:
         return None, batch.read(body, codings(head), single=single, limit=verdict.size_limit)
-    except batch.InvalidBatch as error:
+    except json_body.InvalidBody as error:
         return Refusal(error.status, error.rule, str(error)), None
 
 
@@ -198,14 +197,17 @@ def with_number_of_records(
     refusal: Refusal, verdict: Verdict, head: RequestHead, body: bytes
 ) -> Refusal:
     """Return the refusal of a whole batch with the number of its records, if it can be read."""
+    from . import batch
+
     sent = codings(head)
-    if not body or media_type(head) == SINGLE or not all(each in batch.CODINGS for each in sent):
+    if not body or media_type(head) == SINGLE or not all(each in CODINGS for each in sent):
         return refusal
-    records = batch.count(body, sent, verdict.size_limit)
-    if records is None:
+    try:
+        records = len(batch.read(body, sent, single=False, limit=verdict.size_limit).records)
+    except json_body.InvalidBody:
         return refusal
     counted = "1 record" if records == 1 else f"{records} records"
-    return replace(refusal, reason=f"{refusal.reason} (the batch has {counted})")
+    return refusal._replace(reason=f"{refusal.reason} (the batch has {counted})")
 
 
 def size_limit(profile: Profile, settings: Settings) -> int:
@@ -221,7 +223,7 @@ def data_parameters(head: RequestHead) -> dict[str, str]:
 def content_encodings(head: RequestHead) -> list[str]:
     """B8, I10: return every coding in `Content-Encoding`, in order and in lower case."""
     values = ",".join(head.fields.get("content-encoding", ())).lower().split(",")
-    return [coding for coding in map(str.strip, values) if coding]
+    return [coding for value in values if (coding := value.strip())]
 
 
 def media_type(head: RequestHead) -> str:
@@ -263,18 +265,18 @@ def _judge_ingestion_head(
     verdict = partial(verdict, key=WriteKey(key.strip()), key_rule="I14")
     if wants_global_id:
         return verdict(global_id_request=True)
-    source = _SINGLE if media_type(head) == SINGLE else _BATCH
-    body_refusal = _ingestion_body_refusal(head, limit)
-    return verdict(source=source, body_refusal=body_refusal)
+    sent_type = media_type(head)
+    return verdict(
+        source=_SINGLE if sent_type == SINGLE else _BATCH,
+        body_refusal=_ingestion_body_refusal(head, sent_type, limit),
+    )
 
 
-def _ingestion_body_refusal(head: RequestHead, limit: int) -> Refusal | None:
-    sent = media_type(head)
-    if sent not in INGESTION_TYPES:
-        found = f"Content-Type is '{shown(sent)}'" if sent else "Content-Type is missing"
-        return Refusal(400, "I5", f"{found}, not one of {', '.join(sorted(INGESTION_TYPES))}")
+def _ingestion_body_refusal(head: RequestHead, sent_type: str, limit: int) -> Refusal | None:
+    if sent_type not in INGESTION_TYPES:
+        return _wrong_type("I5", sent_type, f"one of {', '.join(sorted(INGESTION_TYPES))}")
     for coding in codings(head):
-        if coding not in batch.CODINGS:
+        if coding not in CODINGS:
             reason = f"Content-Encoding '{shown(coding)}' is not gzip, deflate or identity"
             return Refusal(400, "I10", reason)
     return _announced_too_large(head, limit, "I9")
@@ -282,7 +284,7 @@ def _ingestion_body_refusal(head: RequestHead, limit: int) -> Refusal | None:
 
 def _not_served(head: RequestHead) -> Refusal:
     reason = f"the path {_path(head)} is not served"
-    sdk = _LEGACY_SDKS.get(head.segments[1:4])
+    sdk = _LEGACY_SDKS.get(head.segments[1]) if head.segments[2:4] == ("v3", "event") else None
     if sdk:
         reason += f"; it is of another API, the one of {sdk}, which newer versions don't use"
     return Refusal(404, "R6", reason)
@@ -307,43 +309,44 @@ def _route(head: RequestHead) -> tuple[str | None, str | None, Refusal | None]:
 
 def _sent_key(profile: Profile, head: RequestHead) -> tuple[str, str]:
     """The key that decides and the rule by which it fails; without a key, why there is none."""
-    header = "x-td-write-key"
-    td1, url = "an Authorization of the scheme TD1", "the URL parameter td_write_key"
-    other = td1 if profile.td1_authorization else url
-    has_none = f"neither the X-TD-Write-Key header nor {other} has one"
+    header = head.fields.get("x-td-write-key")
     if profile.td1_authorization and "authorization" in head.fields:
-        scheme, _, credentials = head.field("authorization").partition(" ")
-        if not scheme or (scheme.lower() == "td1" and not credentials.strip()):
-            return "", "the Authorization header has none"
-        if scheme.lower() == "td1":
-            return credentials.strip(), "A5"
-        return (head.field("authorization"), "A10") if header in head.fields else ("", has_none)
-    if header in head.fields:
-        key = head.field(header)
-        return key, "A5" if key else "the X-TD-Write-Key header is empty"
-    key = head.last_parameters.get("td_write_key", "") if profile.url_interface else ""
-    return key, "A5" if key else has_none
+        authorization = head.field("authorization")
+        scheme, _, credentials = authorization.partition(" ")
+        if scheme.lower() in ("td1", ""):
+            key = credentials.strip()
+            return key, "A5" if key else "the Authorization header has none"
+        if header:
+            return authorization, "A10"
+    elif header:
+        return header[0], "A5" if header[0] else "the X-TD-Write-Key header is empty"
+    elif profile.url_interface and (key := head.last_parameters.get("td_write_key", "")):
+        return key, "A5"
+    other = "the URL parameter td_write_key"
+    if profile.td1_authorization:
+        other = "an Authorization of the scheme TD1"
+    return "", f"neither the X-TD-Write-Key header nor {other} has one"
 
 
-def _record_source(profile: Profile, head: RequestHead) -> RecordSource:
+def _record_source(profile: Profile, head: RequestHead, sent_type: str) -> RecordSource:
     if profile.url_interface:
         if head.last_parameters.get("td_format") == "pixel":
             return _PIXEL
         if head.method == "GET":
             return _DEPRECATED_GET
-        if media_type(head) in ("", "text/plain"):
+        if sent_type in ("", "text/plain"):
             return _URL_PARAMETERS
     return _JSON
 
 
-def _body_refusal(head: RequestHead, source: RecordSource, limit: int) -> Refusal | None:
+def _body_refusal(
+    head: RequestHead, source: RecordSource, sent_type: str, limit: int
+) -> Refusal | None:
     refusal = _announced_too_large(head, limit, "B6")
-    if refusal is not None:
+    if refusal is not None or source in (_PIXEL, _DEPRECATED_GET):
         return refusal
-    if source in (_PIXEL, _DEPRECATED_GET):
-        return None
-    if source is _JSON and media_type(head) != "application/json":
-        return _not_json(head)
+    if source is _JSON and sent_type != "application/json":
+        return _wrong_type("B1", sent_type)
     for encoding in codings(head):
         return Refusal(400, "B8", f"Content-Encoding '{shown(encoding)}' is not documented")
     return None
@@ -355,10 +358,9 @@ def _announced_too_large(head: RequestHead, limit: int, rule: str) -> Refusal | 
     return _too_large(size, limit, rule) if size > limit else None
 
 
-def _not_json(head: RequestHead) -> Refusal:
-    sent = media_type(head)
-    found = f"Content-Type is '{shown(sent)}'" if sent else "Content-Type is missing"
-    return Refusal(400, "B1", f"{found}, not application/json")
+def _wrong_type(rule: str, sent_type: str, wanted: str = "application/json") -> Refusal:
+    found = f"Content-Type is '{shown(sent_type)}'" if sent_type else "Content-Type is missing"
+    return Refusal(400, rule, f"{found}, not {wanted}")
 
 
 def _too_large(size: int, limit: int, rule: str = "B6") -> Refusal:

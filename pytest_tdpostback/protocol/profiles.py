@@ -5,10 +5,9 @@ Profiles differ in data alone. Code asks for a field of a profile, never for its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from .rules import Catalogue
+from .catalogue import Catalogue
 
 ProfileName = Literal["openapi-1.0.0", "article-2015", "v2-2.0.0", "ingestion-v1"]
 """What the setting `profile` takes."""
@@ -18,17 +17,15 @@ BATCH_LIMIT = 5 * 1024 * 1024
 """I9: the largest batch in bytes, before and after decoding."""
 
 
-@dataclass(frozen=True)
-class Profile:
-    """One documented reading of the Postback API.
-
-    `name` is what settings call it, `imitates` the id of the source. A request to one of `hosts`
-    selects the profile if no setting does. The other fields are the differences between profiles.
-    """
+class Profile(NamedTuple):
+    """One documented reading of the Postback API."""
 
     name: str
+    """What settings call it."""
     imitates: str
+    """The id of the source."""
     hosts: tuple[str, ...] = ()
+    """A request to one of them selects the profile if no setting does."""
     refuses_unknown_keys: bool = False
     """A6: an unknown key is refused with 403; otherwise it gets 200 and is rejected later (A5)."""
     strict_transport_security: bool = True
@@ -55,38 +52,22 @@ _IN = "in.treasuredata.com"
 _RECORDS = "records.in.treasuredata.com"
 
 DEFAULT = Profile(
-    name="openapi-1.0.0",
-    imitates="S1",
-    hosts=(_IN, *(f"{region}.{_IN}" for region in ("tokyo", "eu01", "ap02", "ap03"))),
+    "openapi-1.0.0",
+    "S1",
+    (_IN, *(f"{region}.{_IN}" for region in ("tokyo", "eu01", "ap02", "ap03"))),
 )
-ARTICLE = Profile(
-    name="article-2015", imitates="S0", refuses_unknown_keys=True, strict_transport_security=False
-)
+ARTICLE = Profile("article-2015", "S0", refuses_unknown_keys=True, strict_transport_security=False)
 V2 = Profile(
-    name="v2-2.0.0",
-    imitates="V2",
-    hosts=(
-        *(f"{region}.{_RECORDS}" for region in ("us01", "eu01", "ap01", "ap02", "ap03")),
-        _RECORDS,
-    ),
+    "v2-2.0.0",
+    "V2",
+    (*(f"{region}.{_RECORDS}" for region in ("us01", "eu01", "ap01", "ap02", "ap03")), _RECORDS),
     td1_authorization=True,
     url_interface=False,
     body_limit=V2_BODY_LIMIT,
 )
+INGESTION = V2._replace(name="ingestion-v1", imitates="DI", body_limit=BATCH_LIMIT, postback=V2)
 
-INGESTION = Profile(
-    name="ingestion-v1",
-    imitates="DI",
-    hosts=V2.hosts,
-    td1_authorization=True,
-    url_interface=False,
-    body_limit=BATCH_LIMIT,
-    postback=V2,
-)
-
-profiles: Catalogue[Profile] = Catalogue(
-    (DEFAULT, ARTICLE, V2, INGESTION), key=lambda row: row.name
-)
+profiles = Catalogue((DEFAULT, ARTICLE, V2, INGESTION))
 """Every profile, by name: `profiles["article-2015"]`."""
 
 by_host: dict[str, Profile] = {host: row for row in profiles for host in row.hosts}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +25,6 @@ NEWEST = 3 * _DAY
 MILLISECONDS = range(10**11, 10**14)
 """T5: times of the years 1973 to 5138 in milliseconds; none is a plausible time in seconds."""
 RECORD_TIME = "td_record_time"
-_DIGITS = re.compile(r"[0-9]+\Z")
 _ENOUGH_DIGITS = 25
 """A number with so many digits is far outside the window; the rest need not be read."""
 
@@ -44,6 +42,9 @@ class RecordTime(NamedTuple):
     outside: bool = False
 
 
+_NO_TIME = RecordTime()
+
+
 def record_columns(
     request: PostbackRequest,
     verdict: Verdict,
@@ -57,14 +58,16 @@ def record_columns(
     `received_at` is the moment of receipt in UNIX seconds, `global_id` the global id of P7.
     """
     columns = sent_data(request, verdict, settings)
-    seconds = int(received_at)
-    if "time" in columns or RECORD_TIME in columns or verdict.from_url:
-        time = time_of(request, verdict, columns, received_at)
-        seconds = seconds if time.seconds is None else time.seconds
-        columns.pop("time", None)
+    time = time_of(request, verdict, columns, received_at)
+    seconds = int(received_at) if time.seconds is None else time.seconds
+    columns.pop("time", None)
     columns.pop("uuid" if verdict.ingestion else RECORD_TIME, None)
-    if verdict.ingestion:
-        columns |= _sender_columns(columns, request, global_id)
+    if verdict.ingestion:  # I19
+        sent_type = media_type(request.head)
+        if sent_type in (FROM_BROWSER, FROM_PHONE):
+            columns.setdefault("td_ip", _address(request))
+        if sent_type == FROM_BROWSER and columns.get("td_global_id") == "td_global_id":
+            columns["td_global_id"] = global_id
     if verdict.from_url:
         columns = {
             name: substituted(name, value, request, global_id) for name, value in columns.items()
@@ -103,11 +106,9 @@ def time_of(
 ) -> RecordTime:
     """T1, P2: return what the `td_record_time` of `request` means; `data` is its `sent_data`."""
     if verdict.ingestion:
-        return ingestion_time(data["time"]) if "time" in data else RecordTime()
+        return ingestion_time(data["time"]) if "time" in data else _NO_TIME
     source = request.head.last_parameters if verdict.from_url else data
-    if RECORD_TIME not in source:
-        return RecordTime()
-    return record_time(source[RECORD_TIME], received_at)
+    return record_time(source[RECORD_TIME], received_at) if RECORD_TIME in source else _NO_TIME
 
 
 def record_time(value: Any, received_at: float) -> RecordTime:
@@ -115,47 +116,32 @@ def record_time(value: Any, received_at: float) -> RecordTime:
 
     Both arguments are UNIX seconds; `received_at` is the moment of receipt.
     """
-    seconds = _whole_seconds(value)
-    age = 0 if seconds is None else int(received_at) - seconds
-    if seconds is not None and -NEWEST <= age <= OLDEST:
-        return RecordTime(seconds)
-    sent = shown(_compact(value), 60)
-    if seconds is None:
-        return RecordTime(None, "T5", f"{sent} is not an integer of UNIX seconds")
-    if seconds in MILLISECONDS:
-        return RecordTime(None, "T5", f"{sent} looks like milliseconds; send UNIX seconds", True)
+    time = _whole_seconds(value, "T5", outside=True)
+    if time.seconds is None:
+        return time
+    age = int(received_at) - time.seconds
+    if -NEWEST <= age <= OLDEST:
+        return time
     why = "is older than 7 days" if age > 0 else "is more than 3 days ahead"
-    return RecordTime(None, "T3", f"{sent} {why}", True)
+    return RecordTime(None, "T3", f"{shown(_compact(value), 60)} {why}", True)
 
 
 def ingestion_time(value: Any) -> RecordTime:
     """I15: return whether the `time` of a record, of any JSON type, sets its time."""
-    seconds = _whole_seconds(value)
+    return _whole_seconds(value, "I15", outside=False)
+
+
+def _whole_seconds(value: Any, rule: str, *, outside: bool) -> RecordTime:
+    """Whether `value` is plausible UNIX seconds; `outside` is what is told of milliseconds."""
+    seconds = value if type(value) is int else None
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        seconds = int(value.lstrip("0")[:_ENOUGH_DIGITS] or "0")
     if seconds is not None and seconds not in MILLISECONDS:
         return RecordTime(seconds)
-    why = "is not an integer of UNIX seconds"
-    if seconds is not None:
-        why = "looks like milliseconds; send UNIX seconds"
-    return RecordTime(None, "I15", f"{shown(_compact(value), 60)} {why}")
-
-
-def _whole_seconds(value: Any) -> int | None:
-    if isinstance(value, str) and _DIGITS.match(value):
-        return int(value.lstrip("0")[:_ENOUGH_DIGITS] or "0")
-    return value if type(value) is int else None
-
-
-def _sender_columns(
-    columns: Mapping[str, Any], request: PostbackRequest, global_id: str
-) -> dict[str, Any]:
-    """I19: the columns that the service adds to a record of a browser or a phone."""
-    sent = media_type(request.head)
-    added: dict[str, Any] = {}
-    if sent in (FROM_BROWSER, FROM_PHONE) and "td_ip" not in columns:
-        added["td_ip"] = _address(request)
-    if sent == FROM_BROWSER and columns.get("td_global_id") == "td_global_id":
-        added["td_global_id"] = global_id
-    return added
+    sent = shown(_compact(value), 60)
+    if seconds is None:
+        return RecordTime(None, rule, f"{sent} is not an integer of UNIX seconds")
+    return RecordTime(None, rule, f"{sent} looks like milliseconds; send UNIX seconds", outside)
 
 
 def substituted(name: str, value: str, request: PostbackRequest, global_id: str) -> str:

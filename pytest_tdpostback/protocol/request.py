@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
@@ -29,8 +28,10 @@ class Headers(Mapping[str, str]):
     @cached_property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Names and values in the order of the wire; write keys are shortened in their `repr`."""
-        sent = (line.partition(":") for line in self._head.lines)
-        return tuple((name, _guarded(name.lower(), value)) for name, _, value in sent)
+        sent = [line.partition(":") for line in self._head.raw.decode("latin-1").split("\r\n")[1:]]
+        return tuple(
+            (name, _guarded(name.lower(), value.strip(_BLANKS))) for name, _, value in sent
+        )
 
     def __getitem__(self, name: str) -> str:
         lower = str(name).lower()
@@ -60,27 +61,43 @@ def _guarded(lower_name: str, value: str) -> str:
 
 
 class RequestHead:
-    """Method, target and header fields of a request.
-
-    `raw` is their only form in memory: `METHOD target`, then a line for each field, in Latin-1.
-    Two requests with equal heads have equal `raw`, so a verdict on a head can be remembered.
-    """
+    """Method, target and header fields of a request. Equal heads have equal verdicts."""
 
     def __init__(self, raw: bytes) -> None:
-        """`raw` is what `RequestHead.of` makes."""
+        """`raw` is `METHOD target`, then a line for each field, with nothing behind the last."""
         self.raw = raw
-        first, *self.lines = raw.decode("latin-1").split("\r\n")
+        first, *lines = raw.decode("latin-1").split("\r\n")
         self.method, _, self._target = first.partition(" ")
+        self.fields: dict[str, list[str]] = {}
+        """The values of each field by its name in lower case, as plain strings, for judging."""
+        for line in lines:
+            name, _, value = line.partition(":")
+            self.fields.setdefault(name.lower(), []).append(value.strip(_BLANKS))
+        path, _, self.query = self._target.partition("#")[0].partition("?")
+        """The query as it was sent, without the question mark; may be empty."""
+        self.host = self.field("host")
+        """The host that was asked: of an absolute target, else of `Host`; may be empty."""
+        scheme, separator, rest = path.partition("://")
+        if separator and scheme.lower() in ("http", "https"):
+            self.host, slash, path = rest.partition("/")
+            path = slash + path
+        path = _percent_encoded(path)
+        parts = path.split("/")
+        self.segments = tuple(map(unquote, parts) if "%" in path else parts)
+        """The parts of the path between its slashes, each percent-decoded on its own (R7).
+
+        Bytes that aren't UTF-8 become U+FFFD, which no name may hold.
+        """
+        self.parameters = decoded_parameters(self.query)
+        """The URL parameters in their order, decoded as form values (A2, P10)."""
 
     @classmethod
     def of(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> RequestHead:
         """Make a head from its parts.
 
-        They are text that stands for bytes (Latin-1) and holds no line breaks. Blanks and tabs
-        around a value are not part of it.
+        They are text that stands for bytes (Latin-1) and holds no line breaks.
         """
-        lines = [f"{method} {target}"]
-        lines += [f"{name}:{value.strip(_BLANKS)}" for name, value in headers]
+        lines = [f"{method} {target}", *(f"{name}: {value}" for name, value in headers)]
         return cls("\r\n".join(lines).encode("latin-1"))
 
     @cached_property
@@ -100,49 +117,12 @@ class RequestHead:
         """The header fields, for showing: secrets are shortened in their `repr`."""
         return Headers(self)
 
-    @cached_property
-    def fields(self) -> dict[str, list[str]]:
-        """The values of each field by its name in lower case, as plain strings, for judging."""
-        fields: dict[str, list[str]] = {}
-        for line in self.lines:
-            name, _, value = line.partition(":")
-            fields.setdefault(name.lower(), []).append(value)
-        return fields
-
     def field(self, name: str) -> str:
         """Return the first value of the field `name` (lower case), empty if it was not sent."""
         values = self.fields.get(name)
         return values[0] if values else ""
 
     @property
-    def host(self) -> str:
-        """The host that was asked: of an absolute target, else of `Host`; may be empty."""
-        authority = _authority(self._target)
-        return self.field("host") if authority is None else authority
-
-    @cached_property
-    def segments(self) -> tuple[str, ...]:
-        """The parts of the path between its slashes, each percent-decoded on its own (R7).
-
-        Bytes that aren't UTF-8 become U+FFFD, which no name may hold.
-        """
-        path = self._target.partition("?")[0].partition("#")[0]
-        authority = _authority(path)
-        if authority is not None:
-            path = path.partition("://")[2][len(authority) :]
-        return tuple(unquote(part) for part in _percent_encoded(path).split("/"))
-
-    @property
-    def query(self) -> str:
-        """The query as it was sent, without the question mark; may be empty."""
-        return self._target.partition("#")[0].partition("?")[2]
-
-    @cached_property
-    def parameters(self) -> tuple[tuple[str, str], ...]:
-        """The URL parameters in their order, decoded as form values (A2, P10)."""
-        return decoded_parameters(self.query)
-
-    @cached_property
     def last_parameters(self) -> dict[str, str]:
         """The URL parameters by name; of a repeated one the last (A2, P9)."""
         return dict(self.parameters)
@@ -163,13 +143,6 @@ def _percent_encoded(text: str) -> str:
     return text if text.isascii() else quote(text, safe=string.printable, encoding="latin-1")
 
 
-def _authority(target: str) -> str | None:
-    scheme, separator, rest = target.partition("://")
-    if not separator or scheme.lower() not in ("http", "https"):
-        return None
-    return rest.partition("/")[0].partition("?")[0]
-
-
 def _without_keys(target: str) -> str:
     path, question, query = target.partition("?")
     pieces = []
@@ -181,15 +154,16 @@ def _without_keys(target: str) -> str:
     return without_keys(path) + question + "&".join(pieces)
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class PostbackRequest:
     """One request as it was received: `method`, `target`, `headers`, `body`, `peer`."""
 
-    head: RequestHead
-    body: bytes
-    """Without transfer coding."""
-    peer: str
-    """The address of the sender."""
+    __slots__ = ("body", "head", "peer")
+
+    def __init__(self, head: RequestHead, body: bytes, peer: str) -> None:
+        """`body` is without transfer coding; `peer` is the address of the sender."""
+        self.head = head
+        self.body = body
+        self.peer = peer
 
     @property
     def method(self) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import cached_property, lru_cache
 from http import HTTPStatus
@@ -17,6 +15,8 @@ from .escaping import shown
 from .judge import RecordSource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .batch import Failure
     from .judge import Refusal, Verdict
     from .profiles import Profile
@@ -36,20 +36,19 @@ _PHRASES = {
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
-_GLOBAL_ID_VALUE = re.compile(r"(?<=[?&])(td_global_id=[^&#]*|[^&#=]*=td_global_id(?=[&#]|\Z))")
-_COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{1,200}\Z")
+_GLOBAL_ID_VALUE = r"(?<=[?&])(?:(td_global_id=)[^&#]*|([^&#=]*=)td_global_id(?=[&#]|\Z))"
+_COOKIE_VALUE = r"[!#-+\--:<-\[\]-~]{1,200}"
 
 _Fields = tuple[tuple[str, str], ...]
-Outcomes = Sequence["str | Failure"]
 
 
-@dataclass(frozen=True)
 class Response:
     """Status, header fields in their order (without `Connection`), and body."""
 
-    status: int
-    headers: _Fields
-    body: bytes = b"{}"
+    def __init__(self, status: int, headers: _Fields, body: bytes = b"{}") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
 
     @property
     def phrase(self) -> str:
@@ -60,11 +59,6 @@ class Response:
     def kept_alive(self) -> bytes:
         """The bytes on the wire if the connection stays open, made once."""
         return self.to_bytes()
-
-    @cached_property
-    def closing(self) -> bytes:
-        """The bytes on the wire if the connection ends after them, made once."""
-        return self.to_bytes(keep_alive=False)
 
     def to_bytes(self, *, keep_alive: bool = True, head_only: bool = False) -> bytes:
         """Return the response as bytes of HTTP/1.1; `head_only` leaves the body out (`HEAD`)."""
@@ -91,8 +85,7 @@ def refused(
         body = json.dumps(error | ({"rule": refusal.rule} if explain else {})).encode()
     elif explain:
         body = json.dumps({"rule": refusal.rule, "reason": refusal.reason}).encode()
-    allow = refusal.allow or ", ".join(profile.methods)
-    extra = (("Allow", allow),) if refusal.status == 405 else ()
+    extra = (("Allow", refusal.allow),) if refusal.allow else ()
     return _response(refusal.status, profile, head, date, body, extra)
 
 
@@ -111,7 +104,9 @@ def from_url(verdict: Verdict, head: RequestHead, date: str, global_id: str) -> 
     return _response(200, profile, head, date, GIF, extra, "image/gif")
 
 
-def receipts(verdict: Verdict, head: RequestHead, date: str, outcomes: Outcomes) -> Response:
+def receipts(
+    verdict: Verdict, head: RequestHead, date: str, outcomes: Sequence[str | Failure]
+) -> Response:
     """I6, I12, I13: return the response to a batch.
 
     `outcomes` has the uuid of each record, or why it fails.
@@ -180,7 +175,7 @@ def sent_global_id(head: RequestHead) -> str | None:
     for header in head.fields.get("cookie", ()):
         for piece in header.split(";"):
             name, _, value = piece.strip().partition("=")
-            if name == COOKIE and _COOKIE_VALUE.match(value):
+            if name == COOKIE and re.fullmatch(_COOKIE_VALUE, value):
                 return value
     return None
 
@@ -190,11 +185,8 @@ def redirect_target(url: str, global_id: str) -> str:
 
     All characters that a header can't carry are percent-encoded.
     """
-
-    def replaced(found: re.Match[str]) -> str:
-        return found[0].partition("=")[0] + "=" + quote(global_id, safe="")
-
-    return quote(_GLOBAL_ID_VALUE.sub(replaced, url), safe="%/:=&?~#+!$,;'@()*[]")
+    with_id = re.sub(_GLOBAL_ID_VALUE, rf"\g<1>\g<2>{quote(global_id, safe='')}", url)
+    return quote(with_id, safe="%/:=&?~#+!$,;'@()*[]")
 
 
 def _response(  # noqa: PLR0917 - the parts of a response in their order

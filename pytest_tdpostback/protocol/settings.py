@@ -6,9 +6,10 @@ Options, ini keys, marker arguments and factory arguments are made from these fi
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from ..errors import ConfigurationError
 
@@ -22,9 +23,8 @@ __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 MAX_SECONDS = 3_600
 """The longest timeout or delay that can be given, in seconds."""
 _DEVIATIONS = frozenset("\u00df\u03c2\u200c\u200d")
-_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
-_FLAGS = {"true": True, "1": True, "yes": True, "on": True}
-_FLAGS |= {"false": False, "0": False, "no": False, "off": False}
+"""Letters that IDNA 2008 keeps and IDNA 2003 replaces."""
+_T = TypeVar("_T")
 
 
 class Implied(str):
@@ -33,22 +33,27 @@ class Implied(str):
     __slots__ = ()
 
 
-def _choice(choices: str, text: str, rule: str = "") -> Any:
-    """A setting that takes one of `choices`, which stand apart by blanks, the default first."""
-    names = tuple(choices.split())
-    return field(default=names[0], metadata={"choices": names, "rule": rule, "help": text})
-
-
 def _value(default: Any, convert: Callable[[Any], Any], text: str, rule: str = "") -> Any:
     """A setting whose value `convert` reads; it raises `ValueError` that says what is valid."""
     return field(default=default, metadata={"convert": convert, "rule": rule, "help": text})
 
 
+def _choice(choices: str, text: str, rule: str = "", kind: type[str] = str) -> Any:
+    """A setting that takes one of `choices`, which stand apart by blanks, the default first."""
+    names = tuple(choices.split())
+
+    def convert(value: Any) -> Any:
+        if value not in names:
+            raise ValueError(f"one of {', '.join(names)}")
+        return value
+
+    metadata = {"convert": convert, "choices": names, "rule": rule, "help": text}
+    return field(default=kind(names[0]), metadata=metadata)
+
+
 def _in_a_test(choices: str, text: str, rule: str = "") -> Any:
     """What a test does about something. `strict` makes it `fail`, unless somebody chose a value."""
-    row = _choice(choices, text, rule)
-    row.default = Implied(row.default)
-    return row
+    return _choice(choices, text, rule, Implied)
 
 
 def _profile(value: Any) -> Profile | None:
@@ -58,10 +63,9 @@ def _profile(value: Any) -> Profile | None:
 
     if isinstance(value, Profile):
         return value
-    for row in profiles:
-        if row.name == value:
-            return row
-    raise ValueError(_one_of(row.name for row in profiles))
+    if isinstance(value, str) and value in profiles:
+        return profiles[value]
+    raise ValueError(f"one of {', '.join(row.name for row in profiles)}")
 
 
 def _seconds(value: Any) -> float:
@@ -79,8 +83,12 @@ def valid_seconds(name: str, value: Any) -> float:
 
     Raises `ConfigurationError` with `name`, the value and the range if it is anything else.
     """
+    return _converted(name, value, _seconds)
+
+
+def _converted(name: str, value: Any, convert: Callable[[Any], _T]) -> _T:
     try:
-        return _seconds(value)
+        return convert(value)
     except ValueError as error:
         raise ConfigurationError(f"{name}={value!r} is not valid; give {error}") from None
 
@@ -96,9 +104,12 @@ def _bytes(value: Any) -> int:
 
 
 def _flag(value: Any) -> bool:
-    if str(value).lower() not in _FLAGS or not isinstance(value, (bool, str)):
-        raise ValueError("true or false")
-    return _FLAGS[str(value).lower()]
+    text = str(value).lower() if isinstance(value, (bool, str)) else ""
+    if text in ("true", "1", "yes", "on"):
+        return True
+    if text in ("false", "0", "no", "off"):
+        return False
+    raise ValueError("true or false")
 
 
 def _names(value: Any) -> list[Any]:
@@ -116,11 +127,10 @@ def host_name(host: str) -> str:
 
 
 def _host_names(host: str) -> list[str]:
-    """`host` as each client sends it: IDNA 2008 keeps four letters that IDNA 2003 replaces."""
-    labels = host.lower().split(".")
+    """`host` as each client sends it, by IDNA 2003 and by IDNA 2008."""
     kept = [
         f"xn--{label.encode('punycode').decode()}" if set(label) & _DEVIATIONS else host_name(label)
-        for label in labels
+        for label in host.lower().split(".")
     ]
     return list(dict.fromkeys([host_name(host), host_name(".".join(kept))]))
 
@@ -130,23 +140,18 @@ def _hosts(value: Any) -> tuple[str, ...]:
         hosts = tuple(form for name in _names(value) for form in _host_names(name))
     except (AttributeError, TypeError):
         hosts = ("",)
-    if not all(_HOST.match(host) for host in hosts):
+    if not all(re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", host) for host in hosts):
         raise ValueError("names of hosts, without scheme, port and path")
     return hosts
 
 
 def _hosts_and_networks(value: Any) -> tuple[str, ...]:
     try:
-        return tuple(
-            form
-            for name in _names(value)
-            for form in ([str(name)] if is_network(name) else _hosts([name]))
-        )
+        forms = [[str(name)] if is_network(name) else _hosts([name]) for name in _names(value)]
     except (TypeError, ValueError):
-        raise ValueError(
-            "names of hosts without scheme, port and path, IP addresses, or networks such as "
-            "10.0.0.0/8"
-        ) from None
+        valid = "names of hosts without scheme, port and path, IP addresses, or networks such as"
+        raise ValueError(f"{valid} 10.0.0.0/8") from None
+    return tuple(itertools.chain.from_iterable(forms))
 
 
 def is_network(value: Any) -> bool:
@@ -159,24 +164,22 @@ def is_network(value: Any) -> bool:
 
 
 def _finding_action(value: Any) -> Any:
-    from .rules import WITH_FINDING, rules
-
     action, colon, listed = value.partition(":") if isinstance(value, str) else ("", "", "")
     if action not in ("warn", "fail", "ignore"):
         raise ValueError("warn, fail or ignore, or one of them with rules, such as fail:C1,T5")
+    if not colon:
+        return value
+    from .rules import WITH_FINDING, rules
+
     names = _names(listed)
     for name in names:
         if name not in rules:
             raise ValueError(f"ids of rules; {name!r} is none: {rules.hint(name)}")
         if name not in WITH_FINDING:
             raise ValueError(f"ids of rules that have findings; {name} has none")
-    if colon and not names:
+    if not names:
         raise ValueError(f"ids of rules after {action}:, such as {action}:C1,T5")
-    return f"{action}:{','.join(names)}" if names else value
-
-
-def _one_of(choices: Iterable[str]) -> str:
-    return "one of " + ", ".join(choices)
+    return f"{action}:{','.join(names)}"
 
 
 class ServerSettingValues(TypedDict, total=False):
@@ -210,7 +213,7 @@ class SettingValues(ServerSettingValues, total=False):
     inspection: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)  # `eq` and `repr` take long to make
 class Settings:
     """How a fake server and its test behave. Every field is a setting.
 
@@ -288,17 +291,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         for row in fields(self):
-            name, value, choices = row.name, getattr(self, row.name), row.metadata.get("choices")
-            try:
-                if choices is None:
-                    value = row.metadata["convert"](value)
-                elif value not in choices:
-                    raise ValueError(_one_of(choices))  # noqa: TRY301 - as `convert` does
-            except ValueError as error:
-                raise ConfigurationError(f"{name}={value!r} is not valid; give {error}") from None
+            value = _converted(row.name, getattr(self, row.name), row.metadata["convert"])
             if isinstance(row.default, Implied) and isinstance(value, Implied):
                 value = Implied("fail") if self.strict else row.default
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, row.name, value)
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     def finding_action(self, rule: str) -> str:
         """Return what a test does about a finding by `rule`: `warn`, `fail` or `ignore`."""

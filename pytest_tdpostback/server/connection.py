@@ -339,10 +339,11 @@ class Connection:
         """Send the response of `exchange`, as usual or as a fault wants it."""
         keep_alive = head.keep_alive and not self._close_after_response
         response, effect = exchange.response, exchange.effect
-        if head.request.method == "HEAD":
-            data = response.to_bytes(keep_alive=keep_alive, head_only=True)
+        head_only = head.request.method == "HEAD"
+        if keep_alive and not head_only:
+            data = response.kept_alive
         else:
-            data = response.kept_alive if keep_alive else response.closing
+            data = response.to_bytes(keep_alive=keep_alive, head_only=head_only)
         if effect is not None and effect.transmission is not None:
             self._enter(PROCESSING)
             effect.transmission.send(self, exchange, data, keep_alive=keep_alive)

@@ -30,10 +30,12 @@ LONGEST_REMEMBERED_HEAD = 4096
 _LONGEST_METHOD = 64
 _METHOD = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]{1,%d}(?: |\Z)" % _LONGEST_METHOD)
 """A method and the space behind it, or as much of a method as is there."""
-_CHECKED_METHODS = ("CONNECT", "PRI")
+_CHECKED_METHODS = (b"CONNECT", b"PRI")
 """Methods with a syntax of their own; `PRI` begins HTTP/2, which is refused."""
-_KNOWN_METHOD = "PUT"
+_KNOWN_METHOD = b"PUT"
 """Stands in for every other method: httptools knows few, and takes some of them for RTSP."""
+_ASCII = bytes(range(128)) + b"?" * 128
+"""A table for `translate`."""
 _CHUNKED_HEAD = b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 _FORBIDDEN_IN_FIELDS = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#-'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -84,10 +86,10 @@ def parse_head(raw: bytes) -> Head:
 
 def _parse_head(raw: bytes) -> Head:
     check_start(raw[:MAX_HEAD])
-    line, *lines = raw[: -len(END_OF_HEAD)].decode("latin-1").split("\r\n")
-    method, target, *_ = [*(word for word in line.split(" ") if word), ""]
+    line = raw[: raw.index(b"\r\n")]
+    method, target, *_ = [*filter(None, line.split(b" ")), b""]
     known_method = method if method in _CHECKED_METHODS else _KNOWN_METHOD
-    ascii_line = (known_method + line[len(method) :]).encode("ascii", "replace")
+    ascii_line = known_method + line[len(method) :].translate(_ASCII)
     parser = httptools.HttpRequestParser(None)
     try:
         parser.feed_data(ascii_line + raw[len(line) :])
@@ -100,13 +102,13 @@ def _parse_head(raw: bytes) -> Head:
         raise BadRequest(f"its version is HTTP/{version}; this server speaks HTTP/1.1")
     if raw.count(b"\r") != raw.count(b"\r\n"):
         raise BadRequest("it has a line break inside a field")
-    request = RequestHead.of(method, target, [line.partition(":")[::2] for line in lines])
+    request = RequestHead(b"%b %b%b" % (method, target, raw[len(line) : -len(END_OF_HEAD)]))
     fields = request.fields
     hosts = len(fields.get("host", ()))
     if hosts > 1 or (version == "1.1" and not hosts):
         raise BadRequest(f"it has {hosts} Host fields (RFC 9112, 3.2: exactly one)")
     # What follows the head of CONNECT is not a body.
-    length, chunked = (0, False) if method == "CONNECT" else _body_framing(fields)
+    length, chunked = (0, False) if method == b"CONNECT" else _body_framing(fields)
     options = ",".join(fields.get("connection", ())).lower().split(",")
     return Head(
         request=request,
@@ -226,11 +228,12 @@ def check_length(size: int) -> None:
 def _body_framing(fields: dict[str, list[str]]) -> tuple[int, bool]:
     """The length of the body, and whether it is chunked instead (RFC 9112, 6)."""
     lengths = fields.get("content-length", ())
-    if len(lengths) > 1 or not all(re.fullmatch("[0-9]+", length) for length in lengths):
+    length = lengths[0] if lengths else "0"
+    if len(lengths) > 1 or not (length.isascii() and length.isdecimal()):
         raise BadRequest("its Content-Length is not one number")
     codings = ",".join(fields.get("transfer-encoding", ())).lower()
     if not codings:
-        return int(lengths[0].lstrip("0") or "0") if lengths else 0, False
+        return int(length.lstrip("0") or "0"), False
     *others, last = (coding.strip() for coding in codings.split(","))
     if lengths or last != "chunked" or "chunked" in others:
         raise BadRequest("its Transfer-Encoding cannot be understood")

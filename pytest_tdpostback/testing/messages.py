@@ -14,7 +14,6 @@ from urllib.request import getproxies_environment, proxy_bypass
 from ..collector.event_log import NO_STATUS, EventState
 from ..collector.events import Event, Events
 from ..protocol.escaping import escaped
-from ..protocol.rules import rules
 from ..protocol.secrets import KeyRedactor, shortened
 from . import formatting
 from .aio import in_event_loop
@@ -267,6 +266,8 @@ def _not_ingested(search: Search) -> _Told:  # noqa: C901, PLR0912 - one cause a
         if state is EventState.REJECTED or (rule in ("A6", "I4") and event.key is not None):
             details += _fixes(receiver, [event])
         elif rule is not None:
+            from ..protocol.rules import rules  # only a failure needs them
+
             advice = rules[rule].advice
             details.append(f"Fix: {advice[0].lower()}{advice[1:]}")
         if event.request.body or event.payload:

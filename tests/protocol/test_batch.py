@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_tdpostback.protocol import batch
+from pytest_tdpostback.protocol.body import InvalidBody
 from pytest_tdpostback.protocol.judge import judge_batch, judge_head, with_number_of_records
 from pytest_tdpostback.protocol.request import RequestHead
 from pytest_tdpostback.protocol.settings import Settings
@@ -31,7 +32,7 @@ def read(body, *encodings, single=False, limit=LIMIT):
 
 def refusal(body, *encodings, **options):
     """The status and the rule by which a body is refused."""
-    with pytest.raises(batch.InvalidBatch) as caught:
+    with pytest.raises(InvalidBody) as caught:
         read(body, *encodings, **options)
     assert str(caught.value)
     return caught.value.status, caught.value.rule
@@ -146,7 +147,7 @@ def test_a_body_that_is_no_batch_is_refused(body, outcome):
 
 
 def test_a_list_of_records_is_named_in_the_reason():
-    with pytest.raises(batch.InvalidBatch, match="it has 'records', which is not read"):
+    with pytest.raises(InvalidBody, match="it has 'records', which is not read"):
         read(b'{"records":[{}]}')
 
 

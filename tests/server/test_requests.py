@@ -264,7 +264,7 @@ def test_an_offered_upgrade_is_not_taken(desk, body):
     result = outcome(desk, [request(body, *offer) + request()])
     assert statuses(result.answers) == [200 if body else 400, 200]
     assert bodies(result) == [body, BODY]
-    assert b"\r\nUpgrade:h2c\r\n" in result.events[0][0]
+    assert b"\r\nUpgrade: h2c\r\n" in result.events[0][0]
 
 
 def test_an_offered_upgrade_in_single_bytes(desk):
