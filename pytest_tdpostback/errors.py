@@ -24,6 +24,10 @@ class BlockedConnection(PostbackError):
     __module__ = "pytest_tdpostback"  # which is what pytest shows
 
 
+class StrictnessFailure(AssertionError):
+    """A test fails because of a setting: `on_refusal`, `on_unasserted` or `on_finding`."""
+
+
 class PostbackWarning(UserWarning):
     """A finding: something the service would silently change, ignore or lose."""
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 # Bound now, before a test can freeze the clock: what is real time is found out on import.
 from .collector import waiting as _real_time  # noqa: F401
-from .errors import ConfigurationError, PostbackError, PostbackWarning
+from .errors import ConfigurationError, PostbackError, PostbackWarning, StrictnessFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
 MARKER = "tdpostback"
+_RUN = "tdpostback-run"
+"""The name of the `Run` among the plugins of pytest."""
 _CONTROLS = re.compile(
     r"\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
@@ -35,59 +38,6 @@ _HINT_OF_SCOPE = (
     "{fixture} belongs to one test. In a fixture of a wider scope, use tdpostback_server, or make "
     "a PostbackServer there."
 )
-
-
-class Run:
-    """What the hooks and fixtures of one process share. At rest there is no server."""
-
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
-        self.config = config
-        self.settings = settings
-        self.server: RunServer | None = None
-        self.summary: Summary | None = None
-        self.item: pytest.Item | None = None
-        """The test that was set up last."""
-        self.to_redirect: pytest.Item | None = None
-        """A test whose redirect begins before its first fixture."""
-
-    def started_server(self) -> RunServer:
-        """The server, which starts when it is first needed."""
-        if self.server is None:
-            from .inspector.rest import respond
-            from .testing.session import RunServer
-
-            RunServer.inspection = respond
-            server = RunServer(self.settings, self.made_summary())
-            server.compare = self.compare
-            server.start()
-            self.server = server
-        return self.server
-
-    def compare(self, wanted: object, got: object) -> list[str] | None:
-        """How pytest shows that two values differ, in its lines; `None` without `-vv`."""
-        config = self.config
-        if config.getoption("verbose") < 2:
-            return None
-        compare = config.hook.pytest_assertrepr_compare
-        explained = compare(config=config, op="==", left=wanted, right=got)
-        return next((lines for lines in explained if lines), [])
-
-    def made_summary(self) -> Summary:
-        """What the summary of the run is made of."""
-        if self.summary is None:
-            from .testing.report import Summary
-
-            self.summary = Summary()
-        return self.summary
-
-
-_run = pytest.StashKey[Run]()
-_context = pytest.StashKey["TestContext"]()
-_failure = pytest.StashKey[BaseException]()
-"""What the plugin raised, and no line of the test."""
-
-
-# settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -108,8 +58,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(group)
 
 
+def _option(name: str) -> str:
+    return f"--tdpostback-{name.replace('_', '-')}"
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker; a wrong option or ini value is a usage error."""
+    """Register the marker and the other hooks; a wrong option or ini value is a usage error."""
     from .conformance.options import check_target
     from .protocol.settings import Settings
 
@@ -128,113 +82,320 @@ def pytest_configure(config: pytest.Config) -> None:
                     settings = settings.changed({name: value}, where)
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[_run] = Run(config, settings)
+    config.pluginmanager.register(Run(config, settings), _RUN)
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
-    """A line where a setting changes the run."""
-    from .protocol.settings import Settings
-
-    chosen, default = vars(config.stash[_run].settings), vars(Settings())
-    changed = [f"{name}={value}" for name, value in chosen.items() if value != default[name]]
-    return [f"tdpostback: {', '.join(changed)}"] if changed else []
-
-
-def _option(name: str) -> str:
-    return f"--tdpostback-{name.replace('_', '-')}"
+@pytest.fixture(scope="session")
+def tdpostback_server(pytestconfig: pytest.Config) -> Iterator[PostbackServer]:
+    """The running `PostbackServer` of this process; its `url` and `write_key` never change."""
+    run = cast("Run", pytestconfig.pluginmanager.get_plugin(_RUN))
+    server = run.started_server()
+    if run.item is not None:
+        run.context_of(run.item)
+    yield server
+    server.check()
 
 
-def _settings_of(item: pytest.Item) -> Settings:
-    settings = item.config.stash[_run].settings
-    if MARKER not in item.keywords:  # which is found out sooner than that there is no marker
+class Run:
+    """The hooks and fixtures of one run of tests in this process. At rest there is no server.
+
+    As methods, the fixtures of a test need no `request`, which would cost each test 0.05 ms.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.config = config
+        self.settings = settings
+        self.server: RunServer | None = None
+        self.summary: Summary | None = None
+        self._last_item: pytest.Item | None = None
+        self._local = threading.local()
+        self.contexts: dict[pytest.Item, TestContext] = {}
+        """Those of the tests that did not end, if there is a server."""
+        self.to_redirect: pytest.Item | None = None
+        """A test whose redirect begins before its first fixture."""
+        self.failure: BaseException | None = None
+        """What the plugin raised last, and no line of a test."""
+
+    def started_server(self) -> RunServer:
+        """The server, which starts when it is first needed."""
+        if self.server is None:
+            from .inspector.rest import respond
+            from .testing.session import RunServer
+
+            RunServer.inspection = respond
+            server = RunServer(self.settings, self.made_summary(), self.compare)
+            server.start()
+            self.server = server
+        return self.server
+
+    def compare(self, wanted: object, got: object) -> list[str] | None:
+        """How pytest shows that two values differ, in its lines; `None` without `-vv`."""
+        if self.config.getoption("verbose") < 2:
+            return None
+        compare = self.config.hook.pytest_assertrepr_compare
+        explained = compare(config=self.config, op="==", left=wanted, right=got)
+        return next((lines for lines in explained if lines), [])
+
+    def made_summary(self) -> Summary:
+        """What the summary of the run is made of."""
+        if self.summary is None:
+            from .testing.report import Summary
+
+            self.summary = Summary()
+        return self.summary
+
+    @property
+    def item(self) -> pytest.Item | None:
+        """The test that this thread set up, else the one that was set up last."""
+        return getattr(self._local, "item", self._last_item)
+
+    def context_of(self, item: pytest.Item | None) -> TestContext:
+        """The context of a test, which begins with its setup or when it first needs the server."""
+        assert item is not None
+        context = self.contexts.get(item)
+        if context is None:
+            server = self.started_server()
+            context = self.contexts[item] = server.begin(item.nodeid, self.settings_of(item))
+        return context
+
+    def settings_of(self, item: pytest.Item) -> Settings:
+        """The settings of a test: those of the run, changed by its markers."""
+        settings = self.settings
+        for marker in reversed(list(item.iter_markers(MARKER))):
+            where = f"{item.nodeid}: @pytest.mark.{MARKER}"
+            if marker.args:
+                message = f"{where} takes keyword arguments only, not {marker.args!r}"
+                raise ConfigurationError(message)
+            settings = settings.changed(marker.kwargs, where)
         return settings
-    for marker in reversed(list(item.iter_markers(MARKER))):
-        where = f"{item.nodeid}: @pytest.mark.{MARKER}"
-        if marker.args:
-            raise ConfigurationError(f"{where} takes keyword arguments only, not {marker.args!r}")
-        settings = settings.changed(marker.kwargs, where)
-    return settings
 
+    # fixtures
 
-# the life of a test
+    @pytest.fixture
+    def tdpostback(self) -> Postback:
+        """This test's fake server of the Postback API, with a URL and a write key of its own."""
+        return self.context_of(self.item).open()
 
+    @pytest.fixture
+    def make_tdpostback(self) -> PostbackFactory:
+        """Makes more: `make_tdpostback(profile=..., write_keys=[...], **settings) -> Postback`."""
+        context = self.context_of(self.item)
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """From its setup on, a test owns what arrives at the URL of the server."""
-    run = item.config.stash[_run]
-    run.item = item
-    try:
-        settings = _settings_of(item)
-        if run.server is not None:
-            item.stash[_context] = run.server.begin(item.nodeid, settings)
-    except Exception as error:
-        item.stash[_failure] = error
-        raise
-    run.to_redirect = item if settings.redirect or settings.block_network else None
+        def make(*, write_keys: Iterable[str] = (), **settings: Unpack[SettingValues]) -> Postback:
+            chosen = context.settings.changed(settings, "make_tdpostback(...)")
+            return context.make(chosen, write_keys)
 
+        return make
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
-) -> None:
-    """A redirect begins before the first fixture, and after the setup hooks of other plugins."""
-    try:
-        _begin_redirect(request.config.stash[_run])
-    except BaseException as error:
-        # Other tests set the fixture up anew: pytest forgets only a fixture that has a result.
-        fixturedef.cached_result = None, None, (error, error.__traceback__)
-        fixturedef.finish(request)  # type: ignore[arg-type]
-        raise
+    # the life of a test
 
-
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """An unexpected loss fails the test, as a failure of the test itself."""
-    _begin_redirect(item.config.stash[_run])
-    if _context in item.stash:
-        item.stash[_context].begin_call()
-    result = yield
-    if _context in item.stash:
-        _conclude(item, item.stash[_context])
-    return result
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """What is sent while fixtures are torn down counts, too."""
-    result = yield
-    if _context in item.stash:
-        _conclude(item, item.stash[_context], last=True)
-    return result
-
-
-def _begin_redirect(run: Run) -> None:
-    item, run.to_redirect = run.to_redirect, None
-    if item is not None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """From its setup on, a test owns what arrives at the URL of the server."""
+        self._last_item = self._local.item = item
         try:
-            _context_of(item).redirect()
+            settings = self.settings_of(item)
+            if self.server is not None:
+                self.contexts[item] = self.server.begin(item.nodeid, settings)
         except Exception as error:
-            item.stash[_failure] = error
+            self.failure = error
+            raise
+        self.to_redirect = item if settings.redirect or settings.block_network else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+    ) -> None:
+        """A redirect begins before the first fixture, after the setup hooks of other plugins."""
+        try:
+            self._begin_redirect()
+        except BaseException as error:
+            # Other tests set the fixture up anew: pytest forgets only a fixture that has a result.
+            fixturedef.cached_result = None, None, (error, error.__traceback__)
+            fixturedef.finish(request)  # type: ignore[arg-type]
             raise
 
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """An unexpected loss fails the test, as a failure of the test itself."""
+        self._begin_redirect()
+        if item in self.contexts:
+            self.contexts[item].begin_call()
+        result = yield
+        self._conclude(item)
+        return result
 
-def _conclude(item: pytest.Item, context: TestContext, *, last: bool = False) -> None:
-    """Raise what the test fails with, and warn of its findings at the line where it begins."""
-    from .testing.check import StrictnessFailure
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """What is sent while fixtures are torn down counts, too."""
+        result = yield
+        self._conclude(item, last=True)
+        return result
 
-    try:
-        context.check(last=last)
-        if not context.failed:
-            for text in context.findings_to_warn_of():
-                line = _first_line(item)
-                warnings.warn_explicit(text, PostbackWarning, str(item.path), line)
-    except (PostbackError, StrictnessFailure, Warning) as error:
-        context.failed = True
-        item.stash[_failure] = error
-        if item.config.getoption("usepdb", default=False):
-            _raise_in_test(item, error)
-        raise
+    def _begin_redirect(self) -> None:
+        item, self.to_redirect = self.to_redirect, None
+        if item is not None:
+            try:
+                context = self.context_of(item)
+                context.redirect(context.own)
+            except Exception as error:
+                self.failure = error
+                raise
+
+    def _conclude(self, item: pytest.Item, *, last: bool = False) -> None:
+        """Raise what the test fails with, and warn of its findings at the line where it begins."""
+        context = self.contexts.get(item)
+        if context is None:
+            return
+        try:
+            for text in context.check(last=last):
+                warnings.warn_explicit(text, PostbackWarning, str(item.path), _first_line(item))
+        except (PostbackError, StrictnessFailure, Warning) as error:
+            context.failed = True
+            self.failure = error
+            if self.config.getoption("usepdb", default=False):
+                _raise_in_test(item, error)
+            raise
+
+    # reports
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_exception_interact(
+        self, node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any]
+    ) -> None:
+        """A debugger stops outside of our files; it names a test that no line of its own failed."""
+        if call.excinfo is None or not self.config.getoption("usepdb", default=False):
+            return
+        end = part = call.excinfo.tb
+        while part.tb_next is not None:
+            part = part.tb_next
+            if "__tracebackhide__" not in part.tb_frame.f_globals:
+                end = part
+        end.tb_next = None
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        failed_after_its_end = call.excinfo.value is self.failure
+        if isinstance(node, pytest.Item) and failed_after_its_end and reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(
+                f"{node.nodeid} begins at line {_first_line(node)}, and has failed after its end:"
+            )
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """The report of a failed test shows what arrived, and no whole write key."""
+        report = yield
+        context = self.contexts.get(item)
+        if call.excinfo is not None:
+            if context is not None and (report.failed or call.when == "call"):
+                context.failed = True  # a skip in the test itself counts, too
+            if report.failed or hasattr(report, "wasxfail"):
+                self._complete(report, item, call.excinfo)
+        # The test ends here, not earlier: its report shows what arrived.
+        if call.when == "teardown" and context is not None and self.server is not None:
+            del self.contexts[item]
+            self.server.end(context)
+        return report
+
+    def _complete(
+        self,
+        report: pytest.TestReport,
+        item: pytest.Item,
+        failure: pytest.ExceptionInfo[BaseException],
+    ) -> None:
+        from .protocol.secrets import KeyRedactor
+
+        if failure.value is self.failure:
+            report.longrepr = text = failure.getrepr(style="value")
+            if text.reprcrash is not None:
+                text.reprcrash.path, text.reprcrash.lineno = str(item.path), _first_line(item)
+                text.reprcrash.message = f"{failure.typename}: {failure.value}"
+        known = [self.config.getoption("--tdpostback-key") or ""]
+        servers = sys.modules.get("pytest_tdpostback.testing.server")
+        if servers is not None:  # else there is no server, and a failing test does not pay for it
+            known += servers.known_keys()
+        uses_server, redact = self._uses_server(item), KeyRedactor(known)
+
+        def safe(text: str) -> str:
+            text = redact(text)
+            return _CONTROLS.sub(lambda it: ascii(it[0])[1:-1], text) if uses_server else text
+
+        shown: Any = _shown_by(safe, report.longrepr)
+        report.longrepr = shown
+        if report.failed and hasattr(shown, "addsection"):
+            if uses_server:
+                from .testing.report import section
+
+                arrived = section(member.receiver for member in self.contexts[item].members)
+                if arrived:
+                    shown.addsection("tdpostback", redact(arrived))
+            wrong_scope = _WRONG_SCOPE.match(str(failure.value))
+            if wrong_scope:
+                shown.addsection("tdpostback", _HINT_OF_SCOPE.format(fixture=wrong_scope[1]))
+
+    def _uses_server(self, item: pytest.Item | None) -> bool:
+        return item in self.contexts and bool(self.contexts[item].members)
+
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> list[str] | None:
+        """A comparison shows write keys shortened, and no control characters of senders."""
+        from .protocol.escaping import escaped
+        from .protocol.secrets import Redacted
+
+        if isinstance(left, Redacted) or isinstance(right, Redacted):
+            return [f"{left!r} {op} {right!r}"]
+        if not (isinstance(left, str) and isinstance(right, str) and self._uses_server(self.item)):
+            return None
+        safe_left, safe_right = (
+            Redacted("\n".join(map(escaped, text.split("\n"))), text) for text in (left, right)
+        )
+        if (safe_left, safe_right) == (left, right):
+            return None
+        manager = self.config.pluginmanager
+        compare = manager.subset_hook_caller("pytest_assertrepr_compare", [self])
+        shown = compare(config=self.config, op=op, left=safe_left, right=safe_right)
+        return next(iter(shown), None)
+
+    # the header and the summary of the run
+
+    def pytest_report_header(self) -> list[str]:
+        """A line where a setting changes the run."""
+        default = vars(type(self.settings)())
+        chosen = vars(self.settings).items()
+        changed = [f"{name}={value}" for name, value in chosen if value != default[name]]
+        return [f"tdpostback: {', '.join(changed)}"] if changed else []
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """The server stops when nobody can send any more; then late events are counted."""
+        result = yield
+        server, self.server = self.server, None
+        if server is not None and server.is_running():
+            server.stop()
+        elif server is not None:
+            server.note_late_events()
+        if self.summary is None:
+            return result
+        if hasattr(self.config, "workeroutput"):
+            self.config.workeroutput["tdpostback"] = self.summary.to_json()
+        elif self.summary.late_failures and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return result
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """The controller of xdist adds what a worker counted."""
+        counted = getattr(node, "workeroutput", {}).get("tdpostback")
+        if counted:
+            self.made_summary().add(counted)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Unexpected losses, findings and late events."""
+        lines = list(self.summary.lines()) if self.summary is not None else []
+        if lines:
+            terminalreporter.section("tdpostback")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 def _first_line(item: pytest.Item) -> int:
@@ -253,101 +414,6 @@ def _raise_in_test(item: pytest.Item, error: Exception) -> None:
     exec(raises.replace(co_name=item.name), module, {**fixtures, "error": error})  # noqa: S102
 
 
-# reports
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_exception_interact(
-    node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any]
-) -> None:
-    """A debugger stops outside of our files; it names a test that no line of its own failed."""
-    if call.excinfo is None or not node.config.getoption("usepdb", default=False):
-        return
-    end = part = call.excinfo.tb
-    while part.tb_next is not None:
-        part = part.tb_next
-        if "__tracebackhide__" not in part.tb_frame.f_globals:
-            end = part
-    end.tb_next = None
-    reporter = node.config.pluginmanager.get_plugin("terminalreporter")
-    failed_after_its_end = call.excinfo.value is node.stash.get(_failure, None)
-    if isinstance(node, pytest.Item) and failed_after_its_end and reporter is not None:
-        reporter.ensure_newline()
-        reporter.write_line(
-            f"{node.nodeid} begins at line {_first_line(node)}, and has failed after its end:"
-        )
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """The report of a failed test shows what arrived, and no whole write key."""
-    report = yield
-    context = item.stash.get(_context, None)
-    if call.excinfo is not None:
-        if context is not None and (report.failed or call.when == "call"):
-            context.failed = True  # a skip in the test itself counts, too
-        if report.failed or hasattr(report, "wasxfail"):
-            _complete(report, item, call.excinfo)
-    # The test ends here, not earlier: its report shows what arrived.
-    server = item.config.stash[_run].server
-    if call.when == "teardown" and context is not None and server is not None:
-        del item.stash[_context]
-        server.end(context)
-    return report
-
-
-def _complete(
-    report: pytest.TestReport, item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]
-) -> None:
-    if failure.value is item.stash.get(_failure, None):
-        report.longrepr = _text_only(item, failure)
-    uses_server, redact = _uses_server(item), _redactor(item.config)
-
-    def safe(text: str) -> str:
-        text = redact(text)
-        return _CONTROLS.sub(lambda it: ascii(it[0])[1:-1], text) if uses_server else text
-
-    shown: Any = _shown_by(safe, report.longrepr)
-    report.longrepr = shown
-    if report.failed and hasattr(shown, "addsection"):
-        if uses_server:
-            from .testing.report import section
-
-            arrived = section(member.receiver for member in item.stash[_context].members)
-            if arrived:
-                shown.addsection("tdpostback", redact(arrived))
-        wrong_scope = _WRONG_SCOPE.match(str(failure.value))
-        if wrong_scope:
-            shown.addsection("tdpostback", _HINT_OF_SCOPE.format(fixture=wrong_scope[1]))
-
-
-def _uses_server(item: pytest.Item) -> bool:
-    return _context in item.stash and bool(item.stash[_context].members)
-
-
-def _text_only(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) -> Any:
-    """A failure that no line of the test raised: its text, located where the test begins."""
-    shown = failure.getrepr(style="value")
-    crash = shown.reprcrash
-    if crash is not None:
-        crash.path, crash.lineno = str(item.path), _first_line(item)
-        crash.message = f"{failure.typename}: {failure.value}"
-    return shown
-
-
-def _redactor(config: pytest.Config) -> Callable[[str], str]:
-    """Shortens every known write key."""
-    from .protocol.secrets import KeyRedactor
-
-    known = [config.getoption("--tdpostback-key") or ""]
-    servers = sys.modules.get("pytest_tdpostback.testing.server")
-    if servers is not None:  # else there is no server, and a failing test does not pay for it
-        known += servers.known_keys()
-    return KeyRedactor(known)
-
-
 def _shown_by(safe: Callable[[str], str], shown: Any) -> Any:
     """A piece of a report with each of its texts as `safe` returns it."""
     if isinstance(shown, str):
@@ -358,105 +424,3 @@ def _shown_by(safe: Callable[[str], str], shown: Any) -> Any:
         for name, piece in vars(shown).items():
             setattr(shown, name, _shown_by(safe, piece))
     return shown
-
-
-def pytest_assertrepr_compare(
-    config: pytest.Config, op: str, left: object, right: object
-) -> list[str] | None:
-    """A comparison shows write keys shortened, and text of senders without control characters."""
-    from .protocol.escaping import escaped
-    from .protocol.secrets import Redacted
-
-    if isinstance(left, Redacted) or isinstance(right, Redacted):
-        return [f"{left!r} {op} {right!r}"]
-    item = config.stash[_run].item
-    if not (isinstance(left, str) and isinstance(right, str) and item and _uses_server(item)):
-        return None
-    safe_left, safe_right = (
-        Redacted("\n".join(map(escaped, text.split("\n"))), text) for text in (left, right)
-    )
-    if (safe_left, safe_right) == (left, right):
-        return None
-    this_module = [sys.modules[__name__]]
-    compare = config.pluginmanager.subset_hook_caller("pytest_assertrepr_compare", this_module)
-    shown: list[list[str]] = compare(config=config, op=op, left=safe_left, right=safe_right)
-    return next(iter(shown), None)
-
-
-# the summary of the run
-
-
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
-    """The server stops when nobody can send any more; then late events are counted."""
-    result = yield
-    run = session.config.stash[_run]
-    server, run.server = run.server, None
-    if server is not None and server.is_running():
-        server.stop()
-    elif server is not None:
-        server.note_late_events()
-    if run.summary is None:
-        return result
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["tdpostback"] = run.summary.to_json()
-    elif run.summary.late_failures and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    return result
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """The controller of xdist adds what a worker counted."""
-    counted = getattr(node, "workeroutput", {}).get("tdpostback")
-    if counted:
-        node.config.stash[_run].made_summary().add(counted)
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Unexpected losses, findings and late events."""
-    summary = config.stash[_run].summary
-    lines = list(summary.lines()) if summary is not None else []
-    if lines:
-        terminalreporter.section("tdpostback")
-    for line in lines:
-        terminalreporter.line(line)
-
-
-# fixtures
-
-
-@pytest.fixture(scope="session")
-def tdpostback_server(request: pytest.FixtureRequest) -> Iterator[PostbackServer]:
-    """The running `PostbackServer` of this process; its `url` and `write_key` never change."""
-    run = request.config.stash[_run]
-    server = run.started_server()
-    if run.item is not None:
-        _context_of(run.item)
-    yield server
-    server.check()
-
-
-@pytest.fixture
-def tdpostback(request: pytest.FixtureRequest) -> Postback:
-    """This test's fake server of the Postback API, with a URL and a write key of its own."""
-    return _context_of(request.node).open()
-
-
-@pytest.fixture
-def make_tdpostback(request: pytest.FixtureRequest) -> PostbackFactory:
-    """Makes more: `make_tdpostback(profile=..., write_keys=[...], **settings) -> Postback`."""
-    context = _context_of(request.node)
-
-    def make(*, write_keys: Iterable[str] = (), **settings: Unpack[SettingValues]) -> Postback:
-        chosen = context.settings.changed(settings, "make_tdpostback(...)")
-        return context.make(chosen, write_keys)
-
-    return make
-
-
-def _context_of(item: pytest.Item) -> TestContext:
-    if _context not in item.stash:
-        server = item.config.stash[_run].started_server()
-        item.stash[_context] = server.begin(item.nodeid, _settings_of(item))
-    return item.stash[_context]

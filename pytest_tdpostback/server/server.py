@@ -202,6 +202,8 @@ class CollectorServer(HTTPServerBase):
                 "pass expose=True, or --expose on the command line"
             )
         self.settings = settings
+        self.lock = threading.RLock()
+        """Held while a collector is made, or a port opened, that several threads may ask for."""
         self._collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
         self.collector = self.make_collector(settings)
         self.loop: Loop
@@ -288,7 +290,8 @@ class CollectorServer(HTTPServerBase):
 
     def after_fork(self) -> None:
         """Be a stopped server in a forked process. That of the parent is not affected."""
-        for collector in self._collectors:  # a thread that does not exist here may have its lock
+        self.lock = threading.RLock()  # a thread that does not exist here may hold the other one
+        for collector in self._collectors:
             collector.lock = threading.RLock()
         if self.is_running():
             self._is_copy = True

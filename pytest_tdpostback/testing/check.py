@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..collector.event_log import EventState
 from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailure
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StrictnessFailure
 from ..protocol.secrets import KeyRedactor
 from . import formatting
 from .assertions import unsettled
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
     from ..collector.collector import Collector, RefusedConnection
+    from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
     from .receiver import Receiver
 
@@ -32,10 +33,6 @@ FINDINGS_REPORTED = 20
 """How many kinds of findings a test is warned about."""
 T = TypeVar("T")
 _PACKAGE = str(Path(__file__).parents[1])
-
-
-class StrictnessFailure(AssertionError):
-    """A test fails because of a setting: `on_refusal`, `on_unasserted` or `on_finding`."""
 
 
 class Check:
@@ -59,64 +56,56 @@ class Check:
         self._context_managers: list[tuple[str, Any]] = []
         """The calls of those that were not entered when somebody last looked."""
 
-    @property
-    def _collector(self) -> Collector:
-        return self.receiver.collector
-
     def expect_entering(self, name: str, manager: T) -> T:
         """Fail if `manager.entered`, of the result of the method `name`, never becomes true."""
+        frame = inspect.currentframe()
+        while frame and frame.f_code.co_filename.startswith(_PACKAGE):
+            frame = frame.f_back
+        line = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"
         self._context_managers = [each for each in self._context_managers if not each[1].entered]
-        self._context_managers.append((f"{name}() at {_call_site()}", manager))
+        self._context_managers.append((f"{name}() at {line}", manager))
+        _ = self.receiver.collector  # without one, there is nothing to check
         return manager
 
-    @property
-    def nothing_new(self) -> bool:
-        """Whether a check would raise nothing that the one before did not."""
-        if self._context_managers:
-            return False
-        return not self.receiver.used or (
-            self._checked == self._collector.next_seq
-            and not self._collector.errors
-            and not self._new_refused_connections()
-        )
-
     def check(self, *, wait: bool = True) -> None:
-        """Raise errors of the server, what is pending, and what the settings make a failure.
-
-        With `wait`, it waits for outcomes as long as they can come, for five seconds at most;
-        else it ignores what is pending.
-        """
-        raise_errors([self._collector])
+        """Raise what `raise_failures` does, if something is new, and what was never entered."""
         calls = [call for call, manager in self._context_managers if not manager.entered]
         self._context_managers = []
         if calls:
             from . import messages
 
             raise ConfigurationError(messages.never_entered(self.receiver, calls))
-        if self.nothing_new:
+        collector = self.receiver.collector
+        new = self._checked != collector.next_seq
+        if not (new or collector.errors or self._new_refused_connections(collector)):
             return
         self.raise_failures(wait=wait)
-        with self._collector.lock:
-            log = self._collector.log
+        with collector.lock:
+            log = collector.log
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
 
     def raise_failures(self, *, wait: bool = True) -> None:
-        """Raise errors of the server, what is pending, and what the settings make a failure."""
+        """Raise errors of the server, what is pending, and what the settings make a failure.
+
+        With `wait`, it waits for outcomes as long as they can come, for five seconds at most;
+        else it ignores what is pending.
+        """
         from . import messages
 
-        if wait and not self._collector.settled():
-            pending = unsettled(self._collector, SETTLE_SECONDS, held_may_end=False)
+        receiver, collector = self.receiver, self.receiver.collector
+        if wait and not (collector.errors or collector.settled()):
+            pending = unsettled(collector, SETTLE_SECONDS, held_may_end=False)
             if new := {event.seq for event in pending} - self._unsettled:
                 self._unsettled |= new
-                text = messages.unsettled(self.receiver, pending, SETTLE_SECONDS)
+                text = messages.unsettled(receiver, pending, SETTLE_SECONDS)
                 raise SettleTimeout(text, pending)
-        raise_errors([self._collector])
-        log, settings, receiver = self._collector.log, self._collector.settings, self.receiver
+        raise_errors([collector])
+        log, settings = collector.log, collector.settings
         if settings.on_auth_failure != "ignore" and (
-            events := self._new_events(EventState.REJECTED, log.expected)
+            events := self._new_events(log, EventState.REJECTED, log.expected)
         ):
             raise UnexpectedAuthFailure(messages.unexpected_losses(receiver, events), events)
-        if refused := self._new_refused_connections():
+        if refused := self._new_refused_connections(collector):
             self._connections = refused[-1].number
             raise StrictnessFailure(messages.unclaimed_connections(receiver, refused))
         for setting, state in (
@@ -124,57 +113,57 @@ class Check:
             ("on_unasserted", EventState.INGESTED),
         ):
             if getattr(settings, setting) == "fail" and (
-                events := self._new_events(state, log.claimed)
+                events := self._new_events(log, state, log.claimed)
             ):
                 raise StrictnessFailure(messages.unclaimed(receiver, events, setting))
-        if found := self._new_findings("fail"):
+        if "fail" in settings.on_finding and (found := self._new_findings(collector, "fail")):
             raise StrictnessFailure(messages.findings(receiver, found))
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last check, or had no outcome by then."""
-        log = self._collector.log
-        return Events(log)[max(0, self._checked - log.first) :]
+        log = self.receiver.collector.log
+        return Events(log, range(max(0, self._checked - log.first), len(log)))
 
     def findings_to_warn_of(self) -> list[str]:
         """The warning of each new finding that `on_finding` makes a warning."""
-        found = self._new_findings("warn")
+        collector = self.receiver.collector
+        found = self._new_findings(collector, "warn")
         if not found:
             return []
-        redact = KeyRedactor(self._collector.keys.known())
+        redact = KeyRedactor(collector.keys.known())
         return [redact(formatting.finding_warning(*each)) for each in found]
 
-    def _new_findings(self, action: str) -> list[tuple[Event, Finding]]:
+    def _new_findings(self, collector: Collector, action: str) -> list[tuple[Event, Finding]]:
         """The findings, each kind once, for which `on_finding` has this action."""
-        log, settings, known = self._collector.log, self._collector.settings, self._known_findings
+        log, settings, known = collector.log, collector.settings, self._known_findings[action]
         found: list[tuple[Event, Finding]] = []
-        if action == "fail" and "fail" not in settings.on_finding:
-            return found
         start, arrived = max(0, self._inspected[action] - log.first), len(log)
         self._inspected[action] = log.first + arrived
         end = arrived if "fail" in settings.on_finding else min(arrived, EVENTS_INSPECTED)
-        for event in Events(log)[start:end]:
+        for index in range(start, end):
+            event = Event(log, index)
             for finding in event.findings:
                 kind = (finding.rule, finding.column, formatting.place(event))
                 if (
                     settings.finding_action(finding.rule) == action
-                    and kind not in known[action]
-                    and len(known[action]) < FINDINGS_REPORTED
+                    and kind not in known
+                    and len(known) < FINDINGS_REPORTED
                 ):
-                    known[action].add(kind)
+                    known.add(kind)
                     found.append((event, finding))
         self.reported += [finding.rule for _, finding in found]
         return found
 
-    def _new_refused_connections(self) -> list[RefusedConnection]:
+    def _new_refused_connections(self, collector: Collector) -> list[RefusedConnection]:
         """Those that got a 4xx, if the setting `on_refusal` makes that a failure."""
-        if self._collector.settings.on_refusal != "fail":
+        if collector.settings.on_refusal != "fail":
             return []
-        refused = self._collector.refused_connections
+        refused = collector.refused_connections
         return [e for e in refused if e.number > self._connections and 400 <= (e.status or 0) < 500]
 
-    def _new_events(self, state: EventState, excused: Container[int]) -> list[Event]:
+    def _new_events(self, log: EventLog, state: EventState, excused: Container[int]) -> list[Event]:
         """The events in `state` that are not excused, each of them once."""
-        log, raised = self._collector.log, self._raised
+        raised = self._raised
         found = [i for i in log.indexes(state) if i not in excused and log.first + i not in raised]
         raised.update(log.first + index for index in found)
         return [Event(log, index) for index in found]
@@ -190,11 +179,3 @@ def raise_errors(collectors: Iterable[Collector]) -> None:
         raise told[0]
     if told:
         raise BaseExceptionGroup(f"{len(told)} errors happened while serving", told)
-
-
-def _call_site() -> str:
-    """File and line of the innermost caller outside this package."""
-    frame = inspect.currentframe()
-    while frame and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"

@@ -71,10 +71,16 @@ class FaultCase:
             AssertionError: Values are missing; the message shows the responses to their events.
         """
         sent = _sent(postback, database, table, column)
-        missing = [value for value in values if not _is_safe(sent.get(_hashable(value), []))]
+        missing, last_events = [], []
+        for value in values:
+            events = sent.get(_hashable(value), [])
+            stored = any(each.state is EventState.INGESTED for each in events)
+            excused = [e for e in events[-1:] if e.status == 200 and e.state is EventState.LOST]
+            if not (stored or excused):
+                missing.append(value)
+                last_events += events[-1:]
         if missing:
-            events = [event for value in missing for event in sent.get(_hashable(value), [])[-1:]]
-            lines = formatting.lines(events) or ["none of them was sent"]
+            lines = formatting.lines(last_events) or ["none of them was sent"]
             raise AssertionError(
                 f"not stored at least once under {self.name}: "
                 f"no record with {column} in {formatting.value(missing)}\n"
@@ -195,10 +201,3 @@ def _hashable(value: Any) -> Any:
     if isinstance(value, dict):
         return frozenset((name, _hashable(each)) for name, each in value.items())
     return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
-
-
-def _is_safe(events: list[Event]) -> bool:
-    """Whether one of these events of one value is stored, or its sender cannot know of the loss."""
-    return any(event.state is EventState.INGESTED for event in events) or any(
-        event.status == 200 and event.state is EventState.LOST for event in events[-1:]
-    )

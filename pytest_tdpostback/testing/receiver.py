@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..collector.events import Event
     from ..server.faults import FaultHandle, Faults
-    from ..server.redirect import Redirect, Redirection
+    from ..server.redirect import Redirection
     from ..server.server import CollectorServer, Listener
     from ..server.tls import TrustFiles
 
@@ -24,7 +23,13 @@ __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
 
 class Neighbours:
-    """The other `Postback` objects of a run, as far as a message is about them. Here: none."""
+    """The test that a receiver belongs to, and what is around it. Here: nothing."""
+
+    def used(self, collector: Collector) -> None:
+        """Something needs the collector of a receiver, which was just made."""
+
+    def opened(self, receiver: Receiver) -> None:
+        """A receiver opened its port."""
 
     def owner_of(self, key: str, collector: Collector) -> str | None:  # noqa: ARG002
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
@@ -54,10 +59,9 @@ class Receiver:
         name: str,
         setting: str,
         shared_hosts: HostListeners,
-        own_port: bool = False,
         neighbours: Neighbours | None = None,
     ) -> None:
-        """A receiver on `server`, with a port of its own or with the URL of the server.
+        """A receiver on `server`.
 
         `make_collector()` is called when something first needs the collector, because that would be
         most of the cost of a test that does not use its `Postback`. `name` is the expression by
@@ -68,14 +72,11 @@ class Receiver:
         self.name = name
         self.setting = setting
         self.shared_hosts = shared_hosts
-        self.own_port = own_port
+        self.own_port = False
+        """Whether it has a port of its own; else it has the URL of the server."""
         self.neighbours = neighbours or Neighbours()
         self.listeners: list[Listener] = []
         """Everything that was opened for it."""
-        self.when_opened: Callable[[Receiver], object] | None = None
-        """Called after its port opened."""
-        self.when_used: Callable[[Collector], object] | None = None
-        """Called after its collector was made."""
         self.generated_key: str | None = None
         """The write key, if somebody asked for it."""
         self.ended_test = ""
@@ -84,17 +85,15 @@ class Receiver:
         self._listener: Listener | None = None
         self._make_collector = make_collector
         self._collector: Collector | None = None
-        self._making = threading.RLock()
 
     @property
     def collector(self) -> Collector:
         """The collector that receives the events."""
         if self._collector is None:
-            with self._making:
+            with self.server.lock:
                 if self._collector is None:
                     collector = self._make_collector()
-                    if self.when_used is not None:
-                        self.when_used(collector)
+                    self.neighbours.used(collector)
                     self._collector = collector
         return self._collector
 
@@ -121,21 +120,15 @@ class Receiver:
         """The base URL, no trailing slash."""
         if not self.own_port:
             return self.server.url_for("/").rstrip("/")
-        with self._making:
+        with self.server.lock:
             if self._listener is None:
                 collector, context = self.collector, None
                 if collector.settings.tls:
                     context = server_context(own_names(self.server.host))
                 self._listener = self.server.open_listener(lambda: collector, ssl_context=context)
                 self.listeners.append(self._listener)
-                if self.when_opened is not None:
-                    self.when_opened(self)
+                self.neighbours.opened(self)
             return self._listener.url
-
-    @property
-    def url_if_open(self) -> str:
-        """The base URL of its own port, empty if that is not open."""
-        return self._listener.url if self._listener else ""
 
     @property
     def write_key(self) -> str:
@@ -180,15 +173,13 @@ class Receiver:
         """A context manager that connects this process to `hosts`, not to the service."""
         from ..server.redirect import Redirection
 
-        def make() -> Redirect:
-            settings = self.collector.settings
-            return hosts.redirect(
+        return Redirection(
+            lambda: hosts.redirect(
                 self._host_names(more_names),
-                block_network=block_network or settings.block_network,
-                allow_hosts=settings.allow_hosts,
+                block_network=block_network or self.collector.settings.block_network,
+                allow_hosts=self.collector.settings.allow_hosts,
             )
-
-        return Redirection(make)
+        )
 
     def proxy_environ(self, more_names: Iterable[str] = ()) -> dict[str, str]:
         """The environment of a subprocess whose connections to the service's hosts end here."""

@@ -27,18 +27,15 @@ ENDS_SHOWN = 10
 
 def section(receivers: Iterable[Receiver]) -> str:
     """What the report of a failed test shows of what arrived; empty if nothing did."""
-    used = [
-        each
-        for each in receivers
-        if each.used and (not each.collector.empty or each.collector.refused_connections)
-    ]
-    return "\n".join(line for receiver in used for line in _section(receiver))
+    return "\n".join(line for each in receivers if each.used for line in _section(each))
 
 
 def _section(receiver: Receiver) -> Iterator[str]:
     collector = receiver.collector
     collector.wait_for_responses()
-    log, account = collector.log, collector.account()
+    log, account, refused = collector.log, collector.account(), collector.refused_connections
+    if not (len(log) or refused):
+        return
     states = [f"{log.count(state)} {state}" for state in STATES if log.count(state)]
     of = f": {', '.join(states)}" if states else ""
     yield f"{formatting.counted(len(log), 'event')}{of}, at {receiver.url}"
@@ -50,25 +47,20 @@ def _section(receiver: Receiver) -> Iterator[str]:
         if number:
             yield f"{number} {what}"
     events = Events(log)
-    for event in events[:ENDS_SHOWN]:
-        yield from _event(event, receiver.url)
-    if len(log) > 2 * ENDS_SHOWN:
-        yield f"… {len(log) - 2 * ENDS_SHOWN} more …"
-    for event in events[max(ENDS_SHOWN, len(log) - ENDS_SHOWN) :]:
-        yield from _event(event, receiver.url)
-    yield from formatting.refused_connections(collector.refused_connections)
-
-
-def _event(event: Event, url: str) -> Iterator[str]:
-    host = event.request.head.host
-    sent_to = f", sent to {escaped(host)}" if host not in url else ""
-    yield f"{formatting.line(event)}{sent_to}"
-    if event.record is not None:
-        yield f"    record {formatting.value(dict(event.record))}"
-    else:
-        yield f"    sent {formatting.sent(event)}"
-    for line in formatting.findings(event):
-        yield f"    {line}"
+    last = events[max(ENDS_SHOWN, len(log) - ENDS_SHOWN) :]
+    for place, event in enumerate([*events[:ENDS_SHOWN], *last]):
+        if place == ENDS_SHOWN and len(log) > 2 * ENDS_SHOWN:
+            yield f"… {len(log) - 2 * ENDS_SHOWN} more …"
+        host = event.request.head.host
+        sent_to = f", sent to {escaped(host)}" if host not in receiver.url else ""
+        yield f"{formatting.line(event)}{sent_to}"
+        if event.record is not None:
+            yield f"    record {formatting.value(dict(event.record))}"
+        else:
+            yield f"    sent {formatting.sent(event)}"
+        for line in formatting.findings(event):
+            yield f"    {line}"
+    yield from formatting.refused_connections(refused)
 
 
 class Summary:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections import deque
-from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..collector.events import Event, Events
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.settings import Settings
     from ..server.server import Listener
-    from .check import Check
     from .postback import Postback
     from .receiver import Receiver
     from .report import Summary
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
 PORTS_KEPT_OPEN = 256
-"""How many ports of finished tests stay open, so that late events are noticed."""
+"""How many ports of finished tests stay open at most, so that late events are noticed."""
 PORTS_NOT_REUSED = 10_000
 """A port that the run used is not taken again while fewer ports were used."""
 KEYS_REMEMBERED = 4_096
@@ -50,34 +46,38 @@ class TestContext(Neighbours):
         self.node_id = node_id
         self.settings = settings
         self.members: list[Member] = []
+        self.collectors: list[Collector] = []
+        """Those of its `Postback` objects, if something needed them."""
         self.failed = False
         """Whether the test has failed already: one failure is enough."""
+        self.ended = False
+        """Whether the test is over: what arrives from then on is late."""
         self._server = server
         self._own: Member | None = None
-        self._making = threading.Lock()
-        self._held_by_fixture: list[Member] = []
+        self._held_by_fixture: list[Collector] = []
         self._redirects: ExitStack | None = None
 
     @property
     def own(self) -> Member:
         """The test's own `Postback`, which also receives what arrives at the server's URL."""
-        with self._making:
-            if self._own is None:
-                key = self._server.write_key
-                name = "tdpostback_server.postback"
-                self._own = self._server.member_of(self, name, self.settings, key)
-                self._own.receiver.generated_key = key
-                self.members.append(self._own)
-            return self._own
+        own = self._own
+        if own is None:
+            with self._server.lock:
+                own = self._own
+                if own is None:
+                    key, name = self._server.write_key, "tdpostback_server.postback"
+                    own = self._server.member_of(self, name, self.settings, key)
+                    own.receiver.generated_key = key
+                    self._own = own
+        return own
 
     def open(self) -> Postback:
         """The test's own `Postback`, with a port and a write key of its own."""
-        receiver = self.own.receiver
+        receiver, _, postback = self.own
         if not receiver.own_port:
             _check_tls(self.settings)
             receiver.own_port, receiver.name, receiver.generated_key = True, "tdpostback", None
-            self.redirect()
-        return self.own.postback
+        return postback
 
     def make(self, settings: Settings, write_keys: Iterable[str]) -> Postback:
         """Another `Postback` of this test."""
@@ -85,59 +85,67 @@ class TestContext(Neighbours):
         member = self._server.member_of(self, "other", settings)
         member.receiver.own_port = True
         member.receiver.collector.keys.add_all(write_keys)
-        if _redirects(settings):
-            self._redirect(member.receiver)
-        self.members.append(member)
+        if settings.redirect or settings.block_network:
+            self.redirect(member)
         return member.postback
 
-    def redirect(self) -> None:
-        """Redirect the service's hosts to the test's own `Postback`, if a setting says so."""
-        if self._redirects is None and _redirects(self.settings):
-            self._redirect(self.own.receiver)
+    def redirect(self, member: Member) -> None:
+        """Redirect the service's hosts to one of its `Postback` objects until it ends."""
+        self._redirects = self._redirects or ExitStack()
+        receiver = member.receiver
+        self._redirects.enter_context(receiver.redirect(receiver.own_hosts))
+
+    def used(self, collector: Collector) -> None:
+        """Check it at the end of the test, or listen for late events if the test is over."""
+        if not self.ended:
+            self.collectors.append(collector)
+            return
+        reference, reached_late = weakref.ref(collector), self._server.reached_late
+
+        def arrived() -> None:
+            collector = reference()
+            if collector is not None and not collector.empty:
+                reached_late[collector] = self
+
+        collector.subscribe(arrived)
+
+    def opened(self, receiver: Receiver) -> None:
+        """Keep its port open for a while if the test is over."""
+        if self.ended:
+            self._server.kept_open += receiver.listeners
 
     def begin_call(self) -> None:
         """The code of the test begins. What a fixture holds now, that fixture will release."""
-        self._held_by_fixture = [
-            each for each in self.members if each.receiver.used and each.receiver.collector.held
-        ]
+        self._held_by_fixture = [each for each in self.collectors if each.held]
 
-    def check(self, *, last: bool = False) -> None:
+    def check(self, *, last: bool = False) -> list[str]:
         """Raise what the test fails with: of the first of its `Postback` objects that fails.
 
-        Before the last check, what a fixture holds may stay pending.
+        Before the last check, what a fixture holds may stay pending. The result is the texts of the
+        findings that were not reported yet.
         """
-        if self.failed:
-            return
+        if self.failed or not self.collectors:
+            return []
         try:
-            raise_errors(each.receiver.collector for each in self.members if each.receiver.used)
-            for member in [each for each in self.members if not each.check.nothing_new]:
-                held = member in self._held_by_fixture and member.receiver.collector.held
-                member.check.check(wait=last or not held)
+            raise_errors(self.collectors)
+            used = [each for each in self.members if each.receiver.used]
+            for receiver, check, _ in used:
+                held = receiver.collector in self._held_by_fixture and receiver.collector.held
+                check.check(wait=last or not held)
         except BaseException:
             self.failed = True
             raise
+        return [found for each in used for found in each.check.findings_to_warn_of()]
 
-    def findings_to_warn_of(self) -> list[str]:
-        """The texts of the findings that were not reported yet."""
-        used = [member.check for member in self.members if member.receiver.used]
-        return [found for check in used for found in check.findings_to_warn_of()]
-
-    @property
-    def known_keys(self) -> list[str]:
-        """Every write key that was ever valid in this test."""
-        return [
-            key for each in self.members if each.receiver.used for key in each.postback.keys.known()
-        ]
-
-    def close(self) -> None:
-        """End what the test did to this process. Its ports stay open."""
+    def end(self) -> list[Member]:
+        """End what the test did to this process, and give up its `Postback` objects."""
         if self._redirects is not None:
             self._redirects.close()
-        for receiver, _, _ in self.members:
-            receiver.end_faults()
-            receiver.neighbours = Neighbours()
-            receiver.ended_test = self.node_id
         _restore_environment()
+        self.ended = True
+        members, self.members, self._own = self.members, [], None
+        self.collectors.clear()
+        return members
 
     def compare(self, wanted: object, got: object) -> list[str] | None:
         """Both values in full and how they differ, as pytest shows it; `None` without `-vv`."""
@@ -145,9 +153,9 @@ class TestContext(Neighbours):
 
     def owner_of(self, key: str, collector: Collector) -> str | None:
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
-        if key in collector.keys:
+        if self.ended or key in collector.keys:
             return None
-        if any(each.receiver.used and key in each.postback.keys for each in self.members):
+        if any(key in each.keys for each in self.collectors):
             return "another Postback of this test"
         return self._server.owner_of(key)
 
@@ -158,47 +166,47 @@ class TestContext(Neighbours):
                 receiver.collector.wait_for_responses()
                 for event in Events(receiver.collector.log):
                     yield _sent_to(event, receiver.url), event
-        for reached, finished in list(self._server.reached_late.items()):
+        server = self._server
+        for reached, finished in [] if self.ended else list(server.reached_late.items()):
             reached.wait_for_responses()
+            urls = [each.url for each in server.kept_open if each.current_collector() is reached]
             for event in Events(reached.log):
-                where = _sent_to(event, finished.url or self._server.url)
-                yield f"{where} of {finished.node_id}", event
-
-    def _redirect(self, receiver: Receiver) -> None:
-        self._redirects = self._redirects or ExitStack()
-        self._redirects.enter_context(receiver.redirect(receiver.own_hosts))
-
-
-@dataclass
-class FinishedTest:
-    """What is remembered of a finished test for each of its `Postback` objects."""
-
-    node_id: str
-    url: str
-    """The URL of its own port, empty if that was never opened."""
+                yield f"{_sent_to(event, [*urls, server.url][0])} of {finished.node_id}", event
 
 
 class RunServer(PostbackServer):
     """The server of a run of tests. What arrives at its URL belongs to the test that runs now."""
 
-    def __init__(self, settings: Settings, summary: Summary) -> None:
-        """`settings` are those of the run; `summary` takes what is reported at its end."""
+    def __init__(
+        self,
+        settings: Settings,
+        summary: Summary,
+        compare: Callable[[object, object], list[str] | None],
+    ) -> None:
+        """`settings` are those of the run; `summary` takes what is reported at its end.
+
+        `compare` is how pytest shows that two values differ; it gives `None` without `-vv`.
+        """
         super().__init__(**vars(settings))
         self.context: TestContext | None = None
         """The test that runs now."""
-        self.compare: Callable[[object, object], list[str] | None] = lambda *_: None
-        """How pytest shows that two values differ; `None` without `-vv`."""
+        self.compare = compare
         self.summary = summary
         self._own.receiver.name = "tdpostback_server.postback"
         self._own.receiver.setting = "tdpostback_{} = {} in the ini file"
         self._stopped_by = ""
         """The id of the test that stopped the server last."""
-        self.reached_late: dict[Collector, FinishedTest] = {}
+        self.reached_late: dict[Collector, TestContext] = {}
         """Collectors of finished tests with late events: those of the test that runs now, and what
         has no outcome yet. The others are in the summary."""
-        self._open: deque[Listener] = deque()
+        self.kept_open: deque[Listener] = deque()
         """The listeners of finished tests, the oldest first."""
-        self._most_open = min(PORTS_KEPT_OPEN, _descriptors() // 4)
+        self._most_open = PORTS_KEPT_OPEN
+        with suppress(ImportError):  # Windows does not count sockets among open files
+            import resource
+
+            descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            self._most_open = min(PORTS_KEPT_OPEN, descriptors // 4)
         self._used_ports: set[int] = set()
         self._owners: dict[str, str] = {}
         """For the write keys of finished tests: the id of the test."""
@@ -214,15 +222,13 @@ class RunServer(PostbackServer):
 
     def known_keys(self) -> list[str]:
         """The write keys of the run, and those of the test that runs now."""
-        return super().known_keys() + (self.context.known_keys if self.context else [])
+        collectors = self.context.collectors if self.context else []
+        return super().known_keys() + [key for each in collectors for key in each.keys.known()]
 
     def member_of(
         self, context: TestContext, name: str, settings: Settings, key: str | None = None
     ) -> Member:
-        """A `Postback` of a test, which a test reaches by the expression `name`.
-
-        `key` is a write key that is valid there.
-        """
+        """A new `Postback` of a test, which that reaches by the expression `name`."""
 
         def make_collector() -> Collector:
             collector = self.make_collector(settings)
@@ -231,7 +237,9 @@ class RunServer(PostbackServer):
             return collector
 
         setting = '@pytest.mark.tdpostback({}="{}")'
-        return self.new_member(make_collector, name=name, setting=setting, neighbours=context)
+        member = self.new_member(make_collector, name=name, setting=setting, neighbours=context)
+        context.members.append(member)
+        return member
 
     def begin(self, node_id: str, settings: Settings) -> TestContext:
         """From now on, what arrives at this server's URL belongs to a test.
@@ -255,16 +263,28 @@ class RunServer(PostbackServer):
         return self.context
 
     def end(self, context: TestContext) -> None:
-        """A test is over. Its ports stay open for a while."""
+        """A test is over. Its events are forgotten; its ports stay open for a while."""
         if self.context is context:
             self.context = None
-        context.close()
-        members, context.members = context.members, []
-        for receiver, check, _ in members:
-            self._finish(receiver, check, context)
-            self._open += receiver.listeners
-        if len(self._open) > self._most_open:
-            oldest = [self._open.popleft() for _ in range(len(self._open) - self._most_open)]
+        for receiver, check, _ in context.end():
+            receiver.end_faults()
+            receiver.ended_test = context.node_id
+            self.kept_open += receiver.listeners
+            if receiver.generated_key is not None:
+                self._owners[receiver.generated_key] = context.node_id
+                if len(self._owners) > KEYS_REMEMBERED:
+                    del self._owners[next(iter(self._owners))]
+            if not receiver.used:
+                continue
+            collector = receiver.collector
+            self.summary.findings.update(check.reported)
+            with collector.lock:
+                if not collector.empty:
+                    late = [] if context.failed else check.unchecked()
+                    self.summary.take(collector, context.node_id, late)
+                context.used(collector)
+        if len(self.kept_open) > self._most_open:
+            oldest = [self.kept_open.popleft() for _ in range(len(self.kept_open) // 4)]
             self.close_listeners(oldest)
             for listener in oldest:
                 self._note_late(listener.current_collector())
@@ -284,8 +304,8 @@ class RunServer(PostbackServer):
         """Stop serving; note what reached finished tests."""
         self._stopped_by = self.context.node_id if self.context else "something between two tests"
         CollectorServer.stop(self)
-        self.close_listeners(self._open)  # a start does not open them again
-        self._open.clear()
+        self.close_listeners(self.kept_open)  # a start does not open them again
+        self.kept_open.clear()
         self.note_late_events()
 
     def check(self) -> None:
@@ -304,40 +324,6 @@ class RunServer(PostbackServer):
         """Whose write key `key` is, of this server and of the finished tests."""
         return "tdpostback_server" if key == self.write_key else self._owners.get(key)
 
-    def _finish(self, receiver: Receiver, check: Check, context: TestContext) -> None:
-        """Forget the events of a finished test, and listen for late ones."""
-        if receiver.generated_key is not None:
-            self._owners[receiver.generated_key] = context.node_id
-            if len(self._owners) > KEYS_REMEMBERED:
-                del self._owners[next(iter(self._owners))]
-        finished = FinishedTest(context.node_id, receiver.url_if_open)
-        receiver.when_opened = partial(self._opened_late, finished)
-        if not receiver.used:
-            receiver.when_used = partial(self._listen_for_late_events, finished)
-            return
-        collector = receiver.collector
-        self.summary.findings.update(check.reported)
-        with collector.lock:
-            if not collector.empty:
-                late = [] if context.failed else check.unchecked()
-                self.summary.take(collector, context.node_id, late)
-            self._listen_for_late_events(finished, collector)
-
-    def _listen_for_late_events(self, finished: FinishedTest, collector: Collector) -> None:
-        reference = weakref.ref(collector)
-
-        def arrived() -> None:
-            collector = reference()
-            if collector is not None and not collector.empty:
-                self.reached_late[collector] = finished
-
-        collector.subscribe(arrived)
-
-    def _opened_late(self, finished: FinishedTest, receiver: Receiver) -> None:
-        """Somebody asked a finished test for its URL: its port stays open for a while too."""
-        finished.url = receiver.url_if_open
-        self._open += receiver.listeners
-
     def _note_late(self, collector: Collector) -> None:
         finished = self.reached_late.pop(collector, None)
         if finished is not None:
@@ -354,25 +340,12 @@ def _sent_to(event: Event, url: str) -> str:
     return f"{url.partition(':')[0]}://{host}"
 
 
-def _redirects(settings: Settings) -> bool:
-    return settings.redirect or settings.block_network
-
-
 def _check_tls(settings: Settings) -> None:
     """Raise `ConfigurationError` if the setting `tls` needs what is not installed."""
     if settings.tls:
         from ..server.tls import authority
 
         authority()
-
-
-def _descriptors() -> int:
-    """How many files this process may have open."""
-    try:
-        import resource
-    except ImportError:  # Windows does not count sockets among them
-        return 4 * PORTS_KEPT_OPEN
-    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4 * PORTS_KEPT_OPEN)
 
 
 def _restore_environment() -> None:

@@ -493,6 +493,32 @@ def test_what_a_forked_process_uses_first_is_an_error_that_says_so(make_tdpostba
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_process_that_is_forked_while_a_thread_opens_a_port_does_not_wait_for_that_thread(
+    make_tdpostback, monkeypatch
+):
+    postback, other = make_tdpostback(), make_tdpostback()
+    url, create_server = postback.url, socket.create_server
+    opening, over = threading.Event(), threading.Event()
+
+    def create_server_late(*args, **kwargs):
+        opening.set()
+        assert over.wait(20)
+        return create_server(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "create_server", create_server_late)
+    thread = threading.Thread(target=lambda: other.url)
+    thread.start()
+    assert opening.wait(20)
+    try:
+        assert in_fork(lambda: other.url).startswith("ConfigurationError: the fake server runs in")
+        assert in_fork(lambda: postback.url) == url
+    finally:
+        over.set()
+        thread.join(20)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_forked_process_sends_to_the_server_of_its_parent(make_tdpostback):
     postback = make_tdpostback()
     url, key = postback.event_url("shop", "orders"), postback.write_key
