@@ -60,22 +60,24 @@ class State(StrEnum):
     DRAINING = "the response is out; the rest of a body that is too large is read and thrown away"
     PROCESSING = "a worker thread or a fault has the response; nothing is read until it is out"
     HANGING = "a fault keeps the response back; what arrives is thrown away"
+    FLUSHING = "the last response waits in the buffer; nothing is read until it is out"
     CLOSING = "the last response is out; what arrives is thrown away until the sender closes"
     CLOSED = "the connection has ended"
 
 
 # Python 3.11 takes long to find a member of an enumeration.
-NEW, HANDSHAKE, IDLE, HEAD, BODY, DRAINING, PROCESSING, HANGING, CLOSING, CLOSED = State
+NEW, HANDSHAKE, IDLE, HEAD, BODY, DRAINING, PROCESSING, HANGING, FLUSHING, CLOSING, CLOSED = State
 
 TRANSITIONS = {
-    NEW: {HANDSHAKE, IDLE, HEAD, BODY, CLOSING, CLOSED},
+    NEW: {HANDSHAKE, IDLE, HEAD, BODY, FLUSHING, CLOSING, CLOSED},
     HANDSHAKE: {NEW, CLOSED},
-    IDLE: {HEAD, BODY, PROCESSING, CLOSING, CLOSED},
-    HEAD: {IDLE, BODY, CLOSING, CLOSED},
-    BODY: {IDLE, DRAINING, CLOSING, CLOSED},
-    DRAINING: {IDLE, PROCESSING, CLOSING, CLOSED},
-    PROCESSING: {IDLE, DRAINING, HANGING, CLOSING, CLOSED},
+    IDLE: {HEAD, BODY, PROCESSING, FLUSHING, CLOSING, CLOSED},
+    HEAD: {IDLE, BODY, FLUSHING, CLOSING, CLOSED},
+    BODY: {IDLE, DRAINING, FLUSHING, CLOSING, CLOSED},
+    DRAINING: {IDLE, PROCESSING, FLUSHING, CLOSING, CLOSED},
+    PROCESSING: {IDLE, DRAINING, HANGING, FLUSHING, CLOSING, CLOSED},
     HANGING: {CLOSED},
+    FLUSHING: {CLOSING, CLOSED},
     CLOSING: {CLOSED},
     CLOSED: set(),
 }
@@ -84,6 +86,7 @@ SECONDS = {
     HEAD: 10.0,  # from its first byte to its last
     BODY: 30.0,  # from one piece to the next
     DRAINING: 30.0,
+    FLUSHING: 30.0,
     CLOSING: 2.0,  # from the last response until the server does not wait for the sender any more
 }
 """How long a connection may be in a state."""
@@ -142,7 +145,8 @@ class Connection:
         sock = cast("SSLSocket", self.socket)
         try:
             if self.state is NEW:
-                # A client that only looks whether somebody listens sends nothing.
+                # A client that only looks whether somebody listens sends nothing. This reads the
+                # bytes of the handshake themselves.
                 if not socket.recv(sock, 1, MSG_PEEK):
                     self.abort()
                     return
@@ -155,40 +159,40 @@ class Connection:
         except OSError as error:
             if self.state is HANDSHAKE:
                 self._service.note_refused_connection(self.peer, _failed_handshake(error))
+            with suppress(OSError):  # to close with bytes unread would take the alert from it
+                socket.recv(sock, READ_SIZE)
             self.abort()
         else:
             self._when_ready = self._transfer
-            self._events = 0  # the loop has to know
+            self.loop.selector.modify(sock, self._events, self._when_ready)
             self._enter(NEW)
 
     def _transfer(self) -> None:
         """Send what waits in the buffer, or read."""
-        if self._buffer:
-            self._flush()
-            return
         try:
-            data = self.socket.recv(READ_SIZE)
+            if self._buffer:
+                self._flush()
+            elif data := self.socket.recv(READ_SIZE):
+                self.data_received(data)
+            else:
+                if self.state is not CLOSING:
+                    self._end_sending()
+                self.abort()
         except NOT_READY:
-            return
+            pass
         except OSError:
-            data = b""
-        if data:
-            self.data_received(data)
-        else:
+            self.abort()
+        except Exception as error:  # noqa: BLE001 - the test fails with it
+            self._service.report_error(error)
             self.abort()
 
     def _flush(self) -> None:
-        try:
-            sent = self.socket.send(self._buffer)
-        except NOT_READY:
-            return
-        except OSError:
-            sent = len(self._buffer)  # the sender is gone, as reading will show
-        del self._buffer[:sent]
+        del self._buffer[: self.socket.send(self._buffer)]
         if not self._buffer:
             self._watch()
             self._confirm_sent()
-            if self.state is CLOSING:
+            if self.state is FLUSHING:
+                self._enter(CLOSING)
                 self._end_sending()
             else:
                 self._continue()
@@ -213,7 +217,7 @@ class Connection:
             self._refuse(error)
         except Exception as error:  # noqa: BLE001 - the test fails with it
             self._service.report_error(error)
-            if self.state not in (CLOSING, CLOSED):
+            if self.state not in (FLUSHING, CLOSING, CLOSED):
                 self._send_response(empty(500), keep_alive=False)
         if self.state is PROCESSING or self.state is HEAD:
             self._unread = data[at:]
@@ -317,8 +321,11 @@ class Connection:
             except BaseException as error:  # noqa: BLE001 - the test fails with it
                 self._service.report_error(error)
                 result = empty(500)
-            with suppress(RuntimeError):  # the server has stopped
+            try:
                 self.loop.call(partial(self._processed, head, result))
+            except RuntimeError:  # the server has stopped, and nobody reads the response
+                if not isinstance(result, Response):
+                    result.collector.response_sent(result)
 
         threading.Thread(target=run, name="tdpostback-request", daemon=True).start()
 
@@ -463,7 +470,7 @@ class Connection:
             self._end_sending()
             self.abort()
             return
-        self._enter(CLOSING)
+        self._enter(FLUSHING if self._buffer else CLOSING)
         if not self._buffer:
             self._end_sending()
 
@@ -477,7 +484,7 @@ class Connection:
     def _timed_out(self) -> None:
         """The rest of a request did not come in time, or the sender did not close."""
         self._timer = None
-        if self.state is CLOSING:
+        if self.state is FLUSHING or self.state is CLOSING:
             self.abort()
         elif self.state is HANDSHAKE:
             reason = f"the TLS handshake did not end in {SECONDS[HANDSHAKE]:g} seconds"
@@ -507,9 +514,14 @@ class Connection:
             events = 0
         if self._buffer and self.state is not CLOSED:
             events = EVENT_WRITE
-        if events != self._events:
-            self._events = events
-            self.loop.watch(self.socket, events, self._when_ready)
+        before, self._events = self._events, events
+        if not before:
+            if events:
+                self.loop.selector.register(self.socket, events, self._when_ready)
+        elif not events:
+            self.loop.selector.unregister(self.socket)
+        elif events != before:
+            self.loop.selector.modify(self.socket, events, self._when_ready)
 
 
 def _is_inspection(head: RequestHead) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol.settings import host_name
 from .connection import Connection
-from .http_parser import BadRequest
+from .http_parser import END_OF_HEAD, BadRequest
 from .tls import STORE_PASSWORD, server_context
 
 if TYPE_CHECKING:
@@ -164,7 +164,8 @@ class ProxyConnection(Connection):
 
     def data_received(self, data: bytes) -> None:
         """Serve every request that `data` completes."""
-        self._more_follows = not data.endswith(b"\r\n\r\n") or data.count(b"\r\n\r\n") > 1
+        known = self._unread + data
+        self._more_follows = known.find(END_OF_HEAD) != len(known) - len(END_OF_HEAD)
         super().data_received(data)
 
     def respond(

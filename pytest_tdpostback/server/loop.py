@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 3600.0
 """Seconds that the loop waits at most: some selectors take no number of months."""
-NOTICE_NEW_SOCKETS = ("EpollSelector", "KqueueSelector")
+TAKE_NEW_SOCKETS = ("EpollSelector", "KqueueSelector")
 """Selectors that a socket can be added to while they wait."""
 SWEEP_SIZE = 1000
 """How many timers there are at least when the loop looks for cancelled ones."""
@@ -64,13 +64,14 @@ class Loop:
         self.thread = threading.Thread(target=self._run, name="tdpostback", daemon=True)
         self._opened = opened = ExitStack()
         try:
-            self._selector = opened.enter_context(selectors.DefaultSelector())
-            self.notices_new_sockets = type(self._selector).__name__ in NOTICE_NEW_SOCKETS
-            """Whether `watch` may be called for a new socket from any thread."""
+            self.selector = opened.enter_context(selectors.DefaultSelector())
+            """Sockets, and the function to call when one is ready. Only the loop may change it."""
+            self.takes_new_sockets = type(self.selector).__name__ in TAKE_NEW_SOCKETS
+            """Whether other threads may register a socket, too."""
             self._waker, woken = (opened.enter_context(sock) for sock in socket.socketpair())
             for sock in (self._waker, woken):
                 sock.setblocking(False)
-            self.watch(woken, selectors.EVENT_READ, lambda: woken.recv(4096))
+            self.selector.register(woken, selectors.EVENT_READ, lambda: woken.recv(4096))
             self.thread.start()
         except BaseException:
             opened.close()
@@ -87,8 +88,10 @@ class Loop:
                 self._waker.send(b"\0")
             except BlockingIOError:
                 pass  # thousands of calls wait, and the loop is about to make them
-            except OSError:
-                raise RuntimeError("the event loop has ended") from None
+            except OSError:  # the loop has ended; what it had been given by then, it made
+                with suppress(ValueError):
+                    self._calls.remove(function)
+                    raise RuntimeError("the event loop has ended") from None
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> LoopTimer:
         """Run `function` in the loop after `seconds` of real time; from any thread."""
@@ -99,20 +102,6 @@ class Loop:
         else:
             self.call(lambda: self._add(entry))
         return timer
-
-    def watch(self, sock: socket.socket, events: int, function: Callable[[], object]) -> None:
-        """Call `function` whenever one of `events` is possible for `sock`; 0 ends that.
-
-        Only the loop itself may call this, but see `notices_new_sockets`.
-        """
-        try:
-            if events:
-                self._selector.modify(sock, events, function)
-            else:
-                self._selector.unregister(sock)
-        except KeyError:
-            if events:
-                self._selector.register(sock, events, function)
 
     def stop(self) -> None:
         """End the loop after all that it was given before, and wait for its thread."""
@@ -138,16 +127,21 @@ class Loop:
                     seconds = 0.0
                 elif self._timers:
                     seconds = min(seconds, max(0.0, self._timers[0][0] - real_time()))
-                due = [key.data for key, _ in self._selector.select(seconds)]
+                due = deque(key.data for key, _ in self.selector.select(seconds))
                 if self._timers:
                     now = real_time()
                     while self._timers and self._timers[0][0] <= now:
                         due.append(heapq.heappop(self._timers)[2])
                 while self._calls:
                     due.append(self._calls.popleft())
-                for call in due:
-                    try:
-                        call()
-                    except BaseException as error:  # noqa: BLE001 - the test fails with it
-                        with suppress(Exception):  # nobody is left to report it to
-                            self._report_error(error)
+                self._make(due)
+        self._make(self._calls)
+
+    def _make(self, calls: deque[Callable[[], object]]) -> None:
+        """Make `calls`, and keep none: the loop may sleep for long now."""
+        while calls:
+            try:
+                calls.popleft()()
+            except BaseException as error:  # noqa: BLE001 - the test fails with it
+                with suppress(Exception):  # nobody is left to report it to
+                    self._report_error(error)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import chain
 from selectors import EVENT_READ
+from ssl import SSLError
 from typing import TYPE_CHECKING, Any
 
 from pytest_httpserver.httpserver import HTTPServerBase, HTTPServerError
@@ -88,11 +89,10 @@ class Listener:
 
     def open(self) -> None:
         """Accept connections from now on."""
-        if not self._accepting:
+        if not self._accepting and self._sockets[0].fileno() >= 0:  # else it is closed by now
             self._accepting = True
             for sock in self._sockets:
-                if sock.fileno() >= 0:
-                    self.loop.watch(sock, EVENT_READ, partial(self._accept, sock))
+                self.loop.selector.register(sock, EVENT_READ, partial(self._accept, sock))
 
     def close(self) -> None:
         """Stop listening, and end every connection."""
@@ -142,7 +142,9 @@ class Listener:
             self._make_connection(self, sock, peer)
         except BaseException as error:
             sock.close()  # or the sender waits for as long as the error is kept
-            if not isinstance(error, OSError):
+            if isinstance(error, SSLError):
+                self.note_refused_connection(peer, f"the TLS handshake failed: {error}")
+            elif not isinstance(error, OSError):
                 raise  # otherwise the sender is gone
 
     def _accept(self, listening: socket.socket) -> None:
@@ -158,6 +160,8 @@ class Listener:
                     return
                 continue  # the sender was gone before it was accepted
             sock.setblocking(False)
+            with suppress(OSError):  # the sender may be gone
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             host, port = address[:2]
             self.serve(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
@@ -165,7 +169,7 @@ class Listener:
         if self._accepting:
             self._accepting = False
             for sock in self._sockets:
-                self.loop.watch(sock, 0, self.open)
+                self.loop.selector.unregister(sock)
 
     def _pause(self) -> None:
         """Accept nothing for a moment; else the loop would do nothing but try to accept."""
@@ -324,7 +328,7 @@ class CollectorServer(HTTPServerBase):
 
     def _add(self, listener: Listener) -> Listener:
         self._listeners.append(listener)
-        if self.loop.notices_new_sockets:  # to wake the loop takes a test 0.1 ms
+        if self.loop.takes_new_sockets:  # to wake the loop takes a test 0.1 ms
             listener.open()
         else:
             self.loop.call(listener.open)

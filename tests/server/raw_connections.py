@@ -89,14 +89,20 @@ class FrozenLoop:
 
     def __init__(self) -> None:
         self.timers: list[Timer] = []
+        self.selector = self
         self.watched = 0
         """Which events of the newest socket it waits for."""
         self.ready: Callable[[], Any]
         """What it calls when one of them is possible."""
         self._calls: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
 
-    def watch(self, _sock: object, events: int, function: Callable[[], Any]) -> None:
+    def register(self, _sock: object, events: int, function: Callable[[], Any]) -> None:
         self.watched, self.ready = events, function
+
+    modify = register
+
+    def unregister(self, _sock: object) -> None:
+        self.watched = 0
 
     def call(self, function: Callable[[], Any]) -> None:
         self._calls.put(function)

@@ -245,7 +245,7 @@ def test_a_last_response_that_nobody_reads_is_given_up(blocked):
     wire.blocked = blocked
     connection.data_received(request(BODY, b"Connection: close"))
     assert wire.ended != blocked
-    limit = connections.SECONDS[connections.State.CLOSING]
+    limit = connections.SECONDS[connections.State.FLUSHING]
     assert [timer.seconds for timer in desk.loop.running] == [limit] * blocked
     for timer in desk.loop.running:
         timer.function()

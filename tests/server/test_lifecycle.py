@@ -653,3 +653,16 @@ def test_the_server_works_on_every_selector(monkeypatch, name):
             (listener, *_) = server._listeners[1:]
             assert talk(listener.port, request()) == [200]
     assert refused(listener.port)
+
+
+def test_a_listener_that_closed_is_not_opened_by_a_timer(server):
+    (listener,) = server._listeners
+
+    def close_and_open():
+        listener.close()
+        listener.open()
+
+    in_loop(server, close_and_open)
+    server.stop()
+    server.start()
+    assert served(server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import shutil
+import socket
 import ssl
 import subprocess
 from typing import Any
@@ -336,6 +337,14 @@ def test_what_comes_before_the_tunnel_is_there_is_refused(connection, rest):
     head = f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n"
     connection.sock.sendall(head.encode() + rest)
     assert connection.sock.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_tunnel_opens_for_a_head_that_comes_byte_by_byte(connection):
+    connection.connect()
+    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for byte in f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n".encode():
+        connection.sock.sendall(bytes([byte]))
+    assert connection.sock.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_tunnel_serves_tls_with_a_certificate_of_the_host(tdpostback, connection):

@@ -138,6 +138,31 @@ def test_plain_http_on_a_tls_port_is_noted(server):
     assert "https://" in refused[0].reason
 
 
+def test_plain_http_on_a_tls_port_ends_without_a_reset(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
+        plain.sendall(request())
+        assert plain.recv(1000) == b""  # a reset would be an error
+
+
+def test_a_client_that_closes_tls_gets_a_close_notify(server):
+    with connect(server) as client:
+        client.send(request())
+        assert client.statuses(1) == [200]
+        assert client.socket.unwrap() is not None
+
+
+def test_a_context_that_cannot_serve_is_noted(make_server):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    other = make_server(ssl_context=context)
+    with HttpClient("127.0.0.1", other.port) as sender:
+        sender.send(HELLO)
+        sender.read_to_end()
+    refused = other.collector.refused_connections
+    assert other.collector.wait_until(lambda: refused, DEADLINE)
+    assert "TLS handshake failed: Cannot create a server socket" in refused[0].reason
+
+
 def test_a_connection_that_says_nothing_is_not_noted(server):
     with HttpClient("127.0.0.1", server.port):
         pass

@@ -187,18 +187,19 @@ class OnTheWire(Action):
         timer = self._paused.pop(transfer, None)
         if timer is not None:
             timer.cancel()
+            transfer.connection.when_closed = None
             self._proceed(transfer)
 
     def _proceed(self, transfer: Transfer) -> None:
         """Let the response travel up to its next pause."""
         resume = partial(self._resume, transfer)
-        transfer.connection.when_closed = resume
         for seconds in transfer.steps:
+            transfer.connection.when_closed = resume
             self._paused[transfer] = transfer.connection.loop.call_later(seconds, resume)
             if not self._released.is_set():
                 return
             self._paused.pop(transfer).cancel()
-        transfer.connection.when_closed = None
+            transfer.connection.when_closed = None
 
 
 class Delay(OnTheWire):

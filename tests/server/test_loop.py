@@ -1,0 +1,114 @@
+"""The event loop of a server: what it makes until its end, and what it keeps."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+import weakref
+
+import pytest
+
+from pytest_tdpostback import PostbackServer
+from pytest_tdpostback.server.loop import Loop
+from tests.http_client import DEADLINE, HttpClient
+from tests.server.raw_connections import KEY, request
+
+
+def test_what_a_loop_takes_it_makes_though_it_ends_meanwhile():
+    for _ in range(100):
+        errors: list[BaseException] = []
+        loop, gate, made = Loop(errors.append), threading.Event(), []
+        loop.call(gate.wait)
+        loop.call(lambda loop=loop, made=made: loop.call(lambda: made.append(1)))
+        stopping = threading.Thread(target=loop.stop)
+        stopping.start()
+        gate.set()
+        stopping.join(DEADLINE)
+        assert made == [1]
+        assert not errors
+
+
+def test_a_loop_that_was_just_woken_stops_without_an_error():
+    for _ in range(200):
+        loop = Loop(lambda _: None)
+        loop.call(lambda: None)
+        loop.stop()
+
+
+def test_a_call_after_the_end_is_an_error_and_is_not_made():
+    loop, made = Loop(lambda _: None), []
+    loop.stop()
+    with pytest.raises(RuntimeError, match="the event loop has ended"):
+        loop.call(lambda: made.append(1))
+    assert not made
+
+
+def test_timers_that_were_cancelled_do_not_pile_up():
+    loop, done = Loop(lambda _: None), threading.Event()
+
+    def set_and_cancel():
+        for _ in range(20_000):
+            loop.call_later(3600, lambda: None).cancel()
+        done.set()
+
+    loop.call(set_and_cancel)
+    assert done.wait(DEADLINE)
+    assert len(loop._timers) < 2_000
+    loop.stop()
+
+
+def test_an_event_has_its_outcome_though_the_server_stopped_while_a_thread_judged_it():
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(_):
+        asked.set()
+        return not go_on.wait(DEADLINE)
+
+    with PostbackServer(write_keys=[KEY]) as server:
+        server.postback.faults.status(503, where=slow)
+        with HttpClient("127.0.0.1", server.port) as sender:
+            sender.send(request())
+            assert asked.wait(DEADLINE)
+            server.stop()
+            go_on.set()
+            collector = server.collector
+            assert collector.wait_until(lambda: collector.account().ingested == 1, DEADLINE)
+
+
+def test_a_connection_that_has_ended_is_freed_while_the_loop_sleeps():
+    with PostbackServer(write_keys=[KEY]) as server:
+        (listener,) = server._listeners
+        faults = server.postback.faults
+        hang = faults.hang(times=1)
+        delay = faults.delay(0.001, times=1)  # asked first
+        with HttpClient("127.0.0.1", server.port) as sender:
+            sender.send(request() * 2)
+            assert sender.statuses(1) == [200]
+            server.postback.wait_for(lambda event: event.fault == hang.name, timeout=DEADLINE)
+            connection = weakref.ref(*listener.connections)
+        gone = threading.Event()
+
+        def look():
+            if listener.connections:
+                server.loop.call_later(0.001, look)
+            else:
+                gone.set()
+
+        server.loop.call(look)
+        assert gone.wait(DEADLINE)
+        assert len(hang.events) == len(delay.events) == 1
+        rounds = threading.Event()
+        server.loop.call(rounds.set)
+        assert rounds.wait(DEADLINE)
+        gc.collect()
+        assert connection() is None
+
+
+def test_a_response_is_not_kept_back_for_others_to_follow():
+    """Nagle's algorithm would do that, for 40 ms."""
+    with PostbackServer(write_keys=[KEY]) as server, HttpClient("127.0.0.1", server.port) as sender:
+        sender.send(request())
+        assert sender.statuses(1) == [200]
+        (connection,) = server._listeners[0].connections
+        assert connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
