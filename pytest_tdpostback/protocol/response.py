@@ -63,8 +63,7 @@ class Response:
     def to_bytes(self, *, keep_alive: bool = True, head_only: bool = False) -> bytes:
         """Return the response as bytes of HTTP/1.1; `head_only` leaves the body out (`HEAD`)."""
         connection = "keep-alive" if keep_alive else "close"
-        lines = [f"HTTP/1.1 {self.status} {self.phrase}"]
-        lines += [f"{name}: {value}" for name, value in self.headers]
+        lines = [f"HTTP/1.1 {self.status} {self.phrase}", *map(": ".join, self.headers)]
         lines += [f"Connection: {connection}", "", ""]
         return "\r\n".join(lines).encode("latin-1", "replace") + (b"" if head_only else self.body)
 

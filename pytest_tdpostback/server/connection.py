@@ -133,10 +133,10 @@ class Connection:
         """Exchanges whose response is in the buffer: it is not sent yet (Y1)."""
         self._close_after_response = False
         self._timer: LoopTimer | None = None
-        self._events = 0
         self._when_ready = self._shake_hands if isinstance(sock, SSLSocket) else self._transfer
+        self._events = EVENT_READ
+        self.loop.selector.register(sock, EVENT_READ, self._when_ready)
         service.connections.add(self)
-        self._watch()
 
     # what the loop calls
 

@@ -108,6 +108,7 @@ class Loop:
 
         def end() -> None:
             self._running = False
+            self._opened.close()  # from now on `call` raises
 
         self.call(end)
         self.thread.join()
@@ -120,28 +121,23 @@ class Loop:
             self._sweep_at = max(SWEEP_SIZE, 2 * len(self._timers))
 
     def _run(self) -> None:
+        due: deque[Callable[[], object]] = deque()
         with self._opened:
-            while self._running:
-                seconds = LONGEST_WAIT
-                if self._calls:
-                    seconds = 0.0
-                elif self._timers:
-                    seconds = min(seconds, max(0.0, self._timers[0][0] - real_time()))
-                due = deque(key.data for key, _ in self.selector.select(seconds))
-                if self._timers:
+            while self._running or self._calls:
+                if self._running:
+                    seconds = 0.0 if self._calls else LONGEST_WAIT
+                    if self._timers:
+                        seconds = min(seconds, max(0.0, self._timers[0][0] - real_time()))
+                    for key, _ in self.selector.select(seconds):
+                        due.append(key.data)
                     now = real_time()
                     while self._timers and self._timers[0][0] <= now:
                         due.append(heapq.heappop(self._timers)[2])
                 while self._calls:
                     due.append(self._calls.popleft())
-                self._make(due)
-        self._make(self._calls)
-
-    def _make(self, calls: deque[Callable[[], object]]) -> None:
-        """Make `calls`, and keep none: the loop may sleep for long now."""
-        while calls:
-            try:
-                calls.popleft()()
-            except BaseException as error:  # noqa: BLE001 - the test fails with it
-                with suppress(Exception):  # nobody is left to report it to
-                    self._report_error(error)
+                while due:  # and keep none of them: the loop may sleep for long
+                    try:
+                        due.popleft()()
+                    except BaseException as error:  # noqa: BLE001 - the test fails with it
+                        with suppress(Exception):  # nobody is left to report it to
+                            self._report_error(error)

@@ -71,7 +71,7 @@ class Listener:
         self.host = host
         """What it listens at."""
         scheme = "https" if ssl_context else "http"
-        self.url = f"{scheme}://{server.format_host(host)}:{self.port}"
+        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
         """Base URL, no trailing slash."""
         self.loop: Loop = server.loop
         self.connections: set[Connection] = set()
@@ -337,7 +337,9 @@ class CollectorServer(HTTPServerBase):
     def _listen(self, port: int, host: str) -> list[socket.socket]:
         """Sockets that listen on one port of each address of `host`."""
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            found = socket.getaddrinfo(
+                _encoded(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
         except (OSError, ValueError) as error:  # it cannot be a name
             raise ConfigurationError(f"cannot listen on {host!r}: {error}") from error
         addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
@@ -388,12 +390,17 @@ def _bound(
     return sockets
 
 
+def _encoded(host: str) -> bytes | str:
+    """`host` as bytes, if that needs no IDNA, which takes 3 ms to import."""
+    return host.encode() if host.isascii() else host
+
+
 def _is_loopback(host: str) -> bool:
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761
         return True
     try:
-        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+        found = socket.getaddrinfo(_encoded(host), None, flags=socket.AI_NUMERICHOST)
     except (OSError, ValueError):
         return False
     address = ipaddress.ip_address(found[0][4][0])

@@ -6,6 +6,7 @@ import gc
 import socket
 import threading
 import weakref
+from functools import partial
 
 import pytest
 
@@ -18,9 +19,10 @@ from tests.server.raw_connections import KEY, request
 def test_what_a_loop_takes_it_makes_though_it_ends_meanwhile():
     for _ in range(100):
         errors: list[BaseException] = []
-        loop, gate, made = Loop(errors.append), threading.Event(), []
+        made: list[int] = []
+        loop, gate = Loop(errors.append), threading.Event()
         loop.call(gate.wait)
-        loop.call(lambda loop=loop, made=made: loop.call(lambda: made.append(1)))
+        loop.call(partial(loop.call, partial(made.append, 1)))
         stopping = threading.Thread(target=loop.stop)
         stopping.start()
         gate.set()
@@ -86,7 +88,7 @@ def test_a_connection_that_has_ended_is_freed_while_the_loop_sleeps():
             sender.send(request() * 2)
             assert sender.statuses(1) == [200]
             server.postback.wait_for(lambda event: event.fault == hang.name, timeout=DEADLINE)
-            connection = weakref.ref(*listener.connections)
+            connection = weakref.ref(next(iter(listener.connections)))
         gone = threading.Event()
 
         def look():
