@@ -555,11 +555,11 @@ class Collector:
                 reason = f"write key {key.shown} {key_reason}"
             elif verdict.ingestion:
                 rule, sent = "I17", log.uuids.get(index)
-                if log.deduplication.is_repeated(table, sent, log.received[index]):
+                if log.deduplication.is_repeated(table, sent, log.received(index)):
                     reason = f"the uuid {sent} was stored in the last hour"
             else:
                 request, data = sent_data(log, index)
-                when = time_of(request, verdict, data, log.received[index])
+                when = time_of(request, verdict, data, log.received(index))
                 rule, reason = "T3", f"td_record_time {when.why}" if when.outside else ""
             if reason:
                 state = EventState.DEDUPLICATED if rule == "I17" else EventState.REJECTED

@@ -203,9 +203,9 @@ class EventLog:
         self.id = f"{_UUID_START}8{number >> 16:03x}-{number & 0xFFFF:04x}"
         """Begins the UUIDs of the events (I16). A log with a copy of an event has the same."""
         self.heads = _RepeatedColumn()
-        self.peers = _RepeatedColumn()
-        self.received = array("d")
-        """When the request of each event was received: UNIX seconds by the clock of the server."""
+        """The head of each request. All records of a batch came with one request."""
+        self._peers = _RepeatedColumn()
+        self._received = array("d")
         self.text = bytearray()
         """All bodies, one behind the other."""
         self.bodies = _Slices(self.text)
@@ -237,6 +237,8 @@ class EventLog:
         self._batch_starts = array("Q")
         """The index of the first record of each batch (I7)."""
         self._batch_sizes = array("H")
+        self._batch_requests = array("Q")
+        """Which of all requests each batch is."""
         self._batch_bodies = _Slices(self.text)
         """The decoded body of each batch: the bodies of its events are parts of it."""
         self._encoded: dict[int, bytes] = {}
@@ -257,28 +259,16 @@ class EventLog:
         peer: str,
         received: float,
         status: int,
-        span: tuple[int, int] | None = None,
     ) -> int:
-        """Add a pending event; return its index.
-
-        `span` is where the body begins and ends in `text`, if it is there already.
-        """
+        """Add a pending event; return its index."""
         index = len(self.states)
-        if judge is not self._judge:
-            self._earlier_judges.append((index, self._judge))
-            self._judge = judge
-        if span is None:
-            start = len(self.text)
-            self.text += body
-            span = start, len(self.text)
-        self.bodies.starts.append(span[0])
-        self.bodies.ends.append(span[1])
-        self.heads.append(head)
-        self.peers.append(peer)
-        self.received.append(received)
+        self._append_request(judge, head, peer, received)
+        self.bodies.starts.append(len(self.text))
+        self.text += body
+        self.bodies.ends.append(len(self.text))
         self.statuses.append(status)
-        self.states.append(PENDING)
         self.changes.append(index << 1)
+        self.states.append(PENDING)
         return index
 
     def append_batch(  # noqa: PLR0917 - as `append`
@@ -296,17 +286,30 @@ class EventLog:
         `body` is the body as it was sent, and `decoded` is it without content coding. `spans` is
         where each record begins and ends in that.
         """
-        first, start = len(self.states), len(self.text)
+        first, start, size = len(self.states), len(self.text), len(spans)
         if body != decoded:
             self._encoded[len(self._batch_starts)] = body
-        self.text += decoded
+        self._batch_requests.append(len(self._received))
         self._batch_bodies.starts.append(start)
-        self._batch_bodies.ends.append(len(self.text))
-        self._batch_sizes.append(len(spans))
+        self._batch_bodies.ends.append(start + len(decoded))
+        self._batch_sizes.append(size)
         self._batch_starts.append(first)
-        for begin, end in spans:
-            self.append(judge, head, b"", peer, received, 200, (start + begin, start + end))
-        return range(first, len(self.states))
+        self._append_request(judge, head, peer, received)
+        self.text += decoded
+        self.bodies.starts.extend(start + begin for begin, _ in spans)
+        self.bodies.ends.extend(start + end for _, end in spans)
+        self.statuses.extend([200] * size)
+        self.changes.extend(index << 1 for index in range(first, first + size))
+        self.states += bytes([PENDING]) * size
+        return range(first, first + size)
+
+    def _append_request(self, judge: JudgedHeads, head: bytes, peer: str, received: float) -> None:
+        if judge is not self._judge:
+            self._earlier_judges.append((len(self.states), self._judge))
+            self._judge = judge
+        self.heads.append(head)
+        self._peers.append(peer)
+        self._received.append(received)
 
     def batch_of(self, index: int) -> tuple[int | None, int, int]:
         """The number of the batch of the event at `index` (I7), its first index, and its size.
@@ -345,7 +348,19 @@ class EventLog:
 
     def peer(self, index: int) -> str:
         """The address of the sender of the event at `index`."""
-        return self.peers[index].decode()
+        return self._peers[self._request_of(index)].decode()
+
+    def received(self, index: int) -> float:
+        """When the event at `index` was received: UNIX seconds by the clock of the server."""
+        return self._received[self._request_of(index)]
+
+    def _request_of(self, index: int) -> int:
+        """Which of all requests the event at `index` came with."""
+        batch = bisect_right(self._batch_starts, index) - 1
+        if batch < 0:
+            return index
+        last = self._batch_starts[batch] + self._batch_sizes[batch] - 1
+        return self._batch_requests[batch] + max(0, index - last)
 
     def made_up_uuid(self, index: int) -> str:
         """I16: the UUID of the event at `index`, if it brings none; always the same one."""
@@ -358,7 +373,7 @@ class EventLog:
             if index < end:
                 judge = earlier
                 break
-        return judge[self.heads[index]]
+        return judge[self.heads[self._request_of(index) if self._batch_starts else index]]
 
     def decide(self, index: int, state: EventState, rule: str = "", reason: str = "") -> None:
         """Give the event at `index` its outcome."""
@@ -438,7 +453,7 @@ class EventLog:
         """
         number, start, size = self.batch_of(index)
         several = range(start, start + size)
-        judged, peer, received = self.judged(start), self.peer(start), self.received[start]
+        judged, peer, received = self.judged(start), self.peer(start), self.received(start)
         judge, head, body = JudgedHeads(judged.settings), judged.head.raw, self.request_body(start)
         log = EventLog(judge, self.first + start)
         log.id = self.id

@@ -67,7 +67,7 @@ class Event(_Entry):
     @property
     def received_at(self) -> float:
         """When the request was received, in UNIX seconds by the clock of the fake server."""
-        return self._log.received[self._index]
+        return self._log.received(self._index)
 
     @property
     def status(self) -> int | None:
@@ -170,7 +170,7 @@ class Event(_Entry):
             return about_response
         request, data = sent_data(log, index)
         about_request = protocol_findings.find(
-            request, judged.verdict, data, judged.settings, log.received[index]
+            request, judged.verdict, data, judged.settings, log.received(index)
         )
         found = list(about_request)
         if self.batch is not None:
@@ -328,7 +328,7 @@ def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     judged = log.judged(index)
     peer = log.peer(index) if judged.describes_sender else ""  # else no column needs it
     request = PostbackRequest(judged.head, log.bodies[index], peer)
-    return columns_of(log, index, judged, request, log.received[index])
+    return columns_of(log, index, judged, request, log.received(index))
 
 
 def columns_of(
