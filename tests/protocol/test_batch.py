@@ -180,6 +180,13 @@ def test_a_gzip_body_may_have_several_members():
     assert read(body, "gzip") == [b'{"a":1}']
 
 
+@pytest.mark.parametrize("members", [(COMPRESSED,), (COMPRESSED, gzip.compress(b" "))])
+def test_zero_bytes_may_follow_the_last_gzip_member(members):
+    body = b"".join(members)
+    assert read(body + bytes(1), "gzip") == read(body + bytes(512), "gzip") == [b"{}"]
+    assert refusal(body + bytes(8) + b"x", "gzip") == (400, "I10")
+
+
 @pytest.mark.parametrize(
     ("body", "encodings"),
     [
@@ -193,6 +200,10 @@ def test_a_gzip_body_may_have_several_members():
         (COMPRESSED + b"x", ["gzip"]),
         (COMPRESSED[:-5] + b"xxxxx", ["gzip"]),
         (b"", ["gzip"]),
+        (bytes(8), ["gzip"]),
+        (b"", ["deflate"]),
+        (zlib.compress(b"{}") + bytes(1), ["deflate"]),
+        (zlib.compress(b"{}")[:-1], ["deflate"]),
         (zlib.compress(COMPRESSED), ["deflate", "gzip"]),
     ],
 )
