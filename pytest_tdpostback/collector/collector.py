@@ -9,7 +9,6 @@ import uuid
 from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -126,20 +125,23 @@ class RefusedConnection(NamedTuple):
     """Counts those of one collector, from 1."""
 
 
-@dataclass(eq=False)
 class Exchange:
     """One request and the response to it, for whoever sends the response."""
 
-    collector: Collector
-    log: EventLog
-    judged: JudgedHead
-    response: Response
-    indexes: Sequence[int] = ()
-    """The places of its events in `log`; none if the request is not an event (R5, I20)."""
-    effect: Effect | None = None
-    """What a fault does to the event."""
-    sent: bool = False
-    """Whether the response is out, or nothing depends on it."""
+    def __init__(  # noqa: PLR0917 - in the order in which a request gets them
+        self,
+        collector: Collector,
+        log: EventLog,
+        judged: JudgedHead,
+        response: Response,
+        indexes: Sequence[int] = (),
+        effect: Effect | None = None,
+    ) -> None:
+        """`indexes` are the places of its events in `log`, `effect` what a fault does to them."""
+        self.collector, self.log, self.judged = collector, log, judged
+        self.response, self.indexes, self.effect = response, indexes, effect
+        self.sent = not indexes
+        """Whether the response is out, or nothing depends on it."""
 
 
 class Collector:
@@ -219,7 +221,7 @@ class Collector:
                 refusal = Refusal(status, rule, f"write key {key.shown} {reason}")
         if refusal is None and not judged.is_event:
             response = self._response_without_event(judged, peer, int(now))
-            return Exchange(self, self.log, judged, response, sent=True)
+            return Exchange(self, self.log, judged, response)
         if not verdict.ingestion:
             if refusal is None:
                 refusal = judge_body(verdict, head, body, size=size)

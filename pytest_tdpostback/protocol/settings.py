@@ -1,6 +1,6 @@
-"""The settings of a fake server: one field each, with everything that is to be known about it.
+"""The settings of a fake server: one row each, with everything that is to be known about it.
 
-Options, ini keys, marker arguments and factory arguments are made from these fields.
+Options, ini keys, marker arguments and factory arguments are made from these rows.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar
 
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import NoReturn
 
     from .profiles import Profile, ProfileName
 
@@ -28,32 +30,38 @@ _T = TypeVar("_T")
 
 
 class Implied(str):
-    """The value of a setting that nobody has chosen, so that `strict` may change it."""
+    """A value that nobody has chosen, so that `strict` may change it if the name is `on_...`."""
 
     __slots__ = ()
 
 
+class Setting(NamedTuple):
+    """What one setting accepts and what it means."""
+
+    default: Any
+    convert: Callable[[Any], Any]
+    """Reads a value; raises `ValueError` that says what is valid."""
+    help: str
+    rule: str = ""
+    """The id of the rule that the setting is about, if it is about one."""
+    choices: tuple[str, ...] = ()
+    """All values, if they are names."""
+
+
 def _value(default: Any, convert: Callable[[Any], Any], text: str, rule: str = "") -> Any:
-    """A setting whose value `convert` reads; it raises `ValueError` that says what is valid."""
-    return field(default=default, metadata={"convert": convert, "rule": rule, "help": text})
+    return Setting(default, convert, text, rule)
 
 
-def _choice(choices: str, text: str, rule: str = "", kind: type[str] = str) -> Any:
+def _choice(choices: str, text: str, rule: str = "") -> Any:
     """A setting that takes one of `choices`, which stand apart by blanks, the default first."""
     names = tuple(choices.split())
-
-    def convert(value: Any) -> Any:
-        if value not in names:
-            raise ValueError(f"one of {', '.join(names)}")
-        return value
-
-    metadata = {"convert": convert, "choices": names, "rule": rule, "help": text}
-    return field(default=kind(names[0]), metadata=metadata)
+    return Setting(Implied(names[0]), partial(_one_of, names), text, rule, names)
 
 
-def _in_a_test(choices: str, text: str, rule: str = "") -> Any:
-    """What a test does about something. `strict` makes it `fail`, unless somebody chose a value."""
-    return _choice(choices, text, rule, Implied)
+def _one_of(names: tuple[str, ...], value: Any) -> Any:
+    if value not in names:
+        raise ValueError(f"one of {', '.join(names)}")
+    return value
 
 
 def _profile(value: Any) -> Profile | None:
@@ -213,15 +221,10 @@ class SettingValues(ServerSettingValues, total=False):
     inspection: bool
 
 
-@dataclass(frozen=True, eq=False, repr=False)  # `eq` and `repr` take long to make
-class Settings:
-    """How a fake server and its test behave. Every field is a setting.
+class Settings(SimpleNamespace):
+    """How a fake server and its test behave. Settings with equal values are equal."""
 
-    The metadata of a field says what it accepts and what it means. Raises `ConfigurationError` if
-    a value is not acceptable.
-    """
-
-    profile: Profile | None = _value(  # noqa: RUF009 - makes a field, as the others do
+    profile: Profile | None = _value(
         None,
         _profile,
         "documents to imitate: openapi-1.0.0, article-2015, v2-2.0.0 or ingestion-v1 (default: the "
@@ -243,21 +246,21 @@ class Settings:
     validation_delay: float = _value(
         0.0, _seconds, "seconds of real time between a response and its validation", "Y5"
     )
-    # It stands before the settings that it changes, because fields are checked in this order.
+    # It stands before the settings that it changes, because values are read in this order.
     strict: bool = _value(
         False, _flag, "fail for everything that an on_... setting is about, unless it is set"
     )
-    on_auth_failure: str = _in_a_test(
+    on_auth_failure: str = _choice(
         "fail ignore", "an unexpected authentication failure: fail the test, or ignore it", "Y3"
     )
-    on_refusal: str = _in_a_test(
+    on_refusal: str = _choice(
         "ignore fail",
         "a refused event (4xx) that no assertion claimed: ignore it, or fail the test",
     )
-    on_unasserted: str = _in_a_test(
+    on_unasserted: str = _choice(
         "ignore fail", "an ingested event that no assertion claimed: ignore it, or fail the test"
     )
-    on_late: str = _in_a_test(
+    on_late: str = _choice(
         "report fail", "an event after the end of its test: report it, or let the run exit with 1"
     )
     on_finding: str = _value(
@@ -289,15 +292,28 @@ class Settings:
         False, _flag, "offer the REST interface and the live page below /.tdpostback/"
     )
 
-    def __post_init__(self) -> None:
-        for row in fields(self):
-            value = _converted(row.name, getattr(self, row.name), row.metadata["convert"])
-            if isinstance(row.default, Implied) and isinstance(value, Implied):
-                value = Implied("fail") if self.strict else row.default
-            object.__setattr__(self, row.name, value)
+    def __init__(self, **values: Any) -> None:
+        """Raises `ConfigurationError` for an unknown name and for a value that isn't acceptable."""
+        for name in values:
+            if name not in SETTINGS:
+                import difflib
 
-    def __repr__(self) -> str:
-        return f"Settings({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+                near = difflib.get_close_matches(name, SETTINGS, 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                known = ", ".join(SETTINGS)
+                raise ConfigurationError(
+                    f"{name!r} is not a setting{hint}; valid settings: {known}"
+                )
+        chosen: dict[str, Any] = {}
+        for name, row in SETTINGS.items():
+            value = _converted(name, values.get(name, row.default), row.convert)
+            if name.startswith("on_") and isinstance(value, Implied):
+                value = Implied("fail") if chosen["strict"] else row.default
+            chosen[name] = value
+        super().__init__(**chosen)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{name}: settings do not change; `changed` returns new ones")
 
     def finding_action(self, rule: str) -> str:
         """Return what a test does about a finding by `rule`: `warn`, `fail` or `ignore`."""
@@ -308,20 +324,13 @@ class Settings:
         """Return these settings with `changes`.
 
         `where` says in an error where the changes come from. An `on_...` setting that is changed
-        once keeps its own value, also if `strict` is set. Raises `ConfigurationError` for an
-        unknown name and for a value that is not acceptable.
+        once keeps its own value, also if `strict` is set. Raises as `Settings` does.
         """
-        origin, known = f"{where}: " if where else "", [row.name for row in fields(self)]
-        for name in changes:
-            if name not in known:
-                import difflib
-
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
-                raise ConfigurationError(
-                    f"{origin}{name!r} is not a setting{hint}; valid settings: {', '.join(known)}"
-                )
         try:
-            return replace(self, **changes)
+            return Settings(**{**vars(self), **changes})
         except ConfigurationError as error:
-            raise ConfigurationError(f"{origin}{error}") from None
+            raise ConfigurationError(f"{where}: {error}" if where else str(error)) from None
+
+
+SETTINGS = {name: row for name, row in vars(Settings).items() if isinstance(row, Setting)}
+"""Every setting by its name, in the order of the manual."""
