@@ -17,7 +17,7 @@ from weakref import ref
 from ..errors import ConfigurationError
 from ..protocol import response as responses
 from ..protocol.escaping import shown
-from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
+from ..protocol.judge import Refusal, judge_batch, judge_body
 from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
 from ..protocol.secrets import KeyRedactor
@@ -173,7 +173,7 @@ class Collector:
         self._refused_numbers = itertools.count(1)
         self.other_requests: dict[str, int] = defaultdict(int)
         """How many requests arrived that are no event (R5, I20), by what they are."""
-        self._subscribers: tuple[Callable[[], object], ...] = ()
+        self._subscribers: list[Callable[[], object]] = []
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
         self._holds: list[str] = []
@@ -222,20 +222,16 @@ class Collector:
         if refusal is None and not judged.is_event:
             response = self._response_without_event(judged, peer, int(now))
             return Exchange(self, self.log, judged, response)
-        if not verdict.ingestion:
-            if refusal is None:
-                refusal = judge_body(verdict, head, body, size=size)
+        if verdict.ingestion:
+            refusal, batch = judge_batch(verdict, head, body, refusal, size=size)
         elif refusal is None:
-            refusal, batch = judge_batch(verdict, head, body, size=size)
-        else:
-            refusal = with_number_of_records(refusal, verdict, head, body)
+            refusal = judge_body(verdict, head, body, size=size)
         if self.fault_hook is not None:
             request = PostbackRequest(head, body, peer)
             arrival = Arrival(
                 request, judged, now, self.log, refused=refusal is not None, batch=batch
             )
             effect = self.fault_hook(arrival)
-        decided: list[int] = []
         with self.lock:
             log = self.log
             indexes: Sequence[int]
@@ -263,12 +259,10 @@ class Collector:
                 else:
                     response = judged.accepted(now)
             exchange = Exchange(self, log, judged, response, indexes, effect)
-            if refusal is not None or batch is not None or effect is not None:
-                if effect is not None:
-                    self._apply(effect, exchange, batch)
-                states = zip(indexes, log.states[indexes[0] :], strict=True)
-                decided = [index for index, state in states if state != PENDING]
-                exchange.sent = len(decided) == len(indexes)
+            if effect is not None:
+                self._apply(effect, exchange, batch)
+            decided = [index for index in indexes if log.states[index] != PENDING]
+            exchange.sent = len(decided) == len(indexes)
             if not exchange.sent:
                 log.responses_to_send += 1
         if decided:
@@ -426,20 +420,12 @@ class Collector:
         A change is an event that arrives or gets its outcome, and whatever else a message may be
         about. `callback` must return at once and not raise. The function returned ends the calls.
         """
-        with self.lock:
-            self._subscribers = (*self._subscribers, callback)
-
-        def unsubscribe() -> None:
-            with self.lock:
-                remaining = list(self._subscribers)
-                remaining.remove(callback)
-                self._subscribers = tuple(remaining)
-
-        return unsubscribe
+        self._subscribers.append(callback)
+        return partial(self._subscribers.remove, callback)
 
     def notify(self) -> None:
         """Let whoever waits look again, because something changed; never within the lock."""
-        for callback in self._subscribers:
+        for callback in self._subscribers.copy():
             callback()
 
     def wait_until(self, condition: Callable[[], _T], timeout: float) -> _T:
@@ -474,6 +460,7 @@ class Collector:
     def clear(self) -> None:
         """Forget every event, error and note. Sequence numbers go on."""
         with self.lock:
+            self.configure(self.settings)  # forgets heads, which may be many
             self.log = EventLog(self._judge, self.next_seq)
             self._due.clear()
             self._schedule()

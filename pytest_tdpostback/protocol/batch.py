@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import io
 import json
@@ -10,7 +9,7 @@ import re
 import zlib
 from typing import Any, NamedTuple
 
-from .body import LARGE, InvalidBody, parse_any, type_name
+from .body import InvalidBody, parse_any, type_name
 
 MOST_RECORDS = 500
 """I8: the most records of a batch."""
@@ -71,15 +70,7 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
         start, end = len(body) - len(body.lstrip(_SPACE)), len(body.rstrip(_SPACE))
         return BatchBody(body, [_record(start, end, value)])
     _check_batch(value)
-    # As in `body`: the garbage collector would walk through a large body again and again.
-    pause = len(body) >= LARGE and gc.isenabled()
-    if pause:
-        gc.disable()
-    try:
-        spans = _spans_of_events(body.decode("latin-1"))  # a character for each byte
-    finally:
-        if pause:
-            gc.enable()
+    spans = _spans_of_events(body.decode("latin-1"))  # a character for each byte
     records = zip(spans, value["events"], strict=True)
     return BatchBody(body, [_record(start, end, record) for (start, end), record in records])
 

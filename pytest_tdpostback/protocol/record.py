@@ -104,9 +104,9 @@ def url_columns(request: PostbackRequest) -> dict[str, str]:
 def time_of(
     request: PostbackRequest, verdict: Verdict, data: Mapping[str, Any], received_at: float
 ) -> RecordTime:
-    """T1, P2: return what the `td_record_time` of `request` means; `data` is its `sent_data`."""
+    """T1, P2, I15: return what the time in `request` means; `data` is its `sent_data`."""
     if verdict.ingestion:
-        return ingestion_time(data["time"]) if "time" in data else _NO_TIME
+        return _whole_seconds(data["time"], "I15", outside=False) if "time" in data else _NO_TIME
     source = request.head.last_parameters if verdict.from_url else data
     return record_time(source[RECORD_TIME], received_at) if RECORD_TIME in source else _NO_TIME
 
@@ -124,11 +124,6 @@ def record_time(value: Any, received_at: float) -> RecordTime:
         return time
     why = "is older than 7 days" if age > 0 else "is more than 3 days ahead"
     return RecordTime(None, "T3", f"{shown(_compact(value), 60)} {why}", True)
-
-
-def ingestion_time(value: Any) -> RecordTime:
-    """I15: return whether the `time` of a record, of any JSON type, sets its time."""
-    return _whole_seconds(value, "I15", outside=False)
 
 
 def _whole_seconds(value: Any, rule: str, *, outside: bool) -> RecordTime:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_tdpostback.protocol import batch
 from pytest_tdpostback.protocol.body import InvalidBody
-from pytest_tdpostback.protocol.judge import judge_batch, judge_head, with_number_of_records
+from pytest_tdpostback.protocol.judge import judge_batch, judge_head
 from pytest_tdpostback.protocol.request import RequestHead
 from pytest_tdpostback.protocol.settings import Settings
 from tests.protocol.requests import KEY, unhurried
@@ -369,8 +369,8 @@ def test_the_reason_of_a_refused_batch_has_the_number_of_its_records(body, field
     verdict = judge_head(sent, Settings().changed({"profile": "ingestion-v1"}))
     found = verdict.refusal
     assert found is not None
-    reason = with_number_of_records(found, verdict, sent, body).reason
-    assert reason == found.reason + counted
+    refusal, _ = judge_batch(verdict, sent, body, found)
+    assert refusal == found._replace(reason=found.reason + counted)
 
 
 def test_a_refused_record_is_no_batch_though_it_has_a_list_of_events():
@@ -378,7 +378,7 @@ def test_a_refused_record_is_no_batch_though_it_has_a_list_of_events():
     verdict = judge_head(sent, Settings().changed({"profile": "ingestion-v1"}))
     found = verdict.refusal
     assert found is not None
-    assert with_number_of_records(found, verdict, sent, b'{"events":[{}]}') == found
+    assert judge_batch(verdict, sent, b'{"events":[{}]}', found) == (found, None)
 
 
 def test_a_batch_of_the_wrong_type_has_the_number_of_its_records_in_the_reason():
