@@ -10,15 +10,45 @@ import itertools
 import re
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from typing import NoReturn
+    from typing import Literal, NoReturn, TypedDict
 
     from .profiles import Profile, ProfileName
+
+    class ServerSettingValues(TypedDict, total=False):
+        """The settings that `PostbackServer` takes beside its own arguments; see `Settings`."""
+
+        value_types: Literal["json", "string"]
+        stale_time: Literal["receipt", "drop"]
+        url_parameters: Literal["ignore", "store"]
+        malformed_key: Literal["async", "refuse"]
+        validation_delay: float
+        strict: bool
+        on_auth_failure: Literal["fail", "ignore"]
+        on_refusal: Literal["ignore", "fail"]
+        on_unasserted: Literal["ignore", "fail"]
+        on_late: Literal["report", "fail"]
+        on_finding: str
+        deduplicate: bool
+        max_body: int
+        explain: bool
+        redirect: bool
+        block_network: bool
+        extra_hosts: str | Iterable[str]
+        allow_hosts: str | Iterable[str]
+        tls: bool
+
+    class SettingValues(ServerSettingValues, total=False):
+        """The settings that `make_tdpostback` takes; see `Settings`."""
+
+        profile: ProfileName | Profile | None
+        inspection: bool
+
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
@@ -188,37 +218,6 @@ def _finding_action(value: Any) -> Any:
     if not names:
         raise ValueError(f"ids of rules after {action}:, such as {action}:C1,T5")
     return f"{action}:{','.join(names)}"
-
-
-class ServerSettingValues(TypedDict, total=False):
-    """The settings that `PostbackServer` takes beside its own arguments; see `Settings`."""
-
-    value_types: Literal["json", "string"]
-    stale_time: Literal["receipt", "drop"]
-    url_parameters: Literal["ignore", "store"]
-    malformed_key: Literal["async", "refuse"]
-    validation_delay: float
-    strict: bool
-    on_auth_failure: Literal["fail", "ignore"]
-    on_refusal: Literal["ignore", "fail"]
-    on_unasserted: Literal["ignore", "fail"]
-    on_late: Literal["report", "fail"]
-    on_finding: str
-    deduplicate: bool
-    max_body: int
-    explain: bool
-    redirect: bool
-    block_network: bool
-    extra_hosts: str | Iterable[str]
-    allow_hosts: str | Iterable[str]
-    tls: bool
-
-
-class SettingValues(ServerSettingValues, total=False):
-    """The settings that `make_tdpostback` takes; see `Settings`."""
-
-    profile: ProfileName | Profile | None
-    inspection: bool
 
 
 class Settings(SimpleNamespace):
