@@ -24,7 +24,7 @@ from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
 from .events import columns_of, global_id, sent_data
-from .waiting import Cancellation, Timer, call_later, current_cancellation, real_time
+from .waiting import Cancellation, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..protocol.response import Response
     from ..protocol.settings import Settings
     from .event_log import JudgedHead
+    from .waiting import Timer
 
 _T = TypeVar("_T")
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
-from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ConfigurationError
 
@@ -65,17 +64,16 @@ class Implied(str):
     __slots__ = ()
 
 
-class Setting(NamedTuple):
+class Setting:
     """What one setting accepts and what it means."""
 
-    default: Any
-    convert: Callable[[Any], Any]
-    """Reads a value; raises `ValueError` that says what is valid."""
-    help: str
-    rule: str = ""
-    """The id of the rule that the setting is about, if it is about one."""
-    choices: tuple[str, ...] = ()
-    """All values, if they are names."""
+    def __init__(self, default: Any, convert: Callable[[Any], Any], text: str, rule: str) -> None:
+        """`convert` reads a value, or raises a `ValueError` that says what is valid."""
+        self.default, self.convert, self.help = default, convert, text
+        self.rule = rule
+        """The id of the rule that the setting is about; may be empty."""
+        self.choices: tuple[str, ...] = ()
+        """All values, if they are names."""
 
 
 def _value(default: Any, convert: Callable[[Any], Any], text: str, rule: str = "") -> Any:
@@ -85,13 +83,15 @@ def _value(default: Any, convert: Callable[[Any], Any], text: str, rule: str = "
 def _choice(choices: str, text: str, rule: str = "") -> Any:
     """A setting that takes one of `choices`, which stand apart by blanks, the default first."""
     names = tuple(choices.split())
-    return Setting(Implied(names[0]), partial(_one_of, names), text, rule, names)
 
+    def convert(value: Any) -> Any:
+        if value not in names:
+            raise ValueError(f"one of {', '.join(names)}")
+        return value
 
-def _one_of(names: tuple[str, ...], value: Any) -> Any:
-    if value not in names:
-        raise ValueError(f"one of {', '.join(names)}")
-    return value
+    setting = Setting(Implied(names[0]), convert, text, rule)
+    setting.choices = names
+    return setting
 
 
 def _profile(value: Any) -> Profile | None:
