@@ -177,8 +177,8 @@ class Collector:
         self._subscribers: list[Callable[[], object]] = []
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
-        self._holds: list[str] = []
-        """Who holds validation, once for each call of `hold`."""
+        self.holds: list[str] = []
+        """Who holds validation, once for each call of `hold`; empty if nobody does."""
         self._due: list[tuple[float, Exchange]] = []
         """Events to validate, and when (real time): those that are due first come first."""
         self._call_later = call_later
@@ -282,7 +282,7 @@ class Collector:
             if self._returned:
                 self._returned.discard(exchange)
             delay = self.settings.validation_delay
-            if delay or self._holds:
+            if delay or self.holds:
                 insort(self._due, (real_time() + delay, exchange), key=itemgetter(0))
                 self._schedule()
             else:
@@ -342,7 +342,7 @@ class Collector:
         if not self._due:
             return
         with self.lock:
-            end = 0 if self._holds else bisect_right(self._due, real_time(), key=itemgetter(0))
+            end = 0 if self.holds else bisect_right(self._due, real_time(), key=itemgetter(0))
             due = self._due[:end]
             del self._due[:end]
             decided = [(exchange.log, self._decide(exchange)) for _, exchange in due]
@@ -366,28 +366,18 @@ class Collector:
         """Keep accepted events pending from now on, until `holder` called `release` as often."""
         self.wait_for_responses()
         with self.lock:
-            self._holds.append(holder)
+            self.holds.append(holder)
 
     def release(self, holder: str = "the test") -> None:
         """End one `hold` of `holder`; the last one validates what is due. Raises without one."""
         with self.lock:
-            if holder not in self._holds:
-                by = f" by {holder}, only by {self._holds[0]}" if self._holds else ""
+            if holder not in self.holds:
+                by = f" by {holder}, only by {self.holds[0]}" if self.holds else ""
                 raise ConfigurationError(f"validation is not held{by}; nothing to release")
-            self._holds.remove(holder)
+            self.holds.remove(holder)
         self.validate()
 
-    @property
-    def held(self) -> bool:
-        """Whether validation is held."""
-        return bool(self._holds)
-
     # looking and waiting
-
-    @property
-    def empty(self) -> bool:
-        """Whether no event arrived."""
-        return not len(self.log)
 
     @property
     def next_seq(self) -> int:
@@ -410,7 +400,7 @@ class Collector:
     def why_pending(self, timeout: float) -> str:
         """Why what is pending gets no outcome within `timeout` seconds; empty if it does."""
         with self.lock:
-            if self._holds:
+            if self.holds:
                 return "validation is held"
             remaining = self._due[0][0] - real_time() if self._due else 0.0
         return f"the next one is due in {remaining:.3g} s" if remaining > timeout else ""
@@ -452,7 +442,7 @@ class Collector:
                 if value or now >= deadline:
                     return value
                 with self.lock:
-                    due = self._due[0][0] if self._due and not self._holds else deadline
+                    due = self._due[0][0] if self._due and not self.holds else deadline
                 changed.wait(min(deadline, due) - now)
                 cancellation.check()
         finally:
@@ -561,7 +551,7 @@ class Collector:
 
     def _schedule(self) -> None:
         """Have a timer for the event that is due first, and for nothing else; within the lock."""
-        due = self._due[0][0] if self._due and not self._holds else None
+        due = self._due[0][0] if self._due and not self.holds else None
         if self._timer is not None and self._timer_due != due:
             self._timer.cancel()
             self._timer = None

@@ -153,17 +153,17 @@ def judge_body(
     size = len(body) if size is None else size
     if size > verdict.size_limit:
         return _too_large(size, verdict.size_limit)
-    source = verdict.source
-    if source is RecordSource.URL_PARAMETERS and body:
+    from_parameters = verdict.from_url and verdict.source is RecordSource.URL_PARAMETERS
+    if from_parameters and body:
         return _wrong_type("B1", media_type(head))
     if verdict.body_refusal is not None:
         return verdict.body_refusal
-    if source is RecordSource.JSON:
+    if not verdict.from_url:
         try:
             json_body.parse(body)
         except json_body.InvalidBody as error:
             return Refusal(400, error.rule, str(error))
-    elif source is RecordSource.URL_PARAMETERS and not data_parameters(head):
+    elif from_parameters and not data_parameters(head):
         return Refusal(400, "B4", "the body is empty and the URL has no data parameter")
     return None
 

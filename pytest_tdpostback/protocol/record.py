@@ -25,8 +25,6 @@ NEWEST = 3 * _DAY
 MILLISECONDS = range(10**11, 10**14)
 """T5: times of the years 1973 to 5138 in milliseconds; none is a plausible time in seconds."""
 RECORD_TIME = "td_record_time"
-_ENOUGH_DIGITS = 25
-"""A number with so many digits is far outside the window; the rest need not be read."""
 
 
 class RecordTime(NamedTuple):
@@ -40,9 +38,6 @@ class RecordTime(NamedTuple):
     rule: str | None = None
     why: str = ""
     outside: bool = False
-
-
-_NO_TIME = RecordTime()
 
 
 def record_columns(
@@ -105,10 +100,12 @@ def time_of(
     request: PostbackRequest, verdict: Verdict, data: Mapping[str, Any], received_at: float
 ) -> RecordTime:
     """T1, P2, I15: return what the time in `request` means; `data` is its `sent_data`."""
-    if verdict.ingestion:
-        return _whole_seconds(data["time"], "I15", outside=False) if "time" in data else _NO_TIME
     source = request.head.last_parameters if verdict.from_url else data
-    return record_time(source[RECORD_TIME], received_at) if RECORD_TIME in source else _NO_TIME
+    if verdict.ingestion and "time" in data:
+        return _whole_seconds(data["time"], "I15", outside=False)
+    if RECORD_TIME in source and not verdict.ingestion:
+        return record_time(source[RECORD_TIME], received_at)
+    return RecordTime()
 
 
 def record_time(value: Any, received_at: float) -> RecordTime:
@@ -130,7 +127,7 @@ def _whole_seconds(value: Any, rule: str, *, outside: bool) -> RecordTime:
     """Whether `value` is plausible UNIX seconds; `outside` is what is told of milliseconds."""
     seconds = value if type(value) is int else None
     if isinstance(value, str) and value.isascii() and value.isdecimal():
-        seconds = int(value.lstrip("0")[:_ENOUGH_DIGITS] or "0")
+        seconds = int(value.lstrip("0")[:25] or "0")  # more digits cannot make it plausible
     if seconds is not None and seconds not in MILLISECONDS:
         return RecordTime(seconds)
     sent = shown(_compact(value), 60)
