@@ -20,6 +20,8 @@ _SPACE = b" \t\n\r"
 _NOT_SPACE = re.compile(r"[^ \t\n\r]|\Z")
 _UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _decode = json.JSONDecoder().raw_decode
+_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""I10: the argument of zlib for each content coding."""
 
 
 class Failure(NamedTuple):
@@ -77,20 +79,21 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
 
 def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
     """I10: `body` without the content coding `encoding`."""
+    decoder = zlib.decompressobj(_BITS[encoding])
     try:
-        if encoding == "gzip":  # several members (RFC 1952), and zero bytes between and behind them
-            decoded = gzip.GzipFile(fileobj=io.BytesIO(body)).read(limit + 1)
-            complete = bool(body)
-        else:
-            decoder = zlib.decompressobj()
-            decoded = decoder.decompress(body, limit + 1)
-            complete = decoder.eof and not decoder.unused_data
+        decoded = decoder.decompress(body, limit + 1)
+        rest = decoder.unused_data
+        if rest and encoding == "gzip":  # a series of members (RFC 1952), and zero bytes
+            file = io.BytesIO(rest.lstrip(b"\0"))
+            decoded += gzip.GzipFile(fileobj=file).read(limit + 1 - len(decoded))
+            rest = b""
     except (zlib.error, gzip.BadGzipFile, EOFError) as error:
         raise InvalidBody("I10", f"the body is not {encoding}: {error}") from None
     if len(decoded) > limit:
         raise InvalidBody("I9", f"the decoded body has more than {limit} bytes", 413)
-    if not complete:
-        raise InvalidBody("I10", f"the {encoding} body is cut off, or has bytes after its end")
+    if not decoder.eof or rest:
+        where = "is cut off" if not decoder.eof else "has bytes after its end"
+        raise InvalidBody("I10", f"the {encoding} body {where}")
     return decoded
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ConfigurationError
@@ -220,7 +219,7 @@ def _finding_action(value: Any) -> Any:
     return f"{action}:{','.join(names)}"
 
 
-class Settings(SimpleNamespace):
+class Settings:
     """How a fake server and its test behave. Settings with equal values are equal."""
 
     profile: Profile | None = _value(
@@ -291,7 +290,7 @@ class Settings(SimpleNamespace):
         False, _flag, "offer the REST interface and the live page below /.tdpostback/"
     )
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         """Raises `ConfigurationError` for an unknown name and for a value that isn't acceptable."""
         for name in values:
             if name not in SETTINGS:
@@ -303,16 +302,23 @@ class Settings(SimpleNamespace):
                 raise ConfigurationError(
                     f"{name!r} is not a setting{hint}; valid settings: {known}"
                 )
-        chosen: dict[str, Any] = {}
         for name, row in SETTINGS.items():
             value = _converted(name, values.get(name, row.default), row.convert)
             if name.startswith("on_") and isinstance(value, Implied):
-                value = Implied("fail") if chosen["strict"] else row.default
-            chosen[name] = value
-        super().__init__(**chosen)
+                value = Implied("fail") if self.strict else row.default
+            vars(self)[name] = value
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{name}: settings do not change; `changed` returns new ones")
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, Settings) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     def finding_action(self, rule: str) -> str:
         """Return what a test does about a finding by `rule`: `warn`, `fail` or `ignore`."""

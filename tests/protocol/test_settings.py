@@ -98,6 +98,7 @@ def test_seconds_out_of_range_are_an_error(value):
 def test_settings_with_equal_values_are_equal():
     one, two = Settings(tls=True), Settings().changed({"tls": "yes"})
     assert one == two
+    assert hash(one) == hash(two)
     assert one != Settings()
     assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
     assert repr(one).startswith("Settings(profile=None, value_types='json', ")
