@@ -7,14 +7,13 @@ import io
 import json
 import os
 import sys
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import ConfigurationError
 from .protocol.profiles import DEFAULT, profiles
 from .protocol.schemas import NAMES, load_openapi, load_schema
-from .protocol.settings import Settings
+from .protocol.settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         serve.add_argument(option, help=text, **how)
     # What has no rule is about tests, and so is `on_auth_failure`.
-    ruled = [row.name for row in fields(Settings) if row.metadata["rule"]]
+    ruled = [name for name, row in SETTINGS.items() if row.rule]
     _add_settings(serve, [name for name in ruled if name != "on_auth_failure"])
     return parser
 
@@ -104,17 +103,18 @@ def _port(text: str) -> int:
 
 def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str], **help_texts: str) -> None:
     """Add an option for each of the settings; one that is not given is not in the arguments."""
-    for row in (row for row in fields(Settings) if row.name in names):
+    for name in names:
+        row = SETTINGS[name]
         default = f" (default: {row.default})" if row.default else ""
-        how: dict[str, Any] = {"metavar": row.name.rpartition("_")[2].upper()}
+        how: dict[str, Any] = {"metavar": name.rpartition("_")[2].upper()}
         if row.default is False:
             how = {"action": "store_true"}
-        elif "choices" in row.metadata:
-            how = {"choices": row.metadata["choices"]}
+        elif row.choices:
+            how = {"choices": row.choices}
         parser.add_argument(
-            f"--{row.name.replace('_', '-')}",
+            f"--{name.replace('_', '-')}",
             default=argparse.SUPPRESS,
-            help=help_texts.get(row.name, row.metadata["help"]) + default,
+            help=help_texts.get(name, row.help) + default,
             **how,
         )
 

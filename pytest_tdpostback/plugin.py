@@ -42,19 +42,16 @@ _HINT_OF_SCOPE = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """An option and an ini key for each setting, and the options of the contract check."""
-    from dataclasses import fields
-
     from .conformance.options import add_options
-    from .protocol.settings import Settings
+    from .protocol.settings import SETTINGS
 
     group = parser.getgroup("tdpostback", "fake server of Treasure Data's Postback API")
-    for row in fields(Settings):
-        rule = row.metadata["rule"]
-        note = row.metadata["help"] + (f" (rule {rule})" if rule else "")
-        names = dict.fromkeys([_option(row.name), f"--tdpostback-{row.name}"])
+    for name, row in SETTINGS.items():
+        note = row.help + (f" (rule {row.rule})" if row.rule else "")
+        names = dict.fromkeys([_option(name), f"--tdpostback-{name}"])
         bare = {"nargs": "?", "const": "true"} if isinstance(row.default, bool) else {}
         group.addoption(*names, default=None, metavar="VALUE", help=note, **bare)
-        parser.addini(f"tdpostback_{row.name}", note, default=None)
+        parser.addini(f"tdpostback_{name}", note, default=None)
     add_options(group)
 
 

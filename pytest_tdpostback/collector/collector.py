@@ -9,7 +9,6 @@ import uuid
 from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -18,14 +17,14 @@ from weakref import ref
 from ..errors import ConfigurationError
 from ..protocol import response as responses
 from ..protocol.escaping import shown
-from ..protocol.judge import Refusal, judge_batch, judge_body, with_number_of_records
+from ..protocol.judge import Refusal, judge_batch, judge_body
 from ..protocol.record import payload, time_of
 from ..protocol.request import PostbackRequest
 from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
 from .events import columns_of, global_id, sent_data
-from .waiting import Cancellation, Timer, call_later, current_cancellation, real_time
+from .waiting import Cancellation, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from ..protocol.response import Response
     from ..protocol.settings import Settings
     from .event_log import JudgedHead
+    from .waiting import Timer
 
 _T = TypeVar("_T")
 
@@ -126,20 +126,23 @@ class RefusedConnection(NamedTuple):
     """Counts those of one collector, from 1."""
 
 
-@dataclass(eq=False)
 class Exchange:
     """One request and the response to it, for whoever sends the response."""
 
-    collector: Collector
-    log: EventLog
-    judged: JudgedHead
-    response: Response
-    indexes: Sequence[int] = ()
-    """The places of its events in `log`; none if the request is not an event (R5, I20)."""
-    effect: Effect | None = None
-    """What a fault does to the event."""
-    sent: bool = False
-    """Whether the response is out, or nothing depends on it."""
+    def __init__(  # noqa: PLR0917 - in the order in which a request gets them
+        self,
+        collector: Collector,
+        log: EventLog,
+        judged: JudgedHead,
+        response: Response,
+        indexes: Sequence[int] = (),
+        effect: Effect | None = None,
+    ) -> None:
+        """`indexes` are the places of its events in `log`, `effect` what a fault does to them."""
+        self.collector, self.log, self.judged = collector, log, judged
+        self.response, self.indexes, self.effect = response, indexes, effect
+        self.sent = not indexes
+        """Whether the response is out, or nothing depends on it."""
 
 
 class Collector:
@@ -171,11 +174,11 @@ class Collector:
         self._refused_numbers = itertools.count(1)
         self.other_requests: dict[str, int] = defaultdict(int)
         """How many requests arrived that are no event (R5, I20), by what they are."""
-        self._subscribers: tuple[Callable[[], object], ...] = ()
+        self._subscribers: list[Callable[[], object]] = []
         self._returned: set[Exchange] = set()
         """Exchanges whose response was returned to a server that may never say it was sent."""
-        self._holds: list[str] = []
-        """Who holds validation, once for each call of `hold`."""
+        self.holds: list[str] = []
+        """Who holds validation, once for each call of `hold`; empty if nobody does."""
         self._due: list[tuple[float, Exchange]] = []
         """Events to validate, and when (real time): those that are due first come first."""
         self._call_later = call_later
@@ -219,21 +222,17 @@ class Collector:
                 refusal = Refusal(status, rule, f"write key {key.shown} {reason}")
         if refusal is None and not judged.is_event:
             response = self._response_without_event(judged, peer, int(now))
-            return Exchange(self, self.log, judged, response, sent=True)
-        if not verdict.ingestion:
-            if refusal is None:
-                refusal = judge_body(verdict, head, body, size=size)
+            return Exchange(self, self.log, judged, response)
+        if verdict.ingestion:
+            refusal, batch = judge_batch(verdict, head, body, refusal, size=size)
         elif refusal is None:
-            refusal, batch = judge_batch(verdict, head, body, size=size)
-        else:
-            refusal = with_number_of_records(refusal, verdict, head, body)
+            refusal = judge_body(verdict, head, body, size=size)
         if self.fault_hook is not None:
             request = PostbackRequest(head, body, peer)
             arrival = Arrival(
                 request, judged, now, self.log, refused=refusal is not None, batch=batch
             )
             effect = self.fault_hook(arrival)
-        decided: list[int] = []
         with self.lock:
             log = self.log
             indexes: Sequence[int]
@@ -261,12 +260,10 @@ class Collector:
                 else:
                     response = judged.accepted(now)
             exchange = Exchange(self, log, judged, response, indexes, effect)
-            if refusal is not None or batch is not None or effect is not None:
-                if effect is not None:
-                    self._apply(effect, exchange, batch)
-                states = zip(indexes, log.states[indexes[0] :], strict=True)
-                decided = [index for index, state in states if state != PENDING]
-                exchange.sent = len(decided) == len(indexes)
+            if effect is not None:
+                self._apply(effect, exchange, batch)
+            decided = [index for index in indexes if log.states[index] != PENDING]
+            exchange.sent = len(decided) == len(indexes)
             if not exchange.sent:
                 log.responses_to_send += 1
         if decided:
@@ -285,7 +282,7 @@ class Collector:
             if self._returned:
                 self._returned.discard(exchange)
             delay = self.settings.validation_delay
-            if delay or self._holds:
+            if delay or self.holds:
                 insort(self._due, (real_time() + delay, exchange), key=itemgetter(0))
                 self._schedule()
             else:
@@ -345,7 +342,7 @@ class Collector:
         if not self._due:
             return
         with self.lock:
-            end = 0 if self._holds else bisect_right(self._due, real_time(), key=itemgetter(0))
+            end = 0 if self.holds else bisect_right(self._due, real_time(), key=itemgetter(0))
             due = self._due[:end]
             del self._due[:end]
             decided = [(exchange.log, self._decide(exchange)) for _, exchange in due]
@@ -369,28 +366,18 @@ class Collector:
         """Keep accepted events pending from now on, until `holder` called `release` as often."""
         self.wait_for_responses()
         with self.lock:
-            self._holds.append(holder)
+            self.holds.append(holder)
 
     def release(self, holder: str = "the test") -> None:
         """End one `hold` of `holder`; the last one validates what is due. Raises without one."""
         with self.lock:
-            if holder not in self._holds:
-                by = f" by {holder}, only by {self._holds[0]}" if self._holds else ""
+            if holder not in self.holds:
+                by = f" by {holder}, only by {self.holds[0]}" if self.holds else ""
                 raise ConfigurationError(f"validation is not held{by}; nothing to release")
-            self._holds.remove(holder)
+            self.holds.remove(holder)
         self.validate()
 
-    @property
-    def held(self) -> bool:
-        """Whether validation is held."""
-        return bool(self._holds)
-
     # looking and waiting
-
-    @property
-    def empty(self) -> bool:
-        """Whether no event arrived."""
-        return not len(self.log)
 
     @property
     def next_seq(self) -> int:
@@ -413,7 +400,7 @@ class Collector:
     def why_pending(self, timeout: float) -> str:
         """Why what is pending gets no outcome within `timeout` seconds; empty if it does."""
         with self.lock:
-            if self._holds:
+            if self.holds:
                 return "validation is held"
             remaining = self._due[0][0] - real_time() if self._due else 0.0
         return f"the next one is due in {remaining:.3g} s" if remaining > timeout else ""
@@ -424,20 +411,12 @@ class Collector:
         A change is an event that arrives or gets its outcome, and whatever else a message may be
         about. `callback` must return at once and not raise. The function returned ends the calls.
         """
-        with self.lock:
-            self._subscribers = (*self._subscribers, callback)
-
-        def unsubscribe() -> None:
-            with self.lock:
-                remaining = list(self._subscribers)
-                remaining.remove(callback)
-                self._subscribers = tuple(remaining)
-
-        return unsubscribe
+        self._subscribers.append(callback)
+        return partial(self._subscribers.remove, callback)
 
     def notify(self) -> None:
         """Let whoever waits look again, because something changed; never within the lock."""
-        for callback in self._subscribers:
+        for callback in self._subscribers.copy():
             callback()
 
     def wait_until(self, condition: Callable[[], _T], timeout: float) -> _T:
@@ -463,7 +442,7 @@ class Collector:
                 if value or now >= deadline:
                     return value
                 with self.lock:
-                    due = self._due[0][0] if self._due and not self._holds else deadline
+                    due = self._due[0][0] if self._due and not self.holds else deadline
                 changed.wait(min(deadline, due) - now)
                 cancellation.check()
         finally:
@@ -472,6 +451,7 @@ class Collector:
     def clear(self) -> None:
         """Forget every event, error and note. Sequence numbers go on."""
         with self.lock:
+            self.configure(self.settings)  # forgets heads, which may be many
             self.log = EventLog(self._judge, self.next_seq)
             self._due.clear()
             self._schedule()
@@ -571,7 +551,7 @@ class Collector:
 
     def _schedule(self) -> None:
         """Have a timer for the event that is due first, and for nothing else; within the lock."""
-        due = self._due[0][0] if self._due and not self._holds else None
+        due = self._due[0][0] if self._due and not self.holds else None
         if self._timer is not None and self._timer_due != due:
             self._timer.cancel()
             self._timer = None

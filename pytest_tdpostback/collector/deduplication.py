@@ -9,13 +9,10 @@ REMEMBERED = 4_096
 
 
 class Deduplication:
-    """The `uuid` of the last records of each table, and when they were received."""
+    """The last records of each table, and when they were received."""
 
     def __init__(self) -> None:
-        self._stored: dict[tuple[str, str], int] = {}
-        """How many records of each table were stored."""
-        self._known: dict[tuple[str, str], dict[str, tuple[int, float]]] = {}
-        """For each table by `uuid`, in order: the number of its record, and when that came."""
+        self._last: dict[tuple[str, str], dict[object, float]] = {}
 
     def is_repeated(self, table: tuple[str, str], uuid: str | None, received_at: float) -> bool:
         """Return whether `uuid` is that of a stored record of `table`; if not, count it as stored.
@@ -23,17 +20,12 @@ class Deduplication:
         `uuid` is `None` if the record brings none. `received_at` is when the record was received,
         in UNIX seconds by the server's clock.
         """
-        number = self._stored.get(table, 0)
-        known = self._known.setdefault(table, {})
-        if uuid is not None:
-            uuid = uuid.lower()
-            if uuid in known:
-                stored, at = known[uuid]
-                if number - stored <= REMEMBERED and received_at - at < HOUR:
-                    return True
-                del known[uuid]
-            known[uuid] = number, received_at
-            if len(known) > REMEMBERED:
-                del known[next(iter(known))]
-        self._stored[table] = number + 1
+        last = self._last.setdefault(table, {})
+        record = object() if uuid is None else uuid.lower()
+        if record in last and received_at - last[record] < HOUR:
+            return True
+        last.pop(record, None)  # to be stored as the last one
+        last[record] = received_at
+        if len(last) > REMEMBERED:
+            del last[next(iter(last))]
         return False

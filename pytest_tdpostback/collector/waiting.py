@@ -6,10 +6,17 @@ import threading
 import time
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
+
+    class Timer(Protocol):
+        """A call that is still to come."""
+
+        def cancel(self) -> object:
+            """Prevent the call, if it has not begun. Any thread may ask for it."""
 
 
 real_time = partial(time.monotonic)
@@ -17,13 +24,6 @@ real_time = partial(time.monotonic)
 
 Libraries that freeze clocks do not stop it: they replace only the function itself.
 """
-
-
-class Timer(Protocol):
-    """A call that is still to come."""
-
-    def cancel(self) -> object:
-        """Prevent the call, if it has not begun. Any thread may ask for it."""
 
 
 def call_later(seconds: float, function: Callable[[], None]) -> Timer:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from dataclasses import asdict, fields
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,7 +20,7 @@ from ..collector.event_log import EventState
 from ..collector.events import Events, Record
 from ..errors import ConfigurationError
 from ..protocol.secrets import KeyRedactor
-from ..protocol.settings import valid_seconds
+from ..protocol.settings import SETTINGS, valid_seconds
 from ..recording.export import exported
 from ..server.connection import INSPECTION_PREFIX as PREFIX
 from ..server.connection import MAX_INSPECTION_BODY
@@ -109,7 +108,7 @@ def about(_: Request, collector: Collector) -> dict[str, Any]:
     profile = collector.settings.profile
     return {
         "tdpostback": __version__,
-        "settings": {**asdict(collector.settings), "profile": profile and profile.name},
+        "settings": {**vars(collector.settings), "profile": profile and profile.name},
         "now": collector.clock.now(),
         "seq": collector.next_seq - 1,
     }
@@ -169,7 +168,7 @@ def _unfreeze(_: Request, collector: Collector) -> None:
 def _configure(request: Request, collector: Collector) -> None:
     members, settings = _members(request), collector.settings
     for name in sorted(FIXED & members.keys()):
-        able = ", ".join(row.name for row in fields(settings) if row.name not in FIXED)
+        able = ", ".join(name for name in SETTINGS if name not in FIXED)
         raise ValueError(f"{name!r} cannot change while the server runs; these can: {able}")
     collector.configure(settings.changed(members, "settings"))
 

@@ -33,7 +33,9 @@ def print_rules(*, rule: str | None, as_json: bool) -> None:
 def _one_rule(rule: Rule) -> Iterator[str]:
     """A rule in paragraphs: what the service does, what to do about it, and how we know."""
     width = max(shutil.get_terminal_size().columns, 40)
-    held = "all" if len(rule.profiles) == len(profiles) else ", ".join(rule.profiles)
+    of_postback = tuple(row.name for row in profiles if row.postback is None)
+    names = ", ".join(rule.profiles)
+    held = "all of the Postback API" if rule.profiles == of_postback else names
     yield f"{rule.id} ({rule.section})"
     for text in (
         rule.statement,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import io
 import json
@@ -10,7 +9,7 @@ import re
 import zlib
 from typing import Any, NamedTuple
 
-from .body import LARGE, InvalidBody, parse_any, type_name
+from .body import InvalidBody, parse_any, type_name
 
 MOST_RECORDS = 500
 """I8: the most records of a batch."""
@@ -73,15 +72,7 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
         start, end = len(body) - len(body.lstrip(_SPACE)), len(body.rstrip(_SPACE))
         return BatchBody(body, [_record(start, end, value)])
     _check_batch(value)
-    # As in `body`: the garbage collector would walk through a large body again and again.
-    pause = len(body) >= LARGE and gc.isenabled()
-    if pause:
-        gc.disable()
-    try:
-        spans = _spans_of_events(body.decode("latin-1"))  # a character for each byte
-    finally:
-        if pause:
-            gc.enable()
+    spans = _spans_of_events(body.decode("latin-1"))  # a character for each byte
     records = zip(spans, value["events"], strict=True)
     return BatchBody(body, [_record(start, end, record) for (start, end), record in records])
 
@@ -92,8 +83,9 @@ def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
     try:
         decoded = decoder.decompress(body, limit + 1)
         rest = decoder.unused_data
-        if rest and encoding == "gzip":  # a series of members (RFC 1952)
-            decoded += gzip.GzipFile(fileobj=io.BytesIO(rest)).read(limit + 1 - len(decoded))
+        if rest and encoding == "gzip":  # a series of members (RFC 1952), and zero bytes
+            file = io.BytesIO(rest.lstrip(b"\0"))
+            decoded += gzip.GzipFile(fileobj=file).read(limit + 1 - len(decoded))
             rest = b""
     except (zlib.error, gzip.BadGzipFile, EOFError) as error:
         raise InvalidBody("I10", f"the body is not {encoding}: {error}") from None

@@ -13,8 +13,6 @@ _Row = TypeVar("_Row", bound="tuple[Any, ...]")
 class Catalogue(Generic[_Row]):
     """Rows in their order, which is that of iteration, and by their key: ``catalogue["A5"]``."""
 
-    __slots__ = ("_rows",)
-
     def __init__(self, rows: Iterable[_Row]) -> None:
         """The first field of a row is its key. Raises `ValueError` if two rows have the same."""
         self._rows: dict[str, _Row] = {}

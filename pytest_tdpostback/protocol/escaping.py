@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from .secrets import without_keys
 
-MAX_SHOWN = 100
-"""Characters of a sender's text that are shown if a caller doesn't say how many."""
 _LONGEST_KEY = 200
 """Characters behind the last shown one that are searched for keys, so that no key is cut apart."""
 
@@ -22,7 +20,7 @@ def escaped(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
-def shown(text: str, most: int = MAX_SHOWN) -> str:
+def shown(text: str, most: int = 100) -> str:
     """Return the beginning of `text` for a message: keys shortened, escaped, `most` characters."""
     safe = escaped(without_keys(text[: most + _LONGEST_KEY]))
     return safe if len(safe) <= most else safe[:most] + "…"

@@ -63,7 +63,12 @@ def find(
     else:
         yield from _head(request, verdict)
         if not verdict.from_url:
-            yield from _body(request, data, settings)
+            stored_beside = settings.url_parameters == "store"
+            parsed = json_body.parse(request.body) if stored_beside else data
+            yield from _repeated_names("B5", request.body, parsed)
+            for name in () if stored_beside else url_columns(request):
+                message = f"URL parameter '{shown(name)}' beside a JSON body is not stored"
+                yield Finding("B10", message, name)
         if request.head.parameters:
             yield from _parameters(request, verdict, settings)
     if time.rule is not None:
@@ -141,18 +146,6 @@ def _head(request: PostbackRequest, verdict: Verdict) -> Iterator[Finding]:
         yield Finding("B9", "an empty POST whose data are URL parameters is not documented")
     if verdict.source is RecordSource.DEPRECATED_GET:
         yield Finding("P6", "GET without td_format=pixel is deprecated and may lose data")
-
-
-def _body(
-    request: PostbackRequest, data: Mapping[str, Any], settings: Settings
-) -> Iterator[Finding]:
-    stored_beside = settings.url_parameters == "store"
-    parsed = json_body.parse(request.body) if stored_beside else data
-    yield from _repeated_names("B5", request.body, parsed)
-    if not stored_beside:
-        for name in url_columns(request):
-            message = f"URL parameter '{shown(name)}' beside a JSON body is not stored"
-            yield Finding("B10", message, name)
 
 
 def _parameters(

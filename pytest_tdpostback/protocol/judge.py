@@ -66,10 +66,6 @@ class RecordSource(Enum):
     SINGLE = "the JSON body, `v1.single+json` (I5)"
 
 
-# Python 3.11 takes long to find a member of an enumeration.
-_JSON, _PIXEL, _DEPRECATED_GET, _URL_PARAMETERS, _BATCH, _SINGLE = RecordSource
-
-
 class Refusal(NamedTuple):
     """A 4xx: its status, the id of the rule behind it, and the reason in words."""
 
@@ -99,7 +95,7 @@ class Verdict(NamedTuple):
     table: str | None = None
     key: WriteKey | None = None
     key_rule: str = "A5"
-    source: RecordSource = _JSON
+    source: RecordSource = RecordSource.JSON
     from_url: bool = False
     body_refusal: Refusal | None = None
     global_id_request: bool = False
@@ -141,7 +137,7 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
         key=WriteKey(key),
         key_rule=key_rule,
         source=source,
-        from_url=source is not _JSON,
+        from_url=source is not RecordSource.JSON,
         body_refusal=_body_refusal(head, source, sent_type, limit),
     )
 
@@ -157,57 +153,51 @@ def judge_body(
     size = len(body) if size is None else size
     if size > verdict.size_limit:
         return _too_large(size, verdict.size_limit)
-    source = verdict.source
-    if source is _URL_PARAMETERS and body:
+    from_parameters = verdict.from_url and verdict.source is RecordSource.URL_PARAMETERS
+    if from_parameters and body:
         return _wrong_type("B1", media_type(head))
     if verdict.body_refusal is not None:
         return verdict.body_refusal
-    if source is _JSON:
+    if not verdict.from_url:
         try:
             json_body.parse(body)
         except json_body.InvalidBody as error:
             return Refusal(400, error.rule, str(error))
-    elif source is _URL_PARAMETERS and not data_parameters(head):
+    elif from_parameters and not data_parameters(head):
         return Refusal(400, "B4", "the body is empty and the URL has no data parameter")
     return None
 
 
 def judge_batch(
-    verdict: Verdict, head: RequestHead, body: bytes, *, size: int | None = None
+    verdict: Verdict,
+    head: RequestHead,
+    body: bytes,
+    refusal: Refusal | None = None,
+    *,
+    size: int | None = None,
 ) -> tuple[Refusal | None, BatchBody | None]:
     """Return why a request to the Data Ingestion API is refused, or the records in its body.
 
-    The arguments are those of `judge_body`.
+    `refusal` is why it is refused whatever its body is; then the reason gets the number of the
+    records, if they can be read. The other arguments are those of `judge_body`.
     """
     from . import batch  # most runs send none
 
     size = len(body) if size is None else size
-    if verdict.body_refusal is not None:
-        return with_number_of_records(verdict.body_refusal, verdict, head, body), None
-    if size > verdict.size_limit:
+    refusal = refusal or verdict.body_refusal
+    if refusal is None and size > verdict.size_limit:
         return _too_large(size, verdict.size_limit, "I9"), None
-    single = verdict.source is _SINGLE
+    single, sent = media_type(head) == SINGLE, codings(head)
+    if refusal is not None and (single or not body or not set(sent).issubset(CODINGS)):
+        return refusal, None
     try:
-        return None, batch.read(body, codings(head), single=single, limit=verdict.size_limit)
+        found = batch.read(body, sent, single=single, limit=verdict.size_limit)
     except json_body.InvalidBody as error:
-        return Refusal(error.status, error.rule, str(error)), None
-
-
-def with_number_of_records(
-    refusal: Refusal, verdict: Verdict, head: RequestHead, body: bytes
-) -> Refusal:
-    """Return the refusal of a whole batch with the number of its records, if it can be read."""
-    from . import batch
-
-    sent = codings(head)
-    if not body or media_type(head) == SINGLE or not all(each in CODINGS for each in sent):
-        return refusal
-    try:
-        records = len(batch.read(body, sent, single=False, limit=verdict.size_limit).records)
-    except json_body.InvalidBody:
-        return refusal
-    counted = "1 record" if records == 1 else f"{records} records"
-    return refusal._replace(reason=f"{refusal.reason} (the batch has {counted})")
+        return refusal or Refusal(error.status, error.rule, str(error)), None
+    if refusal is None:
+        return None, found
+    counted = "1 record" if len(found.records) == 1 else f"{len(found.records)} records"
+    return refusal._replace(reason=f"{refusal.reason} (the batch has {counted})"), None
 
 
 def size_limit(profile: Profile, settings: Settings) -> int:
@@ -267,7 +257,7 @@ def _judge_ingestion_head(
         return verdict(global_id_request=True)
     sent_type = media_type(head)
     return verdict(
-        source=_SINGLE if sent_type == SINGLE else _BATCH,
+        source=RecordSource.SINGLE if sent_type == SINGLE else RecordSource.BATCH,
         body_refusal=_ingestion_body_refusal(head, sent_type, limit),
     )
 
@@ -331,21 +321,21 @@ def _sent_key(profile: Profile, head: RequestHead) -> tuple[str, str]:
 def _record_source(profile: Profile, head: RequestHead, sent_type: str) -> RecordSource:
     if profile.url_interface:
         if head.last_parameters.get("td_format") == "pixel":
-            return _PIXEL
+            return RecordSource.PIXEL
         if head.method == "GET":
-            return _DEPRECATED_GET
+            return RecordSource.DEPRECATED_GET
         if sent_type in ("", "text/plain"):
-            return _URL_PARAMETERS
-    return _JSON
+            return RecordSource.URL_PARAMETERS
+    return RecordSource.JSON
 
 
 def _body_refusal(
     head: RequestHead, source: RecordSource, sent_type: str, limit: int
 ) -> Refusal | None:
     refusal = _announced_too_large(head, limit, "B6")
-    if refusal is not None or source in (_PIXEL, _DEPRECATED_GET):
+    if refusal is not None or source in (RecordSource.PIXEL, RecordSource.DEPRECATED_GET):
         return refusal
-    if source is _JSON and sent_type != "application/json":
+    if source is RecordSource.JSON and sent_type != "application/json":
         return _wrong_type("B1", sent_type)
     for encoding in codings(head):
         return Refusal(400, "B8", f"Content-Encoding '{shown(encoding)}' is not documented")

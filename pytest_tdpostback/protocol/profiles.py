@@ -13,8 +13,6 @@ ProfileName = Literal["openapi-1.0.0", "article-2015", "v2-2.0.0", "ingestion-v1
 """What the setting `profile` takes."""
 V2_BODY_LIMIT = 1_048_064
 """B6: the largest body in bytes that the v2 documents accept."""
-BATCH_LIMIT = 5 * 1024 * 1024
-"""I9: the largest batch in bytes, before and after decoding."""
 
 
 class Profile(NamedTuple):
@@ -35,7 +33,7 @@ class Profile(NamedTuple):
     url_interface: bool = True
     """A2, B9, P1 to P10: keys and data may be URL parameters."""
     body_limit: int | None = None
-    """B6: the documented limit of the body in bytes, `None` if no document names one."""
+    """B6, I9: the documented limit of the body in bytes, `None` if no document names one."""
     postback: Profile | None = None
     """What the path of the Postback API speaks if the profile is the Data Ingestion API (I1)."""
 
@@ -65,7 +63,7 @@ V2 = Profile(
     url_interface=False,
     body_limit=V2_BODY_LIMIT,
 )
-INGESTION = V2._replace(name="ingestion-v1", imitates="DI", body_limit=BATCH_LIMIT, postback=V2)
+INGESTION = V2._replace(name="ingestion-v1", imitates="DI", body_limit=5 * 1024**2, postback=V2)
 
 profiles = Catalogue((DEFAULT, ARTICLE, V2, INGESTION))
 """Every profile, by name: `profiles["article-2015"]`."""

@@ -25,8 +25,6 @@ NEWEST = 3 * _DAY
 MILLISECONDS = range(10**11, 10**14)
 """T5: times of the years 1973 to 5138 in milliseconds; none is a plausible time in seconds."""
 RECORD_TIME = "td_record_time"
-_ENOUGH_DIGITS = 25
-"""A number with so many digits is far outside the window; the rest need not be read."""
 
 
 class RecordTime(NamedTuple):
@@ -40,9 +38,6 @@ class RecordTime(NamedTuple):
     rule: str | None = None
     why: str = ""
     outside: bool = False
-
-
-_NO_TIME = RecordTime()
 
 
 def record_columns(
@@ -104,11 +99,13 @@ def url_columns(request: PostbackRequest) -> dict[str, str]:
 def time_of(
     request: PostbackRequest, verdict: Verdict, data: Mapping[str, Any], received_at: float
 ) -> RecordTime:
-    """T1, P2: return what the `td_record_time` of `request` means; `data` is its `sent_data`."""
-    if verdict.ingestion:
-        return ingestion_time(data["time"]) if "time" in data else _NO_TIME
+    """T1, P2, I15: return what the time in `request` means; `data` is its `sent_data`."""
     source = request.head.last_parameters if verdict.from_url else data
-    return record_time(source[RECORD_TIME], received_at) if RECORD_TIME in source else _NO_TIME
+    if verdict.ingestion and "time" in data:
+        return _whole_seconds(data["time"], "I15", outside=False)
+    if RECORD_TIME in source and not verdict.ingestion:
+        return record_time(source[RECORD_TIME], received_at)
+    return RecordTime()
 
 
 def record_time(value: Any, received_at: float) -> RecordTime:
@@ -126,16 +123,11 @@ def record_time(value: Any, received_at: float) -> RecordTime:
     return RecordTime(None, "T3", f"{shown(_compact(value), 60)} {why}", True)
 
 
-def ingestion_time(value: Any) -> RecordTime:
-    """I15: return whether the `time` of a record, of any JSON type, sets its time."""
-    return _whole_seconds(value, "I15", outside=False)
-
-
 def _whole_seconds(value: Any, rule: str, *, outside: bool) -> RecordTime:
     """Whether `value` is plausible UNIX seconds; `outside` is what is told of milliseconds."""
     seconds = value if type(value) is int else None
     if isinstance(value, str) and value.isascii() and value.isdecimal():
-        seconds = int(value.lstrip("0")[:_ENOUGH_DIGITS] or "0")
+        seconds = int(value.lstrip("0")[:25] or "0")  # more digits cannot make it plausible
     if seconds is not None and seconds not in MILLISECONDS:
         return RecordTime(seconds)
     sent = shown(_compact(value), 60)

@@ -28,10 +28,10 @@ class Redacted(str):
     __slots__ = ("shown",)
     shown: str
 
-    def __new__(cls, value: str, shown: str) -> Self:
-        """Make the string `value`, whose `repr` is that of `shown`."""
+    def __new__(cls, value: str, shown: str | None = None) -> Self:
+        """Make the string `value`, whose `repr` is that of `shown`; `None` shortens a key."""
         self = super().__new__(cls, value)
-        self.shown = shown
+        self.shown = shortened(value) if shown is None else shown
         return self
 
     def __repr__(self) -> str:
@@ -45,13 +45,6 @@ class WriteKey(Redacted):
     """A write key, `account/secret`: the whole key as a string, shortened in its `repr`."""
 
     __slots__ = ()
-
-    def __new__(cls, key: str) -> Self:
-        """Make the key `key`."""
-        return super().__new__(cls, key, shortened(key))
-
-    def __getnewargs__(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (str(self),)
 
 
 class KeyRedactor:

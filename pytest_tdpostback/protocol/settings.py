@@ -1,6 +1,6 @@
-"""The settings of a fake server: one field each, with everything that is to be known about it.
+"""The settings of a fake server: one row each, with everything that is to be known about it.
 
-Options, ini keys, marker arguments and factory arguments are made from these fields.
+Options, ini keys, marker arguments and factory arguments are made from these rows.
 """
 
 from __future__ import annotations
@@ -8,15 +8,45 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Literal, NoReturn, TypedDict
 
     from .profiles import Profile, ProfileName
+
+    class ServerSettingValues(TypedDict, total=False):
+        """The settings that `PostbackServer` takes beside its own arguments; see `Settings`."""
+
+        value_types: Literal["json", "string"]
+        stale_time: Literal["receipt", "drop"]
+        url_parameters: Literal["ignore", "store"]
+        malformed_key: Literal["async", "refuse"]
+        validation_delay: float
+        strict: bool
+        on_auth_failure: Literal["fail", "ignore"]
+        on_refusal: Literal["ignore", "fail"]
+        on_unasserted: Literal["ignore", "fail"]
+        on_late: Literal["report", "fail"]
+        on_finding: str
+        deduplicate: bool
+        max_body: int
+        explain: bool
+        redirect: bool
+        block_network: bool
+        extra_hosts: str | Iterable[str]
+        allow_hosts: str | Iterable[str]
+        tls: bool
+
+    class SettingValues(ServerSettingValues, total=False):
+        """The settings that `make_tdpostback` takes; see `Settings`."""
+
+        profile: ProfileName | Profile | None
+        inspection: bool
+
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
@@ -28,17 +58,28 @@ _T = TypeVar("_T")
 
 
 class Implied(str):
-    """The value of a setting that nobody has chosen, so that `strict` may change it."""
+    """A value that nobody has chosen, so that `strict` may change it if the name is `on_...`."""
 
     __slots__ = ()
 
 
+class Setting:
+    """What one setting accepts and what it means."""
+
+    def __init__(self, default: Any, convert: Callable[[Any], Any], text: str, rule: str) -> None:
+        """`convert` reads a value, or raises a `ValueError` that says what is valid."""
+        self.default, self.convert, self.help = default, convert, text
+        self.rule = rule
+        """The id of the rule that the setting is about; may be empty."""
+        self.choices: tuple[str, ...] = ()
+        """All values, if they are names."""
+
+
 def _value(default: Any, convert: Callable[[Any], Any], text: str, rule: str = "") -> Any:
-    """A setting whose value `convert` reads; it raises `ValueError` that says what is valid."""
-    return field(default=default, metadata={"convert": convert, "rule": rule, "help": text})
+    return Setting(default, convert, text, rule)
 
 
-def _choice(choices: str, text: str, rule: str = "", kind: type[str] = str) -> Any:
+def _choice(choices: str, text: str, rule: str = "") -> Any:
     """A setting that takes one of `choices`, which stand apart by blanks, the default first."""
     names = tuple(choices.split())
 
@@ -47,13 +88,9 @@ def _choice(choices: str, text: str, rule: str = "", kind: type[str] = str) -> A
             raise ValueError(f"one of {', '.join(names)}")
         return value
 
-    metadata = {"convert": convert, "choices": names, "rule": rule, "help": text}
-    return field(default=kind(names[0]), metadata=metadata)
-
-
-def _in_a_test(choices: str, text: str, rule: str = "") -> Any:
-    """What a test does about something. `strict` makes it `fail`, unless somebody chose a value."""
-    return _choice(choices, text, rule, Implied)
+    setting = Setting(Implied(names[0]), convert, text, rule)
+    setting.choices = names
+    return setting
 
 
 def _profile(value: Any) -> Profile | None:
@@ -182,46 +219,10 @@ def _finding_action(value: Any) -> Any:
     return f"{action}:{','.join(names)}"
 
 
-class ServerSettingValues(TypedDict, total=False):
-    """The settings that `PostbackServer` takes beside its own arguments; see `Settings`."""
-
-    value_types: Literal["json", "string"]
-    stale_time: Literal["receipt", "drop"]
-    url_parameters: Literal["ignore", "store"]
-    malformed_key: Literal["async", "refuse"]
-    validation_delay: float
-    strict: bool
-    on_auth_failure: Literal["fail", "ignore"]
-    on_refusal: Literal["ignore", "fail"]
-    on_unasserted: Literal["ignore", "fail"]
-    on_late: Literal["report", "fail"]
-    on_finding: str
-    deduplicate: bool
-    max_body: int
-    explain: bool
-    redirect: bool
-    block_network: bool
-    extra_hosts: str | Iterable[str]
-    allow_hosts: str | Iterable[str]
-    tls: bool
-
-
-class SettingValues(ServerSettingValues, total=False):
-    """The settings that `make_tdpostback` takes; see `Settings`."""
-
-    profile: ProfileName | Profile | None
-    inspection: bool
-
-
-@dataclass(frozen=True, eq=False, repr=False)  # `eq` and `repr` take long to make
 class Settings:
-    """How a fake server and its test behave. Every field is a setting.
+    """How a fake server and its test behave. Settings with equal values are equal."""
 
-    The metadata of a field says what it accepts and what it means. Raises `ConfigurationError` if
-    a value is not acceptable.
-    """
-
-    profile: Profile | None = _value(  # noqa: RUF009 - makes a field, as the others do
+    profile: Profile | None = _value(
         None,
         _profile,
         "documents to imitate: openapi-1.0.0, article-2015, v2-2.0.0 or ingestion-v1 (default: the "
@@ -243,21 +244,21 @@ class Settings:
     validation_delay: float = _value(
         0.0, _seconds, "seconds of real time between a response and its validation", "Y5"
     )
-    # It stands before the settings that it changes, because fields are checked in this order.
+    # It stands before the settings that it changes, because values are read in this order.
     strict: bool = _value(
         False, _flag, "fail for everything that an on_... setting is about, unless it is set"
     )
-    on_auth_failure: str = _in_a_test(
+    on_auth_failure: str = _choice(
         "fail ignore", "an unexpected authentication failure: fail the test, or ignore it", "Y3"
     )
-    on_refusal: str = _in_a_test(
+    on_refusal: str = _choice(
         "ignore fail",
         "a refused event (4xx) that no assertion claimed: ignore it, or fail the test",
     )
-    on_unasserted: str = _in_a_test(
+    on_unasserted: str = _choice(
         "ignore fail", "an ingested event that no assertion claimed: ignore it, or fail the test"
     )
-    on_late: str = _in_a_test(
+    on_late: str = _choice(
         "report fail", "an event after the end of its test: report it, or let the run exit with 1"
     )
     on_finding: str = _value(
@@ -289,12 +290,32 @@ class Settings:
         False, _flag, "offer the REST interface and the live page below /.tdpostback/"
     )
 
-    def __post_init__(self) -> None:
-        for row in fields(self):
-            value = _converted(row.name, getattr(self, row.name), row.metadata["convert"])
-            if isinstance(row.default, Implied) and isinstance(value, Implied):
+    def __init__(self, /, **values: Any) -> None:
+        """Raises `ConfigurationError` for an unknown name and for a value that isn't acceptable."""
+        for name in values:
+            if name not in SETTINGS:
+                import difflib
+
+                near = difflib.get_close_matches(name, SETTINGS, 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                known = ", ".join(SETTINGS)
+                raise ConfigurationError(
+                    f"{name!r} is not a setting{hint}; valid settings: {known}"
+                )
+        for name, row in SETTINGS.items():
+            value = _converted(name, values.get(name, row.default), row.convert)
+            if name.startswith("on_") and isinstance(value, Implied):
                 value = Implied("fail") if self.strict else row.default
-            object.__setattr__(self, row.name, value)
+            vars(self)[name] = value
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{name}: settings do not change; `changed` returns new ones")
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, Settings) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
@@ -308,20 +329,13 @@ class Settings:
         """Return these settings with `changes`.
 
         `where` says in an error where the changes come from. An `on_...` setting that is changed
-        once keeps its own value, also if `strict` is set. Raises `ConfigurationError` for an
-        unknown name and for a value that is not acceptable.
+        once keeps its own value, also if `strict` is set. Raises as `Settings` does.
         """
-        origin, known = f"{where}: " if where else "", [row.name for row in fields(self)]
-        for name in changes:
-            if name not in known:
-                import difflib
-
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
-                raise ConfigurationError(
-                    f"{origin}{name!r} is not a setting{hint}; valid settings: {', '.join(known)}"
-                )
         try:
-            return replace(self, **changes)
+            return Settings(**{**vars(self), **changes})
         except ConfigurationError as error:
-            raise ConfigurationError(f"{origin}{error}") from None
+            raise ConfigurationError(f"{where}: {error}" if where else str(error)) from None
+
+
+SETTINGS = {name: row for name, row in vars(Settings).items() if isinstance(row, Setting)}
+"""Every setting by its name, in the order of the manual."""

@@ -55,7 +55,7 @@ def unsettled(collector: Collector, timeout: float, *, held_may_end: bool = True
     It does not wait if an event is due later than that.
     """
     collector.wait_for_responses(0.1)  # else nothing is known to be due
-    held = held_may_end and collector.held
+    held = held_may_end and collector.holds
     if collector.settle(0 if not held and collector.why_pending(timeout) else timeout):
         return []
     log = collector.log

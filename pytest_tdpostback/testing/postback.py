@@ -160,7 +160,7 @@ class Postback:
     @property
     def empty(self) -> bool:
         """Whether no event arrived."""
-        return self._collector.empty
+        return not self._collector.log
 
     def clear(self) -> None:
         """Forget what happened so far. Keys, settings and clock stay as they are.

@@ -104,7 +104,7 @@ class TestContext(Neighbours):
 
         def arrived() -> None:
             collector = reference()
-            if collector is not None and not collector.empty:
+            if collector is not None and collector.log:
                 reached_late[collector] = self
 
         collector.subscribe(arrived)
@@ -116,7 +116,7 @@ class TestContext(Neighbours):
 
     def begin_call(self) -> None:
         """The code of the test begins. What a fixture holds now, that fixture will release."""
-        self._held_by_fixture = [each for each in self.collectors if each.held]
+        self._held_by_fixture = [each for each in self.collectors if each.holds]
 
     def check(self, *, last: bool = False) -> list[str]:
         """Raise what the test fails with: of the first of its `Postback` objects that fails.
@@ -130,7 +130,7 @@ class TestContext(Neighbours):
             raise_errors(self.collectors)
             used = [each for each in self.members if each.receiver.used]
             for receiver, check, _ in used:
-                held = receiver.collector in self._held_by_fixture and receiver.collector.held
+                held = receiver.collector in self._held_by_fixture and receiver.collector.holds
                 check.check(wait=last or not held)
         except BaseException:
             self.failed = True
@@ -279,7 +279,7 @@ class RunServer(PostbackServer):
             collector = receiver.collector
             self.summary.findings.update(check.reported)
             with collector.lock:
-                if not collector.empty:
+                if collector.log:
                     late = [] if context.failed else check.unchecked()
                     self.summary.take(collector, context.node_id, late)
                 context.used(collector)
@@ -317,7 +317,7 @@ class RunServer(PostbackServer):
         """Put what reached finished tests, and what came after the last test, in the summary."""
         for collector in list(self.reached_late):
             self._note_late(collector)
-        if not self.collector.empty:
+        if self.collector.log:
             self.summary.take(self.collector, "between tests", Events(self.collector.log))
 
     def owner_of(self, key: str) -> str | None:

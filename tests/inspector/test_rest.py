@@ -224,15 +224,15 @@ def test_another_host_may_not_call(server, host) -> None:
     """A name of another site can resolve to this machine (DNS rebinding)."""
     assert call(server, "GET", "events", Host=host) == 403
     assert call(server, "POST", "hold", Host=host) == 403
-    assert not server.collector.held
+    assert not server.collector.holds
 
 
 def test_a_page_of_another_origin_may_not_call(server) -> None:
     assert call(server, "POST", "hold", Origin="https://evil.example") == 403
     assert call(server, "POST", "hold", Origin="null") == 403
-    assert not server.collector.held
+    assert not server.collector.holds
     assert call(server, "POST", "hold", Origin=server.url) == 200
-    assert server.collector.held
+    assert server.collector.holds
     assert call(server, "POST", "release") == 200
 
 

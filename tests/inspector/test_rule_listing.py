@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from pytest_tdpostback import rules
 from pytest_tdpostback.cli import main
 
@@ -47,6 +49,19 @@ def test_rules_with_an_id_prints_one_rule_and_what_to_do(capsys, monkeypatch):
     assert "Profiles: article-2015" in text
     assert "https://api-docs.treasuredata.com/pages/postback_api/overview" in out
     assert all(len(line) <= 70 or "http" in line or "Source" in line for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("rule", "held"),
+    [
+        ("W1", "all of the Postback API"),
+        ("P1", "openapi-1.0.0, article-2015"),
+        ("I1", "ingestion-v1"),
+    ],
+)
+def test_a_rule_of_every_postback_profile_does_not_list_them(capsys, rule, held):
+    assert main(["rules", rule]) == 0
+    assert f"\nProfiles: {held}\n" in capsys.readouterr().out
 
 
 def test_rules_with_an_id_as_json_prints_one_object(capsys):

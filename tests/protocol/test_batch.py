@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_tdpostback.protocol import batch
 from pytest_tdpostback.protocol.body import InvalidBody
-from pytest_tdpostback.protocol.judge import judge_batch, judge_head, with_number_of_records
+from pytest_tdpostback.protocol.judge import judge_batch, judge_head
 from pytest_tdpostback.protocol.request import RequestHead
 from pytest_tdpostback.protocol.settings import Settings
 from tests.protocol.requests import KEY, unhurried
@@ -180,6 +180,13 @@ def test_a_gzip_body_may_have_several_members():
     assert read(body, "gzip") == [b'{"a":1}']
 
 
+@pytest.mark.parametrize("members", [(COMPRESSED,), (COMPRESSED, gzip.compress(b" "))])
+def test_zero_bytes_may_follow_the_last_gzip_member(members):
+    body = b"".join(members)
+    assert read(body + bytes(1), "gzip") == read(body + bytes(512), "gzip") == [b"{}"]
+    assert refusal(body + bytes(8) + b"x", "gzip") == (400, "I10")
+
+
 @pytest.mark.parametrize(
     ("body", "encodings"),
     [
@@ -193,6 +200,10 @@ def test_a_gzip_body_may_have_several_members():
         (COMPRESSED + b"x", ["gzip"]),
         (COMPRESSED[:-5] + b"xxxxx", ["gzip"]),
         (b"", ["gzip"]),
+        (bytes(8), ["gzip"]),
+        (b"", ["deflate"]),
+        (zlib.compress(b"{}") + bytes(1), ["deflate"]),
+        (zlib.compress(b"{}")[:-1], ["deflate"]),
         (zlib.compress(COMPRESSED), ["deflate", "gzip"]),
     ],
 )
@@ -358,8 +369,8 @@ def test_the_reason_of_a_refused_batch_has_the_number_of_its_records(body, field
     verdict = judge_head(sent, Settings().changed({"profile": "ingestion-v1"}))
     found = verdict.refusal
     assert found is not None
-    reason = with_number_of_records(found, verdict, sent, body).reason
-    assert reason == found.reason + counted
+    refusal, _ = judge_batch(verdict, sent, body, found)
+    assert refusal == found._replace(reason=found.reason + counted)
 
 
 def test_a_refused_record_is_no_batch_though_it_has_a_list_of_events():
@@ -367,7 +378,7 @@ def test_a_refused_record_is_no_batch_though_it_has_a_list_of_events():
     verdict = judge_head(sent, Settings().changed({"profile": "ingestion-v1"}))
     found = verdict.refusal
     assert found is not None
-    assert with_number_of_records(found, verdict, sent, b'{"events":[{}]}') == found
+    assert judge_batch(verdict, sent, b'{"events":[{}]}', found) == (found, None)
 
 
 def test_a_batch_of_the_wrong_type_has_the_number_of_its_records_in_the_reason():

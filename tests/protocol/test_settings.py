@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
 from pytest_tdpostback import ConfigurationError
@@ -90,3 +93,17 @@ def test_valid_seconds(value):
 def test_seconds_out_of_range_are_an_error(value):
     with pytest.raises(ConfigurationError, match=r"timeout=.* from 0 to 3,600"):
         valid_seconds("timeout", value)
+
+
+def test_settings_with_equal_values_are_equal():
+    one, two = Settings(tls=True), Settings().changed({"tls": "yes"})
+    assert one == two
+    assert hash(one) == hash(two)
+    assert one != Settings()
+    assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
+    assert repr(one).startswith("Settings(profile=None, value_types='json', ")
+
+
+def test_settings_do_not_change():
+    with pytest.raises(AttributeError, match="strict: settings do not change"):
+        Settings().strict = True

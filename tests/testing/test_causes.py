@@ -209,7 +209,7 @@ def test_the_first_characters_name_the_cause(tdpostback, send, cause, monkeypatc
     arrange(tdpostback, send)
     with pytest.raises((AssertionError, PostbackError)) as caught:
         call(tdpostback)
-    while tdpostback._collector.held:
+    while tdpostback._collector.holds:
         tdpostback._collector.release()
     check(str(caught.value), cause)
 
