@@ -24,7 +24,7 @@ from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
 from .events import columns_of, global_id, sent_data
-from .waiting import Cancellation, call_later, current_cancellation, real_time
+from .waiting import call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
@@ -428,15 +428,17 @@ class Collector:
         __tracebackhide__ = True
         deadline = real_time() + timeout
         changed = threading.Event()
-        cancellation = current_cancellation.get() or Cancellation()
+        cancellation = current_cancellation.get()
         unsubscribe = self.subscribe(changed.set)
         try:
-            cancellation.watch(changed.set)
+            if cancellation is not None:
+                cancellation.watch(changed.set)
             while True:
                 changed.clear()
                 for exchange in self._returned.copy():
                     self.response_sent(exchange)
-                self.validate()
+                if self._due:
+                    self.validate()
                 value = condition()
                 now = real_time()
                 if value or now >= deadline:
@@ -444,14 +446,14 @@ class Collector:
                 with self.lock:
                     due = self._due[0][0] if self._due and not self.holds else deadline
                 changed.wait(min(deadline, due) - now)
-                cancellation.check()
+                if cancellation is not None:
+                    cancellation.check()
         finally:
             unsubscribe()
 
     def clear(self) -> None:
         """Forget every event, error and note. Sequence numbers go on."""
         with self.lock:
-            self.configure(self.settings)  # forgets heads, which may be many
             self.log = EventLog(self._judge, self.next_seq)
             self._due.clear()
             self._schedule()

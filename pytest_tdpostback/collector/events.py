@@ -105,10 +105,11 @@ class Event(_Entry):
         """The request: `method`, `target`, `headers`, `body`, `peer`; one for all of a batch."""
         log, index = self._log, self._index
         number, last = log.batch_of(index)[0], log.last_batch
+        head = self._judged.head
         if number is None:
-            return log.request(index)
+            return PostbackRequest(head, log.bodies[index], log.peer(index))
         if last is None or last[0] != number:
-            head, body = self._judged.head, log.request_body(index)
+            body = log.request_body(index)
             last = log.last_batch = number, PostbackRequest(head, body, log.peer(index))
         return last[1]
 
@@ -181,7 +182,7 @@ class Event(_Entry):
 
     def columns(self) -> dict[str, Any]:
         """The record that the event is stored as, or would be stored as."""
-        return stored_columns(self._log, self._index)
+        return stored_columns(self._log, self._index, self._judged)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):
@@ -323,9 +324,9 @@ def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any
     return request, protocol_record.sent_data(request, judged.verdict, judged.settings)
 
 
-def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
+def stored_columns(log: EventLog, index: int, judged: JudgedHead | None = None) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
-    judged = log.judged(index)
+    judged = judged or log.judged(index)
     peer = log.peer(index) if judged.describes_sender else ""  # else no column needs it
     request = PostbackRequest(judged.head, log.bodies[index], peer)
     return columns_of(log, index, judged, request, log.received(index))

@@ -47,13 +47,10 @@ class Response:
 
     def __init__(self, status: int, headers: _Fields, body: bytes = b"{}") -> None:
         self.status = status
+        self.phrase = _PHRASES.get(status, "Unknown")
+        """The reason phrase of the status."""
         self.headers = headers
         self.body = body
-
-    @property
-    def phrase(self) -> str:
-        """The reason phrase of the status."""
-        return _PHRASES.get(self.status, "Unknown")
 
     @cached_property
     def kept_alive(self) -> bytes:

@@ -455,7 +455,8 @@ class Connection:
         self._body, self._unread = None, b""
         self._buffer.clear()
         del self._when_ready  # a reference cycle
-        self._confirm_sent()
+        if self._unsent:
+            self._confirm_sent()
         if self.when_closed is not None:
             self.when_closed()
 

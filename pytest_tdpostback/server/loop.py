@@ -9,6 +9,7 @@ import socket
 import threading
 from collections import deque
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..collector.waiting import real_time
@@ -71,7 +72,7 @@ class Loop:
             self._waker, woken = (opened.enter_context(sock) for sock in socket.socketpair())
             for sock in (self._waker, woken):
                 sock.setblocking(False)
-            self.selector.register(woken, selectors.EVENT_READ, lambda: woken.recv(4096))
+            self.selector.register(woken, selectors.EVENT_READ, partial(woken.recv, 4096))
             self.thread.start()
         except BaseException:
             opened.close()
