@@ -16,8 +16,7 @@ from .protocol.schemas import NAMES, load_openapi, load_schema
 from .protocol.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
+    from collections.abc import Sequence
 
 PROFILES = [profile.name for profile in profiles]
 
@@ -32,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     arguments = vars(_parser().parse_args(argv))
-    command, run = arguments.pop("command"), arguments.pop("run")
+    command = arguments.pop("command")
     try:
-        status = run(**arguments)
+        status = _run(command, **arguments)
         sys.stdout.flush()
     except ConfigurationError as error:
         print(f"tdpostback {command}: {error}", file=sys.stderr)
@@ -42,7 +41,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return status or 0
+    return status
+
+
+def _run(command: str, **arguments: Any) -> int:
+    if command == "serve":
+        from .inspector.serve import serve
+
+        return serve(**arguments)
+    if command == "validate":
+        from .recording.validate import validate
+
+        return validate(**arguments)
+    if command == "rules":
+        from .inspector.rule_listing import print_rules
+
+        print_rules(**arguments)
+    else:
+        document = load_schema if command == "schema" else load_openapi
+        print(json.dumps(document(**arguments), indent=2))
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,30 +73,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        made.set_defaults(run=run)
-        return made
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
 
-    listing = command("rules", _rules, "print the rules, or one rule and what to do about it")
+    listing = command("rules", "print the rules, or one rule and what to do about it")
     listing.add_argument("rule", metavar="ID", nargs="?", help="one rule, such as A5")
     listing.add_argument("--json", action="store_true", dest="as_json", help="print them as JSON")
-    text = "print a JSON Schema (draft 2020-12)"
-    schema = command("schema", lambda name: _print_json(load_schema(name)), text)
+    schema = command("schema", "print a JSON Schema (draft 2020-12)")
     schema.add_argument("name", metavar="NAME", choices=NAMES, help=f"one of {', '.join(NAMES)}")
-    text = "print the OpenAPI 3.1 document of a profile"
-    document = command("openapi", lambda profile: _print_json(load_openapi(profile)), text)
+    document = command("openapi", "print the OpenAPI 3.1 document of a profile")
     text = f"one of {', '.join(PROFILES)} (default: %(default)s)"
     document.add_argument(
         "--profile", metavar="NAME", choices=PROFILES, default=DEFAULT.name, help=text
     )
     text = "judge the events in a file, one JSON body in each line, by the rules"
-    validate = command("validate", _validate, text)
+    validate = command("validate", text)
     validate.add_argument("file", metavar="FILE.jsonl", help="the file, - for standard input")
     # There is no request whose host could decide.
     text = f"documents to imitate: {', '.join(PROFILES)} (default: {DEFAULT.name})"
     _add_settings(validate, ("profile", "value_types", "stale_time"), profile=text)
-    serve = command("serve", _serve, "run the fake server until Ctrl-C, and print what happens")
+    serve = command("serve", "run the fake server until Ctrl-C, and print what happens")
     flag: dict[str, Any] = {"action": "store_true"}
     keys = {"action": "append", "default": [], "dest": "write_keys", "metavar": "ACCOUNT/SECRET"}
     for option, how, text in (
@@ -117,28 +131,6 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str], **help_
             help=help_texts.get(name, row.help) + default,
             **how,
         )
-
-
-def _rules(**arguments: Any) -> None:
-    from .inspector.rule_listing import print_rules
-
-    print_rules(**arguments)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
-
-
-def _validate(**arguments: Any) -> int:
-    from .recording.validate import validate
-
-    return validate(**arguments)
-
-
-def _serve(**arguments: Any) -> int:
-    from .inspector.serve import serve
-
-    return serve(**arguments)
 
 
 if __name__ == "__main__":
