@@ -348,11 +348,11 @@ class EventLog:
 
     def peer(self, index: int) -> str:
         """The address of the sender of the event at `index`."""
-        return self._peers[self._request_of(index)].decode()
+        return self._peers[self._request_of(index) if self._batch_starts else index].decode()
 
     def received(self, index: int) -> float:
         """When the event at `index` was received: UNIX seconds by the clock of the server."""
-        return self._received[self._request_of(index)]
+        return self._received[self._request_of(index) if self._batch_starts else index]
 
     def _request_of(self, index: int) -> int:
         """Which of all requests the event at `index` came with."""

@@ -468,7 +468,8 @@ class Connection:
         """
         self._unread = b""
         if not linger and not self._buffer:
-            self._end_sending()
+            if isinstance(self.socket, SSLSocket):
+                self._end_sending()
             self.abort()
             return
         self._enter(FLUSHING if self._buffer else CLOSING)
