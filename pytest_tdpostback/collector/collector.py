@@ -25,7 +25,7 @@ from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
 from .events import columns_of, global_id, sent_data
-from .waiting import Cancellation, Timer, call_later, current_cancellation, real_time
+from .waiting import Timer, WaitCancelled, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
@@ -449,12 +449,15 @@ class Collector:
         __tracebackhide__ = True
         deadline = real_time() + timeout
         changed = threading.Event()
-        cancellation = current_cancellation.get() or Cancellation()
+        cancellation = current_cancellation.get()
         unsubscribe = self.subscribe(changed.set)
         try:
-            cancellation.watch(changed.set)
+            if cancellation is not None:
+                cancellation.wake = changed.set
             while True:
                 changed.clear()
+                if cancellation is not None and cancellation.cancelled:
+                    raise WaitCancelled
                 for exchange in self._returned.copy():
                     self.response_sent(exchange)
                 self.validate()
@@ -465,7 +468,6 @@ class Collector:
                 with self.lock:
                     due = self._due[0][0] if self._due and not self._holds else deadline
                 changed.wait(min(deadline, due) - now)
-                cancellation.check()
         finally:
             unsubscribe()
 
