@@ -24,7 +24,7 @@ from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
 from .events import columns_of, global_id, sent_data
-from .waiting import call_later, current_cancellation, real_time
+from .waiting import WaitCancelled, call_later, current_cancellation, real_time
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
@@ -432,9 +432,11 @@ class Collector:
         unsubscribe = self.subscribe(changed.set)
         try:
             if cancellation is not None:
-                cancellation.watch(changed.set)
+                cancellation.wake = changed.set
             while True:
                 changed.clear()
+                if cancellation is not None and cancellation.cancelled:
+                    raise WaitCancelled
                 for exchange in self._returned.copy():
                     self.response_sent(exchange)
                 if self._due:
@@ -446,8 +448,6 @@ class Collector:
                 with self.lock:
                     due = self._due[0][0] if self._due and not self.holds else deadline
                 changed.wait(min(deadline, due) - now)
-                if cancellation is not None:
-                    cancellation.check()
         finally:
             unsubscribe()
 

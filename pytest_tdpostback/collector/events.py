@@ -15,7 +15,7 @@ from ..protocol.judge import RecordSource
 from ..protocol.request import PostbackRequest
 from ..protocol.response import sent_global_id
 from ..protocol.secrets import without_keys
-from .event_log import NO_STATUS, EventState, TableColumns
+from .event_log import NO_STATUS, STATES, EventState, TableColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +78,7 @@ class Event(_Entry):
     @property
     def state(self) -> EventState:
         """What became of the event so far."""
-        return self._log.state(self._index)
+        return STATES[self._log.states[self._index]]
 
     @property
     def rule(self) -> str | None:
@@ -105,11 +105,10 @@ class Event(_Entry):
         """The request: `method`, `target`, `headers`, `body`, `peer`; one for all of a batch."""
         log, index = self._log, self._index
         number, last = log.batch_of(index)[0], log.last_batch
-        head = self._judged.head
         if number is None:
-            return PostbackRequest(head, log.bodies[index], log.peer(index))
+            return self._alone
         if last is None or last[0] != number:
-            body = log.request_body(index)
+            head, body = self._judged.head, log.request_body(index)
             last = log.last_batch = number, PostbackRequest(head, body, log.peer(index))
         return last[1]
 
@@ -124,6 +123,12 @@ class Event(_Entry):
     @cached_property
     def _judged(self) -> JudgedHead:
         return self._log.judged(self._index)
+
+    @cached_property
+    def _alone(self) -> PostbackRequest:
+        """The request; of a batch, as if its record had come alone."""
+        log, index = self._log, self._index
+        return PostbackRequest(self._judged.head, log.bodies[index], log.peer(index))
 
     @property
     def database(self) -> str | None:
@@ -147,9 +152,9 @@ class Event(_Entry):
         `None` if it cannot be parsed; `request.body` has the bytes.
         """
         if self._judged.verdict.from_url and self.rule != "B1":  # that is about a body
-            return protocol_record.payload(self.request, self._judged.verdict)
+            return protocol_record.payload(self._alone, self._judged.verdict)
         try:
-            return json_body.parse_any(self._log.bodies[self._index])
+            return json_body.parse_any(self._alone.body)
         except json_body.InvalidBody:
             return None
 
@@ -169,11 +174,9 @@ class Event(_Entry):
             about_response += protocol_findings.of_response(judged.head, str(state))
         if judged.verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
             return about_response
-        request, data = sent_data(log, index)
-        about_request = protocol_findings.find(
-            request, judged.verdict, data, judged.settings, log.received(index)
-        )
-        found = list(about_request)
+        verdict, settings, request = judged.verdict, judged.settings, self._alone
+        data = protocol_record.sent_data(request, verdict, settings)
+        found = list(protocol_findings.find(request, verdict, data, settings, log.received(index)))
         if self.batch is not None:
             found += protocol_findings.of_batch(log.around_records(index))
         if state is EventState.INGESTED:
@@ -182,7 +185,8 @@ class Event(_Entry):
 
     def columns(self) -> dict[str, Any]:
         """The record that the event is stored as, or would be stored as."""
-        return stored_columns(self._log, self._index, self._judged)
+        log, index = self._log, self._index
+        return columns_of(log, index, self._judged, self._alone, log.received(index))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):
@@ -324,9 +328,9 @@ def sent_data(log: EventLog, index: int) -> tuple[PostbackRequest, dict[str, Any
     return request, protocol_record.sent_data(request, judged.verdict, judged.settings)
 
 
-def stored_columns(log: EventLog, index: int, judged: JudgedHead | None = None) -> dict[str, Any]:
+def stored_columns(log: EventLog, index: int) -> dict[str, Any]:
     """The record that the event at `index` of `log` is stored as, or would be stored as."""
-    judged = judged or log.judged(index)
+    judged = log.judged(index)
     peer = log.peer(index) if judged.describes_sender else ""  # else no column needs it
     request = PostbackRequest(judged.head, log.bodies[index], peer)
     return columns_of(log, index, judged, request, log.received(index))

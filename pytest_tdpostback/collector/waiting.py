@@ -49,23 +49,14 @@ class Cancellation:
     """
 
     def __init__(self) -> None:
-        self._cancelled = False
-        self._wake: Callable[[], object] = bool
+        self.cancelled = False
+        self.wake: Callable[[], object] = bool
+        """Makes the thread that waits look at `cancelled`, which it does at once, too."""
 
     def cancel(self) -> None:
         """End the wait, from any thread."""
-        self._cancelled = True
-        self._wake()
-
-    def watch(self, wake: Callable[[], object]) -> None:
-        """Call `wake` when the wait is cancelled; replaces an earlier function."""
-        self._wake = wake
-        self.check()
-
-    def check(self) -> None:
-        """Raise `WaitCancelled` if `cancel` was called."""
-        if self._cancelled:
-            raise WaitCancelled
+        self.cancelled = True
+        self.wake()
 
 
 current_cancellation: ContextVar[Cancellation | None] = ContextVar(

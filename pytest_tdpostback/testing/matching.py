@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from ..collector.event_log import EventState
+from ..collector.event_log import STATES, EventState
 from ..collector.events import Event, Record, stored_columns
 from ..errors import ConfigurationError
 from ..protocol.secrets import shortened
@@ -176,7 +176,7 @@ class Search:
                 changed = set()
                 for number in range(start, self._changes):
                     index, decided = log.change(number)
-                    if state is None or (decided and log.state(index) is state):
+                    if state is None or (decided and STATES[log.states[index]] is state):
                         changed.add(index)
                 candidates = sorted(changed)
                 if changed and state is EventState.INGESTED:

@@ -119,12 +119,14 @@ def unexpected_losses(receiver: Receiver, events: Sequence[Event]) -> str:
     names = {event.database for event in events}, {event.table for event in events}
     same = itertools.takewhile(lambda each: len(each) == 1, names)
     arguments = ", ".join(f'"{name}"' for (name,) in same)
+    causes = [(event.rule, event.key or "", str(event.reason)) for event in events[:SHOWN]]
+    fixes = itertools.chain.from_iterable(_fix(receiver, *cause) for cause in causes)
     return _text(
         receiver,
         f"Silent loss: {counted(len(events), 'event')} got {' or '.join(map(str, statuses))} "
         f"but {'was' if len(events) == 1 else 'were'} never stored.",
         formatting.first_of(shown, len(events)),
-        *_fixes(receiver, events),
+        *dict.fromkeys(fixes),
         f"Expected? with {receiver.name}.expect_auth_failure({arguments}): ...",
         f"Expected every time? {receiver.setting.format('on_auth_failure', 'ignore')}",
         ids=[event.rule for event in events[:SHOWN]],
@@ -264,7 +266,7 @@ def _not_ingested(search: Search) -> _Told:  # noqa: C901, PLR0912 - one cause a
         details.append(_END_FAULT)
     else:
         if state is EventState.REJECTED or (rule in ("A6", "I4") and event.key is not None):
-            details += _fixes(receiver, [event])
+            details += _fix(receiver, rule, event.key or "", str(reason))
         elif rule is not None:
             from ..protocol.rules import rules  # only a failure needs them
 
@@ -441,34 +443,28 @@ def _proxies(receiver: Receiver) -> str:
     return "" if excepted else ", ".join(name for name in os.environ if name.lower() in used)
 
 
-def _fixes(receiver: Receiver, events: Sequence[Event]) -> list[str]:
-    """What to do about events that were refused or rejected for their key or their time."""
-    lines: list[str] = []
-    for event in events[:SHOWN]:
-        if event.rule == "T3":
-            lines.append('The setting stale_time="drop" drops an event with such a time.')
-            lines.append('Fix: send UNIX seconds, or set stale_time="receipt"')
-            continue
-        key, reason = event.key or "", str(event.reason)
-        shown = shortened(key)
-        add = f'{receiver.name}.keys.add("{shown}"'
-        owner = receiver.neighbours.owner_of(key, receiver.collector)
-        if owner is not None:
-            lines.append(f"{shown} is the write key of {owner}.")
-            lines.append(f"Fix: send {receiver.name}.write_key")
-        elif "was revoked" in reason:
-            lines.append(f"Fix: make it valid again: {add})")
-        elif "may not write" in reason:
-            limit = "databases" if "write to database" in reason else "tables"
-            lines.append(f"Fix: extend its limits: {add}, {limit}=...)")
-        else:
-            if _GENERATED_KEY.match(key):
-                lines.append(
-                    f"{shown} looks like a key of another test run: a process that outlived its "
-                    "run may have sent it."
-                )
-            lines.append(f"Fix: send {receiver.name}.write_key, or register yours: {add})")
-    return list(dict.fromkeys(lines))
+def _fix(receiver: Receiver, rule: str | None, key: str, reason: str) -> list[str]:
+    """What to do about an event that was refused or rejected for its key or its time."""
+    if rule == "T3":
+        return [
+            'The setting stale_time="drop" drops an event with such a time.',
+            'Fix: send UNIX seconds, or set stale_time="receipt"',
+        ]
+    shown = shortened(key)
+    add = f'{receiver.name}.keys.add("{shown}"'
+    owner = receiver.neighbours.owner_of(key, receiver.collector)
+    if owner is not None:
+        return [f"{shown} is the write key of {owner}.", f"Fix: send {receiver.name}.write_key"]
+    if "was revoked" in reason:
+        return [f"Fix: make it valid again: {add})"]
+    if "may not write" in reason:
+        limit = "databases" if "write to database" in reason else "tables"
+        return [f"Fix: extend its limits: {add}, {limit}=...)"]
+    fix = f"Fix: send {receiver.name}.write_key, or register yours: {add})"
+    if not _GENERATED_KEY.match(key):
+        return [fix]
+    looks = f"{shown} looks like a key of another test run: a process that outlived its run may"
+    return [f"{looks} have sent it.", fix]
 
 
 def _misread_arguments(search: Search, columns: Mapping[str, Any]) -> list[str]:
