@@ -9,9 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+# An inner run in this process forgets what it imported first; compiled halves of modules do not.
+import httptools  # noqa: F401
 import pytest
 
-# An inner run in this process forgets what it imported first; compiled halves of modules do not.
 with suppress(ImportError):
     import yaml  # type: ignore[import-untyped]  # noqa: F401
 with suppress(ImportError):
