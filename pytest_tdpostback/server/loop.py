@@ -131,12 +131,13 @@ class Loop:
                         seconds = min(seconds, max(0.0, self._timers[0][0] - real_time()))
                     for key, _ in self.selector.select(seconds):
                         due.append(key.data)
+                        del key  # it holds a connection, and the loop may sleep for long
                     now = real_time()
                     while self._timers and self._timers[0][0] <= now:
                         due.append(heapq.heappop(self._timers)[2])
                 while self._calls:
                     due.append(self._calls.popleft())
-                while due:  # and keep none of them: the loop may sleep for long
+                while due:  # and keep none of them, for the same reason
                     try:
                         due.popleft()()
                     except BaseException as error:  # noqa: BLE001 - the test fails with it
