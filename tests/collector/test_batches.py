@@ -403,6 +403,23 @@ def test_a_batch_is_kept_in_less_memory_than_its_requests(make_collector, send_b
     assert kept[0] < 0.9 * kept[1]
 
 
+def test_each_event_has_the_request_that_it_came_with(collector, send_batch):
+    collector.clock.freeze(1_700_000_000)
+    expected = []
+    for number, records in enumerate([[1], [{}, {}, {}], [{}], [{}, {}], [{}]]):
+        if len(records) == 1:
+            send_batch(
+                collector, None, text=b"{}", content_type=SINGLE, **{"X-Number": str(number)}
+            )
+        else:
+            send_batch(collector, records, **{"X-Number": str(number)})
+        expected += [(str(number), 1_700_000_000 + number)] * len(records)
+        collector.clock.advance(1)
+    found = events(collector)
+    assert [(e.request.head.field("x-number"), e.received_at) for e in found] == expected
+    assert [event.columns()["time"] for event in found] == [str(when) for _, when in expected]
+
+
 def test_the_type_of_the_response_is_that_of_the_request(collector, send_batch):
     exchange = send_batch(collector, [{}], content_type=f"{BATCH.upper()}; a=b")
     assert dict(exchange.response.headers)["Content-Type"] == f"{BATCH.upper()}; a=b"
