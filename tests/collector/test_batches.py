@@ -9,6 +9,7 @@ import logging
 import pickle
 import tracemalloc
 import zlib
+from typing import Any
 
 import pytest
 
@@ -405,15 +406,14 @@ def test_a_batch_is_kept_in_less_memory_than_its_requests(make_collector, send_b
 
 def test_each_event_has_the_request_that_it_came_with(collector, send_batch):
     collector.clock.freeze(1_700_000_000)
+    alone = {"path": "/postback/v3/event/web/pages", "content_type": "application/json"}
     expected = []
-    for number, records in enumerate([[1], [{}, {}, {}], [{}], [{}, {}], [{}]]):
-        if len(records) == 1:
-            send_batch(
-                collector, None, text=b"{}", content_type=SINGLE, **{"X-Number": str(number)}
-            )
-        else:
-            send_batch(collector, records, **{"X-Number": str(number)})
-        expected += [(str(number), 1_700_000_000 + number)] * len(records)
+    for number, size in enumerate([1, 3, 1, 1, 2, 1]):
+        options: dict[str, Any] = {"X-Number": str(number)}
+        if size == 1:
+            options |= {**alone, "text": b"{}"}
+        send_batch(collector, [{}] * size, **options)
+        expected += [(str(number), 1_700_000_000 + number)] * size
         collector.clock.advance(1)
     found = events(collector)
     assert [(e.request.head.field("x-number"), e.received_at) for e in found] == expected
