@@ -264,10 +264,9 @@ class Collector:
                 self._apply(effect, exchange, batch)
             decided = [index for index in indexes if log.states[index] != PENDING]
             exchange.sent = len(decided) == len(indexes)
-            if not exchange.sent:
-                log.responses_to_send += 1
+            log.in_progress += (not exchange.sent) + bool(decided)
         if decided:
-            _report(log, decided)
+            self._report(log, decided)
         if self._subscribers:
             self.notify()
         return exchange
@@ -287,9 +286,10 @@ class Collector:
                 self._schedule()
             else:
                 unstored = self._decide(exchange)
-            log.responses_to_send -= 1  # last: others look at it without the lock
+            if not unstored:
+                log.in_progress -= 1  # last: others look at it without the lock
         if unstored:
-            _report(log, unstored)
+            self._report(log, unstored)
         if self._subscribers:
             self.notify()
 
@@ -346,9 +346,11 @@ class Collector:
             due = self._due[:end]
             del self._due[:end]
             decided = [(exchange.log, self._decide(exchange)) for _, exchange in due]
+            for log, _ in decided:
+                log.in_progress += 1
             self._schedule()
         for log, unstored in decided:
-            _report(log, unstored)
+            self._report(log, unstored)
         if decided:
             self.notify()
 
@@ -358,8 +360,8 @@ class Collector:
         A sender reads its response a moment before the server knows that it is out. Gives up after
         `timeout` seconds.
         """
-        if self.log.responses_to_send:
-            self.wait_until(lambda: not self.log.responses_to_send, timeout)
+        if self.log.in_progress:
+            self.wait_until(lambda: not self.log.in_progress, timeout)
         self.validate()
 
     def hold(self, holder: str = "the test") -> None:
@@ -566,27 +568,33 @@ class Collector:
             self._timer = None
         self.validate()
 
+    def _report(self, log: EventLog, indexes: list[int]) -> None:
+        """W4: write to the log of Python why events came to nothing; never to the sender.
+
+        Until that is done, they count as in progress.
+        """
+        try:
+            if not _logger.isEnabledFor(logging.INFO):
+                return
+            for index in indexes:
+                head = log.judged(index).head
+                _logger.info(
+                    "event #%d %s %s: %d, %s, %s: %s",
+                    log.first + index,
+                    head.method,
+                    head.shown_target,
+                    log.statuses[index],
+                    log.state(index),
+                    log.rules.get(index, log.faults.get(index, "")),
+                    log.reasons.get(index, "by a fault"),
+                )
+        finally:
+            with self.lock:
+                log.in_progress -= 1
+
 
 def _wait_for_responses(of: ref[Collector]) -> None:
     """Validate what is due before a write key changes. The collector may be gone already."""
     collector = of()
     if collector is not None:
         collector.wait_for_responses()
-
-
-def _report(log: EventLog, indexes: list[int]) -> None:
-    """W4: write to the log of Python why events came to nothing; never to the sender."""
-    if not _logger.isEnabledFor(logging.INFO):
-        return
-    for index in indexes:
-        head = log.judged(index).head
-        _logger.info(
-            "event #%d %s %s: %d, %s, %s: %s",
-            log.first + index,
-            head.method,
-            head.shown_target,
-            log.statuses[index],
-            log.state(index),
-            log.rules.get(index, log.faults.get(index, "")),
-            log.reasons.get(index, "by a fault"),
-        )

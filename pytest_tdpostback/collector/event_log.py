@@ -229,8 +229,8 @@ class EventLog:
         self.ingested: dict[tuple[str, str], array[int]] = {}
         """For each table the events that became records of it, each as often as it was stored."""
         self.table_columns: dict[tuple[str, str], TableColumns] = {}
-        self.responses_to_send = 0
-        """Accepted events whose response is not out yet."""
+        self.in_progress = 0
+        """Requests whose response is not out yet, or whose loss is not in the log of Python yet."""
         self.last_batch: tuple[int, PostbackRequest] | None = None
         """The batch whose events were looked at last: its number and its request."""
         self.deduplication = Deduplication()

@@ -89,7 +89,7 @@ def find(search: Search) -> list[Any]:
         collector.wait_until(search.look, search.timeout)
     passed = real_time() - began
     search.waited = search.timeout if passed >= search.timeout else round(passed, 1)
-    if count == 0 or collector.log.responses_to_send:
+    if count == 0 or collector.log.in_progress:
         collector.wait_for_responses()
         search.look()
     if search.settled:

@@ -78,7 +78,7 @@ def test_a_batch_whose_records_all_fail_is_answered_206(collector, send_batch):
     assert send_batch(collector, [5, None]).response.status == 206
     assert states(collector) == ["refused", "refused"]
     assert collector.settled()
-    assert collector.log.responses_to_send == 0
+    assert collector.log.in_progress == 0
 
 
 @pytest.mark.parametrize(
@@ -155,10 +155,10 @@ def test_records_are_pending_while_validation_is_held(collector, send_batch):
 def test_records_are_pending_until_the_response_is_out(collector, receive_batch):
     exchange = receive_batch(collector, [{}, 5])
     assert states(collector) == ["pending", "refused"]
-    assert collector.log.responses_to_send == 1
+    assert collector.log.in_progress == 1
     collector.response_sent(exchange)
     assert states(collector) == ["ingested", "refused"]
-    assert collector.log.responses_to_send == 0
+    assert collector.log.in_progress == 0
 
 
 def test_a_key_that_is_revoked_meanwhile_rejects_the_accepted_records(collector, send_batch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import pytest
@@ -111,6 +112,53 @@ def test_a_late_response_is_reported_to_the_log_of_its_event(collector, receive)
     assert states(collector) == ["pending"]
     assert [str(event.state) for event in Events(log)] == ["ingested"]
     assert Events(collector.log)[0].seq == 2
+
+
+class _SlowLogHandler(logging.Handler):
+    """A handler of Python's log that takes as long as a test wants."""
+
+    def __init__(self):
+        super().__init__()
+        self.began, self.may_end = threading.Event(), threading.Event()
+        self.messages = []
+
+    def emit(self, record):
+        self.began.set()
+        self.may_end.wait(DEADLINE)
+        self.messages.append(record.getMessage())
+
+
+@pytest.mark.parametrize("way", ["refused", "rejected", "rejected later"])
+def test_a_loss_is_in_the_log_of_python_once_nothing_is_in_progress(way, receive, timers, now):
+    """[W4] whoever waited for the outcome reads the line about it."""
+    delay = 3600 if way == "rejected later" else 0
+    collector = Collector(Settings(validation_delay=delay), call_later=timers.call_later)
+
+    def lose():
+        exchange = receive(collector, [] if way == "refused" else {})
+        collector.response_sent(exchange)
+        if delay:
+            now[0] += delay
+            timers.fire()
+
+    logger, handler = logging.getLogger("pytest_tdpostback"), _SlowLogHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    sender = threading.Thread(target=lose)
+    try:
+        sender.start()
+        assert handler.began.wait(DEADLINE)
+        assert collector.settled()
+        assert collector.log.in_progress == 1
+        handler.may_end.set()
+        collector.wait_for_responses(DEADLINE)
+        assert len(handler.messages) == 1
+    finally:
+        handler.may_end.set()
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        sender.join(DEADLINE)
 
 
 def test_a_release_without_a_hold_is_an_error_and_changes_nothing(collector, store):
