@@ -57,6 +57,9 @@ class Loop:
         """Start the thread. `report_error` gets what a call raises; the other calls are made."""
         self._report_error = report_error
         self._calls: deque[Callable[[], object]] = deque()
+        self._next_step: list[Callable[[], object]] = []
+        self.soon = self._next_step.append
+        """Runs a function in the next step of a round. Only what runs in the loop may call this."""
         self._timers: list[tuple[float, int, LoopTimer]] = []
         """A heap: moment, running number, timer."""
         self._sweep_at = SWEEP_SIZE
@@ -134,10 +137,15 @@ class Loop:
                         due.append(heapq.heappop(self._timers)[2])
                 while self._calls:
                     due.append(self._calls.popleft())
-                due.reverse()
-                while due:  # and keep none of them: they hold connections
-                    try:
-                        due.pop()()
-                    except BaseException as error:  # noqa: BLE001 - the test fails with it
-                        with suppress(Exception):  # nobody is left to report it to
-                            self._report_error(error)
+                # Steps read all sockets, then judge all requests, then send all responses. To do
+                # the same thing in a row takes 24 µs a request; in turn it takes 28.
+                while due:
+                    due.reverse()
+                    while due:  # and keep none of them: they hold connections
+                        try:
+                            due.pop()()
+                        except BaseException as error:  # noqa: BLE001 - the test fails with it
+                            with suppress(Exception):  # nobody is left to report it to
+                                self._report_error(error)
+                    due.extend(self._next_step)
+                    self._next_step.clear()
