@@ -5,6 +5,7 @@ Text of a sender is escaped and shortened here, and no text holds a whole write 
 
 from __future__ import annotations
 
+from bisect import bisect
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +62,8 @@ def two_values(one: Any, other: Any, width: int = WIDTH) -> tuple[str, str]:
     end = min(len(first), len(second))
     if end <= width:
         return shortened(first, width), shortened(second, width)
-    start, piece = 0, 4_096  # compared at once: character by character takes seconds
-    while start < end and first[start : start + piece] == second[start : start + piece]:
-        start += piece
-    while start < end and first[start] == second[start]:
-        start += 1
+    # Long slices are compared, because character by character takes seconds.
+    start = bisect(range(end), False, key=lambda at: first[: at + 1] != second[: at + 1])
     start = max(0, start - width // 4)
     return _part(first, start, start + width), _part(second, start, start + width)
 
