@@ -13,7 +13,7 @@ from ..protocol.escaping import escaped
 from ..protocol.secrets import without_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..collector.collector import RefusedConnection
     from ..collector.events import Event
@@ -154,8 +154,3 @@ def refused_connections(refused: Sequence[RefusedConnection]) -> list[str]:
     """A line for each connection that left no event, the first ones of many."""
     told = list(dict.fromkeys(escaped(each.reason) for each in refused))
     return first_of([f"connection refused: {reason}" for reason in told[:SHOWN]], len(told))
-
-
-def indented(texts: Iterable[str]) -> list[str]:
-    """Each of `texts` two spaces further to the right."""
-    return [f"  {text}" for text in texts]
