@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHOWN = 5
 """How many events, causes or places of one kind a message shows."""
 EVENTS_SHOWN = 10
-"""How many events of a longer list a text shows."""
+"""How many events of a longer list a text shows, of each end if it shows both."""
 COLUMNS_SHOWN = 8
 """How many columns of a longer list a text shows."""
 FINDINGS_SHOWN = 3
@@ -56,24 +56,17 @@ def shortened(text: str, width: int = WIDTH) -> str:
     return f"{text[:half]}…{text[-half:]}"
 
 
-def two_values(one: Any, other: Any, width: int = WIDTH) -> tuple[str, str]:
+def two_values(one: Any, other: Any) -> list[str]:
     """Both as `value` does, but long ones around the place where they begin to differ."""
-    first, second = _repr(one), _repr(other)
+    first, second = texts = [escaped(without_keys(_repr(each))) for each in (one, other)]
     end = min(len(first), len(second))
-    if end <= width:
-        return shortened(first, width), shortened(second, width)
-    # Long slices are compared, because character by character takes seconds.
-    start = bisect(range(end), False, key=lambda at: first[: at + 1] != second[: at + 1])
-    start = max(0, start - width // 4)
-    return _part(first, start, start + width), _part(second, start, start + width)
-
-
-def _part(text: str, start: int, end: int) -> str:
-    """A part of `text`. A write key at its edge is found, because more than the part is read."""
-    before = escaped(without_keys(text[max(0, start - _LONGEST_KEY) : start]))
-    part = escaped(without_keys(text[max(0, start - _LONGEST_KEY) : end + _LONGEST_KEY]))
-    shown = part[len(before) : len(before) + end - start]
-    return f"{'…' * bool(start)}{shown}{'…' * (end < len(text))}"
+    if end <= WIDTH:
+        return [shortened(first), shortened(second)]
+    # Long beginnings are compared, because character by character takes seconds.
+    start = bisect(range(end), False, key=lambda at: not first.startswith(second[: at + 1]))
+    start = max(0, start - WIDTH // 4)
+    parts = [f"{each[start : start + WIDTH]}{'…' * (start + WIDTH < len(each))}" for each in texts]
+    return [f"{'…' * bool(start)}{part}" for part in parts]
 
 
 def assignments(columns: Mapping[str, Any]) -> str:
