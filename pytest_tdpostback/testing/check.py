@@ -11,7 +11,7 @@ from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailu
 from ..errors import ConfigurationError, StrictnessFailure
 from ..protocol.secrets import KeyRedactor
 from . import formatting
-from .assertions import unsettled
+from .assertions import settle
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -91,11 +91,13 @@ class Check:
 
         receiver, collector = self.receiver, self.receiver.collector
         if wait and not (collector.errors or collector.settled()):
-            pending = unsettled(collector, SETTLE_SECONDS, held_may_end=False)
-            if new := {event.seq for event in pending} - self._unsettled:
+            try:
+                settle(receiver, SETTLE_SECONDS, held_may_end=False)
+            except SettleTimeout as error:
+                new = {event.seq for event in error.events} - self._unsettled
                 self._unsettled |= new
-                text = messages.unsettled(receiver, pending, SETTLE_SECONDS)
-                raise SettleTimeout(text, pending)
+                if new:
+                    raise
         raise_errors([collector])
         log, settings = collector.log, collector.settings
         if settings.on_auth_failure != "ignore" and (

@@ -43,9 +43,8 @@ class Search:
         database: str | None = None,
         table: str | None = None,
         *,
-        where: Where = None,
+        where: Where | Callable[[Event], object] = None,
         columns: Mapping[str, Any] | None = None,
-        predicate: Callable[[Any], object] | None = None,
         key: str | None = None,
         status: int | None = None,
         rule: str | None = None,
@@ -62,6 +61,7 @@ class Search:
         beside_columns = columns is not None
         check_names(database, table, beside_columns=beside_columns)
         columns = columns or {}
+        predicate: Callable[[Any], object] | None = None
         if isinstance(where, Mapping) and all(isinstance(name, str) for name in where):
             if twice := [name for name in columns if name in where]:
                 shown = formatting.shortened(twice[0])

@@ -200,7 +200,7 @@ class Postback:
         """
         if not callable(predicate):
             raise invalid("predicate", predicate, "a function that takes an event")
-        search = Search(self._receiver, None, predicate=predicate, timeout=timeout)
+        search = Search(self._receiver, None, where=predicate, timeout=timeout)
         found: list[Event] = find(search)
         return found[0]
 
