@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..collector.event_log import EventState
@@ -11,12 +10,12 @@ from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailu
 from ..errors import ConfigurationError, StrictnessFailure
 from ..protocol.secrets import KeyRedactor
 from . import formatting
-from .assertions import unsettled
+from .assertions import settle
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
-    from ..collector.collector import Collector, RefusedConnection
+    from ..collector.collector import Collector
     from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
     from .receiver import Receiver
@@ -32,7 +31,6 @@ EVENTS_INSPECTED = 1_000
 FINDINGS_REPORTED = 20
 """How many kinds of findings a test is warned about."""
 T = TypeVar("T")
-_PACKAGE = str(Path(__file__).parents[1])
 
 
 class Check:
@@ -59,7 +57,7 @@ class Check:
     def expect_entering(self, name: str, manager: T) -> T:
         """Fail if `manager.entered`, of the result of the method `name`, never becomes true."""
         frame = inspect.currentframe()
-        while frame and frame.f_code.co_filename.startswith(_PACKAGE):
+        while frame and "__tracebackhide__" in frame.f_globals:  # one of our modules
             frame = frame.f_back
         line = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"
         self._context_managers = [each for each in self._context_managers if not each[1].entered]
@@ -68,18 +66,15 @@ class Check:
         return manager
 
     def check(self, *, wait: bool = True) -> None:
-        """Raise what `raise_failures` does, if something is new, and what was never entered."""
+        """Raise what was never entered, and what `raise_failures` does."""
         calls = [call for call, manager in self._context_managers if not manager.entered]
         self._context_managers = []
         if calls:
             from . import messages
 
             raise ConfigurationError(messages.never_entered(self.receiver, calls))
-        collector = self.receiver.collector
-        new = self._checked != collector.next_seq
-        if not (new or collector.errors or self._new_refused_connections(collector)):
-            return
         self.raise_failures(wait=wait)
+        collector = self.receiver.collector
         with collector.lock:
             log = collector.log
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
@@ -94,18 +89,25 @@ class Check:
 
         receiver, collector = self.receiver, self.receiver.collector
         if wait and not (collector.errors or collector.settled()):
-            pending = unsettled(collector, SETTLE_SECONDS, held_may_end=False)
-            if new := {event.seq for event in pending} - self._unsettled:
+            try:
+                settle(receiver, SETTLE_SECONDS, held_may_end=False)
+            except SettleTimeout as error:
+                new = {event.seq for event in error.events} - self._unsettled
                 self._unsettled |= new
-                text = messages.unsettled(receiver, pending, SETTLE_SECONDS)
-                raise SettleTimeout(text, pending)
+                if new:
+                    raise
         raise_errors([collector])
         log, settings = collector.log, collector.settings
         if settings.on_auth_failure != "ignore" and (
             events := self._new_events(log, EventState.REJECTED, log.expected)
         ):
             raise UnexpectedAuthFailure(messages.unexpected_losses(receiver, events), events)
-        if refused := self._new_refused_connections(collector):
+        refused = [
+            each
+            for each in collector.refused_connections
+            if each.number > self._connections and 400 <= (each.status or 0) < 500
+        ]
+        if refused and settings.on_refusal == "fail":
             self._connections = refused[-1].number
             raise StrictnessFailure(messages.unclaimed_connections(receiver, refused))
         for setting, state in (
@@ -153,13 +155,6 @@ class Check:
                     found.append((event, finding))
         self.reported += [finding.rule for _, finding in found]
         return found
-
-    def _new_refused_connections(self, collector: Collector) -> list[RefusedConnection]:
-        """Those that got a 4xx, if the setting `on_refusal` makes that a failure."""
-        if collector.settings.on_refusal != "fail":
-            return []
-        refused = collector.refused_connections
-        return [e for e in refused if e.number > self._connections and 400 <= (e.status or 0) < 500]
 
     def _new_events(self, log: EventLog, state: EventState, excused: Container[int]) -> list[Event]:
         """The events in `state` that are not excused, each of them once."""
