@@ -15,7 +15,7 @@ from .assertions import settle
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
-    from ..collector.collector import Collector
+    from ..collector.collector import Collector, RefusedConnection
     from ..collector.event_log import EventLog
     from ..protocol.findings import Finding
     from .receiver import Receiver
@@ -66,15 +66,18 @@ class Check:
         return manager
 
     def check(self, *, wait: bool = True) -> None:
-        """Raise what was never entered, and what `raise_failures` does."""
+        """Raise what `raise_failures` does, if something is new, and what was never entered."""
         calls = [call for call, manager in self._context_managers if not manager.entered]
         self._context_managers = []
         if calls:
             from . import messages
 
             raise ConfigurationError(messages.never_entered(self.receiver, calls))
-        self.raise_failures(wait=wait)
         collector = self.receiver.collector
+        new = self._checked != collector.next_seq
+        if not (new or collector.errors or self._new_refused_connections(collector)):
+            return
+        self.raise_failures(wait=wait)
         with collector.lock:
             log = collector.log
             self._checked = log.first + next(log.indexes(EventState.PENDING), len(log))
@@ -102,12 +105,7 @@ class Check:
             events := self._new_events(log, EventState.REJECTED, log.expected)
         ):
             raise UnexpectedAuthFailure(messages.unexpected_losses(receiver, events), events)
-        refused = [
-            each
-            for each in collector.refused_connections
-            if each.number > self._connections and 400 <= (each.status or 0) < 500
-        ]
-        if refused and settings.on_refusal == "fail":
+        if refused := self._new_refused_connections(collector):
             self._connections = refused[-1].number
             raise StrictnessFailure(messages.unclaimed_connections(receiver, refused))
         for setting, state in (
@@ -155,6 +153,13 @@ class Check:
                     found.append((event, finding))
         self.reported += [finding.rule for _, finding in found]
         return found
+
+    def _new_refused_connections(self, collector: Collector) -> list[RefusedConnection]:
+        """Those that got a 4xx, if the setting `on_refusal` makes that a failure."""
+        if collector.settings.on_refusal != "fail":
+            return []
+        refused = collector.refused_connections
+        return [e for e in refused if e.number > self._connections and 400 <= (e.status or 0) < 500]
 
     def _new_events(self, log: EventLog, state: EventState, excused: Container[int]) -> list[Event]:
         """The events in `state` that are not excused, each of them once."""
