@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from . import body as json_body
 from .escaping import shown
-from .judge import FROM_BROWSER, PLATFORM_NAME, RecordSource, content_encodings, media_type
+from .judge import FROM_BROWSER, PLATFORM_NAME, RecordSource, content_encodings
 from .record import RECORD_TIME, time_of, url_columns
 from .request import decoded_parameters
 
@@ -94,7 +94,7 @@ def of_response(head: RequestHead, state: str) -> Iterator[Finding]:
         message = "td-ios-sdk takes a 206 for an error and sends the whole batch again"
         if state == "ingested":
             yield Finding("I13", message)
-    elif state == "refused" and (media_type(head) == FROM_BROWSER or agent.startswith("Mozilla/")):
+    elif state == "refused" and (head.media_type == FROM_BROWSER or agent.startswith("Mozilla/")):
         message = "td-js-sdk reports success to the page: it never reads the receipts of a 206"
         yield Finding("I13", message)
 

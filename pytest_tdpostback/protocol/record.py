@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import body as json_body
 from .escaping import shown
-from .judge import FROM_BROWSER, FROM_PHONE, data_parameters, media_type
+from .judge import FROM_BROWSER, FROM_PHONE, data_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ def record_columns(
     columns.pop("time", None)
     columns.pop("uuid" if verdict.ingestion else RECORD_TIME, None)
     if verdict.ingestion:  # I19
-        sent_type = media_type(request.head)
+        sent_type = request.head.media_type
         if sent_type in (FROM_BROWSER, FROM_PHONE):
             columns.setdefault("td_ip", _address(request))
         if sent_type == FROM_BROWSER and columns.get("td_global_id") == "td_global_id":

@@ -88,6 +88,8 @@ class RequestHead:
 
         Bytes that aren't UTF-8 become U+FFFD, which no name may hold.
         """
+        self.media_type = self.field("content-type").partition(";")[0].strip().lower()
+        """B1: the type in `Content-Type` in lower case without parameters; may be empty."""
         self.parameters = decoded_parameters(self.query)
         """The URL parameters in their order, decoded as form values (A2, P10)."""
 
