@@ -11,7 +11,7 @@ from ..errors import PostbackError
 from ..protocol import body as json_body
 from ..protocol import findings as protocol_findings
 from ..protocol import record as protocol_record
-from ..protocol.judge import RecordSource
+from ..protocol.judge import RecordSource, data_parameters
 from ..protocol.request import PostbackRequest
 from ..protocol.response import sent_global_id
 from ..protocol.secrets import without_keys
@@ -146,7 +146,7 @@ class Event(_Entry):
         `None` if it cannot be parsed; `request.body` has the bytes.
         """
         if self._judged.verdict.from_url and self.rule != "B1":  # that is about a body
-            return protocol_record.payload(self.request, self._judged.verdict)
+            return data_parameters(self._judged.head)
         try:
             return json_body.parse_any(self._log.bodies[self._index])
         except json_body.InvalidBody:

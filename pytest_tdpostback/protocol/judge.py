@@ -101,7 +101,7 @@ class Verdict(NamedTuple):
     global_id_request: bool = False
 
 
-def judge_head(  # noqa: C901 - the order of judgement, top to bottom
+def judge_head(  # noqa: C901, PLR0912 - the order of judgement, top to bottom
     head: RequestHead, settings: Settings
 ) -> Verdict:
     """Return what method, target and header fields decide; equal heads have equal verdicts."""
@@ -133,7 +133,14 @@ def judge_head(  # noqa: C901 - the order of judgement, top to bottom
             reason = f"the write key {shown(shortened(key))} is not account/secret"
             return verdict(refusal=Refusal(403, "A7", reason))
         key_rule = "A7"
-    source, body_refusal = _record_source(profile, head), None
+    source, body_refusal = RecordSource.JSON, None
+    if profile.url_interface:
+        if head.last_parameters.get("td_format") == "pixel":
+            source = RecordSource.PIXEL
+        elif head.method == "GET":
+            source = RecordSource.DEPRECATED_GET
+        elif head.media_type in ("", "text/plain"):
+            source = RecordSource.URL_PARAMETERS
     if source is RecordSource.JSON and head.media_type != "application/json":
         body_refusal = _wrong_type("B1", head)
     elif source in (RecordSource.JSON, RecordSource.URL_PARAMETERS) and (sent := codings(head)):
@@ -310,17 +317,6 @@ def _sent_key(profile: Profile, head: RequestHead) -> tuple[str, str]:
     if profile.td1_authorization:
         other = "an Authorization of the scheme TD1"
     return "", f"neither the X-TD-Write-Key header nor {other} has one"
-
-
-def _record_source(profile: Profile, head: RequestHead) -> RecordSource:
-    if profile.url_interface:
-        if head.last_parameters.get("td_format") == "pixel":
-            return RecordSource.PIXEL
-        if head.method == "GET":
-            return RecordSource.DEPRECATED_GET
-        if head.media_type in ("", "text/plain"):
-            return RecordSource.URL_PARAMETERS
-    return RecordSource.JSON
 
 
 def _wrong_type(rule: str, head: RequestHead, wanted: str = "application/json") -> Refusal:
