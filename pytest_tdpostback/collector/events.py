@@ -229,9 +229,6 @@ class Record(_Entry, Mapping[str, Any]):
     def __getitem__(self, column: str) -> Any:
         return self._columns[column]
 
-    def __contains__(self, column: object) -> bool:
-        return column in self._columns
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
 
