@@ -121,10 +121,8 @@ def _is_well_formed(key: object) -> bool:
 def _names(argument: str, names: Names) -> frozenset[str] | None:
     if names is None:
         return None
-    several: Iterable[object] = names
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        several = [names]
-    several = frozenset(several)
+    one = isinstance(names, str) or not isinstance(names, Iterable)
+    several = [names] if one else list(names)
     for name in several:
         if not isinstance(name, str) or not name:
             message = f"{argument}: {name!r} is not a name; give a string, or several strings"
