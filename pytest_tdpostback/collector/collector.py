@@ -24,7 +24,7 @@ from ..protocol.secrets import KeyRedactor
 from .clock import Clock
 from .event_log import NO_STATUS, PENDING, Account, EventLog, EventState, JudgedHeads
 from .events import columns_of, global_id, sent_data
-from .waiting import WaitCancelled, call_later, current_cancellation, real_time
+from .waiting import WaitCancelled, call_later, real_time, this_thread
 from .write_keys import WriteKeys
 
 if TYPE_CHECKING:
@@ -428,12 +428,12 @@ class Collector:
         """Wait until `condition()` is true, for at most `timeout` seconds of real time; its value.
 
         It is asked at once and after each change, in the thread that waits and without the lock.
-        Raises `WaitCancelled` if the `Cancellation` of this context is cancelled.
+        Raises `WaitCancelled` if the `Cancellation` of this thread is cancelled.
         """
         __tracebackhide__ = True
         deadline = real_time() + timeout
         changed = threading.Event()
-        cancellation = current_cancellation.get()
+        cancellation = this_thread.cancellation
         unsubscribe = self.subscribe(changed.set)
         try:
             if cancellation is not None:

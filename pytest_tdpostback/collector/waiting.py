@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,8 +43,8 @@ class WaitCancelled(BaseException):
 class Cancellation:
     """Lets one thread end a wait that runs in another.
 
-    The thread that waits makes it `current_cancellation`; every wait of that context then ends
-    with `WaitCancelled` soon after `cancel` is called.
+    The thread that waits makes it `this_thread.cancellation`; each of its waits then ends with
+    `WaitCancelled` soon after `cancel` is called.
     """
 
     def __init__(self) -> None:
@@ -59,7 +58,9 @@ class Cancellation:
         self.wake()
 
 
-current_cancellation: ContextVar[Cancellation | None] = ContextVar(
-    "pytest_tdpostback_cancellation", default=None
-)
-"""The cancellation of the waits in this context, if there is one."""
+class _ThisThread(threading.local):
+    cancellation: Cancellation | None = None
+    """That of the waits in this thread, if there is one."""
+
+
+this_thread = _ThisThread()

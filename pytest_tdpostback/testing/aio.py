@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from ..collector.waiting import Cancellation, current_cancellation
+from ..collector.waiting import Cancellation, this_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -62,11 +62,13 @@ async def run_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.
     outcome: list[tuple[T | None, BaseException | None]] = []
 
     def work() -> None:
-        current_cancellation.set(cancellation)  # in the context of this thread alone
+        this_thread.cancellation = cancellation
         try:
             outcome.append((function(*args, **kwargs), None))
         except BaseException as error:  # noqa: BLE001 - the coroutine raises it
             outcome.append((None, error))
+        finally:
+            this_thread.cancellation = None  # the thread may do other work afterwards
 
     try:
         if in_trio():

@@ -11,7 +11,7 @@ from pytest_tdpostback import ConfigurationError
 from pytest_tdpostback.collector import collector as collectors
 from pytest_tdpostback.collector.collector import Collector, Effect
 from pytest_tdpostback.collector.events import Events
-from pytest_tdpostback.collector.waiting import Cancellation, WaitCancelled, current_cancellation
+from pytest_tdpostback.collector.waiting import Cancellation, WaitCancelled, this_thread
 from pytest_tdpostback.protocol.request import RequestHead
 from pytest_tdpostback.protocol.settings import Settings
 from tests.collector.conftest import KEY
@@ -253,7 +253,7 @@ def test_a_wait_can_be_cancelled_from_another_thread(collector):
         return False
 
     def wait():
-        current_cancellation.set(cancellation)
+        this_thread.cancellation = cancellation
         try:
             collector.wait_until(never, 3600)
         except WaitCancelled:

@@ -7,6 +7,7 @@ import inspect
 import json
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -151,6 +152,24 @@ def test_a_wait_that_is_cancelled_ends_in_its_thread(tdpostback, loop):
             thread.join(DEADLINE)
             assert not thread.is_alive()
     tdpostback.settle()  # the cancellation does not outlive its task
+
+
+def test_a_cancelled_wait_does_not_cancel_what_its_thread_does_next(tdpostback):
+    looked = threading.Event()
+
+    async def body():
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        task = asyncio.ensure_future(tdpostback.aio.wait_for(lambda _: looked.set(), HOUR))
+        await send_with_asyncio(tdpostback)
+        async with asyncio.timeout(DEADLINE):
+            while not looked.is_set():
+                await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(tdpostback.settle)
+
+    asyncio.run(body())
 
 
 def test_a_wait_that_is_cancelled_before_it_begins_is_not_said_to_be_forgotten(tdpostback):
