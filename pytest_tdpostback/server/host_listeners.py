@@ -19,7 +19,7 @@ from .tls import STORE_PASSWORD, server_context
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, MutableSequence
 
     from ..collector.collector import Collector
     from .http_parser import Head
@@ -40,7 +40,7 @@ class HostListeners:
     def __init__(self, server: CollectorServer, collector: Callable[[], Collector]) -> None:
         """`collector()` returns the collector of a request that arrives now."""
         self.collector = collector
-        self.opened: list[Listener] = []
+        self.opened: MutableSequence[Listener] = []
         """Every listener that this object has opened."""
         self._server = server
         self._listeners: dict[tuple[str, ...], dict[int, Listener]] = {}

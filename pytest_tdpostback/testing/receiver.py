@@ -10,7 +10,7 @@ from ..server.host_listeners import HostListeners
 from ..server.tls import own_names, server_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, MutableSequence
 
     from ..collector.collector import Collector
     from ..collector.events import Event
@@ -19,17 +19,19 @@ if TYPE_CHECKING:
     from ..server.server import CollectorServer, Listener
     from ..server.tls import TrustFiles
 
+    Compare = Callable[[object, object], list[str] | None]
+
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
 
 class Neighbours:
     """The test that a receiver belongs to, and what is around it. Here: nothing."""
 
+    compare: Compare = staticmethod(lambda wanted, got: None)  # noqa: ARG005
+    """How two values differ, both in full, if the user asked for that (`-vv`)."""
+
     def used(self, collector: Collector) -> None:
         """Something needs the collector of a receiver, which was just made."""
-
-    def opened(self, receiver: Receiver) -> None:
-        """A receiver opened its port."""
 
     def owner_of(self, key: str, collector: Collector) -> str | None:  # noqa: ARG002
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
@@ -38,10 +40,6 @@ class Neighbours:
     def events_at_other_urls(self, collector: Collector) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
         """Events that arrived at other collectors while `collector` waits, with their URLs."""
         return iter(())
-
-    def compare(self, wanted: object, got: object) -> list[str] | None:  # noqa: ARG002
-        """Both values in full and how they differ, if the user asked for that (`-vv`)."""
-        return None
 
 
 class Receiver:
@@ -75,8 +73,8 @@ class Receiver:
         self.own_port = False
         """Whether it has a port of its own; else it has the URL of the server."""
         self.neighbours = neighbours or Neighbours()
-        self.listeners: list[Listener] = []
-        """Everything that was opened for it."""
+        self.listeners: MutableSequence[Listener] = []
+        """Takes everything that is opened for it."""
         self.generated_key: str | None = None
         """The write key, if somebody asked for it."""
         self.ended_test = ""
@@ -127,7 +125,6 @@ class Receiver:
                     context = server_context(own_names(self.server.host))
                 self._listener = self.server.open_listener(lambda: collector, ssl_context=context)
                 self.listeners.append(self._listener)
-                self.neighbours.opened(self)
             return self._listener.url
 
     @property

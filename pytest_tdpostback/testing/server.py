@@ -125,10 +125,6 @@ class PostbackServer(CollectorServer):
         check = Check(receiver)
         return Member(receiver, check, Postback(receiver, check))
 
-    def known_keys(self) -> list[str]:
-        """Every write key that was ever valid here: none may be shown whole."""
-        return self.collector.keys.known()
-
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """Respond to what is no event: a preflight (R5), or a call of the REST interface."""
         collector = request.environ.get("tdpostback.collector") or self.current_collector()
@@ -178,5 +174,9 @@ class PostbackServer(CollectorServer):
 
 
 def known_keys() -> list[str]:
-    """Every write key that was ever valid at a server of this process."""
-    return [key for server in list(_servers) for key in server.known_keys()]
+    """Every write key that was ever valid at a server of this process: none may be shown whole."""
+    known: list[str] = []
+    for server in list(_servers):
+        with server.lock:  # another thread may make a collector
+            known += [key for each in server.collectors for key in each.keys.known()]
+    return known

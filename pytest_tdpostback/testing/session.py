@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..protocol.settings import Settings
     from ..server.server import Listener
     from .postback import Postback
-    from .receiver import Receiver
+    from .receiver import Compare
     from .report import Summary
     from .server import Member
 
@@ -45,6 +45,7 @@ class TestContext(Neighbours):
     def __init__(self, server: RunServer, node_id: str, settings: Settings) -> None:
         self.node_id = node_id
         self.settings = settings
+        self.compare = server.compare
         self.members: list[Member] = []
         self.collectors: list[Collector] = []
         """Those of its `Postback` objects, if something needed them."""
@@ -109,11 +110,6 @@ class TestContext(Neighbours):
 
         collector.subscribe(arrived)
 
-    def opened(self, receiver: Receiver) -> None:
-        """Keep its port open for a while if the test is over."""
-        if self.ended:
-            self._server.kept_open += receiver.listeners
-
     def begin_call(self) -> None:
         """The code of the test begins. What a fixture holds now, that fixture will release."""
         self._held_by_fixture = [each for each in self.collectors if each.holds]
@@ -147,17 +143,14 @@ class TestContext(Neighbours):
         self.collectors.clear()
         return members
 
-    def compare(self, wanted: object, got: object) -> list[str] | None:
-        """Both values in full and how they differ, as pytest shows it; `None` without `-vv`."""
-        return self._server.compare(wanted, got)
-
     def owner_of(self, key: str, collector: Collector) -> str | None:
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
         if self.ended or key in collector.keys:
             return None
         if any(key in each.keys for each in self.collectors):
             return "another Postback of this test"
-        return self._server.owner_of(key)
+        server = self._server
+        return "tdpostback_server" if key == server.write_key else server.owners.get(key)
 
     def events_at_other_urls(self, collector: Collector) -> Iterator[tuple[str, Event]]:
         """Events at other URLs of this test, and during it at those of finished tests."""
@@ -181,7 +174,7 @@ class RunServer(PostbackServer):
         self,
         settings: Settings,
         summary: Summary,
-        compare: Callable[[object, object], list[str] | None],
+        compare: Compare,
     ) -> None:
         """`settings` are those of the run; `summary` takes what is reported at its end.
 
@@ -208,7 +201,7 @@ class RunServer(PostbackServer):
             descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             self._most_open = min(PORTS_KEPT_OPEN, descriptors // 4)
         self._used_ports: set[int] = set()
-        self._owners: dict[str, str] = {}
+        self.owners: dict[str, str] = {}
         """For the write keys of finished tests: the id of the test."""
 
     @property
@@ -219,11 +212,6 @@ class RunServer(PostbackServer):
     def current_collector(self) -> Collector:
         """The collector of the test that runs now; between tests, that of the run."""
         return self.context.own.receiver.collector if self.context else self.collector
-
-    def known_keys(self) -> list[str]:
-        """The write keys of the run, and those of the test that runs now."""
-        collectors = self.context.collectors if self.context else []
-        return super().known_keys() + [key for each in collectors for key in each.keys.known()]
 
     def member_of(
         self, context: TestContext, name: str, settings: Settings, key: str | None = None
@@ -270,10 +258,11 @@ class RunServer(PostbackServer):
             receiver.end_faults()
             receiver.ended_test = context.node_id
             self.kept_open += receiver.listeners
+            receiver.listeners = self.kept_open
             if receiver.generated_key is not None:
-                self._owners[receiver.generated_key] = context.node_id
-                if len(self._owners) > KEYS_REMEMBERED:
-                    del self._owners[next(iter(self._owners))]
+                self.owners[receiver.generated_key] = context.node_id
+                if len(self.owners) > KEYS_REMEMBERED:
+                    del self.owners[next(iter(self.owners))]
             if not receiver.used:
                 continue
             collector = receiver.collector
@@ -291,12 +280,10 @@ class RunServer(PostbackServer):
 
     def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
         """Open a port that this run has not used yet."""
-        rejected = []
         while (listener := super().open_listener(collector, **options)).port in self._used_ports:
-            rejected.append(listener)
+            self.close_listeners([listener])
             if len(self._used_ports) >= PORTS_NOT_REUSED:
                 self._used_ports.clear()
-        self.close_listeners(rejected)
         self._used_ports.add(listener.port)
         return listener
 
@@ -319,10 +306,6 @@ class RunServer(PostbackServer):
             self._note_late(collector)
         if self.collector.log:
             self.summary.take(self.collector, "between tests", Events(self.collector.log))
-
-    def owner_of(self, key: str) -> str | None:
-        """Whose write key `key` is, of this server and of the finished tests."""
-        return "tdpostback_server" if key == self.write_key else self._owners.get(key)
 
     def _note_late(self, collector: Collector) -> None:
         finished = self.reached_late.pop(collector, None)
