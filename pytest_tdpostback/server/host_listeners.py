@@ -37,11 +37,18 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 class HostListeners:
     """Opens listeners for the service's hosts when they are needed, once for the same hosts."""
 
-    def __init__(self, server: CollectorServer, collector: Callable[[], Collector]) -> None:
-        """`collector()` returns the collector of a request that arrives now."""
-        self.collector = collector
-        self.opened: MutableSequence[Listener] = []
-        """Every listener that this object has opened."""
+    def __init__(
+        self,
+        server: CollectorServer,
+        collector: Callable[[], Collector],
+        opened: MutableSequence[Listener],
+    ) -> None:
+        """`collector()` returns the collector of a request that arrives now.
+
+        `opened` takes every listener that is opened.
+        """
+        self._collector = collector
+        self._opened = opened
         self._server = server
         self._listeners: dict[tuple[str, ...], dict[int, Listener]] = {}
         self._proxies: dict[tuple[str, ...], Listener] = {}
@@ -65,7 +72,7 @@ class HostListeners:
             ports=self._ports(hosts),
             proxies=dict.fromkeys(proxies, opened[-1].port),
             close_connections=partial(self._close_connections, opened),
-            note_blocked_host=lambda host: self.collector().note_blocked_host(host),
+            note_blocked_host=lambda host: self._collector().note_blocked_host(host),
             block_network=block_network,
             allow_hosts=allow_hosts,
         )
@@ -123,8 +130,8 @@ class HostListeners:
         return self._proxies[hosts]
 
     def _open(self, **options: Any) -> Listener:
-        listener = self._server.open_listener(self.collector, host=LOOPBACK, **options)
-        self.opened.append(listener)
+        listener = self._server.open_listener(self._collector, host=LOOPBACK, **options)
+        self._opened.append(listener)
         return listener
 
     def _close_connections(self, listeners: Iterable[Listener]) -> None:

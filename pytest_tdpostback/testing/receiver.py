@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..collector.events import Event
-    from ..server.faults import FaultHandle, Faults
+    from ..server.faults import Faults
     from ..server.redirect import Redirection
     from ..server.server import CollectorServer, Listener
     from ..server.tls import TrustFiles
@@ -29,9 +29,6 @@ class Neighbours:
 
     compare: Compare = staticmethod(lambda wanted, got: None)  # noqa: ARG005
     """How two values differ, both in full, if the user asked for that (`-vv`)."""
-
-    def used(self, collector: Collector) -> None:
-        """Something needs the collector of a receiver, which was just made."""
 
     def owner_of(self, key: str, collector: Collector) -> str | None:  # noqa: ARG002
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
@@ -90,9 +87,7 @@ class Receiver:
         if self._collector is None:
             with self.server.lock:
                 if self._collector is None:
-                    collector = self._make_collector()
-                    self.neighbours.used(collector)
-                    self._collector = collector
+                    self._collector = self._make_collector()
         return self._collector
 
     @property
@@ -142,15 +137,6 @@ class Receiver:
 
         return Faults(self.collector)
 
-    def unmatched_faults(self) -> list[FaultHandle]:
-        """The faults whose limits matched no event."""
-        return self.faults.unmatched() if "faults" in vars(self) else []
-
-    def end_faults(self) -> None:
-        """End every fault, and free the senders that they hold."""
-        if "faults" in vars(self):
-            self.faults.clear()
-
     @property
     def hosts(self) -> HostListeners:
         """The listeners in place of the service's hosts."""
@@ -160,9 +146,7 @@ class Receiver:
     def own_hosts(self) -> HostListeners:
         """Listeners in place of the service's hosts for this collector alone."""
         collector = self.collector
-        hosts = HostListeners(self.server, lambda: collector)
-        hosts.opened = self.listeners
-        return hosts
+        return HostListeners(self.server, lambda: collector, self.listeners)
 
     def redirect(
         self, hosts: HostListeners, more_names: Iterable[str] = (), *, block_network: bool = False

@@ -88,7 +88,7 @@ class PostbackServer(CollectorServer):
             ssl_context = server_context(own_names(host))
         super().__init__(host, port, settings=chosen, ssl_context=ssl_context, expose=expose)
         self.trust = TrustFiles()
-        self.hosts = HostListeners(self, self.current_collector)
+        self.hosts = HostListeners(self, self.current_collector, [])
         """The listeners in place of the service's hosts, for the collector that is current."""
         self._own = self.new_member(
             lambda: self.collector, name="server.postback", setting='PostbackServer({}="{}")'

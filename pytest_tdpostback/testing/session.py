@@ -33,8 +33,6 @@ PORTS_KEPT_OPEN = 256
 """How many ports of finished tests stay open at most, so that late events are noticed."""
 PORTS_NOT_REUSED = 10_000
 """A port that the run used is not taken again while fewer ports were used."""
-KEYS_REMEMBERED = 4_096
-"""How many write keys of finished tests are remembered for messages."""
 
 
 class TestContext(Neighbours):
@@ -61,16 +59,12 @@ class TestContext(Neighbours):
     @property
     def own(self) -> Member:
         """The test's own `Postback`, which also receives what arrives at the server's URL."""
-        own = self._own
-        if own is None:
-            with self._server.lock:
-                own = self._own
-                if own is None:
-                    key, name = self._server.write_key, "tdpostback_server.postback"
-                    own = self._server.member_of(self, name, self.settings, key)
-                    own.receiver.generated_key = key
-                    self._own = own
-        return own
+        with self._server.lock:
+            if self._own is None:
+                key = self._server.write_key
+                self._own = self._new_member("tdpostback_server.postback", self.settings, key)
+                self._own.receiver.generated_key = key
+            return self._own
 
     def open(self) -> Postback:
         """The test's own `Postback`, with a port and a write key of its own."""
@@ -83,12 +77,29 @@ class TestContext(Neighbours):
     def make(self, settings: Settings, write_keys: Iterable[str]) -> Postback:
         """Another `Postback` of this test."""
         _check_tls(settings)
-        member = self._server.member_of(self, "other", settings)
+        member = self._new_member("other", settings)
         member.receiver.own_port = True
         member.receiver.collector.keys.add_all(write_keys)
         if settings.redirect or settings.block_network:
             self.redirect(member)
         return member.postback
+
+    def _new_member(self, name: str, settings: Settings, key: str | None = None) -> Member:
+        """Another `Postback`, which the test reaches by the expression `name`."""
+
+        def make_collector() -> Collector:
+            collector = self._server.make_collector(settings)
+            if key is not None:
+                collector.keys.add(key)
+            self.used(collector)
+            return collector
+
+        setting = '@pytest.mark.tdpostback({}="{}")'
+        member = self._server.new_member(
+            make_collector, name=name, setting=setting, neighbours=self
+        )
+        self.members.append(member)
+        return member
 
     def redirect(self, member: Member) -> None:
         """Redirect the service's hosts to one of its `Postback` objects until it ends."""
@@ -137,7 +148,9 @@ class TestContext(Neighbours):
         """End what the test did to this process, and give up its `Postback` objects."""
         if self._redirects is not None:
             self._redirects.close()
-        _restore_environment()
+        redirect = sys.modules.get("pytest_tdpostback.server.redirect")
+        if redirect is not None:  # else no redirect was ever made
+            redirect.restore_environment()
         self.ended = True
         members, self.members, self._own = self.members, [], None
         self.collectors.clear()
@@ -213,22 +226,6 @@ class RunServer(PostbackServer):
         """The collector of the test that runs now; between tests, that of the run."""
         return self.context.own.receiver.collector if self.context else self.collector
 
-    def member_of(
-        self, context: TestContext, name: str, settings: Settings, key: str | None = None
-    ) -> Member:
-        """A new `Postback` of a test, which that reaches by the expression `name`."""
-
-        def make_collector() -> Collector:
-            collector = self.make_collector(settings)
-            if key is not None:
-                collector.keys.add(key)
-            return collector
-
-        setting = '@pytest.mark.tdpostback({}="{}")'
-        member = self.new_member(make_collector, name=name, setting=setting, neighbours=context)
-        context.members.append(member)
-        return member
-
     def begin(self, node_id: str, settings: Settings) -> TestContext:
         """From now on, what arrives at this server's URL belongs to a test.
 
@@ -242,7 +239,6 @@ class RunServer(PostbackServer):
                     f"{self._stopped_by} stopped tdpostback_server, so it has to start again: "
                     f"{str(error).partition(';')[0]}; free that port, or do not stop the server"
                 ) from None
-        _restore_environment()
         for collector in list(self.reached_late):
             collector.wait_for_responses(RESPONSE_SECONDS)
             if collector.settled():
@@ -255,18 +251,18 @@ class RunServer(PostbackServer):
         if self.context is context:
             self.context = None
         for receiver, check, _ in context.end():
-            receiver.end_faults()
+            if "faults" in vars(receiver):  # a cached property
+                receiver.faults.clear()
             receiver.ended_test = context.node_id
             self.kept_open += receiver.listeners
             receiver.listeners = self.kept_open
             if receiver.generated_key is not None:
                 self.owners[receiver.generated_key] = context.node_id
-                if len(self.owners) > KEYS_REMEMBERED:
-                    del self.owners[next(iter(self.owners))]
             if not receiver.used:
                 continue
             collector = receiver.collector
-            self.summary.findings.update(check.reported)
+            for rule in check.reported:
+                self.summary.findings[rule] += 1
             with collector.lock:
                 if collector.log:
                     late = [] if context.failed else check.unchecked()
@@ -329,9 +325,3 @@ def _check_tls(settings: Settings) -> None:
         from ..server.tls import authority
 
         authority()
-
-
-def _restore_environment() -> None:
-    redirect = sys.modules.get("pytest_tdpostback.server.redirect")
-    if redirect is not None:  # else no redirect was ever made
-        redirect.restore_environment()
