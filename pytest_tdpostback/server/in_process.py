@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from functools import partial
-from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -53,11 +52,8 @@ def _respond(
         return empty(error.status)
     exchange = collector.receive(head, body, PEER)
     collector.response_sent(exchange)  # a fault delays the response, not validation
-    transmission = exchange.effect.transmission if exchange.effect else None
-    if transmission is not None:
-        if transmission.seconds and not transmission.wait(timeout):
-            raise TimeoutError("the response did not come in time")
-        transmission.arrive(exchange)
+    if exchange.effect is not None and exchange.effect.transmission is not None:
+        exchange.effect.transmission.deliver(exchange, timeout)
     return exchange.response
 
 
@@ -123,7 +119,7 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
 
 def _check_installed(name: str, what: str) -> None:
     try:
-        import_module(name)
+        __import__(name)
     except ImportError:
         raise ConfigurationError(f"{what} needs {name}: pip install {name}") from None
 
@@ -147,7 +143,7 @@ def _httpx_response(collector: Collector, request: httpx.Request) -> httpx.Respo
     return httpx.Response(
         response.status,
         headers=response.headers,
-        content=b"" if method == "HEAD" else response.body,
+        stream=httpx.ByteStream(b"" if method == "HEAD" else response.body),
         request=request,
         extensions={"reason_phrase": response.phrase.encode()},
     )

@@ -75,9 +75,8 @@ def respond(
     effect = exchange.effect
     if effect is not None and effect.transmission is not None:
         collector.response_sent(exchange)
-        effect.transmission.wait(None)
         try:
-            effect.transmission.arrive(exchange)
+            effect.transmission.deliver(exchange)
         except ConnectionError:
             sock = environ.get("werkzeug.socket")  # its server keeps the connection alive
             if sock is not None:

@@ -107,6 +107,12 @@ def test_cookies_are_kept(tdpostback, session, client):
         assert not second.cookies
 
 
+def test_a_response_of_httpx_can_be_streamed_and_knows_its_time(client):
+    with client.stream("POST", URL) as answer:
+        assert b"".join(answer.iter_raw()) == b"{}"
+    assert answer.elapsed.total_seconds() > 0
+
+
 def test_head_has_no_body(session, client):
     for sender in (session, client):
         answer = sender.head(URL)

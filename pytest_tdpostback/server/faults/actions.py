@@ -1,8 +1,8 @@
 """What each fault does to an event that it hits, and how the response to it travels.
 
 For a fault on the wire, the connection calls `send` with the response, and stays in `PROCESSING`
-until the response is out. A client without a connection calls `wait` and `arrive` instead. The
-event is validated meanwhile (Y1): such a fault keeps the response back, not the outcome.
+until the response is out. A client without a connection calls `deliver` instead. The event is
+validated meanwhile (Y1): such a fault keeps the response back, not the outcome.
 """
 
 from __future__ import annotations
@@ -151,18 +151,15 @@ class OnTheWire(Action):
         transfer.steps = iter(self._send(transfer))
         self._proceed(transfer)
 
-    def wait(self, timeout: float | None) -> bool:
-        """Without a connection: wait at most `timeout` seconds (`None`: for ever).
+    def deliver(self, exchange: Exchange, timeout: float | None = None) -> None:
+        """Without a connection: wait until the response arrives, or raise `error`.
 
-        Return whether the response arrives in time. It arrives early when the fault is released.
+        The fault may be released meanwhile. Raise `TimeoutError` after `timeout` seconds.
         """
-        if timeout is None or self.seconds < timeout:
-            self._released.wait(self.seconds)
-            return True
-        return self._released.wait(timeout)
-
-    def arrive(self, exchange: Exchange) -> None:
-        """Without a connection: the end of the wait; raise `error` if there is one."""
+        if self.seconds:
+            in_time = timeout is None or self.seconds < timeout
+            if not (self._released.wait(self.seconds if in_time else timeout) or in_time):
+                raise TimeoutError("the response did not come in time")
         if self.error is not None:
             kind, text = self.error
             raise kind(text)
