@@ -75,8 +75,8 @@ def check_start(start: bytes, checked: int = 0) -> None:
     checked -= start[:checked].endswith(b"\r")  # the first half of a line break
     if start.count(b"\n", checked) != start.count(b"\r\n", checked):
         raise BadRequest("it has a line break inside a field")
-    if not start.endswith(END_OF_HEAD):
-        check_length(len(start))
+    if len(start) >= MAX_HEAD and not start.endswith(END_OF_HEAD):
+        raise BadRequest(f"its head has more than {MAX_HEAD} bytes", 431)
 
 
 def parse_head(raw: bytes) -> Head:
@@ -205,7 +205,7 @@ def checked_head(method: str, target: str, fields: Sequence[tuple[str, str]]) ->
     """A head that does not come over a socket, checked like the others.
 
     Raise `ValueError` if a name is not a token, or a part has a control character (RFC 9110, 5.5);
-    `BadRequest` if the head is too long.
+    `BadRequest` as `check_start` does.
     """
     if not _TOKEN.match(method) or len(method) > _LONGEST_METHOD:
         raise ValueError(f"Illegal method {method!r}")
@@ -215,14 +215,8 @@ def checked_head(method: str, target: str, fields: Sequence[tuple[str, str]]) ->
         if _FORBIDDEN_IN_FIELDS.search(value):
             raise ValueError(f"Illegal value of {name}: it has a control character")
     head = RequestHead.of(method, target, fields)
-    check_length(len(head.raw))
+    check_start(head.raw)
     return head
-
-
-def check_length(size: int) -> None:
-    """Raise `BadRequest` if a head of `size` bytes is too long."""
-    if size >= MAX_HEAD:
-        raise BadRequest(f"its head has more than {MAX_HEAD} bytes", 431)
 
 
 def _body_framing(fields: dict[str, list[str]]) -> tuple[int, bool]:

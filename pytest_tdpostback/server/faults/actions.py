@@ -323,7 +323,7 @@ class Throttle(RespondStatus):
 class Outage(Reset):
     """Resets connections before anything is stored, until a moment of the server's clock."""
 
-    def __init__(self, seconds: float, now: float) -> None:
+    def __init__(self, now: float, seconds: float) -> None:
         super().__init__(f"outage({seconds:g})", stored=False)
         self._end = now + seconds
 
