@@ -267,7 +267,7 @@ class Faults:
                 events are in the handle of the sequence.
             limits: See `LimitArguments`.
         """
-        _check("sequence", entries=entries)
+        _check("sequence", {"entries": entries})
         found = [_entry(entry) for entry in islice(entries, MOST_ENTRIES + 1)]
         if not 1 <= len(found) <= MOST_ENTRIES:
             valid = f"1 to {MOST_ENTRIES:,} entries, like [503, 'ok'] * 100"
@@ -289,15 +289,23 @@ class Faults:
     def _add(
         self,
         method: str,
-        limits: LimitArgumentsWithoutAfter,
+        limits: Mapping[str, object],
         make: Callable[..., Action] | None = None,
         **arguments: Any,
     ) -> FaultHandle:
         """Add a fault, whose action `make` makes of `arguments`; by default, that by its name."""
-        _check(method, **arguments)
+        names = LimitArguments.__annotations__
+        for name in limits:
+            if name not in names:
+                valid = ", ".join(names)
+                raise ConfigurationError(f"faults.{method}({name}=...): give one of {valid}")
+        given = {name: limits[name] for name in names if limits.get(name) is not None}
+        _check(method, arguments)
+        _check(method, given)
+        if "seed" in given and "probability" not in given:
+            raise ConfigurationError(f"faults.{method}(seed=...): it needs a probability= as well")
         make_action = partial(make or _BY_NAME[method], *arguments.values())
-        checked = _checked_limits(method, limits)
-        handle = FaultHandle(make_action, checked, self._collector, self._update)
+        handle = FaultHandle(make_action, given, self._collector, self._update)
         self._made.append(handle)
         self._update()
         return handle
@@ -406,26 +414,12 @@ _VALID: dict[str, tuple[Callable[[Any], object], str]] = {
 """For each argument of a fault, how to tell a valid value, and what is valid in words."""
 
 
-def _check(method: str, **arguments: Any) -> None:
+def _check(method: str, arguments: Mapping[str, Any]) -> None:
     """Raise the error for the first of the arguments of `faults.<method>` that is not valid."""
     for name, value in arguments.items():
         is_valid, valid = _VALID[name]
         if not is_valid(value):
             raise _invalid(method, name, value, valid)
-
-
-def _checked_limits(method: str, limits: Mapping[str, Any]) -> dict[str, Any]:
-    """The limits that were given to `faults.<method>`, without those that are `None`."""
-    names = LimitArguments.__annotations__
-    for name in limits:
-        if name not in names:
-            valid = ", ".join(names)
-            raise ConfigurationError(f"faults.{method}({name}=...): give one of {valid}")
-    given = {name: limits[name] for name in names if limits.get(name) is not None}
-    _check(method, **given)
-    if "seed" in given and "probability" not in given:
-        raise ConfigurationError(f"faults.{method}(seed=...): it needs a probability= as well")
-    return given
 
 
 def _invalid(method: str, name: str, value: Any, valid: str) -> ConfigurationError:
