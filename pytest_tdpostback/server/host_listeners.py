@@ -50,8 +50,7 @@ class HostListeners:
         self._collector = collector
         self._opened = opened
         self._server = server
-        self._listeners: dict[tuple[str, ...], dict[int, Listener]] = {}
-        self._proxies: dict[tuple[str, ...], Listener] = {}
+        self._listeners: dict[tuple[str, ...], tuple[dict[int, Listener], Listener]] = {}
 
     def redirect(
         self,
@@ -63,15 +62,12 @@ class HostListeners:
         """A redirect of `hosts` to these listeners; it is not active yet."""
         from . import redirect
 
-        opened = [*self._listeners_of(hosts).values()]
-        proxies = redirect.proxies_of_environment()
-        if proxies:
-            opened.append(self._proxy_of(hosts))
+        listeners, proxy = self._listeners_of(hosts)
         return redirect.Redirect(
             hosts=frozenset(hosts),
-            ports=self._ports(hosts),
-            proxies=dict.fromkeys(proxies, opened[-1].port),
-            close_connections=partial(self._close_connections, opened),
+            ports={port: listener.port for port, listener in listeners.items()},
+            proxies=dict.fromkeys(redirect.proxies_of_environment(), proxy.port),
+            close_connections=partial(self._close_connections, [*listeners.values(), proxy]),
             note_blocked_host=lambda host: self._collector().note_blocked_host(host),
             block_network=block_network,
             allow_hosts=allow_hosts,
@@ -83,9 +79,8 @@ class HostListeners:
         It is the environment of this process with other values for what programs read about proxies
         and authorities. A Node that reads no proxy variables gets the local ports.
         """
-        port = self._proxy_of(hosts).port
-        proxy = f"http://{LOOPBACK}:{port}"
-        changed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), proxy)
+        listeners, proxy = self._listeners_of(hosts)
+        changed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), proxy.url)
         changed["no_proxy"] = ""
         changed |= {name.upper(): value for name, value in changed.items()}
         changed |= dict.fromkeys(
@@ -93,13 +88,14 @@ class HostListeners:
         )
         changed |= {"NODE_EXTRA_CA_CERTS": files.ca, "NODE_USE_ENV_PROXY": "1"}
         changed["NODE_OPTIONS"] = _extended("NODE_OPTIONS", f'--require "{PRELOAD.as_posix()}"')
-        told = {"hosts": hosts, "ports": self._ports(hosts), "proxy": port}
+        ports = {port: listener.port for port, listener in listeners.items()}
+        told = {"hosts": hosts, "ports": ports, "proxy": proxy.port}
         changed["TDPOSTBACK_REDIRECT"] = json.dumps(told)
         java = {
             "http.proxyHost": LOOPBACK,
-            "http.proxyPort": port,
+            "http.proxyPort": proxy.port,
             "https.proxyHost": LOOPBACK,
-            "https.proxyPort": port,
+            "https.proxyPort": proxy.port,
             "http.nonProxyHosts": "",
             "javax.net.ssl.trustStore": files.java,
             "javax.net.ssl.trustStoreType": "JKS",
@@ -112,22 +108,14 @@ class HostListeners:
         changed["PHP_INI_SCAN_DIR"] = f"{scanned}{os.pathsep}{files.php}"
         return {**os.environ, **changed}
 
-    def _listeners_of(self, hosts: tuple[str, ...]) -> dict[int, Listener]:
-        """The listener for each port of `hosts`: 80 without TLS, 443 with it."""
+    def _listeners_of(self, hosts: tuple[str, ...]) -> tuple[dict[int, Listener], Listener]:
+        """The listener for each port of `hosts`, 80 without TLS and 443 with it, and the proxy."""
         if hosts not in self._listeners:
-            context = server_context(hosts)
-            self._listeners[hosts] = {80: self._open(), 443: self._open(ssl_context=context)}
+            listeners = {80: self._open(), 443: self._open(ssl_context=server_context(hosts))}
+            by_name = {str(port): listener for port, listener in listeners.items()}
+            connection = partial(ProxyConnection, listeners=by_name, hosts=frozenset(hosts))
+            self._listeners[hosts] = listeners, self._open(connection=connection)
         return self._listeners[hosts]
-
-    def _ports(self, hosts: tuple[str, ...]) -> dict[int, int]:
-        return {port: listener.port for port, listener in self._listeners_of(hosts).items()}
-
-    def _proxy_of(self, hosts: tuple[str, ...]) -> Listener:
-        if hosts not in self._proxies:
-            listeners = {str(port): each for port, each in self._listeners_of(hosts).items()}
-            connection = partial(ProxyConnection, listeners=listeners, hosts=frozenset(hosts))
-            self._proxies[hosts] = self._open(connection=connection)
-        return self._proxies[hosts]
 
     def _open(self, **options: Any) -> Listener:
         listener = self._server.open_listener(self._collector, host=LOOPBACK, **options)

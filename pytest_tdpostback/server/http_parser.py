@@ -137,18 +137,14 @@ class BodyParser:
         self.too_large = head.length > limit
         """Whether the body is known to be larger than `limit`, so that none of it is kept."""
         self.complete = not head.length and not head.chunked
-        self._kept = bytearray()
+        self.data = bytearray()
+        """The body so far; empty if it is too large."""
         self._read = 0
         self._between = 0
         self._tail = b""
         self._http = httptools.HttpRequestParser(self) if head.chunked else None
         if self._http is not None:
             self._http.feed_data(_CHUNKED_HEAD)
-
-    @property
-    def data(self) -> bytes:
-        """The body; empty if it is too large."""
-        return bytes(self._kept)
 
     def feed(self, data: bytes, start: int) -> int:
         """Read `data` from `start` on, up to the end of the body; return the position behind."""
@@ -192,9 +188,9 @@ class BodyParser:
         self.size += len(data)
         self.too_large |= self.size > self.limit
         if self.too_large:
-            self._kept.clear()
+            self.data.clear()
         else:
-            self._kept += data
+            self.data += data
 
     def on_message_complete(self) -> None:
         """Called by httptools at the end of a chunked body."""

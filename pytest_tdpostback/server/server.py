@@ -47,7 +47,7 @@ TOO_FEW_DESCRIPTORS = (
     "raise the limit (`ulimit -n`), or close what the tests leave open"
 )
 
-_servers: weakref.WeakSet[CollectorServer] = weakref.WeakSet()
+servers: weakref.WeakSet[CollectorServer] = weakref.WeakSet()
 
 
 class Listener:
@@ -214,7 +214,7 @@ class CollectorServer(HTTPServerBase):
         self._listeners: list[Listener] = []
         """Those that are open; after `stop`, those that `start` opens again at their ports."""
         self._is_copy = False
-        _servers.add(self)
+        servers.add(self)
 
     def make_collector(self, settings: Settings) -> Collector:
         """A collector whose validation runs in the loop of this server."""
@@ -413,7 +413,7 @@ def _close(sockets: Iterable[socket.socket]) -> None:
 
 
 def _after_fork_in_child() -> None:
-    for server in _servers:
+    for server in servers:
         server.after_fork()
 
 

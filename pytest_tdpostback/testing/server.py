@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
-from weakref import WeakSet
 
 from ..errors import PostbackWarning
 from ..protocol.secrets import without_keys
 from ..protocol.settings import Settings
 from ..server.connection import INSPECTION_PREFIX
 from ..server.host_listeners import HostListeners
-from ..server.server import CollectorServer
+from ..server.server import CollectorServer, servers
 from ..server.tls import TrustFiles, own_names, server_context
 from .check import Check
 from .postback import Postback
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from ..protocol.settings import ServerSettingValues
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
-
-_servers: WeakSet[PostbackServer] = WeakSet()
 
 
 class Member(NamedTuple):
@@ -96,7 +93,6 @@ class PostbackServer(CollectorServer):
         self._own.postback.keys.add_all(write_keys)
         self._unraised: list[Exception] = []
         """What `check` has to raise, though it was found earlier."""
-        _servers.add(self)
         if chosen.inspection and expose:
             warning = (
                 "expose=True with inspection=True: every machine that can reach this server can "
@@ -176,7 +172,7 @@ class PostbackServer(CollectorServer):
 def known_keys() -> list[str]:
     """Every write key that was ever valid at a server of this process: none may be shown whole."""
     known: list[str] = []
-    for server in list(_servers):
+    for server in list(servers):
         with server.lock:  # another thread may make a collector
             known += [key for each in server.collectors for key in each.keys.known()]
     return known

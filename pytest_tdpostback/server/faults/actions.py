@@ -148,7 +148,7 @@ class OnTheWire(Action):
         """Send the response `data` of `exchange` on `connection`; runs in the loop."""
         exchange.collector.response_sent(exchange)
         transfer = Transfer(connection, exchange, data, keep_alive=keep_alive)
-        transfer.steps = iter(self._send(transfer))
+        transfer.steps = iter(self._send(transfer) or ())
         self._proceed(transfer)
 
     def deliver(self, exchange: Exchange, timeout: float | None = None) -> None:
@@ -172,7 +172,7 @@ class OnTheWire(Action):
             with suppress(RuntimeError):  # the loop has ended, and its connections with it
                 transfer.connection.loop.call(partial(self._resume, transfer))
 
-    def _send(self, transfer: Transfer) -> Iterable[float]:
+    def _send(self, transfer: Transfer) -> Iterable[float] | None:
         """Send the response; yield the seconds of each pause, which is shorter if the fault ends.
 
         A pause ends early, too, if the connection does and the loop sees it.
@@ -237,10 +237,9 @@ class Truncate(OnTheWire):
         super().__init__(f"truncate({brief(size)})")
         self._size = size
 
-    def _send(self, transfer: Transfer) -> Iterable[float]:
+    def _send(self, transfer: Transfer) -> None:
         if transfer.send(self._size):
             transfer.close()
-        return ()
 
 
 class Garbage(OnTheWire):
@@ -248,9 +247,8 @@ class Garbage(OnTheWire):
 
     error = ConnectionError, "the response is not HTTP"
 
-    def _send(self, transfer: Transfer) -> Iterable[float]:
+    def _send(self, transfer: Transfer) -> None:
         transfer.close(NOT_HTTP)
-        return ()
 
 
 class Reset(OnTheWire):
@@ -258,9 +256,8 @@ class Reset(OnTheWire):
 
     error = ConnectionResetError, "connection reset by peer"
 
-    def _send(self, transfer: Transfer) -> Iterable[float]:
+    def _send(self, transfer: Transfer) -> None:
         transfer.reset()
-        return ()
 
 
 class Hang(OnTheWire):
