@@ -50,7 +50,6 @@ _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 _BYPASS_VARIABLES = ("no_proxy", "NO_PROXY")
 _DEFAULT_PROXY_PORTS = {"http": 80, "https": 443}
 _SOCKS_PORT = 1080
-_MISSING = object()
 
 _TLS_VERSIONS = ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
 
@@ -86,7 +85,7 @@ an address from an earlier redirect and use it in a later one."""
 _hosts: dict[str, str] = {}
 """The host of each placeholder address."""
 _replaced: list[tuple[Any, str, Any]] = []
-"""Attributes that were replaced: their owner, name and value before."""
+"""Attributes that were replaced: their owner, name and value before, `None` if inherited."""
 _changes: dict[tuple[str, str | None], list[str | None]] = {}
 """For each variable of the environment and value that it was given, the values before it, in order.
 
@@ -154,7 +153,7 @@ def _end(redirect: Redirect) -> None:
         if not remaining:
             while _replaced:
                 owner, name, value = _replaced[-1]
-                if value is not _MISSING:
+                if value is not None:
                     setattr(owner, name, value)
                 elif name in vars(owner):
                     delattr(owner, name)
@@ -201,7 +200,7 @@ def _replace(owner: Any, **functions: Original) -> None:
     """Have attributes of `owner` call `functions` with their value before as first argument."""
     for name, function in functions.items():
         original = getattr(owner, name)
-        _replaced.append((owner, name, vars(owner).get(name, _MISSING)))
+        _replaced.append((owner, name, vars(owner).get(name)))
         setattr(owner, name, _bound_to(original, function))
 
 

@@ -12,6 +12,7 @@ from ..collector.events import Event, Events
 from ..errors import ConfigurationError
 from ..protocol.escaping import escaped
 from ..server.server import CollectorServer
+from ..server.tls import authority
 from .check import RESPONSE_SECONDS, raise_errors
 from .receiver import Neighbours
 from .server import PostbackServer
@@ -70,13 +71,15 @@ class TestContext(Neighbours):
         """The test's own `Postback`, with a port and a write key of its own."""
         receiver, _, postback = self.own
         if not receiver.own_port:
-            _check_tls(self.settings)
+            if self.settings.tls:
+                authority()  # raises without the extra
             receiver.own_port, receiver.name, receiver.generated_key = True, "tdpostback", None
         return postback
 
     def make(self, settings: Settings, write_keys: Iterable[str]) -> Postback:
         """Another `Postback` of this test."""
-        _check_tls(settings)
+        if settings.tls:
+            authority()  # raises without the extra
         member = self._new_member("other", settings)
         member.receiver.own_port = True
         member.receiver.collector.keys.add_all(write_keys)
@@ -183,12 +186,7 @@ class TestContext(Neighbours):
 class RunServer(PostbackServer):
     """The server of a run of tests. What arrives at its URL belongs to the test that runs now."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        summary: Summary,
-        compare: Compare,
-    ) -> None:
+    def __init__(self, settings: Settings, summary: Summary, compare: Compare) -> None:
         """`settings` are those of the run; `summary` takes what is reported at its end.
 
         `compare` is how pytest shows that two values differ; it gives `None` without `-vv`.
@@ -317,11 +315,3 @@ def _sent_to(event: Event, url: str) -> str:
     if ":" not in host:  # a host of the service: what it is called with has no port
         return host or url
     return f"{url.partition(':')[0]}://{host}"
-
-
-def _check_tls(settings: Settings) -> None:
-    """Raise `ConfigurationError` if the setting `tls` needs what is not installed."""
-    if settings.tls:
-        from ..server.tls import authority
-
-        authority()
