@@ -180,7 +180,14 @@ class ProxyConnection(Connection):
                 f"this proxy does not connect to {where}, only to ports 80 and 443 of the service; "
                 "the argument hosts= adds a host",
             )
-            self._write(_forbidden(where, hosts))
+            names = ", ".join(sorted(hosts))
+            text = f"tdpostback: no way to {where}, only to ports 80 and 443 of {names}\n"
+            # Many clients show nothing of a proxy's response but its reason phrase.
+            refusal = (
+                f"HTTP/1.1 403 tdpostback: no way to {where}\r\nContent-Type: text/plain\r\n"
+                f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
+            )
+            self._write(refusal.encode("latin-1"))
             self._close()
         elif not connect:
             super().respond(collector, head, body, size)
@@ -191,20 +198,6 @@ class ProxyConnection(Connection):
             self._write(ESTABLISHED)
             self.abort()
             listener.serve(sock, self.peer)
-
-
-def _forbidden(where: str, hosts: Iterable[str]) -> bytes:
-    """The 403 response to a request for another host.
-
-    The reason phrase says why, because many clients show nothing else of a proxy's response.
-    """
-    names = ", ".join(sorted(hosts))
-    body = f"tdpostback: no way to {where}, only to ports 80 and 443 of {names}\n"
-    head = (
-        f"HTTP/1.1 403 tdpostback: no way to {where}\r\nContent-Type: text/plain\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return (head + body).encode("latin-1")
 
 
 def _extended(name: str, options: str) -> str:

@@ -148,15 +148,12 @@ class BodyParser:
 
     def feed(self, data: bytes, start: int) -> int:
         """Read `data` from `start` on, up to the end of the body; return the position behind."""
-        if self._http is not None:
-            return self._feed_chunks(self._http, data, start)
-        end = min(len(data), start + self.head.length - self.size)
-        self.on_body(data[start:end])
-        self.complete = self.size == self.head.length
-        return end
-
-    def _feed_chunks(self, http: httptools.HttpRequestParser, data: bytes, start: int) -> int:
-        """Feed pieces that end with an empty line, because only such a line can end the body."""
+        if self._http is None:
+            end = min(len(data), start + self.head.length - self.size)
+            self.on_body(data[start:end])
+            self.complete = self.size == self.head.length
+            return end
+        # Only an empty line can end a chunked body, so each piece that is parsed ends with one.
         while start < len(data) and not self.complete:
             seen = self._tail + data[start : start + 3]
             before = seen.find(END_OF_HEAD)
@@ -169,7 +166,7 @@ class BodyParser:
             self._read += len(piece)
             self._between += len(piece)
             try:
-                http.feed_data(piece)
+                self._http.feed_data(piece)
             except httptools.HttpParserCallbackError as error:
                 raise error.__context__ or error from None
             except httptools.HttpParserError as error:

@@ -86,6 +86,7 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
     """An adapter to mount on a `requests.Session`."""
     _check_installed("requests", "requests_adapter()")
     import requests
+    import urllib3
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
@@ -112,7 +113,20 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
                 raise requests.ReadTimeout(error, request=request) from None
             except ConnectionError as error:
                 raise requests.ConnectionError(error, request=request) from None
-            return self.build_response(request, _urllib3_response(response, method))
+            original: Any = SimpleNamespace(isclosed=lambda: True)
+            headers: Any = [*response.headers, ("Connection", "keep-alive")]
+            raw = urllib3.HTTPResponse(
+                body=io.BytesIO(b"" if method == "HEAD" else response.body),
+                headers=headers,
+                status=response.status,
+                reason=response.phrase,
+                version=11,
+                preload_content=False,
+                original_response=original,
+                request_method=method,
+            )
+            original.msg = raw.headers  # requests reads cookies there
+            return self.build_response(request, raw)
 
     return Adapter()
 
@@ -156,23 +170,3 @@ def _bytes(body: Any) -> bytes:
         body = body.read()
     pieces = (body,) if isinstance(body, (str, bytes, bytearray, memoryview)) else body
     return b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
-
-
-def _urllib3_response(response: Response, method: str) -> Any:
-    """`response` as urllib3 gives it to requests."""
-    import urllib3
-
-    headers: Any = [*response.headers, ("Connection", "keep-alive")]
-    original: Any = SimpleNamespace(isclosed=lambda: True)
-    raw = urllib3.HTTPResponse(
-        body=io.BytesIO(b"" if method == "HEAD" else response.body),
-        headers=headers,
-        status=response.status,
-        reason=response.phrase,
-        version=11,
-        preload_content=False,
-        original_response=original,
-        request_method=method,
-    )
-    original.msg = raw.headers  # requests reads cookies there
-    return raw
