@@ -96,8 +96,8 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
             self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
         ) -> requests.Response:
             """The response of the collector."""
-            text = partial(requests.utils.to_native_string, encoding="latin-1")
-            fields = [(text(name), text(value)) for name, value in request.headers.items()]
+            given = request.headers.items()
+            fields = [(n, v.decode("latin-1") if isinstance(v, bytes) else v) for n, v in given]
             if "host" not in request.headers:
                 fields.insert(0, ("Host", urlsplit(request.url or "").netloc.rpartition("@")[2]))
             if isinstance(timeout, tuple):
@@ -113,7 +113,8 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
                 raise requests.ReadTimeout(error, request=request) from None
             except ConnectionError as error:
                 raise requests.ConnectionError(error, request=request) from None
-            original: Any = SimpleNamespace(isclosed=lambda: True)
+            sets_cookie = "Set-Cookie" in dict(response.headers)
+            original: Any = SimpleNamespace(isclosed=lambda: True) if sets_cookie else None
             headers: Any = [*response.headers, ("Connection", "keep-alive")]
             raw = urllib3.HTTPResponse(
                 body=io.BytesIO(b"" if method == "HEAD" else response.body),
@@ -125,7 +126,8 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
                 original_response=original,
                 request_method=method,
             )
-            original.msg = raw.headers  # requests reads cookies there
+            if sets_cookie:  # requests looks for it there, which takes long
+                original.msg = raw.headers
             return self.build_response(request, raw)
 
     return Adapter()

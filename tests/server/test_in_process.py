@@ -98,6 +98,13 @@ def test_requests_sends_any_kind_of_body(tdpostback, session, body):
     tdpostback.assert_ingested("shop", "orders", n=1)
 
 
+def test_requests_sends_header_fields_of_bytes(tdpostback, session):
+    key = str(tdpostback.write_key).encode()
+    assert session.post(URL, headers={"X-TD-Write-Key": key, "X-A": b"\xe9"}, json={"n": 1}).ok
+    record = tdpostback.assert_ingested("shop", "orders", n=1)
+    assert record.event.request.headers["x-a"] == "\xe9"
+
+
 def test_cookies_are_kept(tdpostback, session, client):
     pixel = f"{URL}?td_format=pixel&td_write_key={tdpostback.write_key}"
     for sender in (session, client):
