@@ -96,7 +96,7 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
             self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
         ) -> requests.Response:
             """The response of the collector."""
-            given = request.headers.items()
+            given: Any = request.headers.items()
             fields = [(n, v.decode("latin-1") if isinstance(v, bytes) else v) for n, v in given]
             if "host" not in request.headers:
                 fields.insert(0, ("Host", urlsplit(request.url or "").netloc.rpartition("@")[2]))

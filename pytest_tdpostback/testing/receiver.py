@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..protocol.profiles import by_host
 from ..server.host_listeners import HostListeners
-from ..server.tls import own_names, server_context
+from ..server.tls import own_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, MutableSequence
@@ -76,6 +76,8 @@ class Receiver:
         """The write key, if somebody asked for it."""
         self.ended_test = ""
         """The test that it belongs to, if that has ended: what arrives now is late."""
+        self.used = False
+        """Whether something needed the collector."""
         self._in_process = False
         self._listener: Listener | None = None
         self._make_collector = make_collector
@@ -88,6 +90,7 @@ class Receiver:
             with self.server.lock:
                 if self._collector is None:
                     self._collector = self._make_collector()
+                    self.used = True
         return self._collector
 
     @property
@@ -104,20 +107,14 @@ class Receiver:
         return self.collector.settled()
 
     @property
-    def used(self) -> bool:
-        """Whether something needed the collector."""
-        return self._collector is not None
-
-    @property
     def url(self) -> str:
         """The base URL, no trailing slash."""
         if not self.own_port:
             return self.server.url_for("/").rstrip("/")
         with self.server.lock:
             if self._listener is None:
-                collector, context = self.collector, None
-                if collector.settings.tls:
-                    context = server_context(own_names(self.server.host))
+                collector = self.collector
+                context = own_context(self.server.host) if collector.settings.tls else None
                 self._listener = self.server.open_listener(lambda: collector, ssl_context=context)
                 self.listeners.append(self._listener)
             return self._listener.url

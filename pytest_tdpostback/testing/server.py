@@ -11,7 +11,7 @@ from ..protocol.settings import Settings
 from ..server.connection import INSPECTION_PREFIX
 from ..server.host_listeners import HostListeners
 from ..server.server import CollectorServer, servers
-from ..server.tls import TrustFiles, own_names, server_context
+from ..server.tls import TrustFiles, own_context
 from .check import Check
 from .postback import Postback
 from .receiver import Receiver
@@ -82,7 +82,7 @@ class PostbackServer(CollectorServer):
         given = {"profile": profile, "inspection": inspection, **settings}
         chosen = Settings().changed(given, "PostbackServer")
         if chosen.tls and ssl_context is None:
-            ssl_context = server_context(own_names(host))
+            ssl_context = own_context(host)
         super().__init__(host, port, settings=chosen, ssl_context=ssl_context, expose=expose)
         self.trust = TrustFiles()
         self.hosts = HostListeners(self, self.current_collector, [])

@@ -120,7 +120,7 @@ class TestContext(Neighbours):
         def arrived() -> None:
             collector = reference()
             if collector is not None and collector.log:
-                reached_late[collector] = self
+                reached_late[collector] = self.node_id
 
         collector.subscribe(arrived)
 
@@ -176,11 +176,11 @@ class TestContext(Neighbours):
                 for event in Events(receiver.collector.log):
                     yield _sent_to(event, receiver.url), event
         server = self._server
-        for reached, finished in [] if self.ended else list(server.reached_late.items()):
+        for reached, test in [] if self.ended else list(server.reached_late.items()):
             reached.wait_for_responses()
             urls = [each.url for each in server.kept_open if each.current_collector() is reached]
             for event in Events(reached.log):
-                yield f"{_sent_to(event, [*urls, server.url][0])} of {finished.node_id}", event
+                yield f"{_sent_to(event, [*urls, server.url][0])} of {test}", event
 
 
 class RunServer(PostbackServer):
@@ -200,9 +200,9 @@ class RunServer(PostbackServer):
         self._own.receiver.setting = "tdpostback_{} = {} in the ini file"
         self._stopped_by = ""
         """The id of the test that stopped the server last."""
-        self.reached_late: dict[Collector, TestContext] = {}
-        """Collectors of finished tests with late events: those of the test that runs now, and what
-        has no outcome yet. The others are in the summary."""
+        self.reached_late: dict[Collector, str] = {}
+        """The ids of finished tests, by the collectors with their late events: those that came
+        during the test that runs now or have no outcome yet. The others are in the summary."""
         self.kept_open: deque[Listener] = deque()
         """The listeners of finished tests, the oldest first."""
         self._most_open = PORTS_KEPT_OPEN
@@ -302,11 +302,11 @@ class RunServer(PostbackServer):
             self.summary.take(self.collector, "between tests", Events(self.collector.log))
 
     def _note_late(self, collector: Collector) -> None:
-        finished = self.reached_late.pop(collector, None)
-        if finished is not None:
+        test = self.reached_late.pop(collector, None)
+        if test is not None:
             collector.wait_for_responses(0)
             with collector.lock:
-                self.summary.take(collector, finished.node_id, Events(collector.log))
+                self.summary.take(collector, test, Events(collector.log))
 
 
 def _sent_to(event: Event, url: str) -> str:
