@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..protocol.response import Response
 from ..protocol.settings import host_name
 from .connection import Connection
 from .http_parser import END_OF_HEAD, BadRequest
@@ -182,13 +183,11 @@ class ProxyConnection(Connection):
             )
             names = ", ".join(sorted(hosts))
             text = f"tdpostback: no way to {where}, only to ports 80 and 443 of {names}\n"
-            # Many clients show nothing of a proxy's response but its reason phrase.
-            refusal = (
-                f"HTTP/1.1 403 tdpostback: no way to {where}\r\nContent-Type: text/plain\r\n"
-                f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
-            )
-            self._write(refusal.encode("latin-1"))
-            self._close()
+            fields = (("Content-Type", "text/plain"), ("Content-Length", str(len(text))))
+            refusal = Response(403, fields, text.encode("latin-1"))
+            # Many clients show nothing else of a proxy's response.
+            refusal.phrase = f"tdpostback: no way to {where}"
+            self._send_response(refusal, keep_alive=False)
         elif not connect:
             super().respond(collector, head, body, size)
         elif self._more_follows:  # bytes that `listener` should get were already read here
