@@ -48,8 +48,6 @@ _IPV4_IN_IPV6 = "::ffff:"
 _FIRST_PLACEHOLDER = ipaddress.IPv4Address("239.255.0.1")  # RFC 2365: IPv4 local scope
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 _BYPASS_VARIABLES = ("no_proxy", "NO_PROXY")
-_DEFAULT_PROXY_PORTS = {"http": 80, "https": 443}
-_SOCKS_PORT = 1080
 
 _TLS_VERSIONS = ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
 
@@ -221,7 +219,7 @@ def proxies_of_environment() -> set[tuple[str, int]]:
     for url in _proxy_urls():
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
-            port = parts.port or _DEFAULT_PROXY_PORTS.get(parts.scheme, _SOCKS_PORT)
+            port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 1080)  # SOCKS
         except ValueError:
             continue  # no client can use it
         host = _name(parts.hostname)

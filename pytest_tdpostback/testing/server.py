@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..errors import PostbackWarning
@@ -105,7 +106,7 @@ class PostbackServer(CollectorServer):
         """The base URL, no trailing slash."""
         return self.url_for("/").rstrip("/")
 
-    @property
+    @cached_property
     def write_key(self) -> str:
         """A write key that is valid here, `account/secret`. Its `repr` is shortened."""
         return self._own.receiver.write_key
