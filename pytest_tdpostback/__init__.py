@@ -8,50 +8,34 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .collector.clock import Clock
-    from .collector.event_log import Account, EventState
-    from .collector.events import Batch, Event, Record, SettleTimeout, UnexpectedAuthFailure
-    from .collector.write_keys import WriteKeys
-    from .errors import BlockedConnection, ConfigurationError, PostbackError, PostbackWarning
-    from .protocol.findings import Finding
-    from .protocol.profiles import Profile, profiles
-    from .protocol.rules import Rule, rules
-    from .protocol.schemas import load_schema
-    from .server.faults import FaultHandle
-    from .testing.fault_matrix import FaultCase, fault_matrix
-    from .testing.postback import Postback, PostbackFactory
-    from .testing.server import PostbackServer
+if TYPE_CHECKING:  # `as` exports a name to type checkers
+    from .collector.clock import Clock as Clock
+    from .collector.event_log import Account as Account
+    from .collector.event_log import EventState as EventState
+    from .collector.events import Batch as Batch
+    from .collector.events import Event as Event
+    from .collector.events import Record as Record
+    from .collector.events import SettleTimeout as SettleTimeout
+    from .collector.events import UnexpectedAuthFailure as UnexpectedAuthFailure
+    from .collector.write_keys import WriteKeys as WriteKeys
+    from .errors import BlockedConnection as BlockedConnection
+    from .errors import ConfigurationError as ConfigurationError
+    from .errors import PostbackError as PostbackError
+    from .errors import PostbackWarning as PostbackWarning
+    from .protocol.findings import Finding as Finding
+    from .protocol.profiles import Profile as Profile
+    from .protocol.profiles import profiles as profiles
+    from .protocol.rules import Rule as Rule
+    from .protocol.rules import rules as rules
+    from .protocol.schemas import load_schema as load_schema
+    from .server.faults import FaultHandle as FaultHandle
+    from .testing.fault_matrix import FaultCase as FaultCase
+    from .testing.fault_matrix import fault_matrix as fault_matrix
+    from .testing.postback import Postback as Postback
+    from .testing.postback import PostbackFactory as PostbackFactory
+    from .testing.server import PostbackServer as PostbackServer
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "Account",
-    "Batch",
-    "BlockedConnection",
-    "Clock",
-    "ConfigurationError",
-    "Event",
-    "EventState",
-    "FaultCase",
-    "FaultHandle",
-    "Finding",
-    "Postback",
-    "PostbackError",
-    "PostbackFactory",
-    "PostbackServer",
-    "PostbackWarning",
-    "Profile",
-    "Record",
-    "Rule",
-    "SettleTimeout",
-    "UnexpectedAuthFailure",
-    "WriteKeys",
-    "fault_matrix",
-    "load_schema",
-    "profiles",
-    "rules",
-]
 
 _HOMES = {
     "collector.clock": "Clock",
@@ -68,6 +52,7 @@ _HOMES = {
     "testing.postback": "Postback PostbackFactory",
     "testing.server": "PostbackServer",
 }
+__all__ = [name for names in _HOMES.values() for name in names.split()]
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package

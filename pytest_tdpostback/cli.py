@@ -31,9 +31,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     arguments = vars(_parser().parse_args(argv))
-    command = arguments.pop("command")
+    command, status = arguments.pop("command"), 0
     try:
-        status = _run(command, **arguments)
+        if command == "serve":
+            from .inspector.serve import serve
+
+            status = serve(**arguments)
+        elif command == "validate":
+            from .recording.validate import validate
+
+            status = validate(**arguments)
+        elif command == "rules":
+            from .inspector.rule_listing import print_rules
+
+            print_rules(**arguments)
+        else:
+            document = load_schema if command == "schema" else load_openapi
+            print(json.dumps(document(**arguments), indent=2))
         sys.stdout.flush()
     except ConfigurationError as error:
         print(f"tdpostback {command}: {error}", file=sys.stderr)
@@ -42,25 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
-
-
-def _run(command: str, **arguments: Any) -> int:
-    if command == "serve":
-        from .inspector.serve import serve
-
-        return serve(**arguments)
-    if command == "validate":
-        from .recording.validate import validate
-
-        return validate(**arguments)
-    if command == "rules":
-        from .inspector.rule_listing import print_rules
-
-        print_rules(**arguments)
-    else:
-        document = load_schema if command == "schema" else load_openapi
-        print(json.dumps(document(**arguments), indent=2))
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

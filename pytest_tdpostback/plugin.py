@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
 MARKER = "tdpostback"
-_RUN = "tdpostback-run"
-"""The name of the `Run` among the plugins of pytest."""
+_runs: list[Run] = []
+"""The runs of pytest in this process: a test of a plugin may run pytest within pytest."""
 _CONTROLS = re.compile(
     r"\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
@@ -79,13 +79,18 @@ def pytest_configure(config: pytest.Config) -> None:
                     settings = settings.changed({name: value}, where)
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
-    config.pluginmanager.register(Run(config, settings), _RUN)
+    _runs.append(Run(config, settings))
+    config.pluginmanager.register(_runs[-1])
+
+
+# The fixtures find their test without `request` or `pytestconfig`: either takes each test 0.05 ms,
+# which is as much as the rest of the fixture.
 
 
 @pytest.fixture(scope="session")
-def tdpostback_server(pytestconfig: pytest.Config) -> Iterator[PostbackServer]:
+def tdpostback_server() -> Iterator[PostbackServer]:
     """The running `PostbackServer` of this process; its `url` and `write_key` never change."""
-    run = _run(pytestconfig)
+    run = _runs[-1]
     server = run.started_server()
     if run.item is not None:
         run.context_of(run.item)
@@ -93,31 +98,22 @@ def tdpostback_server(pytestconfig: pytest.Config) -> Iterator[PostbackServer]:
     server.check()
 
 
-# The other fixtures find the test without `request`, which would cost each test 0.05 ms.
-
-
 @pytest.fixture
-def tdpostback(pytestconfig: pytest.Config) -> Postback:
+def tdpostback() -> Postback:
     """This test's fake server of the Postback API, with a URL and a write key of its own."""
-    run = _run(pytestconfig)
-    return run.context_of(run.item).open()
+    return _runs[-1].context_of(_runs[-1].item).open()
 
 
 @pytest.fixture
-def make_tdpostback(pytestconfig: pytest.Config) -> PostbackFactory:
+def make_tdpostback() -> PostbackFactory:
     """Makes more: `make_tdpostback(profile=..., write_keys=[...], **settings) -> Postback`."""
-    run = _run(pytestconfig)
-    context = run.context_of(run.item)
+    context = _runs[-1].context_of(_runs[-1].item)
 
     def make(*, write_keys: Iterable[str] = (), **settings: Unpack[SettingValues]) -> Postback:
         chosen = context.settings.changed(settings, "make_tdpostback(...)")
         return context.make(chosen, write_keys)
 
     return make
-
-
-def _run(config: pytest.Config) -> Run:
-    return cast("Run", config.pluginmanager.get_plugin(_RUN))
 
 
 class Run:
@@ -360,6 +356,10 @@ class Run:
         return next(iter(shown), None)
 
     # the header and the summary of the run
+
+    def pytest_unconfigure(self) -> None:
+        """The run is over."""
+        _runs.remove(self)
 
     def pytest_report_header(self) -> list[str]:
         """A line where a setting changes the run."""

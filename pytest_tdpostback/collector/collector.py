@@ -260,11 +260,14 @@ class Collector:
                 else:
                     response = judged.accepted(now)
             exchange = Exchange(self, log, judged, response, indexes, effect)
+            decided: list[int] = []
             if effect is not None:
                 self._apply(effect, exchange, batch)
-            decided = [index for index in indexes if log.states[index] != PENDING]
-            exchange.sent = len(decided) == len(indexes)
-            log.in_progress += (not exchange.sent) + bool(decided)
+            if refusal is not None or effect is not None or batch is not None:
+                decided = [index for index in indexes if log.states[index] != PENDING]
+                exchange.sent = len(decided) == len(indexes)
+                log.in_progress += bool(decided)
+            log.in_progress += not exchange.sent
         if decided:
             self._report(log, decided)
         if self._subscribers:

@@ -261,11 +261,11 @@ class EventLog:
         status: int,
     ) -> int:
         """Add a pending event; return its index."""
-        index = len(self.states)
+        index, text, bodies = len(self.states), self.text, self.bodies
         self._append_request(judge, head, peer, received)
-        self.bodies.starts.append(len(self.text))
-        self.text += body
-        self.bodies.ends.append(len(self.text))
+        bodies.starts.append(len(text))
+        text += body
+        bodies.ends.append(len(text))
         self.statuses.append(status)
         self.changes.append(index << 1)
         self.states.append(PENDING)

@@ -11,7 +11,7 @@ from ..errors import PostbackError
 from ..protocol import body as json_body
 from ..protocol import findings as protocol_findings
 from ..protocol import record as protocol_record
-from ..protocol.judge import RecordSource
+from ..protocol.judge import RecordSource, data_parameters
 from ..protocol.request import PostbackRequest
 from ..protocol.response import sent_global_id
 from ..protocol.secrets import without_keys
@@ -106,7 +106,7 @@ class Event(_Entry):
         log, index = self._log, self._index
         number, last = log.batch_of(index)[0], log.last_batch
         if number is None:
-            return self._alone
+            return log.request(index)
         if last is None or last[0] != number:
             head, body = self._judged.head, log.request_body(index)
             last = log.last_batch = number, PostbackRequest(head, body, log.peer(index))
@@ -123,12 +123,6 @@ class Event(_Entry):
     @cached_property
     def _judged(self) -> JudgedHead:
         return self._log.judged(self._index)
-
-    @cached_property
-    def _alone(self) -> PostbackRequest:
-        """The request; of a batch, as if its record had come alone."""
-        log, index = self._log, self._index
-        return PostbackRequest(self._judged.head, log.bodies[index], log.peer(index))
 
     @property
     def database(self) -> str | None:
@@ -152,9 +146,9 @@ class Event(_Entry):
         `None` if it cannot be parsed; `request.body` has the bytes.
         """
         if self._judged.verdict.from_url and self.rule != "B1":  # that is about a body
-            return protocol_record.payload(self._alone, self._judged.verdict)
+            return data_parameters(self._judged.head)
         try:
-            return json_body.parse_any(self._alone.body)
+            return json_body.parse_any(self._log.bodies[self._index])
         except json_body.InvalidBody:
             return None
 
@@ -169,24 +163,24 @@ class Event(_Entry):
     def findings(self) -> list[Finding]:
         """What the service would silently change or ignore; empty if the event never got there."""
         log, index, state, judged = self._log, self._index, self.state, self._judged
+        verdict = judged.verdict
         about_response: list[Finding] = []
-        if judged.verdict.ingestion and self.status == 206:
+        if verdict.ingestion and self.status == 206:
             about_response += protocol_findings.of_response(judged.head, str(state))
-        if judged.verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
+        if verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
             return about_response
-        verdict, settings, request = judged.verdict, judged.settings, self._alone
-        data = protocol_record.sent_data(request, verdict, settings)
-        found = list(protocol_findings.find(request, verdict, data, settings, log.received(index)))
-        if self.batch is not None:
-            found += protocol_findings.of_batch(log.around_records(index))
+        request, data = sent_data(log, index)
+        received, settings = log.received(index), judged.settings
+        found = list(protocol_findings.find(request, verdict, data, settings, received))
+        if self.batch is not None and (around_records := log.around_records(index)):
+            found += protocol_findings.repeated_names("I11", around_records)
         if state is EventState.INGESTED:
             found += _column_findings(log, index, judged.table, data)
         return found + about_response
 
     def columns(self) -> dict[str, Any]:
         """The record that the event is stored as, or would be stored as."""
-        log, index = self._log, self._index
-        return columns_of(log, index, self._judged, self._alone, log.received(index))
+        return stored_columns(self._log, self._index)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):
@@ -234,9 +228,6 @@ class Record(_Entry, Mapping[str, Any]):
 
     def __getitem__(self, column: str) -> Any:
         return self._columns[column]
-
-    def __contains__(self, column: object) -> bool:
-        return column in self._columns
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,8 @@ class WriteKeys:
         `account/secret` (A7), or a name is not a string.
         """
         if key is None:
-            key = f"{10_000 + secrets.randbelow(65_536)}/{secrets.token_hex(20)}"
+            digits = os.urandom(22).hex()
+            key = f"{10_000 + int(digits[40:], 16)}/{digits[:40]}"
         elif not _is_well_formed(key):
             raise ConfigurationError(
                 f"write key {_described(key)} is not valid; give account/secret, like 12345/abcdef"
@@ -120,10 +121,8 @@ def _is_well_formed(key: object) -> bool:
 def _names(argument: str, names: Names) -> frozenset[str] | None:
     if names is None:
         return None
-    several: Iterable[object] = names
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        several = [names]
-    several = frozenset(several)
+    one = isinstance(names, str) or not isinstance(names, Iterable)
+    several = [names] if one else list(names)
     for name in several:
         if not isinstance(name, str) or not name:
             message = f"{argument}: {name!r} is not a name; give a string, or several strings"

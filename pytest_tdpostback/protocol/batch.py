@@ -71,10 +71,21 @@ def read(body: bytes, encodings: list[str], *, single: bool, limit: int) -> Batc
     if single:
         start, end = len(body) - len(body.lstrip(_SPACE)), len(body.rstrip(_SPACE))
         return BatchBody(body, [_record(start, end, value)])
-    _check_batch(value)
+    if not isinstance(value, dict):
+        kind = type_name(value)
+        raise InvalidBody("I7", f"the batch is {kind}, not an object with a list 'events'", 422)
+    events = value.get("events")
+    if not isinstance(events, list):
+        reason = "the batch has no list 'events'"
+        if isinstance(value.get("records"), list):
+            reason += "; it has 'records', which is not read"
+        raise InvalidBody("I7", reason, 422)
+    if not 1 <= len(events) <= MOST_RECORDS:
+        reason = f"the batch has {len(events)} records; 1 to {MOST_RECORDS} are accepted"
+        raise InvalidBody("I8", reason, 422)
     spans = _spans_of_events(body.decode("latin-1"))  # a character for each byte
-    records = zip(spans, value["events"], strict=True)
-    return BatchBody(body, [_record(start, end, record) for (start, end), record in records])
+    records = [_record(*span, event) for span, event in zip(spans, events, strict=True)]
+    return BatchBody(body, records)
 
 
 def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
@@ -95,21 +106,6 @@ def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
         where = "is cut off" if not decoder.eof else "has bytes after its end"
         raise InvalidBody("I10", f"the {encoding} body {where}")
     return decoded
-
-
-def _check_batch(value: Any) -> None:
-    """I7, I8: raise `InvalidBody` if the JSON value of a body is not a batch."""
-    if not isinstance(value, dict):
-        kind = type_name(value)
-        raise InvalidBody("I7", f"the batch is {kind}, not an object with a list 'events'", 422)
-    if not isinstance(value.get("events"), list):
-        reason = "the batch has no list 'events'"
-        if isinstance(value.get("records"), list):
-            reason += "; it has 'records', which is not read"
-        raise InvalidBody("I7", reason, 422)
-    if not 1 <= len(value["events"]) <= MOST_RECORDS:
-        reason = f"the batch has {len(value['events'])} records; 1 to {MOST_RECORDS} are accepted"
-        raise InvalidBody("I8", reason, 422)
 
 
 def _spans_of_events(text: str) -> list[tuple[int, int]]:

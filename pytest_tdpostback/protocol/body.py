@@ -9,10 +9,7 @@ import re
 import sys
 from collections import Counter
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NoReturn
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any, NoReturn
 
 LARGE = 64 * 1024
 """Bytes of a body that is decoded without the garbage collector."""
@@ -120,13 +117,8 @@ def _depth(body: bytes) -> int:
     return max(accumulate(memoryview(outside_strings).cast("b")), default=0)
 
 
-def duplicate_keys(body: bytes, parsed: Mapping[str, Any]) -> list[str]:
-    """Return the names that stand more than once in one object of `body` (B5), in their order.
-
-    `parsed` is what `parse` returns for `body`.
-    """
-    if body.count(b":") == len(parsed):  # no name can be repeated
-        return []
+def duplicate_keys(body: bytes) -> list[str]:
+    """Return the names that stand more than once in one object of `body` (B5), in their order."""
     found: dict[str, None] = {}
 
     def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from . import body as json_body
 from .escaping import shown
-from .judge import FROM_BROWSER, PLATFORM_NAME, RecordSource, content_encodings, media_type
+from .judge import FROM_BROWSER, PLATFORM_NAME, RecordSource, content_encodings
 from .record import RECORD_TIME, time_of, url_columns
 from .request import decoded_parameters
 
@@ -63,10 +63,8 @@ def find(
     else:
         yield from _head(request, verdict)
         if not verdict.from_url:
-            stored_beside = settings.url_parameters == "store"
-            parsed = json_body.parse(request.body) if stored_beside else data
-            yield from _repeated_names("B5", request.body, parsed)
-            for name in () if stored_beside else url_columns(request):
+            yield from repeated_names("B5", request.body)
+            for name in () if settings.url_parameters == "store" else url_columns(request):
                 message = f"URL parameter '{shown(name)}' beside a JSON body is not stored"
                 yield Finding("B10", message, name)
         if request.head.parameters:
@@ -94,15 +92,9 @@ def of_response(head: RequestHead, state: str) -> Iterator[Finding]:
         message = "td-ios-sdk takes a 206 for an error and sends the whole batch again"
         if state == "ingested":
             yield Finding("I13", message)
-    elif state == "refused" and (media_type(head) == FROM_BROWSER or agent.startswith("Mozilla/")):
+    elif state == "refused" and (head.media_type == FROM_BROWSER or agent.startswith("Mozilla/")):
         message = "td-js-sdk reports success to the page: it never reads the receipts of a 206"
         yield Finding("I13", message)
-
-
-def of_batch(around_records: bytes) -> Iterator[Finding]:
-    """I11: yield the findings of a batch, whose body is given without its records."""
-    if around_records:
-        yield from _repeated_names("I11", around_records, json_body.parse(around_records))
 
 
 def _ingestion(request: PostbackRequest) -> Iterator[Finding]:
@@ -116,11 +108,12 @@ def _ingestion(request: PostbackRequest) -> Iterator[Finding]:
         yield Finding("I4", f"Authorization was sent {times} times; the first one counts")
     if "identity" in content_encodings(request.head):
         yield Finding("I10", "Content-Encoding: identity is not documented")
-    yield from _repeated_names("I11", request.body, json_body.parse(request.body))
+    yield from repeated_names("I11", request.body)
 
 
-def _repeated_names(rule: str, body: bytes, parsed: Mapping[str, Any]) -> Iterator[Finding]:
-    for key in json_body.duplicate_keys(body, parsed):
+def repeated_names(rule: str, body: bytes) -> Iterator[Finding]:
+    """B5, I11: yield the findings about names that stand more than once in an object of `body`."""
+    for key in json_body.duplicate_keys(body):
         message = f"key '{shown(key)}' stands more than once; the last value counts"
         yield Finding(rule, message, key)
 

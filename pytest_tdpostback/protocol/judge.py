@@ -80,8 +80,8 @@ class Verdict(NamedTuple):
     """What is known of a request: refused, a preflight (R5, not an event), or an event to accept.
 
     `size_limit` is the largest body in bytes (B6). `refusal` counts before the key is looked up,
-    `body_refusal` (size, content type, encoding) after it. `database` and `table` are set if the
-    path names them, whatever else is wrong. An event fails by `key_rule` if its key isn't valid.
+    `body_refusal` (content type, encoding) after it. `database` and `table` are set if the path
+    names them, whatever else is wrong. An event fails by `key_rule` if its key isn't valid.
     `from_url` is whether the URL parameters are the record. A request for the global id (I20) is
     not an event either. `ingestion` is whether the request speaks the Data Ingestion API.
     """
@@ -101,16 +101,18 @@ class Verdict(NamedTuple):
     global_id_request: bool = False
 
 
-def judge_head(head: RequestHead, settings: Settings) -> Verdict:
+def judge_head(  # noqa: C901, PLR0912 - the order of judgement, top to bottom
+    head: RequestHead, settings: Settings
+) -> Verdict:
     """Return what method, target and header fields decide; equal heads have equal verdicts."""
     profile = settings.profile or for_host(head.host)
     served = head.segments[:4] == ROUTE
     if profile.postback is not None and served:
         profile = profile.postback
-    limit = size_limit(profile, settings)
-    verdict = partial(Verdict, profile, limit, profile.postback is not None)
-    if profile.postback is not None:
-        return _judge_ingestion_head(verdict, limit, head)
+    ingestion = profile.postback is not None
+    verdict = partial(Verdict, profile, size_limit(profile, settings), ingestion)
+    if ingestion:
+        return _judge_ingestion_head(verdict, head)
     if not served:
         return verdict(refusal=_not_served(head))
     if head.method == "OPTIONS":
@@ -131,14 +133,25 @@ def judge_head(head: RequestHead, settings: Settings) -> Verdict:
             reason = f"the write key {shown(shortened(key))} is not account/secret"
             return verdict(refusal=Refusal(403, "A7", reason))
         key_rule = "A7"
-    sent_type = media_type(head)
-    source = _record_source(profile, head, sent_type)
+    source, body_refusal = RecordSource.JSON, None
+    if profile.url_interface:
+        if head.last_parameters.get("td_format") == "pixel":
+            source = RecordSource.PIXEL
+        elif head.method == "GET":
+            source = RecordSource.DEPRECATED_GET
+        elif head.media_type in ("", "text/plain"):
+            source = RecordSource.URL_PARAMETERS
+    if source is RecordSource.JSON and head.media_type != "application/json":
+        body_refusal = _wrong_type("B1", head)
+    elif source in (RecordSource.JSON, RecordSource.URL_PARAMETERS) and (sent := codings(head)):
+        reason = f"Content-Encoding '{shown(sent[0])}' is not documented"
+        body_refusal = Refusal(400, "B8", reason)
     return verdict(
         key=WriteKey(key),
         key_rule=key_rule,
         source=source,
         from_url=source is not RecordSource.JSON,
-        body_refusal=_body_refusal(head, source, sent_type, limit),
+        body_refusal=body_refusal,
     )
 
 
@@ -155,7 +168,7 @@ def judge_body(
         return _too_large(size, verdict.size_limit)
     from_parameters = verdict.from_url and verdict.source is RecordSource.URL_PARAMETERS
     if from_parameters and body:
-        return _wrong_type("B1", media_type(head))
+        return _wrong_type("B1", head)
     if verdict.body_refusal is not None:
         return verdict.body_refusal
     if not verdict.from_url:
@@ -187,7 +200,7 @@ def judge_batch(
     refusal = refusal or verdict.body_refusal
     if refusal is None and size > verdict.size_limit:
         return _too_large(size, verdict.size_limit, "I9"), None
-    single, sent = media_type(head) == SINGLE, codings(head)
+    single, sent = head.media_type == SINGLE, codings(head)
     if refusal is not None and (single or not body or not set(sent).issubset(CODINGS)):
         return refusal, None
     try:
@@ -216,18 +229,13 @@ def content_encodings(head: RequestHead) -> list[str]:
     return [coding for value in values if (coding := value.strip())]
 
 
-def media_type(head: RequestHead) -> str:
-    """B1: return the type in `Content-Type` in lower case without parameters; may be empty."""
-    return head.field("content-type").partition(";")[0].strip().lower()
-
-
 def codings(head: RequestHead) -> list[str]:
     """I10: return the content codings of the body, in the order in which they were applied."""
     return [coding for coding in content_encodings(head) if coding != "identity"]
 
 
-def _judge_ingestion_head(
-    verdict: Callable[..., Verdict], limit: int, head: RequestHead
+def _judge_ingestion_head(  # noqa: C901 - as `judge_head`
+    verdict: Callable[..., Verdict], head: RequestHead
 ) -> Verdict:
     """I1 to I5, I20: what the head of a request to the Data Ingestion API decides."""
     names = head.segments[1:]
@@ -255,21 +263,14 @@ def _judge_ingestion_head(
     verdict = partial(verdict, key=WriteKey(key.strip()), key_rule="I14")
     if wants_global_id:
         return verdict(global_id_request=True)
-    sent_type = media_type(head)
-    return verdict(
-        source=RecordSource.SINGLE if sent_type == SINGLE else RecordSource.BATCH,
-        body_refusal=_ingestion_body_refusal(head, sent_type, limit),
-    )
-
-
-def _ingestion_body_refusal(head: RequestHead, sent_type: str, limit: int) -> Refusal | None:
-    if sent_type not in INGESTION_TYPES:
-        return _wrong_type("I5", sent_type, f"one of {', '.join(sorted(INGESTION_TYPES))}")
-    for coding in codings(head):
-        if coding not in CODINGS:
-            reason = f"Content-Encoding '{shown(coding)}' is not gzip, deflate or identity"
-            return Refusal(400, "I10", reason)
-    return _announced_too_large(head, limit, "I9")
+    body_refusal = None
+    if head.media_type not in INGESTION_TYPES:
+        body_refusal = _wrong_type("I5", head, f"one of {', '.join(sorted(INGESTION_TYPES))}")
+    elif unknown := [coding for coding in codings(head) if coding not in CODINGS]:
+        reason = f"Content-Encoding '{shown(unknown[0])}' is not gzip, deflate or identity"
+        body_refusal = Refusal(400, "I10", reason)
+    source = RecordSource.SINGLE if head.media_type == SINGLE else RecordSource.BATCH
+    return verdict(source=source, body_refusal=body_refusal)
 
 
 def _not_served(head: RequestHead) -> Refusal:
@@ -318,39 +319,9 @@ def _sent_key(profile: Profile, head: RequestHead) -> tuple[str, str]:
     return "", f"neither the X-TD-Write-Key header nor {other} has one"
 
 
-def _record_source(profile: Profile, head: RequestHead, sent_type: str) -> RecordSource:
-    if profile.url_interface:
-        if head.last_parameters.get("td_format") == "pixel":
-            return RecordSource.PIXEL
-        if head.method == "GET":
-            return RecordSource.DEPRECATED_GET
-        if sent_type in ("", "text/plain"):
-            return RecordSource.URL_PARAMETERS
-    return RecordSource.JSON
-
-
-def _body_refusal(
-    head: RequestHead, source: RecordSource, sent_type: str, limit: int
-) -> Refusal | None:
-    refusal = _announced_too_large(head, limit, "B6")
-    if refusal is not None or source in (RecordSource.PIXEL, RecordSource.DEPRECATED_GET):
-        return refusal
-    if source is RecordSource.JSON and sent_type != "application/json":
-        return _wrong_type("B1", sent_type)
-    for encoding in codings(head):
-        return Refusal(400, "B8", f"Content-Encoding '{shown(encoding)}' is not documented")
-    return None
-
-
-def _announced_too_large(head: RequestHead, limit: int, rule: str) -> Refusal | None:
-    length = head.field("content-length")
-    size = int(length.lstrip("0")[:20] or "0") if length.isdecimal() else 0  # enough digits
-    return _too_large(size, limit, rule) if size > limit else None
-
-
-def _wrong_type(rule: str, sent_type: str, wanted: str = "application/json") -> Refusal:
-    found = f"Content-Type is '{shown(sent_type)}'" if sent_type else "Content-Type is missing"
-    return Refusal(400, rule, f"{found}, not {wanted}")
+def _wrong_type(rule: str, head: RequestHead, wanted: str = "application/json") -> Refusal:
+    found = f"is '{shown(head.media_type)}'" if head.media_type else "is missing"
+    return Refusal(400, rule, f"Content-Type {found}, not {wanted}")
 
 
 def _too_large(size: int, limit: int, rule: str = "B6") -> Refusal:

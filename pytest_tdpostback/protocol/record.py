@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import body as json_body
 from .escaping import shown
-from .judge import FROM_BROWSER, FROM_PHONE, data_parameters, media_type
+from .judge import FROM_BROWSER, FROM_PHONE, data_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,12 +53,13 @@ def record_columns(
     `received_at` is the moment of receipt in UNIX seconds, `global_id` the global id of P7.
     """
     columns = sent_data(request, verdict, settings)
-    time = time_of(request, verdict, columns, received_at)
-    seconds = int(received_at) if time.seconds is None else time.seconds
+    seconds = time_of(request, verdict, columns, received_at).seconds
+    if seconds is None:
+        seconds = int(received_at)
     columns.pop("time", None)
     columns.pop("uuid" if verdict.ingestion else RECORD_TIME, None)
     if verdict.ingestion:  # I19
-        sent_type = media_type(request.head)
+        sent_type = request.head.media_type
         if sent_type in (FROM_BROWSER, FROM_PHONE):
             columns.setdefault("td_ip", _address(request))
         if sent_type == FROM_BROWSER and columns.get("td_global_id") == "td_global_id":
@@ -101,39 +102,32 @@ def time_of(
 ) -> RecordTime:
     """T1, P2, I15: return what the time in `request` means; `data` is its `sent_data`."""
     source = request.head.last_parameters if verdict.from_url else data
-    if verdict.ingestion and "time" in data:
-        return _whole_seconds(data["time"], "I15", outside=False)
-    if RECORD_TIME in source and not verdict.ingestion:
-        return record_time(source[RECORD_TIME], received_at)
-    return RecordTime()
+    name = "time" if verdict.ingestion else RECORD_TIME
+    if name not in source:
+        return RecordTime()
+    return record_time(source[name], received_at, ingestion=verdict.ingestion)
 
 
-def record_time(value: Any, received_at: float) -> RecordTime:
-    """T2 to T5: return whether `value`, of any JSON type, sets the time of a record.
+def record_time(value: Any, received_at: float, *, ingestion: bool = False) -> RecordTime:
+    """T2 to T5, I15: return whether `value`, of any JSON type, sets the time of a record.
 
-    Both arguments are UNIX seconds; `received_at` is the moment of receipt.
+    Both are UNIX seconds; `received_at` is the moment of receipt. In the Data Ingestion API
+    (`ingestion`) there is no window.
     """
-    time = _whole_seconds(value, "T5", outside=True)
-    if time.seconds is None:
-        return time
-    age = int(received_at) - time.seconds
-    if -NEWEST <= age <= OLDEST:
-        return time
-    why = "is older than 7 days" if age > 0 else "is more than 3 days ahead"
-    return RecordTime(None, "T3", f"{shown(_compact(value), 60)} {why}", True)
-
-
-def _whole_seconds(value: Any, rule: str, *, outside: bool) -> RecordTime:
-    """Whether `value` is plausible UNIX seconds; `outside` is what is told of milliseconds."""
-    seconds = value if type(value) is int else None
+    rule, seconds = "I15" if ingestion else "T5", value if type(value) is int else None
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         seconds = int(value.lstrip("0")[:25] or "0")  # more digits cannot make it plausible
-    if seconds is not None and seconds not in MILLISECONDS:
-        return RecordTime(seconds)
-    sent = shown(_compact(value), 60)
     if seconds is None:
-        return RecordTime(None, rule, f"{sent} is not an integer of UNIX seconds")
-    return RecordTime(None, rule, f"{sent} looks like milliseconds; send UNIX seconds", outside)
+        why = "is not an integer of UNIX seconds"
+    elif seconds in MILLISECONDS:
+        why = "looks like milliseconds; send UNIX seconds"
+    elif ingestion or -NEWEST <= int(received_at) - seconds <= OLDEST:
+        return RecordTime(seconds)
+    else:
+        rule = "T3"
+        why = "is older than 7 days" if seconds < received_at else "is more than 3 days ahead"
+    outside = seconds is not None and not ingestion
+    return RecordTime(None, rule, f"{shown(_compact(value), 60)} {why}", outside)
 
 
 def substituted(name: str, value: str, request: PostbackRequest, global_id: str) -> str:

@@ -21,40 +21,34 @@ class Headers(Mapping[str, str]):
     A name gives its first value. `getlist` gives all values, `pairs` the fields as they were sent.
     """
 
-    def __init__(self, head: RequestHead) -> None:
-        """Give the fields of `head`."""
-        self._head = head
-
-    @cached_property
-    def pairs(self) -> tuple[tuple[str, str], ...]:
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """`pairs` are the names and values in the order of the wire."""
+        self.pairs = tuple((name, _guarded(name, value)) for name, value in pairs)
         """Names and values in the order of the wire; write keys are shortened in their `repr`."""
-        sent = [line.partition(":") for line in self._head.raw.decode("latin-1").split("\r\n")[1:]]
-        return tuple(
-            (name, _guarded(name.lower(), value.strip(_BLANKS))) for name, _, value in sent
-        )
 
     def __getitem__(self, name: str) -> str:
-        lower = str(name).lower()
-        return _guarded(lower, self._head.fields[lower][0])
+        values = self.getlist(str(name))
+        if not values:
+            raise KeyError(name)
+        return values[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name for name, _ in self.pairs))
 
     def __len__(self) -> int:
-        return len(self._head.fields)
+        return sum(1 for _ in self)
 
     def __repr__(self) -> str:
         return f"Headers({list(self.pairs)!r})"
 
     def getlist(self, name: str) -> list[str]:
         """Return every value of the header `name`, in order; empty if it was not sent."""
-        lower = name.lower()
-        return [_guarded(lower, value) for value in self._head.fields.get(lower, ())]
+        return [value for sent, value in self.pairs if sent.lower() == name.lower()]
 
 
-def _guarded(lower_name: str, value: str) -> str:
-    if lower_name not in _SECRET_HEADERS:
-        shown = without_keys(f"{lower_name}:{value}").removeprefix(f"{lower_name}:")
+def _guarded(name: str, value: str) -> str:
+    if name.lower() not in _SECRET_HEADERS:
+        shown = without_keys(f"{name}:{value}").removeprefix(f"{name}:")
         return value if shown == value else Redacted(value, shown)
     scheme, space, key = value.partition(" ")
     return Redacted(value, f"{scheme} {shortened(key)}") if space else WriteKey(value)
@@ -88,6 +82,8 @@ class RequestHead:
 
         Bytes that aren't UTF-8 become U+FFFD, which no name may hold.
         """
+        self.media_type = self.field("content-type").partition(";")[0].strip().lower()
+        """B1: the type in `Content-Type` in lower case without parameters; may be empty."""
         self.parameters = decoded_parameters(self.query)
         """The URL parameters in their order, decoded as form values (A2, P10)."""
 
@@ -115,7 +111,8 @@ class RequestHead:
     @cached_property
     def headers(self) -> Headers:
         """The header fields, for showing: secrets are shortened in their `repr`."""
-        return Headers(self)
+        sent = [line.partition(":") for line in self.raw.decode("latin-1").split("\r\n")[1:]]
+        return Headers((name, value.strip(_BLANKS)) for name, _, value in sent)
 
     def field(self, name: str) -> str:
         """Return the first value of the field `name` (lower case), empty if it was not sent."""

@@ -18,9 +18,7 @@ def load_schema(name: SchemaName) -> dict[str, Any]:
 
     Raises `ConfigurationError` for another name.
     """
-    if name not in NAMES:
-        raise ConfigurationError(f"no schema {name!r}; schemas: {', '.join(NAMES)}")
-    return _shipped(f"{name}.json")
+    return _shipped("schema", name, NAMES, f"{name}.json")
 
 
 def load_openapi(profile: str) -> dict[str, Any]:
@@ -28,13 +26,13 @@ def load_openapi(profile: str) -> dict[str, Any]:
 
     Raises `ConfigurationError` for another name.
     """
-    names = [row.name for row in profiles]
-    if profile not in names:
-        raise ConfigurationError(f"no profile {profile!r}; profiles: {', '.join(names)}")
-    return _shipped(f"openapi-{profile}.json")
+    names = tuple(row.name for row in profiles)
+    return _shipped("profile", profile, names, f"openapi-{profile}.json")
 
 
-def _shipped(name: str) -> dict[str, Any]:
-    text = (files("pytest_tdpostback") / "schemas" / name).read_text("utf-8")
+def _shipped(kind: str, name: str, names: tuple[str, ...], file: str) -> dict[str, Any]:
+    if name not in names:
+        raise ConfigurationError(f"no {kind} {name!r}; {kind}s: {', '.join(names)}")
+    text = (files("pytest_tdpostback") / "schemas" / file).read_text("utf-8")
     document: dict[str, Any] = json.loads(text)
     return document

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..errors import ConfigurationError
 
@@ -63,20 +63,21 @@ class Implied(str):
     __slots__ = ()
 
 
-class Setting:
+class Setting(NamedTuple):
     """What one setting accepts and what it means."""
 
-    def __init__(self, default: Any, convert: Callable[[Any], Any], text: str, rule: str) -> None:
-        """`convert` reads a value, or raises a `ValueError` that says what is valid."""
-        self.default, self.convert, self.help = default, convert, text
-        self.rule = rule
-        """The id of the rule that the setting is about; may be empty."""
-        self.choices: tuple[str, ...] = ()
-        """All values, if they are names."""
+    default: Any
+    convert: Callable[[Any], Any]
+    """Reads a value, or raises a `ValueError` that says what is valid."""
+    help: str
+    rule: str = ""
+    """The id of the rule that the setting is about; may be empty."""
+    choices: tuple[str, ...] = ()
+    """All values, if they are names."""
 
 
-def _value(default: Any, convert: Callable[[Any], Any], text: str, rule: str = "") -> Any:
-    return Setting(default, convert, text, rule)
+_value: Callable[..., Any] = Setting
+"""Makes a setting; what is annotated is its value."""
 
 
 def _choice(choices: str, text: str, rule: str = "") -> Any:
@@ -88,9 +89,7 @@ def _choice(choices: str, text: str, rule: str = "") -> Any:
             raise ValueError(f"one of {', '.join(names)}")
         return value
 
-    setting = Setting(Implied(names[0]), convert, text, rule)
-    setting.choices = names
-    return setting
+    return Setting(Implied(names[0]), convert, text, rule, names)
 
 
 def _profile(value: Any) -> Profile | None:

@@ -127,8 +127,12 @@ class Connection:
         """The body that is arriving, in `BODY` and `DRAINING`."""
         self._unread = b""
         """The head so far in `HEAD`; in `PROCESSING`, what arrived behind the request."""
+        self._arrived = b""
+        """What was read and is served in the next step of the loop."""
         self._buffer = bytearray()
-        """What the sender does not take yet. Meanwhile nothing is read from it."""
+        """What is sent in the next step of the loop, or when the sender takes it."""
+        self._blocked = False
+        """Whether the sender does not take it. Meanwhile nothing is read from it."""
         self._unsent: list[Exchange] = []
         """Exchanges whose response is in the buffer: it is not sent yet (Y1)."""
         self._close_after_response = False
@@ -170,10 +174,11 @@ class Connection:
     def _transfer(self) -> None:
         """Send what waits in the buffer, or read."""
         try:
-            if self._buffer:
+            if self._blocked:
                 self._flush()
             elif data := self.socket.recv(READ_SIZE):
-                self.data_received(data)
+                self._arrived = data
+                self.loop.soon(self._serve)
             else:
                 if self.state is not CLOSING:
                     self._end_sending()
@@ -182,20 +187,22 @@ class Connection:
             pass
         except OSError:
             self.abort()
-        except Exception as error:  # noqa: BLE001 - the test fails with it
-            self._service.report_error(error)
-            self.abort()
+
+    def _serve(self) -> None:
+        data, self._arrived = self._arrived, b""
+        self.data_received(data)
 
     def _flush(self) -> None:
-        del self._buffer[: self.socket.send(self._buffer)]
-        if not self._buffer:
-            self._watch()
-            self._confirm_sent()
-            if self.state is FLUSHING:
-                self._enter(CLOSING)
-                self._end_sending()
-            else:
-                self._continue()
+        """Send what is in the buffer; then go on."""
+        if self._buffer:
+            self._send_buffer()
+        if self._buffer:
+            return
+        if self.state is FLUSHING:
+            self._enter(CLOSING)
+            self._end_sending()
+        else:
+            self._continue()
 
     def data_received(self, data: bytes) -> None:
         """Serve every request that `data` completes."""
@@ -356,11 +363,8 @@ class Connection:
             self._enter(PROCESSING)
             effect.transmission.send(self, exchange, data, keep_alive=keep_alive)
             return
+        self._unsent.append(exchange)
         self._write(data)
-        if self._buffer:
-            self._unsent.append(exchange)
-        else:
-            exchange.collector.response_sent(exchange)
         if not keep_alive:
             self._close(linger=head.keep_alive or self._body is not None)
 
@@ -389,30 +393,40 @@ class Connection:
         elif unread:
             self.data_received(unread)
 
-    def _write(self, data: bytes) -> bool:
-        """Send `data`, or keep it until the sender takes it; return whether the sender is there."""
+    def _write(self, data: bytes) -> None:
+        """Send `data` in the next step of the loop, or when the sender takes it."""
         if not self._buffer:
-            try:
-                sent = self.socket.send(data)
-            except NOT_READY:
-                sent = 0
-            except OSError:
-                return False  # reading will show it, too
-            if sent == len(data):
-                return True
-            data = data[sent:]
+            self.loop.soon(self._flush)
         self._buffer += data
-        self._watch()
-        return True
+
+    def _send_buffer(self) -> bool:
+        """Send of the buffer what the sender takes now; return whether it is still there."""
+        gone = False
+        try:
+            sent = self.socket.send(self._buffer)
+        except NOT_READY:
+            sent = 0
+        except OSError:  # reading will show it, too
+            sent, gone = len(self._buffer), True
+        del self._buffer[:sent]
+        if self._buffer or self._blocked:
+            self._blocked = bool(self._buffer)
+            self._watch()
+        if self._unsent and not self._buffer:
+            self._confirm_sent()
+        return not gone
 
     # what a fault does to a response, in PROCESSING
 
     def write(self, data: bytes) -> bool:
-        """Send a part of a response; return whether the sender may still read it.
+        """Send a part of a response now; return whether the sender may still read it.
 
         A sender that closed only its own direction does.
         """
-        if self.state is CLOSED or not self._write(data):
+        if self.state is CLOSED:
+            return False
+        self._buffer += data
+        if not (self._blocked or self._send_buffer()):
             return False
         return not self.socket.getsockopt(SOL_SOCKET, SO_ERROR)
 
@@ -441,7 +455,7 @@ class Connection:
     def close_after_response(self) -> None:
         """Close now, or after the response if one is due or the sender is about to ask for it."""
         self._close_after_response = True
-        if self.state is IDLE and not self._buffer:
+        if self.state is IDLE and not (self._arrived or self._buffer):
             self.abort()
 
     def abort(self) -> None:
@@ -453,7 +467,7 @@ class Connection:
         self._enter(CLOSED)
         self.socket.close()
         self._service.connections.discard(self)
-        self._body, self._unread = None, b""
+        self._body, self._arrived, self._unread = None, b"", b""
         self._buffer.clear()
         del self._when_ready  # a reference cycle
         if self._unsent:
@@ -468,6 +482,8 @@ class Connection:
         response from it. A sender that asked for the end sends nothing more.
         """
         self._unread = b""
+        if self._buffer and not self._blocked:
+            self._send_buffer()
         if not linger and not self._buffer:
             if isinstance(self.socket, SSLSocket):
                 self._end_sending()
@@ -493,7 +509,7 @@ class Connection:
             reason = f"the TLS handshake did not end in {SECONDS[HANDSHAKE]:g} seconds"
             self._service.note_refused_connection(self.peer, reason)
             self.abort()
-        elif self._buffer:  # it is not read from at present
+        elif self._blocked or self._arrived:  # it is not read from, or was a moment ago
             self._enter(self.state)
         else:
             self._refuse(BadRequest("the rest of its request did not come in time", 408))
@@ -515,7 +531,7 @@ class Connection:
         """Wait for `events` of the socket, if neither the state nor the buffer wants others."""
         if self.state is CLOSED or self.state is PROCESSING:
             events = 0
-        if self._buffer and self.state is not CLOSED:
+        if self._blocked and self.state is not CLOSED:
             events = EVENT_WRITE
         before, self._events = self._events, events
         if not before:

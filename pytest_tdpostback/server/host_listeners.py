@@ -194,7 +194,7 @@ class ProxyConnection(Connection):
             raise BadRequest("data follows CONNECT before the response to it")
         else:
             sock = self.socket.dup()  # keeps the connection open
-            self._write(ESTABLISHED)
+            self.write(ESTABLISHED)
             self.abort()
             listener.serve(sock, self.peer)
 

@@ -57,6 +57,9 @@ class Loop:
         """Start the thread. `report_error` gets what a call raises; the other calls are made."""
         self._report_error = report_error
         self._calls: deque[Callable[[], object]] = deque()
+        self._next_step: list[Callable[[], object]] = []
+        self.soon = self._next_step.append
+        """Runs a function in the next step of a round. Only what runs in the loop may call this."""
         self._timers: list[tuple[float, int, LoopTimer]] = []
         """A heap: moment, running number, timer."""
         self._sweep_at = SWEEP_SIZE
@@ -122,24 +125,27 @@ class Loop:
             self._sweep_at = max(SWEEP_SIZE, 2 * len(self._timers))
 
     def _run(self) -> None:
-        due: deque[Callable[[], object]] = deque()
         with self._opened:
             while self._running or self._calls:
+                due: list[Callable[[], object]] = []
                 if self._running:
                     seconds = 0.0 if self._calls else LONGEST_WAIT
                     if self._timers:
                         seconds = min(seconds, max(0.0, self._timers[0][0] - real_time()))
-                    for key, _ in self.selector.select(seconds):
-                        due.append(key.data)
-                        del key  # it holds a connection, and the loop may sleep for long
-                    now = real_time()
-                    while self._timers and self._timers[0][0] <= now:
+                    due = [key.data for key, _ in self.selector.select(seconds)]
+                    while self._timers and self._timers[0][0] <= real_time():
                         due.append(heapq.heappop(self._timers)[2])
                 while self._calls:
                     due.append(self._calls.popleft())
-                while due:  # and keep none of them, for the same reason
-                    try:
-                        due.popleft()()
-                    except BaseException as error:  # noqa: BLE001 - the test fails with it
-                        with suppress(Exception):  # nobody is left to report it to
-                            self._report_error(error)
+                # Steps read all sockets, then judge all requests, then send all responses. To do
+                # the same thing in a row takes 24 µs a request; in turn it takes 28.
+                while due:
+                    due.reverse()
+                    while due:  # and keep none of them: they hold connections
+                        try:
+                            due.pop()()
+                        except BaseException as error:  # noqa: BLE001 - the test fails with it
+                            with suppress(Exception):  # nobody is left to report it to
+                                self._report_error(error)
+                    due.extend(self._next_step)
+                    self._next_step.clear()

@@ -49,30 +49,25 @@ def with_hint(method: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-def unsettled(collector: Collector, timeout: float, *, held_may_end: bool = True) -> list[Event]:
-    """Wait until no event is pending, for `timeout` seconds; gives those that still are.
+def settle(
+    receiver: Receiver, timeout: float, *, waited: float = 0, held_may_end: bool = True
+) -> None:
+    """Wait until no event is pending; raise `SettleTimeout` if some are after `timeout` seconds.
 
-    It does not wait if an event is due later than that.
-    """
-    collector.wait_for_responses(0.1)  # else nothing is known to be due
-    held = held_may_end and collector.holds
-    if collector.settle(0 if not held and collector.why_pending(timeout) else timeout):
-        return []
-    log = collector.log
-    return [Event(log, index) for index in log.indexes(EventState.PENDING)]
-
-
-def settle(receiver: Receiver, timeout: float, *, waited: float | None = None) -> None:
-    """Wait until no event is pending; raise `SettleTimeout` after `timeout` seconds.
-
-    `waited` is how long the message says that it waited, if the wait began earlier.
+    It does not wait if an event is due later than that. `waited` is how long the message says that
+    it waited, if the wait began earlier.
     """
     check_timeout(timeout)
-    if pending := unsettled(receiver.collector, timeout):
+    collector = receiver.collector
+    collector.wait_for_responses(0.1)  # else nothing is known to be due
+    held = held_may_end and collector.holds
+    collector.settle(0 if not held and collector.why_pending(timeout) else timeout)
+    log = collector.log
+    if pending := [Event(log, index) for index in log.indexes(EventState.PENDING)]:
         from . import messages
 
-        told = timeout if waited is None else waited
-        raise SettleTimeout(messages.unsettled(receiver, pending, told), pending)
+        text = messages.unsettled(receiver, pending, waited or timeout)
+        raise SettleTimeout(text, pending)
 
 
 def find(search: Search) -> list[Any]:

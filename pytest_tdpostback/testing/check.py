@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..collector.event_log import EventState
@@ -11,7 +10,7 @@ from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailu
 from ..errors import ConfigurationError, StrictnessFailure
 from ..protocol.secrets import KeyRedactor
 from . import formatting
-from .assertions import unsettled
+from .assertions import settle
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -32,7 +31,6 @@ EVENTS_INSPECTED = 1_000
 FINDINGS_REPORTED = 20
 """How many kinds of findings a test is warned about."""
 T = TypeVar("T")
-_PACKAGE = str(Path(__file__).parents[1])
 
 
 class Check:
@@ -59,7 +57,7 @@ class Check:
     def expect_entering(self, name: str, manager: T) -> T:
         """Fail if `manager.entered`, of the result of the method `name`, never becomes true."""
         frame = inspect.currentframe()
-        while frame and frame.f_code.co_filename.startswith(_PACKAGE):
+        while frame and "__tracebackhide__" in frame.f_globals:  # one of our modules
             frame = frame.f_back
         line = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"
         self._context_managers = [each for each in self._context_managers if not each[1].entered]
@@ -94,11 +92,13 @@ class Check:
 
         receiver, collector = self.receiver, self.receiver.collector
         if wait and not (collector.errors or collector.settled()):
-            pending = unsettled(collector, SETTLE_SECONDS, held_may_end=False)
-            if new := {event.seq for event in pending} - self._unsettled:
+            try:
+                settle(receiver, SETTLE_SECONDS, held_may_end=False)
+            except SettleTimeout as error:
+                new = {event.seq for event in error.events} - self._unsettled
                 self._unsettled |= new
-                text = messages.unsettled(receiver, pending, SETTLE_SECONDS)
-                raise SettleTimeout(text, pending)
+                if new:
+                    raise
         raise_errors([collector])
         log, settings = collector.log, collector.settings
         if settings.on_auth_failure != "ignore" and (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-import threading
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..collector.event_log import EventState
+from ..collector.waiting import call_later
 from ..errors import ConfigurationError
 from . import formatting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from _pytest.mark import ParameterSet
 
@@ -80,12 +81,9 @@ class FaultCase:
                 missing.append(value)
                 last_events += events[-1:]
         if missing:
+            head = f"not stored at least once under {self.name}: no record with {column} in "
             lines = formatting.lines(last_events) or ["none of them was sent"]
-            raise AssertionError(
-                f"not stored at least once under {self.name}: "
-                f"no record with {column} in {formatting.value(missing)}\n"
-                + "\n".join(formatting.indented(lines))
-            )
+            raise AssertionError("\n  ".join([f"{head}{formatting.value(missing)}", *lines]))
 
     def assert_at_most_once(
         self, postback: Postback, database: str, table: str, column: str
@@ -104,11 +102,10 @@ class FaultCase:
         ]
         if twice:
             values = [_value(events[-1], column) for events in twice]
-            events = sorted((event for each in twice for event in each), key=lambda e: e.seq)
-            raise AssertionError(
-                f"stored more than once under {self.name}: {column} in {formatting.value(values)}\n"
-                + "\n".join(formatting.indented(formatting.lines(events)))
-            )
+            head = f"stored more than once under {self.name}: {column} in "
+            events = sorted(itertools.chain(*twice), key=lambda event: event.seq)
+            lines = formatting.lines(events)
+            raise AssertionError("\n  ".join([f"{head}{formatting.value(values)}", *lines]))
 
     def __repr__(self) -> str:
         return f"<FaultCase {self.name}>"
@@ -125,14 +122,13 @@ class _Application(AbstractContextManager["FaultHandle"]):
     def __enter__(self) -> FaultHandle:
         self.entered = True
         self._handle = self._case.make(self._faults)
-        self._removal = threading.Timer(self._case.patience, self._handle.remove)
-        self._removal.daemon = True
         if self._case.needs_timeout:
-            self._removal.start()
+            self._removal = call_later(self._case.patience, self._handle.remove)
         return self._handle
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        self._removal.cancel()
+        if self._case.needs_timeout:
+            self._removal.cancel()
         self._handle.remove()
         if error is None and not self._handle.events:
             raise AssertionError(f"{self._case.name} hit no event: send inside the block")
@@ -153,32 +149,33 @@ def fault_matrix(seed: int = 0, *, patience: float = 5.0) -> list[ParameterSet]:
         raise ConfigurationError(f"fault_matrix(seed={seed!r}): give a whole number")
     if type(patience) not in (int, float) or not patience > 0:
         raise ConfigurationError(f"fault_matrix(patience={patience!r}): give seconds above 0")
-    return [pytest.param(case, id=case.name) for case in _cases(random.Random(seed), patience)]  # noqa: S311
+    generator = random.Random(seed)  # noqa: S311
+    cases: list[ParameterSet] = []
 
-
-def _cases(generator: random.Random, patience: float) -> Iterator[FaultCase]:
-    def case(name: str, make: Callable[[Faults, int], FaultHandle], **facts: Any) -> FaultCase:
+    def case(name: str, make: Callable[[Faults, int], FaultHandle], **facts: Any) -> None:
         times = generator.randint(1, TRIES - 1)
-        return FaultCase(name, lambda f: make(f, times), patience=patience, **facts)
+        made = FaultCase(name, lambda f: make(f, times), patience=patience, **facts)
+        cases.append(pytest.param(made, id=name))
 
     code = generator.choice((500, 502, 504))
     in_status_line, in_headers = generator.randint(0, 11), generator.randint(40, 80)
-    yield case("status-503", lambda f, n: f.status(503, times=n))
-    yield case(f"status-{code}", lambda f, n: f.status(code, times=n))
-    yield case("throttle", lambda f, _: f.throttle(0, 1, times=1))
-    yield case("outage", lambda f, n: f.outage(3600, times=n))
-    yield case("sequence", lambda f, _: f.sequence([503, "reset", "ok"]))
-    yield case("delay", lambda f, n: f.delay(0.1, times=n))
-    yield case("late", lambda f, _: f.delay(patience, times=1), needs_timeout=True)
-    yield case("drip", lambda f, n: f.drip(2000, times=n))
-    yield case("hang", lambda f, _: f.hang(times=1), needs_timeout=True)
-    yield case("reset-before-storing", lambda f, n: f.reset("storing", times=n))
-    yield case("reset-before-answer", lambda f, n: f.reset("answer", times=n))
-    yield case("truncate-status-line", lambda f, n: f.truncate(in_status_line, times=n))
-    yield case("truncate-headers", lambda f, n: f.truncate(in_headers, times=n))
-    yield case("garbage", lambda f, n: f.garbage(times=n))
-    yield case("drop", lambda f, n: f.drop(times=n), stored_at_least_once=False)
-    yield case("duplicate", lambda f, n: f.duplicate(times=n), stored_at_most_once=False)
+    case("status-503", lambda f, n: f.status(503, times=n))
+    case(f"status-{code}", lambda f, n: f.status(code, times=n))
+    case("throttle", lambda f, _: f.throttle(0, 1, times=1))
+    case("outage", lambda f, n: f.outage(3600, times=n))
+    case("sequence", lambda f, _: f.sequence([503, "reset", "ok"]))
+    case("delay", lambda f, n: f.delay(0.1, times=n))
+    case("late", lambda f, _: f.delay(patience, times=1), needs_timeout=True)
+    case("drip", lambda f, n: f.drip(2000, times=n))
+    case("hang", lambda f, _: f.hang(times=1), needs_timeout=True)
+    case("reset-before-storing", lambda f, n: f.reset("storing", times=n))
+    case("reset-before-answer", lambda f, n: f.reset("answer", times=n))
+    case("truncate-status-line", lambda f, n: f.truncate(in_status_line, times=n))
+    case("truncate-headers", lambda f, n: f.truncate(in_headers, times=n))
+    case("garbage", lambda f, n: f.garbage(times=n))
+    case("drop", lambda f, n: f.drop(times=n), stored_at_least_once=False)
+    case("duplicate", lambda f, n: f.duplicate(times=n), stored_at_most_once=False)
+    return cases
 
 
 def _sent(postback: Postback, database: str, table: str, column: str) -> dict[Any, list[Event]]:

@@ -5,6 +5,7 @@ Text of a sender is escaped and shortened here, and no text holds a whole write 
 
 from __future__ import annotations
 
+from bisect import bisect
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ..protocol.escaping import escaped
 from ..protocol.secrets import without_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..collector.collector import RefusedConnection
     from ..collector.events import Event
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 SHOWN = 5
 """How many events, causes or places of one kind a message shows."""
 EVENTS_SHOWN = 10
-"""How many events of a longer list a text shows."""
+"""How many events of a longer list a text shows, of each end if it shows both."""
 COLUMNS_SHOWN = 8
 """How many columns of a longer list a text shows."""
 FINDINGS_SHOWN = 3
@@ -55,27 +56,17 @@ def shortened(text: str, width: int = WIDTH) -> str:
     return f"{text[:half]}…{text[-half:]}"
 
 
-def two_values(one: Any, other: Any, width: int = WIDTH) -> tuple[str, str]:
+def two_values(one: Any, other: Any) -> list[str]:
     """Both as `value` does, but long ones around the place where they begin to differ."""
-    first, second = _repr(one), _repr(other)
+    first, second = texts = [escaped(without_keys(_repr(each))) for each in (one, other)]
     end = min(len(first), len(second))
-    if end <= width:
-        return shortened(first, width), shortened(second, width)
-    start, piece = 0, 4_096  # compared at once: character by character takes seconds
-    while start < end and first[start : start + piece] == second[start : start + piece]:
-        start += piece
-    while start < end and first[start] == second[start]:
-        start += 1
-    start = max(0, start - width // 4)
-    return _part(first, start, start + width), _part(second, start, start + width)
-
-
-def _part(text: str, start: int, end: int) -> str:
-    """A part of `text`. A write key at its edge is found, because more than the part is read."""
-    before = escaped(without_keys(text[max(0, start - _LONGEST_KEY) : start]))
-    part = escaped(without_keys(text[max(0, start - _LONGEST_KEY) : end + _LONGEST_KEY]))
-    shown = part[len(before) : len(before) + end - start]
-    return f"{'…' * bool(start)}{shown}{'…' * (end < len(text))}"
+    if end <= WIDTH:
+        return [shortened(first), shortened(second)]
+    # Long beginnings are compared, because character by character takes seconds.
+    start = bisect(range(end), False, key=lambda at: not first.startswith(second[: at + 1]))
+    start = max(0, start - WIDTH // 4)
+    parts = [f"{each[start : start + WIDTH]}{'…' * (start + WIDTH < len(each))}" for each in texts]
+    return [f"{'…' * bool(start)}{part}" for part in parts]
 
 
 def assignments(columns: Mapping[str, Any]) -> str:
@@ -156,8 +147,3 @@ def refused_connections(refused: Sequence[RefusedConnection]) -> list[str]:
     """A line for each connection that left no event, the first ones of many."""
     told = list(dict.fromkeys(escaped(each.reason) for each in refused))
     return first_of([f"connection refused: {reason}" for reason in told[:SHOWN]], len(told))
-
-
-def indented(texts: Iterable[str]) -> list[str]:
-    """Each of `texts` two spaces further to the right."""
-    return [f"  {text}" for text in texts]

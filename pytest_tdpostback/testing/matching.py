@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -43,9 +43,8 @@ class Search:
         database: str | None = None,
         table: str | None = None,
         *,
-        where: Where = None,
+        where: Where | Callable[[Event], object] = None,
         columns: Mapping[str, Any] | None = None,
-        predicate: Callable[[Any], object] | None = None,
         key: str | None = None,
         status: int | None = None,
         rule: str | None = None,
@@ -62,6 +61,7 @@ class Search:
         beside_columns = columns is not None
         check_names(database, table, beside_columns=beside_columns)
         columns = columns or {}
+        predicate: Callable[[Any], object] | None = None
         if isinstance(where, Mapping) and all(isinstance(name, str) for name in where):
             if twice := [name for name in columns if name in where]:
                 shown = formatting.shortened(twice[0])
@@ -208,18 +208,14 @@ def predicate_name(predicate: Callable[..., object]) -> str:
     if name != "<lambda>":
         return str(name)
     try:
-        source = " ".join(inspect.getsource(predicate).split())
-    except (OSError, TypeError):
-        return "a lambda"
-    starts = [word.start() for word in re.finditer(r"\blambda\b", source)]
-    if len(starts) != 1:  # a rewritten assertion has none; of several it may be any
-        return "a lambda"
-    depth, source = 0, source[starts[0] :]
-    for at, char in enumerate(source):
-        depth += (char in "([{") - (char in ")]}")
-        if depth < 0 or (char == "," and not depth and ":" in source[:at]):
-            return source[: min(at, 80)]  # the bracket or comma behind the expression
-    return source[:80]
+        function = inspect.unwrap(predicate)
+        source = "".join(inspect.findsource(function)[0])
+        first = function.__code__.co_firstlineno
+        nodes = [each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.Lambda)]
+        (node,) = (each for each in nodes if each.lineno == first)
+    except (OSError, TypeError, AttributeError, ValueError, SyntaxError):
+        return "a lambda"  # there is no source, or it has several on that line
+    return " ".join((ast.get_source_segment(source, node) or "").split())[:80]
 
 
 def check_names(database: object, table: object, *, beside_columns: bool = False) -> None:

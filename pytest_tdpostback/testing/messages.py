@@ -309,8 +309,8 @@ def _nothing_near(search: Search) -> _Told:
 
 def _latest(log: EventLog) -> list[str]:
     last = f", the last {SHOWN}" if len(log) > SHOWN else ""
-    lines = formatting.lines(Events(log)[-SHOWN:])
-    return [f"{counted(len(log), 'event')} arrived{last}:", *formatting.indented(lines)]
+    lines = [f"  {line}" for line in formatting.lines(Events(log)[-SHOWN:])]
+    return [f"{counted(len(log), 'event')} arrived{last}:", *lines]
 
 
 def _in_full(search: Search, near: Nearest) -> list[str]:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 CANDIDATES = 1_000
 """How many of the latest events may be the nearest."""
-DIFFERENCES_SHOWN = 8
-"""How many differing columns a message shows."""
 _MISSING = object()
 _SCALARS = {str: "a string", bool: "a boolean", int: "a number", float: "a number", type(None): ""}
 
@@ -97,7 +95,7 @@ def difference(near: Nearest, wanted: Search) -> tuple[str, list[str]]:
                 full += f"; the first difference is at {path}"
         told.append((not hint, short, full))
     told.sort(key=lambda each: each[0])
-    lines = [full for _, _, full in told[:DIFFERENCES_SHOWN]]
+    lines = [full for _, _, full in told[: formatting.COLUMNS_SHOWN]]
     short = told[0][1] if told else "does not satisfy the predicate"
     return short, formatting.first_of(lines, len(told))
 

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from ..collector.event_log import EventState
 from ..collector.events import Event, Events, Record
 from ..protocol.secrets import KeyRedactor, Redacted, without_keys
+from ..server import in_process
 from ..server.tls import client_context
 from ..server.wsgi import application, respond
 from . import assertions, formatting
@@ -199,7 +200,7 @@ class Postback:
         """
         if not callable(predicate):
             raise invalid("predicate", predicate, "a function that takes an event")
-        search = Search(self._receiver, None, predicate=predicate, timeout=timeout)
+        search = Search(self._receiver, None, where=predicate, timeout=timeout)
         found: list[Event] = find(search)
         return found[0]
 
@@ -373,11 +374,9 @@ class Postback:
         check_timeout(timeout)
         receiver, collector = self._receiver, self._collector
 
-        def arrived() -> bool:
-            return bool(len(collector.log) or collector.refused_connections)
-
-        collector.wait_until(lambda: arrived() or receiver.closed, timeout)
-        if arrived():
+        refused = collector.refused_connections
+        collector.wait_until(lambda: collector.log or refused or receiver.closed, timeout)
+        if collector.log or refused:
             from . import messages
 
             collector.wait_for_responses()
@@ -431,21 +430,15 @@ class Postback:
 
     def httpx_transport(self) -> httpx.BaseTransport:
         """A transport for `httpx.Client` that leads here without a socket."""
-        from ..server.in_process import httpx_transport
-
-        return httpx_transport(self._receiver.collector_in_process)
+        return in_process.httpx_transport(self._receiver.collector_in_process)
 
     def async_httpx_transport(self) -> httpx.AsyncBaseTransport:
         """A transport for `httpx.AsyncClient` that leads here without a socket."""
-        from ..server.in_process import async_httpx_transport
-
-        return async_httpx_transport(self._receiver.collector_in_process)
+        return in_process.async_httpx_transport(self._receiver.collector_in_process)
 
     def requests_adapter(self) -> BaseAdapter:
         """An adapter to mount on a `requests.Session`; it leads here without a socket."""
-        from ..server.in_process import requests_adapter
-
-        return requests_adapter(self._receiver.collector_in_process)
+        return in_process.requests_adapter(self._receiver.collector_in_process)
 
     @cached_property
     def wsgi_app(self) -> WSGIApplication:

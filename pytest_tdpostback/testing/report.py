@@ -11,6 +11,7 @@ from ..collector.events import Events
 from ..protocol.escaping import escaped
 from ..protocol.secrets import KeyRedactor
 from . import formatting
+from .formatting import EVENTS_SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 LATE_SHOWN = 100
 """How many late events the summary lists."""
-ENDS_SHOWN = 10
-"""How many events a section shows of each end of a long list."""
 
 
 def section(receivers: Iterable[Receiver]) -> str:
@@ -47,10 +46,10 @@ def _section(receiver: Receiver) -> Iterator[str]:
         if number:
             yield f"{number} {what}"
     events = Events(log)
-    last = events[max(ENDS_SHOWN, len(log) - ENDS_SHOWN) :]
-    for place, event in enumerate([*events[:ENDS_SHOWN], *last]):
-        if place == ENDS_SHOWN and len(log) > 2 * ENDS_SHOWN:
-            yield f"… {len(log) - 2 * ENDS_SHOWN} more …"
+    last = events[max(EVENTS_SHOWN, len(log) - EVENTS_SHOWN) :]
+    for place, event in enumerate([*events[:EVENTS_SHOWN], *last]):
+        if place == EVENTS_SHOWN and len(log) > 2 * EVENTS_SHOWN:
+            yield f"… {len(log) - 2 * EVENTS_SHOWN} more …"
         host = event.request.head.host
         sent_to = f", sent to {escaped(host)}" if host not in receiver.url else ""
         yield f"{formatting.line(event)}{sent_to}"

@@ -276,7 +276,7 @@ def judged(body=b'{"events":[{}]}', *, size=None, settings=None, **how):
 
 
 GZIP = ("Content-Encoding", "gzip")
-LONG = ("Content-Length", str(LIMIT + 1))
+LONG = {"body": b"", "size": LIMIT + 1}
 NO_KEY = {"key": None}
 WRONG_TYPE = {"content_type": "application/json"}
 
@@ -300,7 +300,7 @@ WRONG_TYPE = {"content_type": "application/json"}
         ({"target": "/%77eb_db/pages"}, None),
         ({"target": "/web_db/pages?x=y"}, None),
         # authentication before type, size and JSON
-        ({"key": None, **WRONG_TYPE, "fields": [LONG], "body": b"{"}, (401, "I4")),
+        ({"key": None, **WRONG_TYPE, **LONG}, (401, "I4")),
         ({"key": "TD1", **WRONG_TYPE}, (401, "I4")),
         ({"key": "TD1 "}, (401, "I4")),
         ({"key": KEY}, (401, "I4")),
@@ -310,20 +310,19 @@ WRONG_TYPE = {"content_type": "application/json"}
         ({"target": "/", "method": "GET", **NO_KEY}, (401, "I4")),
         ({"target": "/", "method": "GET", **WRONG_TYPE}, "global id"),
         # type and encoding before size
-        ({**WRONG_TYPE, "fields": [LONG], "body": b"{"}, (400, "I5")),
+        ({**WRONG_TYPE, **LONG}, (400, "I5")),
         ({**WRONG_TYPE, "fields": [("Content-Encoding", "br")]}, (400, "I5")),
         ({"content_type": None}, (400, "I5")),
         ({"content_type": TYPE.format(".x")}, (400, "I5")),
         ({"content_type": TYPE.format(".JS") + " ;a=b"}, None),
-        ({"fields": [("Content-Encoding", "br"), LONG]}, (400, "I10")),
+        ({"fields": [("Content-Encoding", "br")], **LONG}, (400, "I10")),
         ({"fields": [("Content-Encoding", "gzip, br")]}, (400, "I10")),
         ({"fields": [("Content-Encoding", "identity")]}, None),
         ({"fields": [("Content-Encoding", "")]}, None),
         ({"fields": [("Content-Encoding", "GZIP")], "body": COMPRESSED}, None),
         ({"fields": [GZIP, GZIP], "body": gzip.compress(COMPRESSED, mtime=0)}, None),
         # size before JSON
-        ({"fields": [LONG], "body": b"{"}, (413, "I9")),
-        ({"body": b"", "size": LIMIT + 1}, (413, "I9")),
+        (LONG, (413, "I9")),
         ({"body": b" " * LIMIT}, (400, "I11")),
         ({"body": b" " * (LIMIT + 1)}, (413, "I9")),
         ({"body": b"{}" * 30, "settings": {"max_body": 50}}, (413, "I9")),

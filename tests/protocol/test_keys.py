@@ -65,7 +65,9 @@ def test_scope(limits, rule):
 
 
 @pytest.mark.parametrize(
-    "limits", [{"databases": [1]}, {"databases": 5}, {"tables": [""]}], ids=str
+    "limits",
+    [{"databases": [1]}, {"databases": [["a"]]}, {"databases": 5}, {"tables": [""]}],
+    ids=str,
 )
 def test_no_name(limits):
     with pytest.raises(ConfigurationError, match="is not a name"):

@@ -52,10 +52,21 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
 class Wire:
     """A socket that keeps what is written; `blocked` as if the peer did not read."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: FrozenLoop) -> None:
+        self._loop = loop
+        self._arrived = b""
         self.written = bytearray()
         self.ended = False
         self.blocked = False
+
+    def deliver(self, data: bytes) -> None:
+        """Have the connection read and serve `data`."""
+        self._arrived = data
+        self._loop.ready()
+
+    def recv(self, _size: int) -> bytes:
+        data, self._arrived = self._arrived, b""
+        return data
 
     def send(self, data: bytes | bytearray) -> int:
         assert not self.ended, "written after the end"
@@ -92,24 +103,34 @@ class FrozenLoop:
         self.selector = self
         self.watched = 0
         """Which events of the newest socket it waits for."""
-        self.ready: Callable[[], Any]
-        """What it calls when one of them is possible."""
+        self._when_ready: Callable[[], Any]
+        self._steps: list[Callable[[], Any]] = []
+        self.soon = self._steps.append
         self._calls: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
 
     def register(self, _sock: object, events: int, function: Callable[[], Any]) -> None:
-        self.watched, self.ready = events, function
+        self.watched, self._when_ready = events, function
 
     modify = register
 
     def unregister(self, _sock: object) -> None:
         self.watched = 0
 
+    def ready(self) -> None:
+        """Let the newest socket be ready."""
+        self._run(self._when_ready)
+
     def call(self, function: Callable[[], Any]) -> None:
         self._calls.put(function)
 
     def run_next(self) -> None:
         """Do what a worker thread asks for next."""
-        self._calls.get(timeout=DEADLINE)()
+        self._run(self._calls.get(timeout=DEADLINE))
+
+    def _run(self, function: Callable[[], Any]) -> None:
+        function()
+        while self._steps:
+            self._steps.pop(0)()
 
     def call_later(self, seconds: float, function: Callable[..., Any]) -> Timer:
         self.timers.append(Timer(seconds, function))
@@ -146,7 +167,7 @@ class Desk:
 
     def connect(self) -> tuple[Connection, Wire]:
         """A new connection and what it writes to."""
-        wire: Any = Wire()
+        wire: Any = Wire(self.loop)
         return Connection(self, wire, "127.0.0.1:1"), wire
 
 
@@ -165,8 +186,8 @@ def outcome(desk: Desk, pieces: Iterable[bytes]) -> Outcome:
     collector = desk.collector
     collector.clear()
     connection, wire = desk.connect()
-    for piece in pieces:
-        connection.data_received(piece)
+    for piece in filter(None, pieces):
+        wire.deliver(piece)
         while connection.state is State.PROCESSING:
             desk.loop.run_next()
     assert not desk.errors, desk.errors

@@ -199,9 +199,9 @@ def test_a_slow_head_is_given_up(server, monkeypatch):
 
 def test_a_head_does_not_gain_time_by_dripping():
     desk = Desk()
-    connection, _ = desk.connect()
+    _, wire = desk.connect()
     for at in range(30):
-        connection.data_received(request()[at : at + 1])
+        wire.deliver(request()[at : at + 1])
     assert [timer.seconds for timer in desk.loop.timers] == [
         connections.SECONDS[connections.State.HEAD]
     ]
@@ -221,9 +221,9 @@ def test_a_body_that_does_not_come_is_given_up(server, monkeypatch, rounds):
 
 def test_each_piece_of_a_body_gains_time():
     desk = Desk()
-    connection, _ = desk.connect()
+    _, wire = desk.connect()
     for piece in (request()[:-3], request()[-3:-2], request()[-2:-1]):
-        connection.data_received(piece)
+        wire.deliver(piece)
     assert {timer.seconds for timer in desk.loop.timers} == {
         connections.SECONDS[connections.State.BODY]
     }
@@ -241,9 +241,9 @@ def test_a_refused_body_that_does_not_come_is_given_up(make_server, monkeypatch)
 @pytest.mark.parametrize("blocked", [False, True], ids=["read", "unread"])
 def test_a_last_response_that_nobody_reads_is_given_up(blocked):
     desk = Desk()
-    connection, wire = desk.connect()
+    _, wire = desk.connect()
     wire.blocked = blocked
-    connection.data_received(request(BODY, b"Connection: close"))
+    wire.deliver(request(BODY, b"Connection: close"))
     assert wire.ended != blocked
     limit = connections.SECONDS[connections.State.FLUSHING]
     assert [timer.seconds for timer in desk.loop.running] == [limit] * blocked
@@ -263,10 +263,10 @@ def test_a_client_that_does_not_close_is_closed(server, monkeypatch):
 
 def test_an_idle_connection_has_no_timeout():
     desk = Desk()
-    connection, _ = desk.connect()
+    _, wire = desk.connect()
     assert not desk.loop.running
-    connection.data_received(request()[:-1])
-    connection.data_received(request()[-1:])
+    wire.deliver(request()[:-1])
+    wire.deliver(request()[-1:])
     assert not desk.loop.running
 
 
@@ -300,14 +300,14 @@ def test_a_body_of_a_hundred_megabytes_is_refused(server):
 )
 def test_trailers_and_extensions_are_bounded(begin, end):
     desk = Desk()
-    connection, wire = desk.connect()
-    connection.data_received(chunk(b"8\r\n" + BODY + b"\r\n" + begin))
+    _, wire = desk.connect()
+    wire.deliver(chunk(b"8\r\n" + BODY + b"\r\n" + begin))
     tracemalloc.start()
     try:
         for _ in range(MAX_HEAD // 1000):
-            connection.data_received(b"t" * 980 + end)
+            wire.deliver(b"t" * 980 + end)
         assert not wire.ended
-        connection.data_received(b"t" * 2000)
+        wire.deliver(b"t" * 2000)
         assert statuses(wire.written) == [431]
         assert wire.ended
         assert tracemalloc.get_traced_memory()[0] < 300_000
@@ -317,16 +317,16 @@ def test_trailers_and_extensions_are_bounded(begin, end):
 
 def test_tiny_chunks_cost_what_they_hold():
     desk = Desk()
-    connection, wire = desk.connect()
-    connection.data_received(chunk(b""))
+    _, wire = desk.connect()
+    wire.deliver(chunk(b""))
     tracemalloc.start()
     try:
         for _ in range(20):
-            connection.data_received(b"1\r\n \r\n" * 2000)
+            wire.deliver(b"1\r\n \r\n" * 2000)
         assert tracemalloc.get_traced_memory()[0] < 80_000
     finally:
         tracemalloc.stop()
-    connection.data_received(b"8\r\n" + BODY + b"\r\n0\r\n\r\n")
+    wire.deliver(b"8\r\n" + BODY + b"\r\n0\r\n\r\n")
     desk.loop.run_next()
     assert statuses(wire.written) == [200]
 

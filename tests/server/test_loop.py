@@ -45,6 +45,33 @@ def test_a_call_after_the_end_is_an_error_and_is_not_made():
     assert not made
 
 
+def test_a_step_is_over_before_what_it_asked_for_begins():
+    loop, order = Loop(lambda _: None), []
+    waiting, gate, done = threading.Event(), threading.Event(), threading.Event()
+
+    def wait():
+        waiting.set()
+        gate.wait(DEADLINE)
+
+    def judge(name):
+        order.append(f"judge {name}")
+        loop.soon(partial(order.append, f"send {name}"))
+
+    def read(name):
+        order.append(f"read {name}")
+        loop.soon(partial(judge, name))
+
+    loop.call(wait)
+    assert waiting.wait(DEADLINE)
+    loop.call(partial(read, 1))  # what is asked for meanwhile is one step
+    loop.call(partial(read, 2))
+    gate.set()
+    loop.call(done.set)
+    assert done.wait(DEADLINE)
+    loop.stop()
+    assert order == ["read 1", "read 2", "judge 1", "judge 2", "send 1", "send 2"]
+
+
 def test_timers_that_were_cancelled_do_not_pile_up():
     loop, done = Loop(lambda _: None), threading.Event()
 

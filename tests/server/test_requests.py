@@ -161,8 +161,8 @@ def test_bytes_that_are_no_request_are_noted(desk, data, reason):
 
 
 def test_a_request_that_ends_in_the_middle_is_noted(desk):
-    connection, _ = desk.connect()
-    connection.data_received(request()[:-1])
+    connection, wire = desk.connect()
+    wire.deliver(request()[:-1])
     connection.abort()
     assert "in the middle of a request" in desk.refused[0]
 
@@ -286,22 +286,39 @@ def test_a_half_closed_connection_gets_its_response(server):
 
 
 def test_a_sender_that_does_not_read_is_not_read_from(desk):
-    connection, wire = desk.connect()
+    _, wire = desk.connect()
     assert desk.loop.watched == EVENT_READ
     wire.blocked = True
-    connection.data_received(request() * 3)
+    wire.deliver(request() * 3)
     assert desk.loop.watched == EVENT_WRITE
     wire.blocked = False
     desk.loop.ready()
     assert desk.loop.watched == EVENT_READ
-    connection.data_received(request() * 2)
+    wire.deliver(request() * 2)
     assert statuses(wire.written) == OK * 5
 
 
-def test_an_event_is_not_validated_while_its_response_waits_in_a_buffer(desk):
+def test_a_request_that_was_just_read_gets_its_response_though_the_connection_shall_close(desk):
     connection, wire = desk.connect()
+    wire.deliver(request())
+    desk.loop.soon(connection.close_after_response)  # before what was read is served
+    wire.deliver(request())
+    assert statuses(wire.written) == OK * 2
+    assert b"Connection: close" in wire.written
+    assert wire.ended
+
+
+def test_a_response_comes_before_the_wish_for_the_next_body(desk):
+    _, wire = desk.connect()
+    wire.deliver(request() + request(BODY, b"Expect: 100-continue")[: -len(BODY)])
+    assert wire.written.count(b"HTTP/1.1 ") == 2
+    assert wire.written.endswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def test_an_event_is_not_validated_while_its_response_waits_in_a_buffer(desk):
+    _, wire = desk.connect()
     wire.blocked = True
-    connection.data_received(request())
+    wire.deliver(request())
     log = desk.collector.log
     assert str(log.state(0)) == "pending"
     wire.blocked = False
@@ -313,7 +330,7 @@ def test_responses_that_wait_are_reported_to_the_collector_that_received_the_req
     first = desk.collector
     connection, wire = desk.connect()
     wire.blocked = True
-    connection.data_received(request())
+    wire.deliver(request())
     desk.collector = Desk().collector
     connection.data_received(request(b'{"id":2}'))
     assert str(first.log.state(0)) == str(desk.collector.log.state(0)) == "pending"
@@ -325,12 +342,12 @@ def test_responses_that_wait_are_reported_to_the_collector_that_received_the_req
 def test_a_limit_that_was_lowered_and_raised_does_not_leave_an_old_head(desk):
     settings = desk.collector.settings
     long = request(b'{"id": "long enough"}')
-    connection, wire = desk.connect()
-    connection.data_received(long + long[:-3])
+    _, wire = desk.connect()
+    wire.deliver(long + long[:-3])
     desk.collector.configure(settings.changed({"max_body": 10}))
-    connection.data_received(long[-3:])
+    wire.deliver(long[-3:])
     desk.collector.configure(settings)
-    connection.data_received(request(b"", method=b"PUT") + request())
+    wire.deliver(request(b"", method=b"PUT") + request())
     assert statuses(wire.written)[-2:] == [405, 200]
     assert [head.split(b" ")[0] for head in desk.collector.log.heads] == [
         b"POST",

@@ -346,6 +346,8 @@ def test_a_predicate_that_does_not_hold(missing, send):
     )
     text = missing(where=lambda record: record["id"] > 8)[0]
     assert 'that satisfies lambda record: record["id"] > 8 (' in text
+    text = missing(where=lambda record: record["id"] == ")", id=7)[0]
+    assert 'that satisfies lambda record: record["id"] == ")" (' in text
     text = missing(where=[lambda record: record["id"] > 8, lambda _: False][1])[0]
     assert "that satisfies a lambda (" in text
     text = missing(where=partial(lambda number, _: not number, 7))[0]
