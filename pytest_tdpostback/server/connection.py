@@ -274,7 +274,8 @@ class Connection:
             responded = self.state is DRAINING
             self._enter(IDLE)
             if not responded:
-                self.respond(self._service.current_collector(), body.head, body.data, body.size)
+                collector, data = self._service.current_collector(), bytes(body.data)
+                self.respond(collector, body.head, data, body.size)
         elif body.too_large and self.state is BODY:
             self._refuse_body(body)
         else:

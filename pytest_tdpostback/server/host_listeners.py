@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..protocol.response import Response
 from ..protocol.settings import host_name
 from .connection import Connection
 from .http_parser import END_OF_HEAD, BadRequest
@@ -19,7 +20,7 @@ from .tls import STORE_PASSWORD, server_context
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, MutableSequence
 
     from ..collector.collector import Collector
     from .http_parser import Head
@@ -37,14 +38,20 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 class HostListeners:
     """Opens listeners for the service's hosts when they are needed, once for the same hosts."""
 
-    def __init__(self, server: CollectorServer, collector: Callable[[], Collector]) -> None:
-        """`collector()` returns the collector of a request that arrives now."""
-        self.collector = collector
-        self.opened: list[Listener] = []
-        """Every listener that this object has opened."""
+    def __init__(
+        self,
+        server: CollectorServer,
+        collector: Callable[[], Collector],
+        opened: MutableSequence[Listener],
+    ) -> None:
+        """`collector()` returns the collector of a request that arrives now.
+
+        `opened` takes every listener that is opened.
+        """
+        self._collector = collector
+        self._opened = opened
         self._server = server
-        self._listeners: dict[tuple[str, ...], dict[int, Listener]] = {}
-        self._proxies: dict[tuple[str, ...], Listener] = {}
+        self._listeners: dict[tuple[str, ...], tuple[dict[int, Listener], Listener]] = {}
 
     def redirect(
         self,
@@ -56,16 +63,13 @@ class HostListeners:
         """A redirect of `hosts` to these listeners; it is not active yet."""
         from . import redirect
 
-        opened = [*self._listeners_of(hosts).values()]
-        proxies = redirect.proxies_of_environment()
-        if proxies:
-            opened.append(self._proxy_of(hosts))
+        listeners, proxy = self._listeners_of(hosts)
         return redirect.Redirect(
             hosts=frozenset(hosts),
-            ports=self._ports(hosts),
-            proxies=dict.fromkeys(proxies, opened[-1].port),
-            close_connections=partial(self._close_connections, opened),
-            note_blocked_host=lambda host: self.collector().note_blocked_host(host),
+            ports={port: listener.port for port, listener in listeners.items()},
+            proxies=dict.fromkeys(redirect.proxies_of_environment(), proxy.port),
+            close_connections=partial(self._close_connections, [*listeners.values(), proxy]),
+            note_blocked_host=lambda host: self._collector().note_blocked_host(host),
             block_network=block_network,
             allow_hosts=allow_hosts,
         )
@@ -76,9 +80,8 @@ class HostListeners:
         It is the environment of this process with other values for what programs read about proxies
         and authorities. A Node that reads no proxy variables gets the local ports.
         """
-        port = self._proxy_of(hosts).port
-        proxy = f"http://{LOOPBACK}:{port}"
-        changed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), proxy)
+        listeners, proxy = self._listeners_of(hosts)
+        changed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), proxy.url)
         changed["no_proxy"] = ""
         changed |= {name.upper(): value for name, value in changed.items()}
         changed |= dict.fromkeys(
@@ -86,13 +89,14 @@ class HostListeners:
         )
         changed |= {"NODE_EXTRA_CA_CERTS": files.ca, "NODE_USE_ENV_PROXY": "1"}
         changed["NODE_OPTIONS"] = _extended("NODE_OPTIONS", f'--require "{PRELOAD.as_posix()}"')
-        told = {"hosts": hosts, "ports": self._ports(hosts), "proxy": port}
+        ports = {port: listener.port for port, listener in listeners.items()}
+        told = {"hosts": hosts, "ports": ports, "proxy": proxy.port}
         changed["TDPOSTBACK_REDIRECT"] = json.dumps(told)
         java = {
             "http.proxyHost": LOOPBACK,
-            "http.proxyPort": port,
+            "http.proxyPort": proxy.port,
             "https.proxyHost": LOOPBACK,
-            "https.proxyPort": port,
+            "https.proxyPort": proxy.port,
             "http.nonProxyHosts": "",
             "javax.net.ssl.trustStore": files.java,
             "javax.net.ssl.trustStoreType": "JKS",
@@ -105,26 +109,18 @@ class HostListeners:
         changed["PHP_INI_SCAN_DIR"] = f"{scanned}{os.pathsep}{files.php}"
         return {**os.environ, **changed}
 
-    def _listeners_of(self, hosts: tuple[str, ...]) -> dict[int, Listener]:
-        """The listener for each port of `hosts`: 80 without TLS, 443 with it."""
+    def _listeners_of(self, hosts: tuple[str, ...]) -> tuple[dict[int, Listener], Listener]:
+        """The listener for each port of `hosts`, 80 without TLS and 443 with it, and the proxy."""
         if hosts not in self._listeners:
-            context = server_context(hosts)
-            self._listeners[hosts] = {80: self._open(), 443: self._open(ssl_context=context)}
+            listeners = {80: self._open(), 443: self._open(ssl_context=server_context(hosts))}
+            by_name = {str(port): listener for port, listener in listeners.items()}
+            connection = partial(ProxyConnection, listeners=by_name, hosts=frozenset(hosts))
+            self._listeners[hosts] = listeners, self._open(connection=connection)
         return self._listeners[hosts]
 
-    def _ports(self, hosts: tuple[str, ...]) -> dict[int, int]:
-        return {port: listener.port for port, listener in self._listeners_of(hosts).items()}
-
-    def _proxy_of(self, hosts: tuple[str, ...]) -> Listener:
-        if hosts not in self._proxies:
-            listeners = {str(port): each for port, each in self._listeners_of(hosts).items()}
-            connection = partial(ProxyConnection, listeners=listeners, hosts=frozenset(hosts))
-            self._proxies[hosts] = self._open(connection=connection)
-        return self._proxies[hosts]
-
     def _open(self, **options: Any) -> Listener:
-        listener = self._server.open_listener(self.collector, host=LOOPBACK, **options)
-        self.opened.append(listener)
+        listener = self._server.open_listener(self._collector, host=LOOPBACK, **options)
+        self._opened.append(listener)
         return listener
 
     def _close_connections(self, listeners: Iterable[Listener]) -> None:
@@ -185,8 +181,13 @@ class ProxyConnection(Connection):
                 f"this proxy does not connect to {where}, only to ports 80 and 443 of the service; "
                 "the argument hosts= adds a host",
             )
-            self._write(_forbidden(where, hosts))
-            self._close()
+            names = ", ".join(sorted(hosts))
+            text = f"tdpostback: no way to {where}, only to ports 80 and 443 of {names}\n"
+            fields = (("Content-Type", "text/plain"), ("Content-Length", str(len(text))))
+            refusal = Response(403, fields, text.encode("latin-1"))
+            # Many clients show nothing else of a proxy's response.
+            refusal.phrase = f"tdpostback: no way to {where}"
+            self._send_response(refusal, keep_alive=False)
         elif not connect:
             super().respond(collector, head, body, size)
         elif self._more_follows:  # bytes that `listener` should get were already read here
@@ -196,20 +197,6 @@ class ProxyConnection(Connection):
             self.write(ESTABLISHED)
             self.abort()
             listener.serve(sock, self.peer)
-
-
-def _forbidden(where: str, hosts: Iterable[str]) -> bytes:
-    """The 403 response to a request for another host.
-
-    The reason phrase says why, because many clients show nothing else of a proxy's response.
-    """
-    names = ", ".join(sorted(hosts))
-    body = f"tdpostback: no way to {where}, only to ports 80 and 443 of {names}\n"
-    head = (
-        f"HTTP/1.1 403 tdpostback: no way to {where}\r\nContent-Type: text/plain\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return (head + body).encode("latin-1")
 
 
 def _extended(name: str, options: str) -> str:

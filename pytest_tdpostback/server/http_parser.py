@@ -75,8 +75,8 @@ def check_start(start: bytes, checked: int = 0) -> None:
     checked -= start[:checked].endswith(b"\r")  # the first half of a line break
     if start.count(b"\n", checked) != start.count(b"\r\n", checked):
         raise BadRequest("it has a line break inside a field")
-    if not start.endswith(END_OF_HEAD):
-        check_length(len(start))
+    if len(start) >= MAX_HEAD and not start.endswith(END_OF_HEAD):
+        raise BadRequest(f"its head has more than {MAX_HEAD} bytes", 431)
 
 
 def parse_head(raw: bytes) -> Head:
@@ -137,7 +137,8 @@ class BodyParser:
         self.too_large = head.length > limit
         """Whether the body is known to be larger than `limit`, so that none of it is kept."""
         self.complete = not head.length and not head.chunked
-        self._kept = bytearray()
+        self.data = bytearray()
+        """The body so far; empty if it is too large."""
         self._read = 0
         self._between = 0
         self._tail = b""
@@ -145,22 +146,14 @@ class BodyParser:
         if self._http is not None:
             self._http.feed_data(_CHUNKED_HEAD)
 
-    @property
-    def data(self) -> bytes:
-        """The body; empty if it is too large."""
-        return bytes(self._kept)
-
     def feed(self, data: bytes, start: int) -> int:
         """Read `data` from `start` on, up to the end of the body; return the position behind."""
-        if self._http is not None:
-            return self._feed_chunks(self._http, data, start)
-        end = min(len(data), start + self.head.length - self.size)
-        self.on_body(data[start:end])
-        self.complete = self.size == self.head.length
-        return end
-
-    def _feed_chunks(self, http: httptools.HttpRequestParser, data: bytes, start: int) -> int:
-        """Feed pieces that end with an empty line, because only such a line can end the body."""
+        if self._http is None:
+            end = min(len(data), start + self.head.length - self.size)
+            self.on_body(data[start:end])
+            self.complete = self.size == self.head.length
+            return end
+        # Only an empty line can end a chunked body, so each piece that is parsed ends with one.
         while start < len(data) and not self.complete:
             seen = self._tail + data[start : start + 3]
             before = seen.find(END_OF_HEAD)
@@ -173,7 +166,7 @@ class BodyParser:
             self._read += len(piece)
             self._between += len(piece)
             try:
-                http.feed_data(piece)
+                self._http.feed_data(piece)
             except httptools.HttpParserCallbackError as error:
                 raise error.__context__ or error from None
             except httptools.HttpParserError as error:
@@ -192,9 +185,9 @@ class BodyParser:
         self.size += len(data)
         self.too_large |= self.size > self.limit
         if self.too_large:
-            self._kept.clear()
+            self.data.clear()
         else:
-            self._kept += data
+            self.data += data
 
     def on_message_complete(self) -> None:
         """Called by httptools at the end of a chunked body."""
@@ -205,7 +198,7 @@ def checked_head(method: str, target: str, fields: Sequence[tuple[str, str]]) ->
     """A head that does not come over a socket, checked like the others.
 
     Raise `ValueError` if a name is not a token, or a part has a control character (RFC 9110, 5.5);
-    `BadRequest` if the head is too long.
+    `BadRequest` as `check_start` does.
     """
     if not _TOKEN.match(method) or len(method) > _LONGEST_METHOD:
         raise ValueError(f"Illegal method {method!r}")
@@ -215,14 +208,8 @@ def checked_head(method: str, target: str, fields: Sequence[tuple[str, str]]) ->
         if _FORBIDDEN_IN_FIELDS.search(value):
             raise ValueError(f"Illegal value of {name}: it has a control character")
     head = RequestHead.of(method, target, fields)
-    check_length(len(head.raw))
+    check_start(head.raw)
     return head
-
-
-def check_length(size: int) -> None:
-    """Raise `BadRequest` if a head of `size` bytes is too long."""
-    if size >= MAX_HEAD:
-        raise BadRequest(f"its head has more than {MAX_HEAD} bytes", 431)
 
 
 def _body_framing(fields: dict[str, list[str]]) -> tuple[int, bool]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from functools import partial
-from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -53,11 +52,8 @@ def _respond(
         return empty(error.status)
     exchange = collector.receive(head, body, PEER)
     collector.response_sent(exchange)  # a fault delays the response, not validation
-    transmission = exchange.effect.transmission if exchange.effect else None
-    if transmission is not None:
-        if transmission.seconds and not transmission.wait(timeout):
-            raise TimeoutError("the response did not come in time")
-        transmission.arrive(exchange)
+    if exchange.effect is not None and exchange.effect.transmission is not None:
+        exchange.effect.transmission.deliver(exchange, timeout)
     return exchange.response
 
 
@@ -90,6 +86,7 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
     """An adapter to mount on a `requests.Session`."""
     _check_installed("requests", "requests_adapter()")
     import requests
+    import urllib3
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
@@ -99,8 +96,8 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
             self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
         ) -> requests.Response:
             """The response of the collector."""
-            text = partial(requests.utils.to_native_string, encoding="latin-1")
-            fields = [(text(name), text(value)) for name, value in request.headers.items()]
+            given: Any = request.headers.items()
+            fields = [(n, v.decode("latin-1") if isinstance(v, bytes) else v) for n, v in given]
             if "host" not in request.headers:
                 fields.insert(0, ("Host", urlsplit(request.url or "").netloc.rpartition("@")[2]))
             if isinstance(timeout, tuple):
@@ -116,14 +113,29 @@ def requests_adapter(collector: Collector) -> BaseAdapter:
                 raise requests.ReadTimeout(error, request=request) from None
             except ConnectionError as error:
                 raise requests.ConnectionError(error, request=request) from None
-            return self.build_response(request, _urllib3_response(response, method))
+            sets_cookie = "Set-Cookie" in dict(response.headers)
+            original: Any = SimpleNamespace(isclosed=lambda: True) if sets_cookie else None
+            headers: Any = [*response.headers, ("Connection", "keep-alive")]
+            raw = urllib3.HTTPResponse(
+                body=io.BytesIO(b"" if method == "HEAD" else response.body),
+                headers=headers,
+                status=response.status,
+                reason=response.phrase,
+                version=11,
+                preload_content=False,
+                original_response=original,
+                request_method=method,
+            )
+            if sets_cookie:  # requests looks for it there, which takes long
+                original.msg = raw.headers
+            return self.build_response(request, raw)
 
     return Adapter()
 
 
 def _check_installed(name: str, what: str) -> None:
     try:
-        import_module(name)
+        __import__(name)
     except ImportError:
         raise ConfigurationError(f"{what} needs {name}: pip install {name}") from None
 
@@ -147,7 +159,7 @@ def _httpx_response(collector: Collector, request: httpx.Request) -> httpx.Respo
     return httpx.Response(
         response.status,
         headers=response.headers,
-        content=b"" if method == "HEAD" else response.body,
+        stream=httpx.ByteStream(b"" if method == "HEAD" else response.body),
         request=request,
         extensions={"reason_phrase": response.phrase.encode()},
     )
@@ -160,23 +172,3 @@ def _bytes(body: Any) -> bytes:
         body = body.read()
     pieces = (body,) if isinstance(body, (str, bytes, bytearray, memoryview)) else body
     return b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
-
-
-def _urllib3_response(response: Response, method: str) -> Any:
-    """`response` as urllib3 gives it to requests."""
-    import urllib3
-
-    headers: Any = [*response.headers, ("Connection", "keep-alive")]
-    original: Any = SimpleNamespace(isclosed=lambda: True)
-    raw = urllib3.HTTPResponse(
-        body=io.BytesIO(b"" if method == "HEAD" else response.body),
-        headers=headers,
-        status=response.status,
-        reason=response.phrase,
-        version=11,
-        preload_content=False,
-        original_response=original,
-        request_method=method,
-    )
-    original.msg = raw.headers  # requests reads cookies there
-    return raw

@@ -48,9 +48,6 @@ _IPV4_IN_IPV6 = "::ffff:"
 _FIRST_PLACEHOLDER = ipaddress.IPv4Address("239.255.0.1")  # RFC 2365: IPv4 local scope
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 _BYPASS_VARIABLES = ("no_proxy", "NO_PROXY")
-_DEFAULT_PROXY_PORTS = {"http": 80, "https": 443}
-_SOCKS_PORT = 1080
-_MISSING = object()
 
 _TLS_VERSIONS = ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
 
@@ -86,7 +83,7 @@ an address from an earlier redirect and use it in a later one."""
 _hosts: dict[str, str] = {}
 """The host of each placeholder address."""
 _replaced: list[tuple[Any, str, Any]] = []
-"""Attributes that were replaced: their owner, name and value before."""
+"""Attributes that were replaced: their owner, name and value before, `None` if inherited."""
 _changes: dict[tuple[str, str | None], list[str | None]] = {}
 """For each variable of the environment and value that it was given, the values before it, in order.
 
@@ -154,7 +151,7 @@ def _end(redirect: Redirect) -> None:
         if not remaining:
             while _replaced:
                 owner, name, value = _replaced[-1]
-                if value is not _MISSING:
+                if value is not None:
                     setattr(owner, name, value)
                 elif name in vars(owner):
                     delattr(owner, name)
@@ -201,7 +198,7 @@ def _replace(owner: Any, **functions: Original) -> None:
     """Have attributes of `owner` call `functions` with their value before as first argument."""
     for name, function in functions.items():
         original = getattr(owner, name)
-        _replaced.append((owner, name, vars(owner).get(name, _MISSING)))
+        _replaced.append((owner, name, vars(owner).get(name)))
         setattr(owner, name, _bound_to(original, function))
 
 
@@ -222,7 +219,7 @@ def proxies_of_environment() -> set[tuple[str, int]]:
     for url in _proxy_urls():
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
-            port = parts.port or _DEFAULT_PROXY_PORTS.get(parts.scheme, _SOCKS_PORT)
+            port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 1080)  # SOCKS
         except ValueError:
             continue  # no client can use it
         host = _name(parts.hostname)

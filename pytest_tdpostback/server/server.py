@@ -47,7 +47,7 @@ TOO_FEW_DESCRIPTORS = (
     "raise the limit (`ulimit -n`), or close what the tests leave open"
 )
 
-_servers: weakref.WeakSet[CollectorServer] = weakref.WeakSet()
+servers: weakref.WeakSet[CollectorServer] = weakref.WeakSet()
 
 
 class Listener:
@@ -208,18 +208,18 @@ class CollectorServer(HTTPServerBase):
         self.settings = settings
         self.lock = threading.RLock()
         """Held while a collector is made, or a port opened, that several threads may ask for."""
-        self._collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
+        self.collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
         self.collector = self.make_collector(settings)
         self.loop: Loop
         self._listeners: list[Listener] = []
         """Those that are open; after `stop`, those that `start` opens again at their ports."""
         self._is_copy = False
-        _servers.add(self)
+        servers.add(self)
 
     def make_collector(self, settings: Settings) -> Collector:
         """A collector whose validation runs in the loop of this server."""
         collector = Collector(settings, call_later=self._call_later)
-        self._collectors.add(collector)
+        self.collectors.add(collector)
         return collector
 
     def current_collector(self) -> Collector:
@@ -295,7 +295,7 @@ class CollectorServer(HTTPServerBase):
     def after_fork(self) -> None:
         """Be a stopped server in a forked process. That of the parent is not affected."""
         self.lock = threading.RLock()  # a thread that does not exist here may hold the other one
-        for collector in self._collectors:
+        for collector in self.collectors:
             collector.lock = threading.RLock()
         if self.is_running():
             self._is_copy = True
@@ -413,7 +413,7 @@ def _close(sockets: Iterable[socket.socket]) -> None:
 
 
 def _after_fork_in_child() -> None:
-    for server in _servers:
+    for server in servers:
         server.after_fork()
 
 

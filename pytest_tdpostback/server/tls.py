@@ -108,9 +108,9 @@ def server_certificate(hosts: tuple[str, ...]) -> bytes:
     return private_key + certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def own_names(host: str) -> tuple[str, ...]:
-    """Return the names of a server that listens on `host` of this machine."""
-    return tuple(sorted({"127.0.0.1", "::1", "localhost", host}))
+def own_context(host: str) -> ssl.SSLContext:
+    """Return a context for a server that listens on `host` of this machine."""
+    return server_context(tuple(sorted({"127.0.0.1", "::1", "localhost", host})))
 
 
 def client_context() -> ssl.SSLContext:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 from socket import SHUT_RDWR
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from werkzeug.datastructures import EnvironHeaders
@@ -35,26 +35,22 @@ def application(collector: Callable[[], Collector]) -> WSGIApplication:
     """A WSGI application; `collector()` returns what receives each request."""
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        length = environ.get("CONTENT_LENGTH", "")
-        if length.startswith("0"):  # werkzeug reads no number of thousands of digits
-            environ["CONTENT_LENGTH"] = length.lstrip("0") or "0"
-        request = Request(environ)
-        response = respond(collector(), request, request.stream)
+        response = respond(collector(), Request(environ), in_pieces=True)
         return response(environ, start_response)
 
     return app
 
 
-def respond(
-    collector: Collector, request: Request, stream: IO[bytes] | None = None
-) -> WerkzeugResponse:
+def respond(collector: Collector, request: Request, *, in_pieces: bool = False) -> WerkzeugResponse:
     """Have `collector` receive `request`; its event is validated after the response (Y1).
 
-    `stream` is the body, `None` if werkzeug has read it already. An `OSError` means that a fault
-    leaves no response.
+    `in_pieces` reads the body up to its limit, which only works if werkzeug has not read it yet. An
+    `OSError` means that a fault leaves no response.
     """
     environ = request.environ
     length = environ.get("CONTENT_LENGTH") or "0"
+    if length.startswith("00"):  # werkzeug reads no number of thousands of digits
+        environ["CONTENT_LENGTH"] = length = length.lstrip("0") or "0"
     address = environ.get("REMOTE_ADDR") or "unknown"  # a server at a UNIX socket tells none
     host = f"[{address}]" if ":" in address else address
     peer = f"{host}:{environ.get('REMOTE_PORT') or 0}"
@@ -64,7 +60,7 @@ def respond(
         # The server in front has merged repeated fields.
         fields = [*EnvironHeaders(environ)]
         head = checked_head(environ["REQUEST_METHOD"], _target(environ), fields)
-        body, size = _read(request, stream, collector.size_limit(head))
+        body, size = _read(request, collector.size_limit(head), in_pieces=in_pieces)
     except (ValueError, BadRequest, ClientDisconnected) as error:
         reason, status = str(error), getattr(error, "status", 400)
         if isinstance(error, ClientDisconnected):
@@ -75,9 +71,8 @@ def respond(
     effect = exchange.effect
     if effect is not None and effect.transmission is not None:
         collector.response_sent(exchange)
-        effect.transmission.wait(None)
         try:
-            effect.transmission.arrive(exchange)
+            effect.transmission.deliver(exchange)
         except ConnectionError:
             sock = environ.get("werkzeug.socket")  # its server keeps the connection alive
             if sock is not None:
@@ -141,12 +136,11 @@ def _as_sent(text: str, environ: WSGIEnvironment) -> str:
     return text.encode("latin-1").decode("utf-8")
 
 
-def _read(request: Request, stream: IO[bytes] | None, limit: int) -> tuple[bytes, int]:
+def _read(request: Request, limit: int, *, in_pieces: bool) -> tuple[bytes, int]:
     """The body, empty if it is larger than `limit`, and how many bytes it has at least."""
     if (request.content_length or 0) > limit:
         return b"", request.content_length or 0
-    if stream is None:
-        stream = io.BytesIO(request.get_data())
+    stream = request.stream if in_pieces else io.BytesIO(request.get_data())
     body, size = bytearray(), 0
     while size <= limit + MAX_DRAIN and (piece := stream.read(64 * 1024)):
         size += len(piece)

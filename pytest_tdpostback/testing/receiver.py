@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 from ..protocol.profiles import by_host
 from ..server.host_listeners import HostListeners
-from ..server.tls import own_names, server_context
+from ..server.tls import own_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, MutableSequence
 
     from ..collector.collector import Collector
     from ..collector.events import Event
-    from ..server.faults import FaultHandle, Faults
+    from ..server.faults import Faults
     from ..server.redirect import Redirection
     from ..server.server import CollectorServer, Listener
     from ..server.tls import TrustFiles
+
+    Compare = Callable[[object, object], list[str] | None]
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
@@ -25,11 +27,8 @@ __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 class Neighbours:
     """The test that a receiver belongs to, and what is around it. Here: nothing."""
 
-    def used(self, collector: Collector) -> None:
-        """Something needs the collector of a receiver, which was just made."""
-
-    def opened(self, receiver: Receiver) -> None:
-        """A receiver opened its port."""
+    compare: Compare = staticmethod(lambda wanted, got: None)  # noqa: ARG005
+    """How two values differ, both in full, if the user asked for that (`-vv`)."""
 
     def owner_of(self, key: str, collector: Collector) -> str | None:  # noqa: ARG002
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
@@ -38,10 +37,6 @@ class Neighbours:
     def events_at_other_urls(self, collector: Collector) -> Iterator[tuple[str, Event]]:  # noqa: ARG002
         """Events that arrived at other collectors while `collector` waits, with their URLs."""
         return iter(())
-
-    def compare(self, wanted: object, got: object) -> list[str] | None:  # noqa: ARG002
-        """Both values in full and how they differ, if the user asked for that (`-vv`)."""
-        return None
 
 
 class Receiver:
@@ -75,12 +70,14 @@ class Receiver:
         self.own_port = False
         """Whether it has a port of its own; else it has the URL of the server."""
         self.neighbours = neighbours or Neighbours()
-        self.listeners: list[Listener] = []
-        """Everything that was opened for it."""
+        self.listeners: MutableSequence[Listener] = []
+        """Takes everything that is opened for it."""
         self.generated_key: str | None = None
         """The write key, if somebody asked for it."""
         self.ended_test = ""
         """The test that it belongs to, if that has ended: what arrives now is late."""
+        self.used = False
+        """Whether something needed the collector."""
         self._in_process = False
         self._listener: Listener | None = None
         self._make_collector = make_collector
@@ -92,9 +89,8 @@ class Receiver:
         if self._collector is None:
             with self.server.lock:
                 if self._collector is None:
-                    collector = self._make_collector()
-                    self.neighbours.used(collector)
-                    self._collector = collector
+                    self._collector = self._make_collector()
+                    self.used = True
         return self._collector
 
     @property
@@ -111,23 +107,16 @@ class Receiver:
         return self.collector.settled()
 
     @property
-    def used(self) -> bool:
-        """Whether something needed the collector."""
-        return self._collector is not None
-
-    @property
     def url(self) -> str:
         """The base URL, no trailing slash."""
         if not self.own_port:
             return self.server.url_for("/").rstrip("/")
         with self.server.lock:
             if self._listener is None:
-                collector, context = self.collector, None
-                if collector.settings.tls:
-                    context = server_context(own_names(self.server.host))
+                collector = self.collector
+                context = own_context(self.server.host) if collector.settings.tls else None
                 self._listener = self.server.open_listener(lambda: collector, ssl_context=context)
                 self.listeners.append(self._listener)
-                self.neighbours.opened(self)
             return self._listener.url
 
     @property
@@ -145,15 +134,6 @@ class Receiver:
 
         return Faults(self.collector)
 
-    def unmatched_faults(self) -> list[FaultHandle]:
-        """The faults whose limits matched no event."""
-        return self.faults.unmatched() if "faults" in vars(self) else []
-
-    def end_faults(self) -> None:
-        """End every fault, and free the senders that they hold."""
-        if "faults" in vars(self):
-            self.faults.clear()
-
     @property
     def hosts(self) -> HostListeners:
         """The listeners in place of the service's hosts."""
@@ -163,9 +143,7 @@ class Receiver:
     def own_hosts(self) -> HostListeners:
         """Listeners in place of the service's hosts for this collector alone."""
         collector = self.collector
-        hosts = HostListeners(self.server, lambda: collector)
-        hosts.opened = self.listeners
-        return hosts
+        return HostListeners(self.server, lambda: collector, self.listeners)
 
     def redirect(
         self, hosts: HostListeners, more_names: Iterable[str] = (), *, block_network: bool = False

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
-from weakref import WeakSet
 
 from ..errors import PostbackWarning
 from ..protocol.secrets import without_keys
 from ..protocol.settings import Settings
 from ..server.connection import INSPECTION_PREFIX
 from ..server.host_listeners import HostListeners
-from ..server.server import CollectorServer
-from ..server.tls import TrustFiles, own_names, server_context
+from ..server.server import CollectorServer, servers
+from ..server.tls import TrustFiles, own_context
 from .check import Check
 from .postback import Postback
 from .receiver import Receiver
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ..protocol.settings import ServerSettingValues
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
-
-_servers: WeakSet[PostbackServer] = WeakSet()
 
 
 class Member(NamedTuple):
@@ -85,10 +83,10 @@ class PostbackServer(CollectorServer):
         given = {"profile": profile, "inspection": inspection, **settings}
         chosen = Settings().changed(given, "PostbackServer")
         if chosen.tls and ssl_context is None:
-            ssl_context = server_context(own_names(host))
+            ssl_context = own_context(host)
         super().__init__(host, port, settings=chosen, ssl_context=ssl_context, expose=expose)
         self.trust = TrustFiles()
-        self.hosts = HostListeners(self, self.current_collector)
+        self.hosts = HostListeners(self, self.current_collector, [])
         """The listeners in place of the service's hosts, for the collector that is current."""
         self._own = self.new_member(
             lambda: self.collector, name="server.postback", setting='PostbackServer({}="{}")'
@@ -96,7 +94,6 @@ class PostbackServer(CollectorServer):
         self._own.postback.keys.add_all(write_keys)
         self._unraised: list[Exception] = []
         """What `check` has to raise, though it was found earlier."""
-        _servers.add(self)
         if chosen.inspection and expose:
             warning = (
                 "expose=True with inspection=True: every machine that can reach this server can "
@@ -109,7 +106,7 @@ class PostbackServer(CollectorServer):
         """The base URL, no trailing slash."""
         return self.url_for("/").rstrip("/")
 
-    @property
+    @cached_property
     def write_key(self) -> str:
         """A write key that is valid here, `account/secret`. Its `repr` is shortened."""
         return self._own.receiver.write_key
@@ -124,10 +121,6 @@ class PostbackServer(CollectorServer):
         receiver = Receiver(self, make_collector, self.trust, shared_hosts=self.hosts, **how)
         check = Check(receiver)
         return Member(receiver, check, Postback(receiver, check))
-
-    def known_keys(self) -> list[str]:
-        """Every write key that was ever valid here: none may be shown whole."""
-        return self.collector.keys.known()
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """Respond to what is no event: a preflight (R5), or a call of the REST interface."""
@@ -178,5 +171,9 @@ class PostbackServer(CollectorServer):
 
 
 def known_keys() -> list[str]:
-    """Every write key that was ever valid at a server of this process."""
-    return [key for server in list(_servers) for key in server.known_keys()]
+    """Every write key that was ever valid at a server of this process: none may be shown whole."""
+    known: list[str] = []
+    for server in list(servers):
+        with server.lock:  # another thread may make a collector
+            known += [key for each in server.collectors for key in each.keys.known()]
+    return known

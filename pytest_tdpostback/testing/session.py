@@ -12,6 +12,7 @@ from ..collector.events import Event, Events
 from ..errors import ConfigurationError
 from ..protocol.escaping import escaped
 from ..server.server import CollectorServer
+from ..server.tls import authority
 from .check import RESPONSE_SECONDS, raise_errors
 from .receiver import Neighbours
 from .server import PostbackServer
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..protocol.settings import Settings
     from ..server.server import Listener
     from .postback import Postback
-    from .receiver import Receiver
+    from .receiver import Compare
     from .report import Summary
     from .server import Member
 
@@ -33,8 +34,6 @@ PORTS_KEPT_OPEN = 256
 """How many ports of finished tests stay open at most, so that late events are noticed."""
 PORTS_NOT_REUSED = 10_000
 """A port that the run used is not taken again while fewer ports were used."""
-KEYS_REMEMBERED = 4_096
-"""How many write keys of finished tests are remembered for messages."""
 
 
 class TestContext(Neighbours):
@@ -45,6 +44,7 @@ class TestContext(Neighbours):
     def __init__(self, server: RunServer, node_id: str, settings: Settings) -> None:
         self.node_id = node_id
         self.settings = settings
+        self.compare = server.compare
         self.members: list[Member] = []
         self.collectors: list[Collector] = []
         """Those of its `Postback` objects, if something needed them."""
@@ -60,34 +60,49 @@ class TestContext(Neighbours):
     @property
     def own(self) -> Member:
         """The test's own `Postback`, which also receives what arrives at the server's URL."""
-        own = self._own
-        if own is None:
-            with self._server.lock:
-                own = self._own
-                if own is None:
-                    key, name = self._server.write_key, "tdpostback_server.postback"
-                    own = self._server.member_of(self, name, self.settings, key)
-                    own.receiver.generated_key = key
-                    self._own = own
-        return own
+        with self._server.lock:
+            if self._own is None:
+                key = self._server.write_key
+                self._own = self._new_member("tdpostback_server.postback", self.settings, key)
+                self._own.receiver.generated_key = key
+            return self._own
 
     def open(self) -> Postback:
         """The test's own `Postback`, with a port and a write key of its own."""
         receiver, _, postback = self.own
         if not receiver.own_port:
-            _check_tls(self.settings)
+            if self.settings.tls:
+                authority()  # raises without the extra
             receiver.own_port, receiver.name, receiver.generated_key = True, "tdpostback", None
         return postback
 
     def make(self, settings: Settings, write_keys: Iterable[str]) -> Postback:
         """Another `Postback` of this test."""
-        _check_tls(settings)
-        member = self._server.member_of(self, "other", settings)
+        if settings.tls:
+            authority()  # raises without the extra
+        member = self._new_member("other", settings)
         member.receiver.own_port = True
         member.receiver.collector.keys.add_all(write_keys)
         if settings.redirect or settings.block_network:
             self.redirect(member)
         return member.postback
+
+    def _new_member(self, name: str, settings: Settings, key: str | None = None) -> Member:
+        """Another `Postback`, which the test reaches by the expression `name`."""
+
+        def make_collector() -> Collector:
+            collector = self._server.make_collector(settings)
+            if key is not None:
+                collector.keys.add(key)
+            self.used(collector)
+            return collector
+
+        setting = '@pytest.mark.tdpostback({}="{}")'
+        member = self._server.new_member(
+            make_collector, name=name, setting=setting, neighbours=self
+        )
+        self.members.append(member)
+        return member
 
     def redirect(self, member: Member) -> None:
         """Redirect the service's hosts to one of its `Postback` objects until it ends."""
@@ -105,14 +120,9 @@ class TestContext(Neighbours):
         def arrived() -> None:
             collector = reference()
             if collector is not None and collector.log:
-                reached_late[collector] = self
+                reached_late[collector] = self.node_id
 
         collector.subscribe(arrived)
-
-    def opened(self, receiver: Receiver) -> None:
-        """Keep its port open for a while if the test is over."""
-        if self.ended:
-            self._server.kept_open += receiver.listeners
 
     def begin_call(self) -> None:
         """The code of the test begins. What a fixture holds now, that fixture will release."""
@@ -141,15 +151,13 @@ class TestContext(Neighbours):
         """End what the test did to this process, and give up its `Postback` objects."""
         if self._redirects is not None:
             self._redirects.close()
-        _restore_environment()
+        redirect = sys.modules.get("pytest_tdpostback.server.redirect")
+        if redirect is not None:  # else no redirect was ever made
+            redirect.restore_environment()
         self.ended = True
         members, self.members, self._own = self.members, [], None
         self.collectors.clear()
         return members
-
-    def compare(self, wanted: object, got: object) -> list[str] | None:
-        """Both values in full and how they differ, as pytest shows it; `None` without `-vv`."""
-        return self._server.compare(wanted, got)
 
     def owner_of(self, key: str, collector: Collector) -> str | None:
         """Whose write key `key` is; `None` if it is not known or is a key of `collector`."""
@@ -157,7 +165,8 @@ class TestContext(Neighbours):
             return None
         if any(key in each.keys for each in self.collectors):
             return "another Postback of this test"
-        return self._server.owner_of(key)
+        server = self._server
+        return "tdpostback_server" if key == server.write_key else server.owners.get(key)
 
     def events_at_other_urls(self, collector: Collector) -> Iterator[tuple[str, Event]]:
         """Events at other URLs of this test, and during it at those of finished tests."""
@@ -167,22 +176,17 @@ class TestContext(Neighbours):
                 for event in Events(receiver.collector.log):
                     yield _sent_to(event, receiver.url), event
         server = self._server
-        for reached, finished in [] if self.ended else list(server.reached_late.items()):
+        for reached, test in [] if self.ended else list(server.reached_late.items()):
             reached.wait_for_responses()
             urls = [each.url for each in server.kept_open if each.current_collector() is reached]
             for event in Events(reached.log):
-                yield f"{_sent_to(event, [*urls, server.url][0])} of {finished.node_id}", event
+                yield f"{_sent_to(event, [*urls, server.url][0])} of {test}", event
 
 
 class RunServer(PostbackServer):
     """The server of a run of tests. What arrives at its URL belongs to the test that runs now."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        summary: Summary,
-        compare: Callable[[object, object], list[str] | None],
-    ) -> None:
+    def __init__(self, settings: Settings, summary: Summary, compare: Compare) -> None:
         """`settings` are those of the run; `summary` takes what is reported at its end.
 
         `compare` is how pytest shows that two values differ; it gives `None` without `-vv`.
@@ -196,9 +200,9 @@ class RunServer(PostbackServer):
         self._own.receiver.setting = "tdpostback_{} = {} in the ini file"
         self._stopped_by = ""
         """The id of the test that stopped the server last."""
-        self.reached_late: dict[Collector, TestContext] = {}
-        """Collectors of finished tests with late events: those of the test that runs now, and what
-        has no outcome yet. The others are in the summary."""
+        self.reached_late: dict[Collector, str] = {}
+        """The ids of finished tests, by the collectors with their late events: those that came
+        during the test that runs now or have no outcome yet. The others are in the summary."""
         self.kept_open: deque[Listener] = deque()
         """The listeners of finished tests, the oldest first."""
         self._most_open = PORTS_KEPT_OPEN
@@ -208,7 +212,7 @@ class RunServer(PostbackServer):
             descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             self._most_open = min(PORTS_KEPT_OPEN, descriptors // 4)
         self._used_ports: set[int] = set()
-        self._owners: dict[str, str] = {}
+        self.owners: dict[str, str] = {}
         """For the write keys of finished tests: the id of the test."""
 
     @property
@@ -219,27 +223,6 @@ class RunServer(PostbackServer):
     def current_collector(self) -> Collector:
         """The collector of the test that runs now; between tests, that of the run."""
         return self.context.own.receiver.collector if self.context else self.collector
-
-    def known_keys(self) -> list[str]:
-        """The write keys of the run, and those of the test that runs now."""
-        collectors = self.context.collectors if self.context else []
-        return super().known_keys() + [key for each in collectors for key in each.keys.known()]
-
-    def member_of(
-        self, context: TestContext, name: str, settings: Settings, key: str | None = None
-    ) -> Member:
-        """A new `Postback` of a test, which that reaches by the expression `name`."""
-
-        def make_collector() -> Collector:
-            collector = self.make_collector(settings)
-            if key is not None:
-                collector.keys.add(key)
-            return collector
-
-        setting = '@pytest.mark.tdpostback({}="{}")'
-        member = self.new_member(make_collector, name=name, setting=setting, neighbours=context)
-        context.members.append(member)
-        return member
 
     def begin(self, node_id: str, settings: Settings) -> TestContext:
         """From now on, what arrives at this server's URL belongs to a test.
@@ -254,7 +237,6 @@ class RunServer(PostbackServer):
                     f"{self._stopped_by} stopped tdpostback_server, so it has to start again: "
                     f"{str(error).partition(';')[0]}; free that port, or do not stop the server"
                 ) from None
-        _restore_environment()
         for collector in list(self.reached_late):
             collector.wait_for_responses(RESPONSE_SECONDS)
             if collector.settled():
@@ -267,17 +249,18 @@ class RunServer(PostbackServer):
         if self.context is context:
             self.context = None
         for receiver, check, _ in context.end():
-            receiver.end_faults()
+            if "faults" in vars(receiver):  # a cached property
+                receiver.faults.clear()
             receiver.ended_test = context.node_id
             self.kept_open += receiver.listeners
+            receiver.listeners = self.kept_open
             if receiver.generated_key is not None:
-                self._owners[receiver.generated_key] = context.node_id
-                if len(self._owners) > KEYS_REMEMBERED:
-                    del self._owners[next(iter(self._owners))]
+                self.owners[receiver.generated_key] = context.node_id
             if not receiver.used:
                 continue
             collector = receiver.collector
-            self.summary.findings.update(check.reported)
+            for rule in check.reported:
+                self.summary.findings[rule] += 1
             with collector.lock:
                 if collector.log:
                     late = [] if context.failed else check.unchecked()
@@ -291,12 +274,10 @@ class RunServer(PostbackServer):
 
     def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
         """Open a port that this run has not used yet."""
-        rejected = []
         while (listener := super().open_listener(collector, **options)).port in self._used_ports:
-            rejected.append(listener)
+            self.close_listeners([listener])
             if len(self._used_ports) >= PORTS_NOT_REUSED:
                 self._used_ports.clear()
-        self.close_listeners(rejected)
         self._used_ports.add(listener.port)
         return listener
 
@@ -320,16 +301,12 @@ class RunServer(PostbackServer):
         if self.collector.log:
             self.summary.take(self.collector, "between tests", Events(self.collector.log))
 
-    def owner_of(self, key: str) -> str | None:
-        """Whose write key `key` is, of this server and of the finished tests."""
-        return "tdpostback_server" if key == self.write_key else self._owners.get(key)
-
     def _note_late(self, collector: Collector) -> None:
-        finished = self.reached_late.pop(collector, None)
-        if finished is not None:
+        test = self.reached_late.pop(collector, None)
+        if test is not None:
             collector.wait_for_responses(0)
             with collector.lock:
-                self.summary.take(collector, finished.node_id, Events(collector.log))
+                self.summary.take(collector, test, Events(collector.log))
 
 
 def _sent_to(event: Event, url: str) -> str:
@@ -338,17 +315,3 @@ def _sent_to(event: Event, url: str) -> str:
     if ":" not in host:  # a host of the service: what it is called with has no port
         return host or url
     return f"{url.partition(':')[0]}://{host}"
-
-
-def _check_tls(settings: Settings) -> None:
-    """Raise `ConfigurationError` if the setting `tls` needs what is not installed."""
-    if settings.tls:
-        from ..server.tls import authority
-
-        authority()
-
-
-def _restore_environment() -> None:
-    redirect = sys.modules.get("pytest_tdpostback.server.redirect")
-    if redirect is not None:  # else no redirect was ever made
-        redirect.restore_environment()

@@ -287,6 +287,38 @@ def test_an_event_at_a_url_first_asked_for_after_its_test_is_late(downstream):
     )
 
 
+def test_a_port_that_opens_after_its_test_is_closed_when_many_newer_ones_are_open(downstream):
+    result = downstream(
+        """
+        import socket
+        from urllib.parse import urlsplit
+
+        def test_first(tdpostback):
+            global postback
+            postback = tdpostback
+
+        def test_second():
+            global address
+            parts = urlsplit(postback.url)
+            address = parts.hostname, parts.port
+            socket.create_connection(address).close()
+
+        def test_third(make_tdpostback):
+            for _ in range(300):
+                make_tdpostback().url
+
+        def test_fourth():
+            for _ in range(5_000):  # it is closed a moment after the end of the test before
+                try:
+                    socket.create_connection(address).close()
+                except ConnectionRefusedError:
+                    return
+            raise AssertionError
+        """
+    )
+    result.assert_outcomes(passed=4)
+
+
 def test_a_finished_postback_is_freed_without_the_garbage_collector(downstream):
     """Its walks over many finished objects would take a third of the time of the fixture."""
     downstream(

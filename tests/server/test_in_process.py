@@ -98,6 +98,13 @@ def test_requests_sends_any_kind_of_body(tdpostback, session, body):
     tdpostback.assert_ingested("shop", "orders", n=1)
 
 
+def test_requests_sends_header_fields_of_bytes(tdpostback, session):
+    key = str(tdpostback.write_key).encode()
+    assert session.post(URL, headers={"X-TD-Write-Key": key, "X-A": b"\xe9"}, json={"n": 1}).ok
+    record = tdpostback.assert_ingested("shop", "orders", n=1)
+    assert record.event.request.headers["x-a"] == "\xe9"
+
+
 def test_cookies_are_kept(tdpostback, session, client):
     pixel = f"{URL}?td_format=pixel&td_write_key={tdpostback.write_key}"
     for sender in (session, client):
@@ -105,6 +112,12 @@ def test_cookies_are_kept(tdpostback, session, client):
         assert first.content.startswith(b"GIF89a")
         assert "_td_global" in first.cookies
         assert not second.cookies
+
+
+def test_a_response_of_httpx_can_be_streamed_and_knows_its_time(client):
+    with client.stream("POST", URL) as answer:
+        assert b"".join(answer.iter_raw()) == b"{}"
+    assert answer.elapsed.total_seconds() > 0
 
 
 def test_head_has_no_body(session, client):

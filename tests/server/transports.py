@@ -118,14 +118,14 @@ def tls(postback: Postback, raw: bytes, count: int) -> list[Response]:
 def with_httpx(postback: Postback, raw: bytes, _: int) -> list[Response]:
     """The transport of httpx."""
     response = postback.httpx_transport().handle_request(_httpx_request(raw))
-    return [received(response.status_code, response.headers.multi_items(), response.content)]
+    return [received(response.status_code, response.headers.multi_items(), response.read())]
 
 
 def with_async_httpx(postback: Postback, raw: bytes, _: int) -> list[Response]:
     """The transport of httpx for asynchronous clients."""
     sent = postback.async_httpx_transport().handle_async_request(_httpx_request(raw))
     response = asyncio.run(sent)
-    return [received(response.status_code, response.headers.multi_items(), response.content)]
+    return [received(response.status_code, response.headers.multi_items(), response.read())]
 
 
 def _httpx_request(raw: bytes) -> httpx.Request:

@@ -80,7 +80,7 @@ class FaultHandle:
         self.action = make_action()
         self.name = self.action.name
         """What `event.fault` shows."""
-        self.limits = _checked_limits(self.name.partition("(")[0], limits)
+        self.limits = limits
         """Which events it may hit: each of the limits that was given."""
         self._collector = collector
         self._on_remove = on_remove
@@ -178,16 +178,14 @@ class Faults:
 
     def status(self, code: int, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond `code` (200 to 599) instead of the service: the event is lost."""
-        _check("status", code=code)
-        return self._add(partial(actions.RespondStatus, code), limits)
+        return self._add("status", limits, actions.RespondStatus, code=code)
 
     def throttle(self, limit: int, per: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Let `limit` requests pass in any `per` seconds (up to 3,600) of the server's clock.
 
         The others are lost. Their response is 429, with the seconds to wait in `Retry-After`.
         """
-        _check("throttle", limit=limit, per=per)
-        return self._add(partial(actions.Throttle, limit, per), limits)
+        return self._add("throttle", limits, actions.Throttle, limit=limit, per=per)
 
     def outage(self, seconds: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Reset each connection when a request is complete, for `seconds` of the server's clock.
@@ -195,8 +193,8 @@ class Faults:
         The events are lost, without a response. `seconds` is a number from 0 to 3,600.
         `clock.advance(seconds)` ends it without waiting.
         """
-        _check("outage", seconds=seconds)
-        return self._add(partial(actions.Outage, seconds, self._collector.clock.now()), limits)
+        make = partial(actions.Outage, self._collector.clock.now())
+        return self._add("outage", limits, make, seconds=seconds)
 
     # on the wire
 
@@ -206,15 +204,14 @@ class Faults:
         Later requests on the same connection wait, other connections do not. When the fault ends,
         the response is sent at once.
         """
-        _check("delay", seconds=seconds)
-        return self._add(partial(actions.Delay, seconds), limits)
+        return self._add("delay", limits, actions.Delay, seconds=seconds)
 
     def hang(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Never respond, and store nothing: the event is lost.
 
         The connection stays open until its sender closes it or the fault ends.
         """
-        return self._add(_BY_NAME["hang"], limits)
+        return self._add("hang", limits)
 
     def reset(
         self,
@@ -228,36 +225,32 @@ class Faults:
                 same error.
             limits: See `LimitArguments`.
         """
-        _check("reset", before=before)
-        name = f"reset(before={before!r})"
-        return self._add(partial(actions.Reset, name, stored=before == "answer"), limits)
+        return self._add("reset", limits, before=before)
 
     def truncate(self, after: int, **limits: Unpack[LimitArgumentsWithoutAfter]) -> FaultHandle:
         """Store the event, and close the connection after `after` bytes of the response.
 
         To spare the first events, use `sequence`.
         """
-        _check("truncate", after=after)
-        return self._add(partial(actions.Truncate, after), limits)
+        return self._add("truncate", limits, actions.Truncate, after=after)
 
     def drip(self, bytes_per_second: float, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and respond slowly. When the fault ends, the rest is sent at once."""
-        _check("drip", bytes_per_second=bytes_per_second)
-        return self._add(partial(actions.Drip, bytes_per_second), limits)
+        return self._add("drip", limits, actions.Drip, bytes_per_second=bytes_per_second)
 
     def garbage(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Store the event, and send bytes that are not HTTP instead of the response."""
-        return self._add(_BY_NAME["garbage"], limits)
+        return self._add("garbage", limits)
 
     # after the response: only what the service accepts
 
     def drop(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store nothing: the event is lost, and its sender cannot know."""
-        return self._add(_BY_NAME["drop"], limits)
+        return self._add("drop", limits)
 
     def duplicate(self, **limits: Unpack[LimitArguments]) -> FaultHandle:
         """Respond 200 and store the event twice."""
-        return self._add(_BY_NAME["duplicate"], limits)
+        return self._add("duplicate", limits)
 
     # several
 
@@ -274,12 +267,12 @@ class Faults:
                 events are in the handle of the sequence.
             limits: See `LimitArguments`.
         """
-        _check("sequence", entries=entries)
+        _check("sequence", {"entries": entries})
         found = [_entry(entry) for entry in islice(entries, MOST_ENTRIES + 1)]
         if not 1 <= len(found) <= MOST_ENTRIES:
             valid = f"1 to {MOST_ENTRIES:,} entries, like [503, 'ok'] * 100"
             raise _invalid("sequence", "entries", entries, valid)
-        return self._add(partial(actions.InOrder, found), limits)
+        return self._add("sequence", limits, partial(actions.InOrder, found))
 
     def unmatched(self) -> list[FaultHandle]:
         """The faults that were asked about events, and whose limits matched none of them."""
@@ -294,9 +287,25 @@ class Faults:
     # within
 
     def _add(
-        self, make_action: Callable[[], Action], limits: LimitArgumentsWithoutAfter
+        self,
+        method: str,
+        limits: Mapping[str, object],
+        make: Callable[..., Action] | None = None,
+        **arguments: Any,
     ) -> FaultHandle:
-        handle = FaultHandle(make_action, limits, self._collector, self._update)
+        """Add a fault, whose action `make` makes of `arguments`; by default, that by its name."""
+        names = LimitArguments.__annotations__
+        for name in limits:
+            if name not in names:
+                valid = ", ".join(names)
+                raise ConfigurationError(f"faults.{method}({name}=...): give one of {valid}")
+        given = {name: limits[name] for name in names if limits.get(name) is not None}
+        _check(method, arguments)
+        _check(method, given)
+        if "seed" in given and "probability" not in given:
+            raise ConfigurationError(f"faults.{method}(seed=...): it needs a probability= as well")
+        make_action = partial(make or _BY_NAME[method], *arguments.values())
+        handle = FaultHandle(make_action, given, self._collector, self._update)
         self._made.append(handle)
         self._update()
         return handle
@@ -323,12 +332,14 @@ class Faults:
         return None
 
 
-_BY_NAME: dict[str, Callable[[], Action]] = {
+_BY_NAME: dict[str, Callable[..., Action]] = {
     "drop": partial(actions.AfterResponse, "drop", stored=False),
     "duplicate": partial(actions.AfterResponse, "duplicate", copies=2),
     "garbage": partial(actions.Garbage, "garbage"),
     "hang": partial(actions.Hang, "hang", stored=False),
-    "reset": partial(actions.Reset, "reset(before='storing')", stored=False),
+    "reset": lambda before="storing": actions.Reset(
+        f"reset(before={before!r})", stored=before == "answer"
+    ),
 }
 """The faults that a sequence may call by name."""
 
@@ -403,26 +414,12 @@ _VALID: dict[str, tuple[Callable[[Any], object], str]] = {
 """For each argument of a fault, how to tell a valid value, and what is valid in words."""
 
 
-def _check(method: str, **arguments: Any) -> None:
+def _check(method: str, arguments: Mapping[str, Any]) -> None:
     """Raise the error for the first of the arguments of `faults.<method>` that is not valid."""
     for name, value in arguments.items():
         is_valid, valid = _VALID[name]
         if not is_valid(value):
             raise _invalid(method, name, value, valid)
-
-
-def _checked_limits(method: str, limits: Mapping[str, Any]) -> dict[str, Any]:
-    """The limits that were given to `faults.<method>`, without those that are `None`."""
-    names = LimitArguments.__annotations__
-    for name in limits:
-        if name not in names:
-            valid = ", ".join(names)
-            raise ConfigurationError(f"faults.{method}({name}=...): give one of {valid}")
-    given = {name: limits[name] for name in names if limits.get(name) is not None}
-    _check(method, **given)
-    if "seed" in given and "probability" not in given:
-        raise ConfigurationError(f"faults.{method}(seed=...): it needs a probability= as well")
-    return given
 
 
 def _invalid(method: str, name: str, value: Any, valid: str) -> ConfigurationError:

@@ -1,8 +1,8 @@
 """What each fault does to an event that it hits, and how the response to it travels.
 
 For a fault on the wire, the connection calls `send` with the response, and stays in `PROCESSING`
-until the response is out. A client without a connection calls `wait` and `arrive` instead. The
-event is validated meanwhile (Y1): such a fault keeps the response back, not the outcome.
+until the response is out. A client without a connection calls `deliver` instead. The event is
+validated meanwhile (Y1): such a fault keeps the response back, not the outcome.
 """
 
 from __future__ import annotations
@@ -148,21 +148,18 @@ class OnTheWire(Action):
         """Send the response `data` of `exchange` on `connection`; runs in the loop."""
         exchange.collector.response_sent(exchange)
         transfer = Transfer(connection, exchange, data, keep_alive=keep_alive)
-        transfer.steps = iter(self._send(transfer))
+        transfer.steps = iter(self._send(transfer) or ())
         self._proceed(transfer)
 
-    def wait(self, timeout: float | None) -> bool:
-        """Without a connection: wait at most `timeout` seconds (`None`: for ever).
+    def deliver(self, exchange: Exchange, timeout: float | None = None) -> None:
+        """Without a connection: wait until the response arrives, or raise `error`.
 
-        Return whether the response arrives in time. It arrives early when the fault is released.
+        The fault may be released meanwhile. Raise `TimeoutError` after `timeout` seconds.
         """
-        if timeout is None or self.seconds < timeout:
-            self._released.wait(self.seconds)
-            return True
-        return self._released.wait(timeout)
-
-    def arrive(self, exchange: Exchange) -> None:
-        """Without a connection: the end of the wait; raise `error` if there is one."""
+        if self.seconds:
+            in_time = timeout is None or self.seconds < timeout
+            if not (self._released.wait(self.seconds if in_time else timeout) or in_time):
+                raise TimeoutError("the response did not come in time")
         if self.error is not None:
             kind, text = self.error
             raise kind(text)
@@ -175,7 +172,7 @@ class OnTheWire(Action):
             with suppress(RuntimeError):  # the loop has ended, and its connections with it
                 transfer.connection.loop.call(partial(self._resume, transfer))
 
-    def _send(self, transfer: Transfer) -> Iterable[float]:
+    def _send(self, transfer: Transfer) -> Iterable[float] | None:
         """Send the response; yield the seconds of each pause, which is shorter if the fault ends.
 
         A pause ends early, too, if the connection does and the loop sees it.
@@ -240,10 +237,9 @@ class Truncate(OnTheWire):
         super().__init__(f"truncate({brief(size)})")
         self._size = size
 
-    def _send(self, transfer: Transfer) -> Iterable[float]:
+    def _send(self, transfer: Transfer) -> None:
         if transfer.send(self._size):
             transfer.close()
-        return ()
 
 
 class Garbage(OnTheWire):
@@ -251,9 +247,8 @@ class Garbage(OnTheWire):
 
     error = ConnectionError, "the response is not HTTP"
 
-    def _send(self, transfer: Transfer) -> Iterable[float]:
+    def _send(self, transfer: Transfer) -> None:
         transfer.close(NOT_HTTP)
-        return ()
 
 
 class Reset(OnTheWire):
@@ -261,9 +256,8 @@ class Reset(OnTheWire):
 
     error = ConnectionResetError, "connection reset by peer"
 
-    def _send(self, transfer: Transfer) -> Iterable[float]:
+    def _send(self, transfer: Transfer) -> None:
         transfer.reset()
-        return ()
 
 
 class Hang(OnTheWire):
@@ -326,7 +320,7 @@ class Throttle(RespondStatus):
 class Outage(Reset):
     """Resets connections before anything is stored, until a moment of the server's clock."""
 
-    def __init__(self, seconds: float, now: float) -> None:
+    def __init__(self, now: float, seconds: float) -> None:
         super().__init__(f"outage({seconds:g})", stored=False)
         self._end = now + seconds
 
