@@ -314,6 +314,8 @@ class Run:
         servers = sys.modules.get("pytest_tdpostback.testing.server")
         if servers is not None:  # else there is no server, and a failing test does not pay for it
             known += servers.known_keys()
+        if item in self.contexts:
+            known += [key for each in self.contexts[item].collectors for key in each.keys.known()]
         uses_server, redact = self._uses_server(item), KeyRedactor(known)
 
         def safe(text: str) -> str:

@@ -106,7 +106,7 @@ class Event(_Entry):
         log, index = self._log, self._index
         number, last = log.batch_of(index)[0], log.last_batch
         if number is None:
-            return log.request(index)
+            return self._alone
         if last is None or last[0] != number:
             head, body = self._judged.head, log.request_body(index)
             last = log.last_batch = number, PostbackRequest(head, body, log.peer(index))
@@ -123,6 +123,12 @@ class Event(_Entry):
     @cached_property
     def _judged(self) -> JudgedHead:
         return self._log.judged(self._index)
+
+    @cached_property
+    def _alone(self) -> PostbackRequest:
+        """The request; of a batch, as if its record had come alone."""
+        log, index = self._log, self._index
+        return PostbackRequest(self._judged.head, log.bodies[index], log.peer(index))
 
     @property
     def database(self) -> str | None:
@@ -148,7 +154,7 @@ class Event(_Entry):
         if self._judged.verdict.from_url and self.rule != "B1":  # that is about a body
             return data_parameters(self._judged.head)
         try:
-            return json_body.parse_any(self._log.bodies[self._index])
+            return json_body.parse_any(self._alone.body)
         except json_body.InvalidBody:
             return None
 
@@ -163,15 +169,15 @@ class Event(_Entry):
     def findings(self) -> list[Finding]:
         """What the service would silently change or ignore; empty if the event never got there."""
         log, index, state, judged = self._log, self._index, self.state, self._judged
-        verdict = judged.verdict
+        verdict, settings = judged.verdict, judged.settings
         about_response: list[Finding] = []
         if verdict.ingestion and self.status == 206:
             about_response += protocol_findings.of_response(judged.head, str(state))
         if verdict.key is None or state in (EventState.REFUSED, EventState.LOST):
             return about_response
-        request, data = sent_data(log, index)
-        received, settings = log.received(index), judged.settings
-        found = list(protocol_findings.find(request, verdict, data, settings, received))
+        request = self._alone
+        data = protocol_record.sent_data(request, verdict, settings)
+        found = list(protocol_findings.find(request, verdict, data, settings, log.received(index)))
         if self.batch is not None and (around_records := log.around_records(index)):
             found += protocol_findings.repeated_names("I11", around_records)
         if state is EventState.INGESTED:
@@ -180,7 +186,8 @@ class Event(_Entry):
 
     def columns(self) -> dict[str, Any]:
         """The record that the event is stored as, or would be stored as."""
-        return stored_columns(self._log, self._index)
+        log, index = self._log, self._index
+        return columns_of(log, index, self._judged, self._alone, log.received(index))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):

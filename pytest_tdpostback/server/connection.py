@@ -126,9 +126,9 @@ class Connection:
         self._body: BodyParser | None = None
         """The body that is arriving, in `BODY` and `DRAINING`."""
         self._unread = b""
-        """The head so far in `HEAD`; in `PROCESSING`, what arrived behind the request."""
-        self._arrived = b""
-        """What was read and is served in the next step of the loop."""
+        """What was read and is not served yet; in `HEAD`, the head so far."""
+        self._searched = 0
+        """In how many of these bytes a head does not end."""
         self._buffer = bytearray()
         """What is sent in the next step of the loop, or when the sender takes it."""
         self._blocked = False
@@ -177,8 +177,8 @@ class Connection:
             if self._blocked:
                 self._flush()
             elif data := self.socket.recv(READ_SIZE):
-                self._arrived = data
-                self.loop.soon(self._serve)
+                self._unread += data
+                self.loop.soon(self.serve)
             else:
                 if self.state is not CLOSING:
                     self._end_sending()
@@ -188,14 +188,11 @@ class Connection:
         except OSError:
             self.abort()
 
-    def _serve(self) -> None:
-        data, self._arrived = self._arrived, b""
-        self.data_received(data)
-
     def _flush(self) -> None:
-        """Send what is in the buffer; then go on."""
-        if self._buffer:
-            self._send_buffer()
+        """Send what is in the buffer, unless it is out already; then go on."""
+        if not self._buffer:
+            return
+        self._send_buffer()
         if self._buffer:
             return
         if self.state is FLUSHING:
@@ -204,17 +201,17 @@ class Connection:
         else:
             self._continue()
 
-    def data_received(self, data: bytes) -> None:
-        """Serve every request that `data` completes."""
-        known, at = len(self._unread), 0
-        if known:
-            data, self._unread = self._unread + data, b""
+    def serve(self) -> None:
+        """Serve every request that is complete."""
+        data, searched, at = self._unread, self._searched, 0
+        self._unread, self._searched = b"", 0
         try:
             while at < len(data):
                 state = self.state
                 if state is IDLE or state is NEW or state is HEAD:
-                    at = self._read_head(data, at, known)
+                    at = self._read_head(data, at, searched)
                     if self.state is HEAD:
+                        self._searched = len(data) - at
                         break
                 elif state is BODY or state is DRAINING:
                     at = self._read_body(data, at)
@@ -231,17 +228,17 @@ class Connection:
 
     # from bytes to requests
 
-    def _read_head(self, data: bytes, at: int, known: int) -> int:
+    def _read_head(self, data: bytes, at: int, searched: int) -> int:
         """Read a head from `data[at:]`, and serve the request if it is all there.
 
-        The head was not complete in the first `known` bytes of `data`.
+        The head does not end in the first `searched` bytes of `data`.
         """
         if data[at] in b"\r\n":  # empty lines before a request count for nothing
             at = len(data) - len(data[at:].lstrip(b"\r\n"))
-        end = data.find(END_OF_HEAD, at if known < 3 else max(at, known - 3))
+        end = data.find(END_OF_HEAD, at if searched < 3 else max(at, searched - 3))
         if end < 0:
             if at < len(data):
-                check_start(data[at : at + MAX_HEAD], max(0, known - at))
+                check_start(data[at : at + MAX_HEAD], max(0, searched - at))
                 if self.state is not HEAD:
                     self._enter(HEAD)
             return at
@@ -364,34 +361,30 @@ class Connection:
             effect.transmission.send(self, exchange, data, keep_alive=keep_alive)
             return
         self._unsent.append(exchange)
-        self._write(data)
-        if not keep_alive:
-            self._close(linger=head.keep_alive or self._body is not None)
+        if keep_alive:
+            self._write(data)
+        else:
+            self._close(data, linger=head.keep_alive or self._body is not None)
 
     def _send_response(
         self, response: Response, *, keep_alive: bool, head_only: bool = False
     ) -> None:
         """Send a response that belongs to no event."""
         keep_alive = keep_alive and not self._close_after_response
-        self._write(response.to_bytes(keep_alive=keep_alive, head_only=head_only))
-        if not keep_alive:
-            self._close()
-
-    def _confirm_sent(self) -> None:
-        """Tell the collectors that the responses are out (Y1)."""
-        exchanges, self._unsent = self._unsent, []
-        for exchange in exchanges:
-            exchange.collector.response_sent(exchange)
+        data = response.to_bytes(keep_alive=keep_alive, head_only=head_only)
+        if keep_alive:
+            self._write(data)
+        else:
+            self._close(data)
 
     def _continue(self) -> None:
         """Serve what arrived meanwhile, if nothing else is in the way."""
         if self.state is PROCESSING or self.state is CLOSED or self._buffer:
             return
-        unread, self._unread = self._unread, b""
         if self._close_after_response and self.state is IDLE:
             self._close()
-        elif unread:
-            self.data_received(unread)
+        elif self._unread:
+            self.serve()
 
     def _write(self, data: bytes) -> None:
         """Send `data` in the next step of the loop, or when the sender takes it."""
@@ -412,8 +405,9 @@ class Connection:
         if self._buffer or self._blocked:
             self._blocked = bool(self._buffer)
             self._watch()
-        if self._unsent and not self._buffer:
-            self._confirm_sent()
+        while self._unsent and not self._buffer:
+            exchange = self._unsent.pop(0)
+            exchange.collector.response_sent(exchange)
         return not gone
 
     # what a fault does to a response, in PROCESSING
@@ -455,7 +449,7 @@ class Connection:
     def close_after_response(self) -> None:
         """Close now, or after the response if one is due or the sender is about to ask for it."""
         self._close_after_response = True
-        if self.state is IDLE and not (self._arrived or self._buffer):
+        if self.state is IDLE and not (self._unread or self._buffer):
             self.abort()
 
     def abort(self) -> None:
@@ -467,21 +461,22 @@ class Connection:
         self._enter(CLOSED)
         self.socket.close()
         self._service.connections.discard(self)
-        self._body, self._arrived, self._unread = None, b"", b""
+        self._body, self._unread = None, b""
         self._buffer.clear()
         del self._when_ready  # a reference cycle
-        if self._unsent:
-            self._confirm_sent()
+        for exchange in self._unsent:
+            exchange.collector.response_sent(exchange)
         if self.when_closed is not None:
             self.when_closed()
 
-    def _close(self, *, linger: bool = True) -> None:
-        """End after the last response.
+    def _close(self, data: bytes = b"", *, linger: bool = True) -> None:
+        """End after `data`, which is the rest of the last response.
 
         `linger` reads on for a moment: to close while the sender still sends would take the
         response from it. A sender that asked for the end sends nothing more.
         """
         self._unread = b""
+        self._buffer += data
         if self._buffer and not self._blocked:
             self._send_buffer()
         if not linger and not self._buffer:
@@ -509,7 +504,7 @@ class Connection:
             reason = f"the TLS handshake did not end in {SECONDS[HANDSHAKE]:g} seconds"
             self._service.note_refused_connection(self.peer, reason)
             self.abort()
-        elif self._blocked or self._arrived:  # it is not read from, or was a moment ago
+        elif self._blocked:  # it is not read from at present
             self._enter(self.state)
         else:
             self._refuse(BadRequest("the rest of its request did not come in time", 408))

@@ -158,11 +158,11 @@ class ProxyConnection(Connection):
         self._hosts = hosts
         self._more_follows = False
 
-    def data_received(self, data: bytes) -> None:
-        """Serve every request that `data` completes."""
-        known = self._unread + data
-        self._more_follows = known.find(END_OF_HEAD) != len(known) - len(END_OF_HEAD)
-        super().data_received(data)
+    def serve(self) -> None:
+        """Serve every request that is complete."""
+        head_ends = self._unread.find(END_OF_HEAD) + len(END_OF_HEAD)
+        self._more_follows = head_ends != len(self._unread)
+        super().serve()
 
     def respond(
         self, collector: Collector, head: Head, body: bytes, size: int | None = None

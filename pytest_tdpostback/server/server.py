@@ -208,7 +208,7 @@ class CollectorServer(HTTPServerBase):
         self.settings = settings
         self.lock = threading.RLock()
         """Held while a collector is made, or a port opened, that several threads may ask for."""
-        self.collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
+        self._collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
         self.collector = self.make_collector(settings)
         self.loop: Loop
         self._listeners: list[Listener] = []
@@ -219,7 +219,7 @@ class CollectorServer(HTTPServerBase):
     def make_collector(self, settings: Settings) -> Collector:
         """A collector whose validation runs in the loop of this server."""
         collector = Collector(settings, call_later=self._call_later)
-        self.collectors.add(collector)
+        self._collectors.add(collector)
         return collector
 
     def current_collector(self) -> Collector:
@@ -295,7 +295,7 @@ class CollectorServer(HTTPServerBase):
     def after_fork(self) -> None:
         """Be a stopped server in a forked process. That of the parent is not affected."""
         self.lock = threading.RLock()  # a thread that does not exist here may hold the other one
-        for collector in self.collectors:
+        for collector in self._collectors:
             collector.lock = threading.RLock()
         if self.is_running():
             self._is_copy = True

@@ -58,15 +58,22 @@ def shortened(text: str, width: int = WIDTH) -> str:
 
 def two_values(one: Any, other: Any) -> list[str]:
     """Both as `value` does, but long ones around the place where they begin to differ."""
-    first, second = texts = [escaped(without_keys(_repr(each))) for each in (one, other)]
+    first, second = texts = [_repr(each) for each in (one, other)]
     end = min(len(first), len(second))
     if end <= WIDTH:
-        return [shortened(first), shortened(second)]
+        return [shortened(each) for each in texts]
     # Long beginnings are compared, because character by character takes seconds.
     start = bisect(range(end), False, key=lambda at: not first.startswith(second[: at + 1]))
-    start = max(0, start - WIDTH // 4)
-    parts = [f"{each[start : start + WIDTH]}{'…' * (start + WIDTH < len(each))}" for each in texts]
-    return [f"{'…' * bool(start)}{part}" for part in parts]
+    return [_part(each, max(0, start - WIDTH // 4)) for each in texts]
+
+
+def _part(text: str, start: int) -> str:
+    """A part of `text`. A write key at its edge is found, because more than the part is read."""
+    before = escaped(without_keys(text[max(0, start - _LONGEST_KEY) : start]))
+    end = start + WIDTH
+    part = escaped(without_keys(text[max(0, start - _LONGEST_KEY) : end + _LONGEST_KEY]))
+    shown = part[len(before) : len(before) + WIDTH]
+    return f"{'…' * bool(start)}{shown}{'…' * (end < len(text))}"
 
 
 def assignments(columns: Mapping[str, Any]) -> str:

@@ -68,7 +68,7 @@ def not_found(search: Search) -> str:
             cause, details, rule = _no_such_event(search)
         if refused := search.collector.refused_connections:
             details += formatting.refused_connections(refused)
-    for fault in receiver.faults.unmatched():
+    for fault in receiver.unmatched_faults():
         limits = {name: value for name, value in fault.limits.items() if value}
         of = f" with {formatting.assignments(limits)}" if limits else ""
         asked = counted(fault.asked, "time")

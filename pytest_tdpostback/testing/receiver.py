@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..collector.collector import Collector
     from ..collector.events import Event
-    from ..server.faults import Faults
+    from ..server.faults import FaultHandle, Faults
     from ..server.redirect import Redirection
     from ..server.server import CollectorServer, Listener
     from ..server.tls import TrustFiles
@@ -133,6 +133,10 @@ class Receiver:
         from ..server.faults import Faults
 
         return Faults(self.collector)
+
+    def unmatched_faults(self) -> list[FaultHandle]:
+        """The faults whose limits matched no event."""
+        return self.faults.unmatched() if "faults" in vars(self) else []
 
     @property
     def hosts(self) -> HostListeners:

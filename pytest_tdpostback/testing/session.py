@@ -274,10 +274,12 @@ class RunServer(PostbackServer):
 
     def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
         """Open a port that this run has not used yet."""
+        rejected = []
         while (listener := super().open_listener(collector, **options)).port in self._used_ports:
-            self.close_listeners([listener])
+            rejected.append(listener)  # open until the end, or the system may offer it again
             if len(self._used_ports) >= PORTS_NOT_REUSED:
                 self._used_ports.clear()
+        self.close_listeners(rejected)
         self._used_ports.add(listener.port)
         return listener
 

@@ -327,16 +327,15 @@ def test_an_event_is_not_validated_while_its_response_waits_in_a_buffer(desk):
 
 
 def test_responses_that_wait_are_reported_to_the_collector_that_received_the_request(desk):
-    first = desk.collector
-    connection, wire = desk.connect()
+    first, second = desk.collector, Desk().collector
+    desk.current_collector = iter([first, second]).__next__
+    _, wire = desk.connect()
     wire.blocked = True
-    wire.deliver(request())
-    desk.collector = Desk().collector
-    connection.data_received(request(b'{"id":2}'))
-    assert str(first.log.state(0)) == str(desk.collector.log.state(0)) == "pending"
+    wire.deliver(request() * 2)
+    assert str(first.log.state(0)) == str(second.log.state(0)) == "pending"
     wire.blocked = False
     desk.loop.ready()
-    assert str(first.log.state(0)) == str(desk.collector.log.state(0)) == "ingested"
+    assert str(first.log.state(0)) == str(second.log.state(0)) == "ingested"
 
 
 def test_a_limit_that_was_lowered_and_raised_does_not_leave_an_old_head(desk):

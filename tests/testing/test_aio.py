@@ -155,15 +155,16 @@ def test_a_wait_that_is_cancelled_ends_in_its_thread(tdpostback, loop):
 
 
 def test_a_cancelled_wait_does_not_cancel_what_its_thread_does_next(tdpostback):
-    looked = threading.Event()
-
     async def body():
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-        task = asyncio.ensure_future(tdpostback.aio.wait_for(lambda _: looked.set(), HOUR))
+        loop, looked = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+
+        def look(_):
+            loop.call_soon_threadsafe(looked.set)
+
+        task = asyncio.ensure_future(tdpostback.aio.wait_for(look, HOUR))
         await send_with_asyncio(tdpostback)
-        async with asyncio.timeout(DEADLINE):
-            while not looked.is_set():
-                await asyncio.sleep(0)
+        await asyncio.wait_for(looked.wait(), DEADLINE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
