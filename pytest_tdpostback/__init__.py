@@ -63,7 +63,8 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of the packa
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = value = getattr(import_module(f"{__name__}.{home}"), name)
         if name == "PostbackServer":
-            value.inspection = import_module(f"{__name__}.inspector.rest").respond
+            rest = f"{__name__}.inspector.rest"  # loaded by the first request to it
+            value.inspection = lambda *call: import_module(rest).respond(*call)
         return value
 
 

@@ -6,7 +6,7 @@ import logging
 import re
 import weakref
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Protocol, overload
 from urllib.parse import quote, urlencode
 
 from ..collector.event_log import EventState
@@ -18,8 +18,9 @@ from ..server.wsgi import application, respond
 from . import assertions, formatting
 from .aio import awaitable
 from .assertions import ExpectedFailures, HeldValidation, find, with_hint
-from .check import RESPONSE_SECONDS
+from .check import RESPONSE_SECONDS, Check
 from .matching import Search, Where, check_names, check_timeout, invalid, two_names
+from .receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from ..protocol.settings import Settings, SettingValues
     from ..server.faults import Faults
     from ..server.redirect import Redirection
-    from .check import Check
-    from .receiver import Receiver
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
@@ -470,6 +469,21 @@ class Postback:
 
     def __repr__(self) -> str:
         return f"<Postback {self.url}, {formatting.counted(len(self.events), 'event')}>"
+
+
+class Member(NamedTuple):
+    """A `Postback`, and what it is made of."""
+
+    receiver: Receiver
+    check: Check
+    postback: Postback
+
+    @classmethod
+    def made(cls, *of: Any, **how: Any) -> Member:
+        """A new one; the arguments are those of `Receiver`."""
+        receiver = Receiver(*of, **how)
+        check = Check(receiver)
+        return cls(receiver, check, Postback(receiver, check))
 
 
 class Aio:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import PostbackWarning
 from ..protocol.secrets import without_keys
 from ..protocol.settings import Settings
 from ..server.connection import INSPECTION_PREFIX
-from ..server.host_listeners import HostListeners
 from ..server.server import CollectorServer, servers
-from ..server.tls import TrustFiles, own_context
-from .check import Check
-from .postback import Postback
-from .receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,16 +23,11 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.profiles import Profile, ProfileName
     from ..protocol.settings import ServerSettingValues
+    from ..server.host_listeners import HostListeners
+    from ..server.tls import TrustFiles
+    from .postback import Member, Postback
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
-
-
-class Member(NamedTuple):
-    """A `Postback`, and what it is made of."""
-
-    receiver: Receiver
-    check: Check
-    postback: Postback
 
 
 class PostbackServer(CollectorServer):
@@ -45,6 +35,8 @@ class PostbackServer(CollectorServer):
 
     It is a `pytest_httpserver.HTTPServerBase`: start it, `check` it and stop it, or use it as a
     context manager. Stopping warns of what `check` would raise.
+
+    It starts without what a test looks through and without TLS; both are loaded when they are used.
     """
 
     inspection: ClassVar[Callable[[Request, Collector, str], WerkzeugResponse]]
@@ -83,15 +75,12 @@ class PostbackServer(CollectorServer):
         given = {"profile": profile, "inspection": inspection, **settings}
         chosen = Settings().changed(given, "PostbackServer")
         if chosen.tls and ssl_context is None:
+            from ..server.tls import own_context
+
             ssl_context = own_context(host)
         super().__init__(host, port, settings=chosen, ssl_context=ssl_context, expose=expose)
-        self.trust = TrustFiles()
-        self.hosts = HostListeners(self, self.current_collector, [])
-        """The listeners in place of the service's hosts, for the collector that is current."""
-        self._own = self.new_member(
-            lambda: self.collector, name="server.postback", setting='PostbackServer({}="{}")'
-        )
-        self._own.postback.keys.add_all(write_keys)
+        self._member: Member | None = None
+        self.collector.keys.add_all(write_keys)
         self._unraised: list[Exception] = []
         """What `check` has to raise, though it was found earlier."""
         if chosen.inspection and expose:
@@ -107,6 +96,20 @@ class PostbackServer(CollectorServer):
         return self.url_for("/").rstrip("/")
 
     @cached_property
+    def trust(self) -> TrustFiles:
+        """The files with which clients trust this server."""
+        from ..server.tls import TrustFiles
+
+        return TrustFiles()
+
+    @cached_property
+    def hosts(self) -> HostListeners:
+        """The listeners in place of the service's hosts, for the collector that is current."""
+        from ..server.host_listeners import HostListeners
+
+        return HostListeners(self, self.current_collector, [])
+
+    @cached_property
     def write_key(self) -> str:
         """A write key that is valid here, `account/secret`. Its `repr` is shortened."""
         return self._own.receiver.write_key
@@ -116,11 +119,19 @@ class PostbackServer(CollectorServer):
         """A `Postback` of everything that arrives; in pytest, that of the test that runs now."""
         return self._own.postback
 
+    @property
+    def _own(self) -> Member:
+        with self.lock:
+            if self._member is None:
+                name, setting = "server.postback", 'PostbackServer({}="{}")'
+                self._member = self.new_member(lambda: self.collector, name=name, setting=setting)
+            return self._member
+
     def new_member(self, make_collector: Callable[[], Collector], **how: Any) -> Member:
         """A `Postback` at this server; `how` are arguments of `Receiver`."""
-        receiver = Receiver(self, make_collector, self.trust, shared_hosts=self.hosts, **how)
-        check = Check(receiver)
-        return Member(receiver, check, Postback(receiver, check))
+        from .postback import Member
+
+        return Member.made(self, make_collector, self.trust, shared_hosts=self.hosts, **how)
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """Respond to what is no event: a preflight (R5), or a call of the REST interface."""

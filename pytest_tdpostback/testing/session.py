@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.settings import Settings
     from ..server.server import Listener
-    from .postback import Postback
+    from .postback import Member, Postback
     from .receiver import Compare
     from .report import Summary
-    from .server import Member
 
 __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
