@@ -9,7 +9,7 @@ import socket
 import threading
 import weakref
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from selectors import EVENT_READ
 from ssl import SSLError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..protocol.request import RequestHead
     from ..protocol.settings import Settings
 
+_Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 BACKLOG = 2048
 PORT_TRIES = 20
 """How often a free port is looked for that is free in every address family."""
@@ -211,6 +212,7 @@ class CollectorServer(HTTPServerBase):
         self._collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
         self.collector = self.make_collector(settings)
         self.loop: Loop
+        self._addresses = cache(_addresses)  # each test opens a port
         self._listeners: list[Listener] = []
         """Those that are open; after `stop`, those that `start` opens again at their ports."""
         self._is_copy = False
@@ -336,18 +338,12 @@ class CollectorServer(HTTPServerBase):
 
     def _listen(self, port: int, host: str) -> list[socket.socket]:
         """Sockets that listen on one port of each address of `host`."""
-        try:
-            found = socket.getaddrinfo(
-                _encoded(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-        except (OSError, ValueError) as error:  # it cannot be a name
-            raise ConfigurationError(f"cannot listen on {host!r}: {error}") from error
-        addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+        addresses = self._addresses(host)
         tries = 1 if port or len(addresses) == 1 else PORT_TRIES
         while True:
             tries -= 1
             try:
-                return _bound(addresses)
+                return _bound(addresses, port)
             except OSError as error:
                 if error.errno in EXHAUSTED:
                     raise ConfigurationError(f"cannot listen: {TOO_FEW_DESCRIPTORS}") from error
@@ -363,16 +359,24 @@ class CollectorServer(HTTPServerBase):
         return call_later(seconds, function)
 
 
-def _bound(
-    addresses: Sequence[tuple[socket.AddressFamily, tuple[Any, ...]]],
-) -> list[socket.socket]:
-    """Listening sockets for `addresses`, all on the port that the first one gets.
+def _addresses(host: str) -> list[_Address]:
+    """The addresses of `host`, each with its family."""
+    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+    try:
+        found = socket.getaddrinfo(_encoded(host), 0, type=kind, flags=flags)
+    except (OSError, ValueError) as error:  # it cannot be a name
+        raise ConfigurationError(f"cannot listen on {host!r}: {error}") from error
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _bound(addresses: Sequence[_Address], port: int) -> list[socket.socket]:
+    """Listening sockets for `addresses`, all on `port`, or on the one that the first gets for 0.
 
     An address of a family that this machine does not have is left out, unless it is the only one.
     """
     sockets: list[socket.socket] = []
     try:
-        for number, (family, (host, port, *more)) in enumerate(addresses, 1):
+        for number, (family, (host, _, *more)) in enumerate(addresses, 1):
             shared = sockets[0].getsockname()[1] if sockets else port
             address = (host, shared, *more)
             try:

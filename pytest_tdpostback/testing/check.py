@@ -14,6 +14,7 @@ from .assertions import settle
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
+    from types import ModuleType
 
     from ..collector.collector import Collector, RefusedConnection
     from ..collector.event_log import EventLog
@@ -70,9 +71,7 @@ class Check:
         calls = [call for call, manager in self._context_managers if not manager.entered]
         self._context_managers = []
         if calls:
-            from . import messages
-
-            raise ConfigurationError(messages.never_entered(self.receiver, calls))
+            raise ConfigurationError(_messages().never_entered(self.receiver, calls))
         collector = self.receiver.collector
         new = self._checked != collector.next_seq
         if not (new or collector.errors or self._new_refused_connections(collector)):
@@ -88,8 +87,6 @@ class Check:
         With `wait`, it waits for outcomes as long as they can come, for five seconds at most;
         else it ignores what is pending.
         """
-        from . import messages
-
         receiver, collector = self.receiver, self.receiver.collector
         if wait and not (collector.errors or collector.settled()):
             try:
@@ -104,10 +101,10 @@ class Check:
         if settings.on_auth_failure != "ignore" and (
             events := self._new_events(log, EventState.REJECTED, log.expected)
         ):
-            raise UnexpectedAuthFailure(messages.unexpected_losses(receiver, events), events)
+            raise UnexpectedAuthFailure(_messages().unexpected_losses(receiver, events), events)
         if refused := self._new_refused_connections(collector):
             self._connections = refused[-1].number
-            raise StrictnessFailure(messages.unclaimed_connections(receiver, refused))
+            raise StrictnessFailure(_messages().unclaimed_connections(receiver, refused))
         for setting, state in (
             ("on_refusal", EventState.REFUSED),
             ("on_unasserted", EventState.INGESTED),
@@ -115,9 +112,9 @@ class Check:
             if getattr(settings, setting) == "fail" and (
                 events := self._new_events(log, state, log.claimed)
             ):
-                raise StrictnessFailure(messages.unclaimed(receiver, events, setting))
+                raise StrictnessFailure(_messages().unclaimed(receiver, events, setting))
         if "fail" in settings.on_finding and (found := self._new_findings(collector, "fail")):
-            raise StrictnessFailure(messages.findings(receiver, found))
+            raise StrictnessFailure(_messages().findings(receiver, found))
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last check, or had no outcome by then."""
@@ -167,6 +164,12 @@ class Check:
         found = [i for i in log.indexes(state) if i not in excused and log.first + i not in raised]
         raised.update(log.first + index for index in found)
         return [Event(log, index) for index in found]
+
+
+def _messages() -> ModuleType:
+    from . import messages  # takes 4 ms, which a run without a failure need not pay
+
+    return messages
 
 
 def raise_errors(collectors: Iterable[Collector]) -> None:

@@ -267,6 +267,8 @@ def test_halves_of_a_character_on_both_sides_of_a_backslash_are_lone():
         pytest.param(b'{"a":{"a":1},"b":[{"a":1},{"a":2}]}', [], id="B5-not-across-objects"),
         pytest.param(b'{"o":{"k":1,"k":2},"k":3}', ["k"], id="B5-nested"),
         pytest.param(rb'{"a":1,"\u0061":2}', ["a"], id="B5-escaped"),
+        pytest.param(b'{":x" :1,"a":"v",":x" :2}', [":x"], id="B5-colon"),
+        pytest.param(b'{"a":": b","b":":"}', [], id="B5-colon-in-a-value"),
     ],
 )
 def test_duplicate_keys(body, keys):

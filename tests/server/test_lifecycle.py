@@ -589,11 +589,11 @@ def test_a_port_that_is_taken_in_one_family_is_not_chosen(monkeypatch):
         pytest.skip("no IPv6 loopback")
     real, bound = server_module._bound, []
 
-    def taken_at_first(addresses):
+    def taken_at_first(addresses, port):
         bound.append(addresses)
         if len(bound) == 1:
             raise OSError(errno.EADDRINUSE, "Address already in use")
-        return real(addresses)
+        return real(addresses, port)
 
     monkeypatch.setattr(server_module, "_bound", taken_at_first)
     monkeypatch.setattr(
