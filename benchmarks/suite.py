@@ -89,6 +89,11 @@ def pytest_runtest_teardown(item, nextitem):
         with open(os.environ["FACTS"], "a") as file:
             print(json.dumps([tests, resident, threading.active_count(), fds]), file=file)
 """
+ONLY_THE_PEERS = {
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTEST_ADDOPTS": "-p pytest_tdpostback.plugin -p pytest_httpserver.pytest_plugin",
+}
+"""Other plugins that are installed cost every test the same, and hide the differences."""
 AT_REST = """
 import sys, pytest
 before = set(sys.modules)
@@ -114,7 +119,7 @@ def run(count: int, *tests: str, conftest: str, **environment: str) -> list[Any]
         command = [sys.executable, "-m", "pytest", "-q", *plugins, "--rootdir", folder, folder]
         done = subprocess.run(  # noqa: S603
             command,
-            env=os.environ | environment | {"FACTS": str(facts)},
+            env=os.environ | environment | {"FACTS": str(facts)} | ONLY_THE_PEERS,
             capture_output=True,
             text=True,
             check=False,

@@ -50,10 +50,10 @@ class Receiver:
         server: CollectorServer,
         make_collector: Callable[[], Collector],
         trust: TrustFiles,
+        shared_hosts: HostListeners,
         *,
         name: str,
         setting: str,
-        shared_hosts: HostListeners,
         neighbours: Neighbours | None = None,
     ) -> None:
         """A receiver on `server`.

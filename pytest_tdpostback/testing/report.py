@@ -82,10 +82,10 @@ class Summary:
             for index in log.indexes(EventState.REJECTED):
                 if index not in log.expected:
                     self.lost[log.rules[index]] += 1
-        self.late_count += len(late)
-        if collector.settings.on_late == "fail":
-            self.late_failures += len(late)
         if late:
+            self.late_count += len(late)
+            if collector.settings.on_late == "fail":
+                self.late_failures += len(late)
             redact = KeyRedactor(collector.keys.known())
             for event in late[: LATE_SHOWN - len(self.late)]:
                 self.late.append(redact(f"{test}: {formatting.line(event)}"))

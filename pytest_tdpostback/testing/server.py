@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import PostbackWarning
 from ..protocol.secrets import without_keys
@@ -123,15 +123,13 @@ class PostbackServer(CollectorServer):
     def _own(self) -> Member:
         with self.lock:
             if self._member is None:
-                name, setting = "server.postback", 'PostbackServer({}="{}")'
-                self._member = self.new_member(lambda: self.collector, name=name, setting=setting)
+                from .postback import Member
+
+                names = {"name": "server.postback", "setting": 'PostbackServer({}="{}")'}
+                self._member = Member.made(
+                    self, lambda: self.collector, self.trust, self.hosts, **names
+                )
             return self._member
-
-    def new_member(self, make_collector: Callable[[], Collector], **how: Any) -> Member:
-        """A `Postback` at this server; `how` are arguments of `Receiver`."""
-        from .postback import Member
-
-        return Member.made(self, make_collector, self.trust, shared_hosts=self.hosts, **how)
 
     def dispatch(self, request: Request) -> WerkzeugResponse:
         """Respond to what is no event: a preflight (R5), or a call of the REST interface."""

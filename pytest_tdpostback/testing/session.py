@@ -14,6 +14,7 @@ from ..protocol.escaping import escaped
 from ..server.server import CollectorServer
 from ..server.tls import authority
 from .check import RESPONSE_SECONDS, raise_errors
+from .postback import Member
 from .receiver import Neighbours
 from .server import PostbackServer
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..collector.collector import Collector
     from ..protocol.settings import Settings
     from ..server.server import Listener
-    from .postback import Member, Postback
+    from .postback import Postback
     from .receiver import Compare
     from .report import Summary
 
@@ -96,9 +97,15 @@ class TestContext(Neighbours):
             self.used(collector)
             return collector
 
-        setting = '@pytest.mark.tdpostback({}="{}")'
-        member = self._server.new_member(
-            make_collector, name=name, setting=setting, neighbours=self
+        server, setting = self._server, '@pytest.mark.tdpostback({}="{}")'
+        member = Member.made(
+            server,
+            make_collector,
+            server.trust,
+            server.hosts,
+            name=name,
+            setting=setting,
+            neighbours=self,
         )
         self.members.append(member)
         return member
