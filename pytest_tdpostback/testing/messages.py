@@ -450,6 +450,8 @@ def _fix(receiver: Receiver, rule: str | None, key: str, reason: str) -> list[st
             'The setting stale_time="drop" drops an event with such a time.',
             'Fix: send UNIX seconds, or set stale_time="receipt"',
         ]
+    if rule == "A10":
+        return ["Fix: remove the header Authorization, or give it the scheme TD1"]
     shown = shortened(key)
     add = f'{receiver.name}.keys.add("{shown}"'
     owner = receiver.neighbours.owner_of(key, receiver.collector)

@@ -181,6 +181,15 @@ def test_rejected_after_its_200(missing, send):
     ]
 
 
+@pytest.mark.tdpostback(profile="v2-2.0.0", on_auth_failure="ignore")
+def test_an_authorization_that_is_no_key_is_not_to_be_registered(missing, send):
+    send(headers={"Authorization": "Bearer abc"})
+    lines = missing(id=7)
+    assert lines[0].startswith("rejected after 200 by A10: ")
+    assert lines[2] == "  Fix: remove the header Authorization, or give it the scheme TD1"
+    assert not any("keys.add" in line for line in lines)
+
+
 def test_a_key_of_another_run(missing, send):
     send(key="12345/" + 40 * "a")
     assert missing(id=7)[2] == (
