@@ -354,6 +354,16 @@ def test_a_predicate_that_does_not_hold(missing, send):
     assert "that satisfies partial(lambda number, _: not number, 7) (" in text
 
 
+def test_a_lambda_of_a_file_that_the_parser_warns_of(missing, send, tmp_path):
+    path, names = tmp_path / "escapes.py", {}
+    path.write_text('wanted = lambda record: record["id"] > 8\ndigits = "\\d"\n')
+    with pytest.warns(Warning, match="invalid escape sequence"):
+        exec(compile(path.read_text(), path, "exec"), names)
+    send()
+    text = missing(where=names["wanted"])[0]
+    assert 'that satisfies lambda record: record["id"] > 8 (' in text
+
+
 def test_held(tdpostback, missing, send):
     with tdpostback.hold_validation():
         send()
