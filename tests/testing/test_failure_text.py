@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -355,7 +356,8 @@ def test_a_predicate_that_does_not_hold(missing, send):
 
 
 def test_a_lambda_of_a_file_that_the_parser_warns_of(missing, send, tmp_path):
-    path, names = tmp_path / "escapes.py", {}
+    path = tmp_path / "escapes.py"
+    names: dict[str, Any] = {}
     path.write_text('wanted = lambda record: record["id"] > 8\ndigits = "\\d"\n')
     with pytest.warns(Warning, match="invalid escape sequence"):
         exec(compile(path.read_text(), path, "exec"), names)
