@@ -52,10 +52,10 @@ _HOMES = {
     "testing.postback": "Postback PostbackFactory",
     "testing.server": "PostbackServer",
 }
-__all__ = [name for names in _HOMES.values() for name in names.split()]
 
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of the package
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package, or none
+    __all__ = [name for names in _HOMES.values() for name in names.split()]
 
     def __getattr__(name: str) -> object:
         home = next((home for home, names in _HOMES.items() if name in names.split()), None)
@@ -67,6 +67,5 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of the packa
             value.inspection = lambda *call: import_module(rest).respond(*call)
         return value
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -90,7 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def tdpostback_server() -> Iterator[PostbackServer]:
     """The running `PostbackServer` of this process; its `url` and `write_key` never change."""
-    run = _runs[-1]
+    run = _run()
     server = run.started_server()
     if run.item is not None:
         run.context_of(run.item)
@@ -101,19 +101,26 @@ def tdpostback_server() -> Iterator[PostbackServer]:
 @pytest.fixture
 def tdpostback() -> Postback:
     """This test's fake server of the Postback API, with a URL and a write key of its own."""
-    return _runs[-1].context_of(_runs[-1].item).open()
+    run = _run()
+    return run.context_of(run.item).open()
 
 
 @pytest.fixture
 def make_tdpostback() -> PostbackFactory:
     """Makes more: `make_tdpostback(profile=..., write_keys=[...], **settings) -> Postback`."""
-    context = _runs[-1].context_of(_runs[-1].item)
+    run = _run()
+    context = run.context_of(run.item)
 
     def make(*, write_keys: Iterable[str] = (), **settings: Unpack[SettingValues]) -> Postback:
         chosen = context.settings.changed(settings, "make_tdpostback(...)")
         return context.make(chosen, write_keys)
 
     return make
+
+
+def _run() -> Run:
+    """The innermost run that runs a test; pytester also makes configurations that run none."""
+    return next((run for run in reversed(_runs) if run.item is not None), _runs[-1])
 
 
 class Run:

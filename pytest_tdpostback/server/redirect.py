@@ -233,8 +233,7 @@ def restore_environment() -> None:
     """Set `NO_PROXY` and `no_proxy` back, if a redirect that has ended set their current values.
 
     A `monkeypatch.setenv` inside a redirect keeps the value that the redirect gave, and writes it
-    again when it is undone, which may be after the redirect. So call this before and after each
-    test.
+    again when it is undone, which may be after the redirect. So call this after each test.
     """
     with _lock:
         _update_environment()

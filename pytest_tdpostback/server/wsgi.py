@@ -49,7 +49,7 @@ def respond(collector: Collector, request: Request, *, in_pieces: bool = False) 
     """
     environ = request.environ
     length = environ.get("CONTENT_LENGTH") or "0"
-    if length.startswith("00"):  # werkzeug reads no number of thousands of digits
+    if in_pieces and length.startswith("00"):  # werkzeug reads no number of thousands of digits
         environ["CONTENT_LENGTH"] = length = length.lstrip("0") or "0"
     address = environ.get("REMOTE_ADDR") or "unknown"  # a server at a UNIX socket tells none
     host = f"[{address}]" if ":" in address else address

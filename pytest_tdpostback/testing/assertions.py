@@ -61,7 +61,8 @@ def settle(
     collector = receiver.collector
     collector.wait_for_responses(0.1)  # else nothing is known to be due
     held = held_may_end and collector.holds
-    collector.settle(0 if not held and collector.why_pending(timeout) else timeout)
+    if collector.settle(0 if not held and collector.why_pending(timeout) else timeout):
+        return  # what arrives from now on may be pending
     log = collector.log
     if pending := [Event(log, index) for index in log.indexes(EventState.PENDING)]:
         from . import messages

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -211,7 +212,9 @@ def predicate_name(predicate: Callable[..., object]) -> str:
         function = inspect.unwrap(predicate)
         source = "".join(inspect.findsource(function)[0])
         first = function.__code__.co_firstlineno
-        nodes = [each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.Lambda)]
+        with warnings.catch_warnings(action="ignore"):  # they came when the file was imported
+            tree = ast.parse(source)
+        nodes = [each for each in ast.walk(tree) if isinstance(each, ast.Lambda)]
         (node,) = (each for each in nodes if each.lineno == first)
     except (OSError, TypeError, AttributeError, ValueError, SyntaxError):
         return "a lambda"  # there is no source, or it has several on that line

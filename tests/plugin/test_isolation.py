@@ -629,3 +629,13 @@ def test_a_server_that_cannot_start_again_names_the_test_that_stopped_it(downstr
             "ERROR *test_after - ConfigurationError: test_it.py::test_stops stopped *",
         ]
     )
+
+
+@pytest.mark.parametrize("fixture", ["tdpostback", "make_tdpostback"])
+def test_a_test_of_a_plugin_makes_a_configuration_and_then_gets_its_own_fixtures(
+    pytester, request, fixture
+):
+    pytester.parseconfigure("-p", "tdpostback")
+    given = request.getfixturevalue(fixture)
+    postback = given() if fixture == "make_tdpostback" else given
+    assert postback.url

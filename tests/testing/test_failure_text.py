@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -361,6 +362,17 @@ def test_a_predicate_that_does_not_hold(missing, send):
     assert "that satisfies a lambda (" in text
     text = missing(where=partial(lambda number, _: not number, 7))[0]
     assert "that satisfies partial(lambda number, _: not number, 7) (" in text
+
+
+def test_a_lambda_of_a_file_that_the_parser_warns_of(missing, send, tmp_path):
+    path = tmp_path / "escapes.py"
+    names: dict[str, Any] = {}
+    path.write_text('wanted = lambda record: record["id"] > 8\ndigits = "\\d"\n')
+    with pytest.warns(Warning, match="invalid escape sequence"):
+        exec(compile(path.read_text(), path, "exec"), names)
+    send()
+    text = missing(where=names["wanted"])[0]
+    assert 'that satisfies lambda record: record["id"] > 8 (' in text
 
 
 def test_held(tdpostback, missing, send):

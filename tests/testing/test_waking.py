@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from pytest_tdpostback.collector.collector import Collector
+
 HOUR = 3600
 """Seconds of a wait that ends in time only if something wakes it."""
 
@@ -72,3 +74,20 @@ def test_a_wait_is_not_woken_if_nothing_happens(tdpostback, send, monkeypatch):
     with pytest.raises(AssertionError, match="no more than 1 record arrived"):
         tdpostback.assert_ingested("shop", "orders", count=2, timeout=0.3)
     assert 1 <= len(waits) <= 2
+
+
+def test_what_arrives_after_everything_is_settled_is_no_timeout(tdpostback, send, monkeypatch):
+    settle, held = Collector.settle, tdpostback.hold_validation()
+
+    def settle_and_send(collector, timeout):
+        settled = settle(collector, timeout)
+        held.__enter__()
+        send()
+        return settled
+
+    send()
+    with monkeypatch.context() as patched:
+        patched.setattr(Collector, "settle", settle_and_send)
+        tdpostback.settle()
+    assert tdpostback.account.pending == 1
+    held.__exit__(None, None, None)

@@ -227,6 +227,19 @@ def test_a_length_behind_another_server_is_read_as_by_a_connection(tdpostback, l
     assert status_by_wsgi(tdpostback, **given) == status
 
 
+def test_a_mounted_server_refuses_a_length_that_werkzeug_does_not_read(tdpostback, httpserver):
+    sender = Sender(tdpostback)
+    tdpostback.mount(httpserver)
+    fields = {**sender.headers(), "Content-Length": "0" * 5000 + "9"}
+    connection = http.client.HTTPConnection(httpserver.host, httpserver.port, timeout=10)
+    connection.request("POST", sender.target("orders"), b'{"id": 1}', fields)
+    assert connection.getresponse().status == 400
+    connection.close()
+    (refused,) = tdpostback._collector.refused_connections
+    assert "Content-Length" in refused.reason
+    assert not tdpostback.events
+
+
 def status_by_wsgi(tdpostback, **changed):
     builder = EnvironBuilder(Sender(tdpostback).target("orders"), method="POST", json={"id": 1})
     environ = {**builder.get_environ(), **changed}
