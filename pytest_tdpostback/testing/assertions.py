@@ -12,7 +12,7 @@ from ..collector.event_log import EventState
 from ..collector.events import Event, Record, SettleTimeout
 from ..collector.waiting import real_time
 from ..errors import ConfigurationError
-from . import formatting
+from . import formatting, messages
 from .aio import run_in_thread
 from .matching import check_timeout
 
@@ -65,8 +65,6 @@ def settle(
         return  # what arrives from now on may be pending
     log = collector.log
     if pending := [Event(log, index) for index in log.indexes(EventState.PENDING)]:
-        from . import messages
-
         text = messages.unsettled(receiver, pending, waited or timeout)
         raise SettleTimeout(text, pending)
 
@@ -99,8 +97,6 @@ def find(search: Search) -> list[Any]:
         log.claimed.update(search.found)
         log.expected.update(search.found)
     if found != count and (count is not None or not found):
-        from . import messages
-
         raise AssertionError(messages.not_found(search))
     log.claimed.update(search.found)
     view = Record if search.state is EventState.INGESTED else Event
@@ -182,6 +178,4 @@ def validate(
         for error in validator.iter_errors(dict(record))
     ]
     if violations:
-        from . import messages
-
         raise AssertionError(messages.invalid_records(receiver, violations, len(records)))

@@ -9,12 +9,11 @@ from ..collector.event_log import EventState
 from ..collector.events import Event, Events, SettleTimeout, UnexpectedAuthFailure
 from ..errors import ConfigurationError, StrictnessFailure
 from ..protocol.secrets import KeyRedactor
-from . import formatting
+from . import formatting, messages
 from .assertions import settle
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
-    from types import ModuleType
 
     from ..collector.collector import Collector, RefusedConnection
     from ..collector.event_log import EventLog
@@ -71,7 +70,7 @@ class Check:
         calls = [call for call, manager in self._context_managers if not manager.entered]
         self._context_managers = []
         if calls:
-            raise ConfigurationError(_messages().never_entered(self.receiver, calls))
+            raise ConfigurationError(messages.never_entered(self.receiver, calls))
         collector = self.receiver.collector
         new = self._checked != collector.next_seq
         if not (new or collector.errors or self._new_refused_connections(collector)):
@@ -101,10 +100,10 @@ class Check:
         if settings.on_auth_failure != "ignore" and (
             events := self._new_events(log, EventState.REJECTED, log.expected)
         ):
-            raise UnexpectedAuthFailure(_messages().unexpected_losses(receiver, events), events)
+            raise UnexpectedAuthFailure(messages.unexpected_losses(receiver, events), events)
         if refused := self._new_refused_connections(collector):
             self._connections = refused[-1].number
-            raise StrictnessFailure(_messages().unclaimed_connections(receiver, refused))
+            raise StrictnessFailure(messages.unclaimed_connections(receiver, refused))
         for setting, state in (
             ("on_refusal", EventState.REFUSED),
             ("on_unasserted", EventState.INGESTED),
@@ -112,9 +111,9 @@ class Check:
             if getattr(settings, setting) == "fail" and (
                 events := self._new_events(log, state, log.claimed)
             ):
-                raise StrictnessFailure(_messages().unclaimed(receiver, events, setting))
+                raise StrictnessFailure(messages.unclaimed(receiver, events, setting))
         if "fail" in settings.on_finding and (found := self._new_findings(collector, "fail")):
-            raise StrictnessFailure(_messages().findings(receiver, found))
+            raise StrictnessFailure(messages.findings(receiver, found))
 
     def unchecked(self) -> Sequence[Event]:
         """What arrived after the last check, or had no outcome by then."""
@@ -164,12 +163,6 @@ class Check:
         found = [i for i in log.indexes(state) if i not in excused and log.first + i not in raised]
         raised.update(log.first + index for index in found)
         return [Event(log, index) for index in found]
-
-
-def _messages() -> ModuleType:
-    from . import messages  # takes 4 ms, which a run without a failure need not pay
-
-    return messages
 
 
 def raise_errors(collectors: Iterable[Collector]) -> None:

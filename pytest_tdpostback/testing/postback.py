@@ -15,7 +15,7 @@ from ..protocol.secrets import KeyRedactor, Redacted, without_keys
 from ..server import in_process
 from ..server.tls import client_context
 from ..server.wsgi import application, respond
-from . import assertions, formatting
+from . import assertions, formatting, messages
 from .aio import awaitable
 from .assertions import ExpectedFailures, HeldValidation, find, with_hint
 from .check import RESPONSE_SECONDS, Check
@@ -376,8 +376,6 @@ class Postback:
         refused = collector.refused_connections
         collector.wait_until(lambda: collector.log or refused or receiver.closed, timeout)
         if collector.log or refused:
-            from . import messages
-
             collector.wait_for_responses()
             raise AssertionError(messages.requests(receiver))
 
