@@ -449,7 +449,7 @@ class Connection:
     def close_after_response(self) -> None:
         """Close now, or after the response if one is due or the sender is about to ask for it."""
         self._close_after_response = True
-        if self.state is IDLE and not (self._unread or self._buffer):
+        if self.state is IDLE and not self._buffer:
             self.abort()
 
     def abort(self) -> None:
