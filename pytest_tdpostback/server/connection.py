@@ -449,13 +449,15 @@ class Connection:
     def close_after_response(self) -> None:
         """Close now, or after the response if one is due or the sender is about to ask for it."""
         self._close_after_response = True
-        if self.state is IDLE and not (self._unread or self._buffer):
+        if self.state is IDLE and not self._buffer:
             self.abort()
 
     def abort(self) -> None:
-        """End now, and throw away what is not sent yet."""
+        """End now, and throw away what the sender does not take."""
         if self.state is CLOSED:
             return
+        if self._buffer and not self._blocked:  # its turn to be sent has not come
+            self._send_buffer()
         if self.state is HEAD or self.state is BODY:
             self._service.note_refused_connection(self.peer, "it ended in the middle of a request")
         self._enter(CLOSED)

@@ -135,19 +135,24 @@ class Loop:
                     for key, _ in self.selector.select(seconds):
                         due.append(key.data)
                         del key  # it holds a connection, and the loop may sleep for long
+                    self._make(due)  # what has arrived is served before a call ends its connection
                     while self._timers and self._timers[0][0] <= real_time():
                         due.append(heapq.heappop(self._timers)[2])
                 while self._calls:
                     due.append(self._calls.popleft())
-                # Steps read all sockets, then judge all requests, then send all responses. To do
-                # the same thing in a row takes 24 µs a request; in turn it takes 28.
-                while due:
-                    due.reverse()
-                    while due:  # and keep none of them, for the same reason
-                        try:
-                            due.pop()()
-                        except BaseException as error:  # noqa: BLE001 - the test fails with it
-                            with suppress(Exception):  # nobody is left to report it to
-                                self._report_error(error)
-                    due.extend(self._next_step)
-                    self._next_step.clear()
+                self._make(due)
+
+    def _make(self, due: list[Callable[[], object]]) -> None:
+        """Make the calls of `due`, and then, in steps, those that they ask for; keep none."""
+        # Steps read all sockets, then judge all requests, then send all responses. To do the same
+        # thing in a row takes 24 µs a request; in turn it takes 28.
+        while due:
+            due.reverse()
+            while due:
+                try:
+                    due.pop()()
+                except BaseException as error:  # noqa: BLE001 - the test fails with it
+                    with suppress(Exception):  # nobody is left to report it to
+                        self._report_error(error)
+            due.extend(self._next_step)
+            self._next_step.clear()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 import weakref
+from contextlib import contextmanager
 from functools import partial
+from selectors import EVENT_READ
 
 import pytest
 
@@ -13,6 +15,24 @@ from pytest_tdpostback import PostbackServer
 from pytest_tdpostback.server.loop import Loop
 from tests.http_client import DEADLINE, HttpClient
 from tests.server.raw_connections import KEY, request
+
+
+@contextmanager
+def busy(loop, first=lambda: None):
+    """Have the loop call `first` and then do nothing else: what comes waits for its next round."""
+    waiting, gate = threading.Event(), threading.Event()
+
+    def wait():
+        first()
+        waiting.set()
+        gate.wait(DEADLINE)
+
+    loop.call(wait)
+    assert waiting.wait(DEADLINE)
+    try:
+        yield
+    finally:
+        gate.set()
 
 
 def test_what_a_loop_takes_it_makes_though_it_ends_meanwhile():
@@ -46,12 +66,7 @@ def test_a_call_after_the_end_is_an_error_and_is_not_made():
 
 
 def test_a_step_is_over_before_what_it_asked_for_begins():
-    loop, order = Loop(lambda _: None), []
-    waiting, gate, done = threading.Event(), threading.Event(), threading.Event()
-
-    def wait():
-        waiting.set()
-        gate.wait(DEADLINE)
+    loop, order, done = Loop(lambda _: None), [], threading.Event()
 
     def judge(name):
         order.append(f"judge {name}")
@@ -61,15 +76,66 @@ def test_a_step_is_over_before_what_it_asked_for_begins():
         order.append(f"read {name}")
         loop.soon(partial(judge, name))
 
-    loop.call(wait)
-    assert waiting.wait(DEADLINE)
-    loop.call(partial(read, 1))  # what is asked for meanwhile is one step
-    loop.call(partial(read, 2))
-    gate.set()
+    with busy(loop):
+        loop.call(partial(read, 1))  # what is asked for meanwhile is one step
+        loop.call(partial(read, 2))
     loop.call(done.set)
     assert done.wait(DEADLINE)
     loop.stop()
     assert order == ["read 1", "read 2", "judge 1", "judge 2", "send 1", "send 2"]
+
+
+def test_what_a_socket_asks_for_comes_before_timers_and_calls():
+    loop, order, done = Loop(lambda _: None), [], threading.Event()
+    mine, theirs = socket.socketpair()
+
+    def read():
+        theirs.recv(1)
+        loop.soon(partial(order.append, "socket"))
+
+    def begin():
+        loop.selector.register(theirs, EVENT_READ, read)
+        loop.call_later(0.0, partial(order.append, "timer"))
+
+    with mine, theirs:
+        with busy(loop, begin):
+            loop.call(partial(order.append, "call"))
+            loop.call(done.set)
+            mine.send(b"x")
+        assert done.wait(DEADLINE)
+        loop.stop()
+    assert order == ["socket", "timer", "call"]
+
+
+@pytest.mark.parametrize("end", ["close", "close_connections"])
+def test_requests_that_have_arrived_are_served_before_their_connection_ends(end):
+    with PostbackServer(write_keys=[KEY]) as server, HttpClient("127.0.0.1", server.port) as sender:
+        sender.send(request())
+        assert sender.statuses(1) == [200]
+        with busy(server.loop):
+            sender.send(request() * 3)
+            server.loop.call(getattr(server._listeners[0], end))
+        assert sender.statuses() == [200, 200, 200]
+        assert server.postback.account.sent == 4
+
+
+def test_a_response_that_is_ready_is_sent_before_its_connection_ends():
+    asked, go_on, workers = threading.Event(), threading.Event(), []
+
+    def slow(_):
+        workers.append(threading.current_thread())
+        asked.set()
+        return not go_on.wait(DEADLINE)
+
+    with PostbackServer(write_keys=[KEY]) as server, HttpClient("127.0.0.1", server.port) as sender:
+        server.postback.faults.status(503, where=slow)
+        sender.send(request())
+        assert asked.wait(DEADLINE)
+        with busy(server.loop):
+            go_on.set()
+            workers[0].join(DEADLINE)
+            server.loop.call(server._listeners[0].close)
+        assert sender.statuses() == [200]
 
 
 def test_timers_that_were_cancelled_do_not_pile_up():

@@ -298,16 +298,6 @@ def test_a_sender_that_does_not_read_is_not_read_from(desk):
     assert statuses(wire.written) == OK * 5
 
 
-def test_a_request_that_was_just_read_gets_its_response_though_the_connection_shall_close(desk):
-    connection, wire = desk.connect()
-    wire.deliver(request())
-    desk.loop.soon(connection.close_after_response)  # before what was read is served
-    wire.deliver(request())
-    assert statuses(wire.written) == OK * 2
-    assert b"Connection: close" in wire.written
-    assert wire.ended
-
-
 def test_a_response_comes_before_the_wish_for_the_next_body(desk):
     _, wire = desk.connect()
     wire.deliver(request() + request(BODY, b"Expect: 100-continue")[: -len(BODY)])

@@ -69,9 +69,10 @@ def test_responses_before_a_broken_one_are_counted_as_sent(tdpostback):
     assert len(tdpostback.records()) == 3
 
 
-def test_reset_comes_after_the_responses_before_it_were_sent(tdpostback):
+@pytest.mark.parametrize("limits", [{"where": {"id": 1}}, {"after": 1}], ids=str)
+def test_reset_comes_after_the_responses_before_it_were_sent(tdpostback, limits):
     sender = Sender(tdpostback)
-    tdpostback.faults.reset(where={"id": 1})
+    tdpostback.faults.reset(**limits)
 
     with sender.connect() as client:
         client.send(sender.request({"id": 0}) + sender.request({"id": 1}))
