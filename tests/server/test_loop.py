@@ -86,7 +86,8 @@ def test_a_step_is_over_before_what_it_asked_for_begins():
 
 
 def test_what_a_socket_asks_for_comes_before_timers_and_calls():
-    loop, order, done = Loop(lambda _: None), [], threading.Event()
+    loop, done = Loop(lambda _: None), threading.Event()
+    order: list[str] = []
     mine, theirs = socket.socketpair()
 
     def read():
