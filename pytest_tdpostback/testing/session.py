@@ -32,8 +32,8 @@ __tracebackhide__ = True  # a failure shows the lines of the test, not ours
 
 PORTS_KEPT_OPEN = 256
 """How many ports of finished tests stay open at most, so that late events are noticed."""
-PORTS_NOT_REUSED = 10_000
-"""A port that the run used is not taken again while fewer ports were used."""
+PORTS_NOT_REUSED = 2_000
+"""How many ports that the run used last are not taken again. Linux offers about 7,000 of them."""
 
 
 class TestContext(Neighbours):
@@ -219,7 +219,8 @@ class RunServer(PostbackServer):
 
             descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             self._most_open = min(PORTS_KEPT_OPEN, descriptors // 4)
-        self._used_ports: set[int] = set()
+        self._used_ports: dict[int, None] = {}
+        """Those that were used last, the oldest first."""
         self.owners: dict[str, str] = {}
         """For the write keys of finished tests: the id of the test."""
 
@@ -281,14 +282,16 @@ class RunServer(PostbackServer):
                 self._note_late(listener.current_collector())
 
     def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
-        """Open a port that this run has not used yet."""
-        rejected = []
-        while (listener := super().open_listener(collector, **options)).port in self._used_ports:
+        """Open a port that this run has not used lately."""
+        rejected, used = [], self._used_ports
+        while (listener := super().open_listener(collector, **options)).port in used:
+            if len(rejected) == 100:  # the machine has few ports
+                break
             rejected.append(listener)  # open until the end, or the system may offer it again
-            if len(self._used_ports) >= PORTS_NOT_REUSED:
-                self._used_ports.clear()
         self.close_listeners(rejected)
-        self._used_ports.add(listener.port)
+        used[listener.port] = None
+        if len(used) > PORTS_NOT_REUSED:
+            del used[next(iter(used))]
         return listener
 
     def stop(self) -> None:
