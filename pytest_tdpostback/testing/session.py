@@ -283,15 +283,15 @@ class RunServer(PostbackServer):
 
     def open_listener(self, collector: Callable[[], Collector], **options: Any) -> Listener:
         """Open a port that this run has not used lately."""
-        rejected, used = [], self._used_ports
-        while (listener := super().open_listener(collector, **options)).port in used:
+        rejected: list[Listener] = []
+        while (listener := super().open_listener(collector, **options)).port in self._used_ports:
             if len(rejected) == 100:  # the machine has few ports
                 break
             rejected.append(listener)  # open until the end, or the system may offer it again
         self.close_listeners(rejected)
-        used[listener.port] = None
-        if len(used) > PORTS_NOT_REUSED:
-            del used[next(iter(used))]
+        self._used_ports[listener.port] = None
+        if len(self._used_ports) > PORTS_NOT_REUSED:
+            del self._used_ports[next(iter(self._used_ports))]
         return listener
 
     def stop(self) -> None:

@@ -22,7 +22,7 @@ def test_thousands_of_tests_get_a_port_that_was_not_used_lately(monkeypatch):
     server = RunServer(Settings(), Summary(), lambda *_: None)
     server.start()
     try:
-        ports = []
+        ports: list[int] = []
         for _ in range(MANY):
             listener = server.open_listener(lambda: server.collector)
             assert listener.port not in ports[-PORTS_NOT_REUSED:]
