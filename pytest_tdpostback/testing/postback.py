@@ -478,7 +478,7 @@ class Member(NamedTuple):
 
     @classmethod
     def made(cls, *of: Any, **how: Any) -> Member:
-        """A new one; the arguments are those of `Receiver`."""
+        """Make a `Postback`; the arguments are those of `Receiver`."""
         receiver = Receiver(*of, **how)
         check = Check(receiver)
         return cls(receiver, check, Postback(receiver, check))
